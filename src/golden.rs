@@ -1,0 +1,213 @@
+//! The expected result: each output chunk's own tree of additions, evaluated on the CPU in the element's precision.
+//!
+//! Because the order comes from the schedule's proof, a device must agree in every bit. Stated exceptions: payloads of
+//! NaN, and devices that flush subnormals to zero. A second golden in f64 has no order and gives the rounding error.
+
+use rustc_hash::FxHashMap;
+
+use crate::collective::Op;
+use crate::element::Element;
+use crate::verify::{Node, Proved, Term, Terms};
+use crate::window::Payload;
+
+/// Elements that are evaluated together: small enough for the first-level cache, large enough to amortise the tree walk.
+const BLOCK: usize = 1024;
+
+/// Expected outputs of all ranks; ranks that expect the same share it.
+#[derive(Debug, Clone)]
+pub struct Golden<T> {
+    distinct: Vec<Vec<T>>,
+    of_rank: Vec<usize>,
+}
+
+/// How subnormal numbers are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subnormals {
+    Kept,
+    Flushed,
+}
+
+impl<T: Element> Golden<T> {
+    /// Evaluates what every rank must get from `inputs`, one slice of `payload.count` elements per rank.
+    pub fn new(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Self {
+        Self::evaluate(proved, payload, op, inputs, Subnormals::Kept)
+    }
+
+    /// The same on a device that reads and writes subnormals as zero.
+    pub fn flushed(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Self {
+        Self::evaluate(proved, payload, op, inputs, Subnormals::Flushed)
+    }
+
+    fn evaluate(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]], subnormals: Subnormals) -> Self {
+        let terms = proved.terms();
+        let mut known = FxHashMap::<&[Term], usize>::default();
+        let mut distinct = Vec::new();
+        let of_rank = (0..proved.schedule().ranks)
+            .map(|rank| {
+                let outputs = terms.outputs(rank);
+                *known.entry(outputs).or_insert_with(|| {
+                    distinct.push(output(terms, outputs, payload, op, inputs, subnormals));
+                    distinct.len() - 1
+                })
+            })
+            .collect();
+        Self { distinct, of_rank }
+    }
+
+    /// What `rank` must get.
+    pub fn expected(&self, rank: u32) -> &[T] {
+        &self.distinct[self.of_rank[rank as usize]]
+    }
+}
+
+fn output<T: Element>(
+    terms: &Terms,
+    outputs: &[Term],
+    payload: &Payload,
+    op: Op,
+    inputs: &[&[T]],
+    subnormals: Subnormals,
+) -> Vec<T> {
+    let mut expected = vec![T::poison(); payload.count];
+    for (chunk, &term) in outputs.iter().enumerate() {
+        let elements = payload.elements(chunk as u32);
+        let postfix = terms.evaluation(term);
+        let mut start = elements.start;
+        while start < elements.end {
+            let end = (start + BLOCK).min(elements.end);
+            let offset = start - elements.start;
+            block(&postfix, payload, op, inputs, offset, subnormals, &mut expected[start..end]);
+            start = end;
+        }
+    }
+    expected
+}
+
+/// Evaluates `into.len()` elements, `offset` elements into the chunk.
+fn block<T: Element>(
+    postfix: &[Node],
+    payload: &Payload,
+    op: Op,
+    inputs: &[&[T]],
+    offset: usize,
+    subnormals: Subnormals,
+    into: &mut [T],
+) {
+    enum Value<'a, T> {
+        Input(&'a [T]),
+        Computed(Vec<T>),
+    }
+    impl<T> Value<'_, T> {
+        fn elements(&self) -> &[T] {
+            match self {
+                Self::Input(elements) => elements,
+                Self::Computed(elements) => elements,
+            }
+        }
+    }
+    let mut stack: Vec<Value<'_, T>> = Vec::new();
+    let mut spare: Vec<Vec<T>> = Vec::new();
+    for node in postfix {
+        match *node {
+            Node::Unknown => return,
+            Node::Input { rank, chunk } => {
+                let start = payload.elements(chunk).start + offset;
+                stack.push(Value::Input(&inputs[rank as usize][start..start + into.len()]));
+            }
+            Node::Reduce(..) => {
+                let (Some(b), Some(a)) = (stack.pop(), stack.pop()) else { return };
+                let mut sum = spare.pop().unwrap_or_default();
+                sum.clear();
+                let pairs = a.elements().iter().zip(b.elements());
+                match subnormals {
+                    Subnormals::Kept => sum.extend(pairs.map(|(&a, &b)| T::combine(op, a, b))),
+                    Subnormals::Flushed => sum.extend(pairs.map(|(&a, &b)| T::combine_flushed(op, a, b))),
+                }
+                spare.extend([a, b].into_iter().filter_map(|value| match value {
+                    Value::Computed(elements) => Some(elements),
+                    Value::Input(_) => None,
+                }));
+                stack.push(Value::Computed(sum));
+            }
+        }
+    }
+    if let Some(value) = stack.pop() {
+        into.copy_from_slice(value.elements());
+    }
+}
+
+/// How outputs compare with what they must be.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Comparison {
+    /// Elements that differ, over all ranks.
+    pub wrong: u64,
+    /// The first of them: rank and index.
+    pub first_wrong: Option<(u32, usize)>,
+    /// Elements that agree only with the golden of a device that flushes subnormals.
+    pub flushed: u64,
+    /// All ranks hold the same bits.
+    pub bit_identical: bool,
+    /// Largest error against the order-free f64 reference, in units of the last place.
+    pub max_ulp: f64,
+}
+
+/// Compares every rank's output with the golden, bit for bit.
+pub fn compare<T: Element>(
+    proved: &Proved,
+    payload: &Payload,
+    op: Op,
+    inputs: &[&[T]],
+    outputs: &[&[T]],
+) -> Comparison {
+    let golden = Golden::new(proved, payload, op, inputs);
+    let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
+    // Evaluated only where something differs: devices that keep subnormals never need it.
+    let mut flushed = None;
+    for (rank, output) in outputs.iter().enumerate() {
+        let rank = rank as u32;
+        if output.len() != payload.count {
+            comparison.wrong += payload.count as u64;
+            comparison.bit_identical = false;
+            continue;
+        }
+        for (i, (got, expected)) in output.iter().zip(golden.expected(rank)).enumerate() {
+            if got.agrees(*expected) {
+                continue;
+            }
+            let flushed = flushed.get_or_insert_with(|| Golden::flushed(proved, payload, op, inputs));
+            if got.agrees(flushed.expected(rank)[i]) {
+                comparison.flushed += 1;
+            } else {
+                comparison.wrong += 1;
+                comparison.first_wrong.get_or_insert((rank, i));
+            }
+        }
+        comparison.bit_identical &= bytemuck::cast_slice::<T, u8>(output) == bytemuck::cast_slice::<T, u8>(outputs[0]);
+    }
+    comparison.max_ulp = outputs.first().map_or(0.0, |output| max_ulp(op, inputs, output));
+    comparison
+}
+
+/// Against the sum in f64, in rank order: f64 has room for the sum of some 2^29 f32 of like size without an error here.
+fn max_ulp<T: Element>(op: Op, inputs: &[&[T]], output: &[T]) -> f64 {
+    let mut most = 0.0_f64;
+    let mut reference = [0.0_f64; BLOCK];
+    for (block, output) in output.chunks(BLOCK).enumerate() {
+        let start = block * BLOCK;
+        let reference = &mut reference[..output.len()];
+        match op {
+            Op::Sum => {
+                reference.fill(0.0);
+                for input in inputs {
+                    for (sum, x) in reference.iter_mut().zip(&input[start..]) {
+                        *sum += x.to_f64();
+                    }
+                }
+            }
+        }
+        for (got, &reference) in output.iter().zip(&*reference) {
+            most = most.max(got.ulp_error(reference));
+        }
+    }
+    most
+}

@@ -1,0 +1,358 @@
+//! A schedule is data: what every rank does, step by step, and nothing about how it is executed.
+//!
+//! Proof, golden, executors and pictures all read this one value, so no formula of an algorithm is written twice.
+//! Addresses may name a peer's memory: reading from it (pull) and writing to it (push) are the same instruction.
+//! Instructions have no branches and signals only grow, so a schedule has one outcome whatever the timing.
+
+mod algorithm;
+mod ring;
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use crate::collective::Collective;
+pub use algorithm::{Algorithm, BuildError, Sync, build};
+
+/// Most ranks that a schedule may have; executors have limits of their own below it.
+pub const MAX_RANKS: u32 = 4096;
+
+/// A schedule of one collective over `ranks` ranks.
+///
+/// Built by [`build`] for the known algorithms, or by hand:
+/// ```
+/// use wgccl::collective::Collective;
+/// use wgccl::schedule::{Address, Instruction, Lane, Phase, Schedule};
+///
+/// // Two ranks, one chunk: each adds the other's input to its own, in the same order on both.
+/// let (a, b) = (Address::input(0, 0), Address::input(1, 0));
+/// let lane = |rank| Lane::new(rank).with(
+///     Instruction::new(Phase::Move, 1).reduce(a, b).to(Address::output(rank, 0)));
+/// let schedule = Schedule::new("pair", Collective::AllReduce, 2, 1).lane(lane(0)).lane(lane(1));
+/// assert!(wgccl::verify::check(&schedule, Default::default()).ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// The algorithm's name, for people.
+    pub name: String,
+    /// What it claims to compute; [`crate::verify`] holds it to that.
+    pub collective: Collective,
+    /// Participants, 1 to [`MAX_RANKS`].
+    pub ranks: u32,
+    /// Equal pieces that the payload is cut into.
+    pub chunks: u32,
+    /// Chunk slots in each rank's window.
+    pub slots: u32,
+    /// Rows of each rank's signal matrix.
+    pub signal_rows: u32,
+    /// Instruction streams; a rank may have several.
+    pub lanes: Vec<Lane>,
+}
+
+/// One instruction stream of a rank, executed in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// The rank whose signal matrix this lane waits on and in whose name it notifies.
+    pub rank: u32,
+    /// In program order.
+    pub instructions: Vec<Instruction>,
+}
+
+/// Wait for signals, move or reduce chunks, notify peers: in that order, blocking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instruction {
+    /// Where in the algorithm this is, for people.
+    pub label: Label,
+    /// All must hold before the action begins.
+    pub waits: SmallVec<[Wait; 1]>,
+    /// What is read and computed.
+    pub action: Action,
+    /// One or two destinations of the result; none where the action is [`Action::None`].
+    pub to: SmallVec<[Address; 2]>,
+    /// Length of every operand and destination, in consecutive chunks.
+    pub chunks: u32,
+    /// Sent once the result is in memory.
+    pub notifies: SmallVec<[Notify; 1]>,
+}
+
+/// The computing part of an [`Instruction`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Only wait and notify.
+    None,
+    /// The destinations become a copy of this.
+    Copy(Address),
+    /// The destinations become the first combined with the second, in that order.
+    Reduce(Address, Address),
+    /// The rank zeroes its own signal matrix. A fault: it erases a faster peer's notify. It exists so that
+    /// [`crate::verify`] can be shown to find it, and no executor runs it.
+    ZeroSignals,
+}
+
+/// A place for a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// Whose memory.
+    pub rank: u32,
+    /// Which of its buffers.
+    pub buffer: Buffer,
+    /// Index of the (first) chunk in that buffer.
+    pub chunk: u32,
+}
+
+/// The three memories that a rank has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Buffer {
+    /// What the rank contributes. Never written, unless the launch is in place.
+    Input,
+    /// What the rank gets.
+    Output,
+    /// The chunk slots of its window.
+    Slot,
+}
+
+/// Go on once this rank's signal at `[row][sender]` is at least `at_least`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Wait {
+    /// Row of the waiting rank's own matrix.
+    pub row: u32,
+    /// The rank that notifies it.
+    pub sender: u32,
+    /// Number of notifies that must have arrived, from 1.
+    pub at_least: u32,
+}
+
+/// Add 1 to `peer`'s signal at `[row][this rank]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Notify {
+    /// Whose matrix.
+    pub peer: u32,
+    /// Row of that matrix.
+    pub row: u32,
+}
+
+/// Phase and round of an instruction, the name by which reports call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Label {
+    /// Part of the algorithm.
+    pub phase: Phase,
+    /// Round within the phase, from 1; 0 where the phase has no rounds.
+    pub round: u32,
+}
+
+/// Part of an algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Input to window.
+    StageIn,
+    /// Chunk to exchange slot.
+    Publish,
+    /// Reduce-scatter.
+    ReduceScatter,
+    /// All-gather.
+    AllGather,
+    /// Window to output.
+    StageOut,
+    /// Anything else that moves or reduces data.
+    Move,
+}
+
+impl Schedule {
+    /// A schedule without lanes, slots and signals.
+    pub fn new(name: impl Into<String>, collective: Collective, ranks: u32, chunks: u32) -> Self {
+        Self { name: name.into(), collective, ranks, chunks, slots: 0, signal_rows: 0, lanes: Vec::new() }
+    }
+
+    /// Sets the number of chunk slots in each rank's window.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Sets the number of rows of each rank's signal matrix.
+    #[must_use]
+    pub fn signal_rows(mut self, rows: u32) -> Self {
+        self.signal_rows = rows;
+        self
+    }
+
+    /// Adds a lane.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.lanes.push(lane);
+        self
+    }
+
+    /// Chunks in each rank's buffer of that kind.
+    pub fn buffer_chunks(&self, buffer: Buffer) -> u32 {
+        match buffer {
+            Buffer::Input => self.collective.input_chunks(self.chunks),
+            Buffer::Output => self.collective.output_chunks(self.chunks),
+            Buffer::Slot => self.slots,
+        }
+    }
+
+    /// Number of instructions of all lanes.
+    pub fn instructions(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.instructions.len()).sum()
+    }
+
+    /// Slots of one rank that some instruction really writes, at most: what of the window is in use.
+    pub fn slots_written(&self) -> u32 {
+        let mut written = vec![false; self.ranks as usize * self.slots as usize];
+        for instruction in self.lanes.iter().flat_map(|lane| &lane.instructions) {
+            for to in instruction.to.iter().filter(|to| to.buffer == Buffer::Slot) {
+                for chunk in to.chunk..to.chunk.saturating_add(instruction.chunks).min(self.slots) {
+                    if let Some(slot) = written.get_mut(to.rank as usize * self.slots as usize + chunk as usize) {
+                        *slot = true;
+                    }
+                }
+            }
+        }
+        let per_rank = written.chunks(self.slots.max(1) as usize);
+        per_rank.map(|slots| slots.iter().filter(|&&written| written).count()).max().unwrap_or(0) as u32
+    }
+}
+
+impl Lane {
+    /// An empty lane of `rank`.
+    pub fn new(rank: u32) -> Self {
+        Self { rank, instructions: Vec::new() }
+    }
+
+    /// Appends an instruction.
+    pub fn push(&mut self, instruction: Instruction) {
+        self.instructions.push(instruction);
+    }
+
+    /// Appends an instruction, in a chain.
+    #[must_use]
+    pub fn with(mut self, instruction: Instruction) -> Self {
+        self.push(instruction);
+        self
+    }
+}
+
+impl Instruction {
+    /// An instruction of one chunk that does nothing yet.
+    pub fn new(phase: Phase, round: u32) -> Self {
+        Self {
+            label: Label { phase, round },
+            waits: SmallVec::new(),
+            action: Action::None,
+            to: SmallVec::new(),
+            chunks: 1,
+            notifies: SmallVec::new(),
+        }
+    }
+
+    /// Wait for the first notify from `sender` at `row`.
+    #[must_use]
+    pub fn wait(self, row: u32, sender: u32) -> Self {
+        self.wait_for(row, sender, 1)
+    }
+
+    /// Wait until `sender` has notified `row` `at_least` times.
+    #[must_use]
+    pub fn wait_for(mut self, row: u32, sender: u32, at_least: u32) -> Self {
+        self.waits.push(Wait { row, sender, at_least });
+        self
+    }
+
+    /// Copy `from`.
+    #[must_use]
+    pub fn copy(mut self, from: Address) -> Self {
+        self.action = Action::Copy(from);
+        self
+    }
+
+    /// Combine `a` with `b`, in that order.
+    #[must_use]
+    pub fn reduce(mut self, a: Address, b: Address) -> Self {
+        self.action = Action::Reduce(a, b);
+        self
+    }
+
+    /// Adds a destination.
+    #[must_use]
+    pub fn to(mut self, to: Address) -> Self {
+        self.to.push(to);
+        self
+    }
+
+    /// Makes every operand and destination `chunks` consecutive chunks long.
+    #[must_use]
+    pub fn chunks(mut self, chunks: u32) -> Self {
+        self.chunks = chunks;
+        self
+    }
+
+    /// Notify `peer` at `row` afterwards.
+    #[must_use]
+    pub fn notify(mut self, peer: u32, row: u32) -> Self {
+        self.notifies.push(Notify { peer, row });
+        self
+    }
+
+    /// The addresses that are read.
+    pub fn reads(&self) -> impl Iterator<Item = Address> {
+        let (a, b) = match self.action {
+            Action::None | Action::ZeroSignals => (None, None),
+            Action::Copy(a) => (Some(a), None),
+            Action::Reduce(a, b) => (Some(a), Some(b)),
+        };
+        a.into_iter().chain(b)
+    }
+}
+
+impl Address {
+    /// Chunk `chunk` of `rank`'s input.
+    pub fn input(rank: u32, chunk: u32) -> Self {
+        Self { rank, buffer: Buffer::Input, chunk }
+    }
+
+    /// Chunk `chunk` of `rank`'s output.
+    pub fn output(rank: u32, chunk: u32) -> Self {
+        Self { rank, buffer: Buffer::Output, chunk }
+    }
+
+    /// Slot `chunk` of `rank`'s window.
+    pub fn slot(rank: u32, chunk: u32) -> Self {
+        Self { rank, buffer: Buffer::Slot, chunk }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let buffer = match self.buffer {
+            Buffer::Input => "input",
+            Buffer::Output => "output",
+            Buffer::Slot => "slot",
+        };
+        write!(f, "rank {} {buffer}[{}]", self.rank, self.chunk)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StageIn => "stage-in",
+            Self::Publish => "publish",
+            Self::ReduceScatter => "RS",
+            Self::AllGather => "AG",
+            Self::StageOut => "stage-out",
+            Self::Move => "move",
+        })
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.round {
+            0 => write!(f, "{}", self.phase),
+            round => write!(f, "{} round {round}", self.phase),
+        }
+    }
+}

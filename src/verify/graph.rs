@@ -1,0 +1,177 @@
+//! The schedule flattened: instructions numbered through all lanes, signals as dense cells, notify -> wait edges.
+//!
+//! Proofs and launch plans walk this instead of the nested value, so that a million instructions stay cheap.
+
+use rustc_hash::FxHashMap;
+
+use super::{Signal, Site};
+use crate::schedule::{Instruction, Schedule};
+
+pub(crate) struct Graph {
+    /// First instruction of each lane, and the total.
+    first: Vec<u32>,
+    lane_of: Vec<u32>,
+    wait_first: Vec<u32>,
+    waits: Vec<CellWait>,
+    notify_first: Vec<u32>,
+    /// Cells, by notify.
+    notifies: Vec<u32>,
+    signals: Vec<Signal>,
+    notifier_first: Vec<u32>,
+    /// Instructions that notify a cell, by lane and then in program order.
+    notifiers: Vec<u32>,
+    ambiguous: Vec<bool>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct CellWait {
+    pub(crate) cell: u32,
+    pub(crate) at_least: u32,
+}
+
+/// Who must have notified before a wait is over.
+pub(crate) enum Sources<'a> {
+    /// These instructions, all of them.
+    Known(&'a [u32]),
+    /// Any of several sets: nothing is known to have happened.
+    Ambiguous,
+    /// More notifies than there are.
+    Never,
+}
+
+impl Graph {
+    /// `schedule` must have passed the range checks of `structure`.
+    pub(crate) fn new(schedule: &Schedule) -> Self {
+        let total = schedule.instructions();
+        let mut graph = Self {
+            first: vec![0],
+            lane_of: Vec::with_capacity(total),
+            wait_first: vec![0],
+            waits: Vec::new(),
+            notify_first: vec![0],
+            notifies: Vec::new(),
+            signals: Vec::new(),
+            notifier_first: Vec::new(),
+            notifiers: Vec::new(),
+            ambiguous: Vec::new(),
+        };
+        let mut cells = FxHashMap::<(u64, u32), u32>::default();
+        for (lane_index, lane) in schedule.lanes.iter().enumerate() {
+            for instruction in &lane.instructions {
+                graph.lane_of.push(lane_index as u32);
+                for wait in &instruction.waits {
+                    let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
+                    let cell = graph.cell(&mut cells, signal);
+                    graph.waits.push(CellWait { cell, at_least: wait.at_least });
+                }
+                graph.wait_first.push(graph.waits.len() as u32);
+                for notify in &instruction.notifies {
+                    let signal = Signal { rank: notify.peer, row: notify.row, sender: lane.rank };
+                    let cell = graph.cell(&mut cells, signal);
+                    graph.notifies.push(cell);
+                }
+                graph.notify_first.push(graph.notifies.len() as u32);
+            }
+            graph.first.push(graph.lane_of.len() as u32);
+        }
+        graph.index_notifiers();
+        graph
+    }
+
+    fn cell(&mut self, cells: &mut FxHashMap<(u64, u32), u32>, signal: Signal) -> u32 {
+        let key = (u64::from(signal.rank) << 32 | u64::from(signal.row), signal.sender);
+        *cells.entry(key).or_insert_with(|| {
+            self.signals.push(signal);
+            self.signals.len() as u32 - 1
+        })
+    }
+
+    fn index_notifiers(&mut self) {
+        let mut first = vec![0_u32; self.signals.len() + 1];
+        for &cell in &self.notifies {
+            first[cell as usize + 1] += 1;
+        }
+        for cell in 0..self.signals.len() {
+            first[cell + 1] += first[cell];
+        }
+        let mut next = first.clone();
+        self.notifiers = vec![0; self.notifies.len()];
+        for id in 0..self.instructions() {
+            for &cell in self.notifies_of(id).to_vec().iter() {
+                self.notifiers[next[cell as usize] as usize] = id;
+                next[cell as usize] += 1;
+            }
+        }
+        self.notifier_first = first;
+        self.ambiguous = (0..self.signals.len() as u32)
+            .map(|cell| {
+                let notifiers = self.notifiers_of(cell);
+                notifiers.iter().any(|&id| self.lane_of(id) != self.lane_of(notifiers[0]))
+            })
+            .collect();
+    }
+
+    pub(crate) fn instructions(&self) -> u32 {
+        self.lane_of.len() as u32
+    }
+
+    pub(crate) fn lanes(&self) -> u32 {
+        self.first.len() as u32 - 1
+    }
+
+    /// Numbers of the lane's instructions.
+    pub(crate) fn lane(&self, lane: u32) -> std::ops::Range<u32> {
+        self.first[lane as usize]..self.first[lane as usize + 1]
+    }
+
+    pub(crate) fn lane_of(&self, id: u32) -> u32 {
+        self.lane_of[id as usize]
+    }
+
+    /// Index of the instruction in its lane.
+    pub(crate) fn index(&self, id: u32) -> u32 {
+        id - self.first[self.lane_of(id) as usize]
+    }
+
+    pub(crate) fn instruction<'s>(&self, schedule: &'s Schedule, id: u32) -> &'s Instruction {
+        &schedule.lanes[self.lane_of(id) as usize].instructions[self.index(id) as usize]
+    }
+
+    pub(crate) fn site(&self, schedule: &Schedule, id: u32) -> Site {
+        Site::of(schedule, self.lane_of(id) as usize, self.index(id) as usize)
+    }
+
+    pub(crate) fn waits_of(&self, id: u32) -> &[CellWait] {
+        &self.waits[self.wait_first[id as usize] as usize..self.wait_first[id as usize + 1] as usize]
+    }
+
+    /// Cells that the instruction notifies.
+    pub(crate) fn notifies_of(&self, id: u32) -> &[u32] {
+        &self.notifies[self.notify_first[id as usize] as usize..self.notify_first[id as usize + 1] as usize]
+    }
+
+    pub(crate) fn cells(&self) -> u32 {
+        self.signals.len() as u32
+    }
+
+    pub(crate) fn signal(&self, cell: u32) -> Signal {
+        self.signals[cell as usize]
+    }
+
+    pub(crate) fn notifiers_of(&self, cell: u32) -> &[u32] {
+        &self.notifiers[self.notifier_first[cell as usize] as usize..self.notifier_first[cell as usize + 1] as usize]
+    }
+
+    /// The notifies of one lane come in program order, so the n-th is known. With several lanes only "all" is known.
+    pub(crate) fn sources(&self, wait: CellWait) -> Sources<'_> {
+        let notifiers = self.notifiers_of(wait.cell);
+        let n = wait.at_least as usize;
+        match self.ambiguous[wait.cell as usize] {
+            _ if n > notifiers.len() => Sources::Never,
+            _ if n == 0 => Sources::Known(&[]),
+            false => Sources::Known(&notifiers[n - 1..n]),
+            true if n == notifiers.len() => Sources::Known(notifiers),
+            true => Sources::Ambiguous,
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Proofs 2 and 3: one simulated run decides deadlock, vector clocks over it decide races.
+//!
+//! A race is two accesses to one chunk, at least one a write, that neither program order nor notify -> wait edges order.
+//! A notify is also racing with a zeroing of the signals it lands in: that is the erased notify.
+
+use super::structure::resolve;
+use super::{Finding, Findings, Graph, Options, Signal, graph::Sources};
+use crate::schedule::{Action, Address, Buffer, Schedule};
+
+const NOBODY: u32 = u32::MAX;
+
+/// Runs every lane as far as it goes; returns the order of execution, and why lanes are stuck if any is.
+pub(super) fn simulate(schedule: &Schedule, graph: &Graph) -> (Vec<u32>, Findings) {
+    let mut order = Vec::with_capacity(graph.instructions() as usize);
+    let mut arrived = vec![0_u32; graph.cells() as usize];
+    let mut next: Vec<u32> = (0..graph.lanes()).map(|lane| graph.lane(lane).start).collect();
+    let mut blocked_on = vec![None; graph.lanes() as usize];
+    // Lanes that wait for a cell, as linked lists.
+    let mut waiting = vec![NOBODY; graph.cells() as usize];
+    let mut also_waiting = vec![NOBODY; graph.lanes() as usize];
+
+    let mut ready: std::collections::VecDeque<u32> = (0..graph.lanes()).collect();
+    while let Some(lane) = ready.pop_front() {
+        let end = graph.lane(lane).end;
+        while next[lane as usize] < end {
+            let id = next[lane as usize];
+            let unmet = graph.waits_of(id).iter().find(|wait| arrived[wait.cell as usize] < wait.at_least);
+            if let Some(&wait) = unmet {
+                blocked_on[lane as usize] = Some(wait);
+                also_waiting[lane as usize] = waiting[wait.cell as usize];
+                waiting[wait.cell as usize] = lane;
+                break;
+            }
+            blocked_on[lane as usize] = None;
+            order.push(id);
+            next[lane as usize] += 1;
+            for &cell in graph.notifies_of(id) {
+                arrived[cell as usize] += 1;
+                let mut woken = std::mem::replace(&mut waiting[cell as usize], NOBODY);
+                while woken != NOBODY {
+                    ready.push_back(woken);
+                    woken = std::mem::replace(&mut also_waiting[woken as usize], NOBODY);
+                }
+            }
+        }
+    }
+    let stuck: Vec<Stuck> = blocked_on
+        .iter()
+        .enumerate()
+        .filter_map(|(lane, wait)| {
+            wait.map(|wait| {
+                let arrived = arrived[wait.cell as usize];
+                Stuck { id: next[lane], cell: wait.cell, at_least: wait.at_least, arrived }
+            })
+        })
+        .collect();
+    let findings = explain(schedule, graph, &next, &stuck);
+    (order, findings)
+}
+
+/// A lane that waits for ever.
+struct Stuck {
+    id: u32,
+    cell: u32,
+    at_least: u32,
+    arrived: u32,
+}
+
+/// First the wait cycles and the waits that nobody could ever meet, since these are causes; the rest only follows.
+fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) -> Findings {
+    let mut findings = Findings::default();
+    let mut of_lane = vec![NOBODY; graph.lanes() as usize];
+    for (i, s) in stuck.iter().enumerate() {
+        of_lane[graph.lane_of(s.id) as usize] = i as u32;
+    }
+    // The first notify that is missing, if it exists, is still ahead in its lane.
+    let missing = |s: &Stuck| {
+        let notifiers = graph.notifiers_of(s.cell);
+        notifiers.iter().copied().find(|&id| id >= next[graph.lane_of(id) as usize])
+    };
+    let line = |s: &Stuck| {
+        let (site, signal) = (graph.site(schedule, s.id), graph.signal(s.cell));
+        format!("{site} waits for {signal} >= {}, which is {}", s.at_least, s.arrived)
+    };
+    const UNSEEN: u32 = 0;
+    let mut walk = vec![UNSEEN; stuck.len()];
+    let mut followers = Vec::new();
+    for start in 0..stuck.len() {
+        let mut path = Vec::new();
+        let mut at = start;
+        loop {
+            if walk[at] != UNSEEN {
+                if walk[at] == start as u32 + 1 {
+                    let from = path.iter().position(|&i| i == at).unwrap_or(0);
+                    let cycle: Vec<String> = path[from..]
+                        .iter()
+                        .map(|&i| {
+                            let who = missing(&stuck[i]).map(|id| graph.site(schedule, id).to_string());
+                            format!("{}; {} should notify", line(&stuck[i]), who.unwrap_or_default())
+                        })
+                        .collect();
+                    let s = &stuck[at];
+                    findings.push(|| {
+                        Finding::new(format!("wait cycle of {}:\n    {}", cycle.len(), cycle.join("\n    ")))
+                            .at(graph.site(schedule, s.id))
+                            .on(graph.signal(s.cell))
+                    });
+                }
+                break;
+            }
+            walk[at] = start as u32 + 1;
+            path.push(at);
+            match missing(&stuck[at]) {
+                Some(id) => at = of_lane[graph.lane_of(id) as usize] as usize,
+                None => {
+                    let s = &stuck[at];
+                    let signal = graph.signal(s.cell);
+                    findings.push(|| {
+                        Finding::new(format!("{}, and rank {} never notifies it", line(s), signal.sender))
+                            .at(graph.site(schedule, s.id))
+                            .on(signal)
+                    });
+                    path.pop();
+                    break;
+                }
+            }
+        }
+        followers.extend(path);
+    }
+    for i in followers {
+        let s = &stuck[i];
+        findings.push(|| Finding::new(line(s)).at(graph.site(schedule, s.id)).on(graph.signal(s.cell)));
+    }
+    findings
+}
+
+/// Where a chunk lies among all chunks of all ranks.
+pub(super) struct Places {
+    input: u32,
+    output: u32,
+    per_rank: u32,
+    options: Options,
+}
+
+impl Places {
+    pub(super) fn new(schedule: &Schedule, options: Options) -> Self {
+        let input = schedule.buffer_chunks(Buffer::Input);
+        let output = schedule.buffer_chunks(Buffer::Output);
+        Self { input, output, per_rank: input + output + schedule.slots, options }
+    }
+
+    pub(super) fn len(&self, schedule: &Schedule) -> usize {
+        schedule.ranks as usize * self.per_rank as usize
+    }
+
+    pub(super) fn index(&self, address: Address) -> usize {
+        let address = resolve(self.options, address);
+        let base = match address.buffer {
+            Buffer::Input => 0,
+            Buffer::Output => self.input,
+            Buffer::Slot => self.input + self.output,
+        };
+        address.rank as usize * self.per_rank as usize + (base + address.chunk) as usize
+    }
+}
+
+/// Vector clocks of all lanes, and the snapshots that travel with notifies.
+struct Clocks {
+    lanes: usize,
+    now: Vec<u32>,
+    snapshots: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Clocks {
+    fn of(&self, lane: u32) -> &[u32] {
+        &self.now[lane as usize * self.lanes..][..self.lanes]
+    }
+
+    fn snapshot(&mut self, lane: u32) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.snapshots.resize(self.snapshots.len() + self.lanes, 0);
+            (self.snapshots.len() / self.lanes) as u32 - 1
+        });
+        let from = lane as usize * self.lanes;
+        self.snapshots[index as usize * self.lanes..][..self.lanes].copy_from_slice(&self.now[from..from + self.lanes]);
+        index
+    }
+
+    fn join(&mut self, lane: u32, snapshot: u32) {
+        let now = &mut self.now[lane as usize * self.lanes..][..self.lanes];
+        let then = &self.snapshots[snapshot as usize * self.lanes..][..self.lanes];
+        for (now, then) in now.iter_mut().zip(then) {
+            *now = (*now).max(*then);
+        }
+    }
+}
+
+/// One earlier access: the lane, and its clock from that access on.
+#[derive(Clone, Copy)]
+struct Access {
+    lane: u32,
+    time: u32,
+    /// Next in a list of reads.
+    next: u32,
+}
+
+/// Reads since the last write of a chunk, in a pool.
+struct History {
+    writes: Vec<Access>,
+    read_heads: Vec<u32>,
+    reads: Vec<Access>,
+}
+
+pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Findings {
+    let mut findings = Findings::default();
+    let places = Places::new(schedule, options);
+    let lanes = graph.lanes() as usize;
+    let mut clocks = Clocks { lanes, now: vec![0; lanes * lanes], snapshots: Vec::new(), free: Vec::new() };
+    let never = Access { lane: NOBODY, time: 0, next: NOBODY };
+    let mut history = History {
+        writes: vec![never; places.len(schedule)],
+        read_heads: vec![NOBODY; places.len(schedule)],
+        reads: Vec::new(),
+    };
+    let mut snapshot_of = vec![NOBODY; graph.instructions() as usize];
+    let mut uses = snapshot_uses(graph);
+    let zeroings = zeroings(schedule, graph);
+
+    for &id in order {
+        let lane = graph.lane_of(id);
+        for &wait in graph.waits_of(id) {
+            let Sources::Known(sources) = graph.sources(wait) else { continue };
+            for &source in sources {
+                let from = graph.lane_of(source);
+                // A clock that knows the sender's time already holds all that came with it.
+                if clocks.of(lane)[from as usize] <= graph.index(source) {
+                    clocks.join(lane, snapshot_of[source as usize]);
+                }
+                uses[source as usize] -= 1;
+                if uses[source as usize] == 0 {
+                    clocks.free.push(snapshot_of[source as usize]);
+                }
+            }
+        }
+        let time = graph.index(id) + 1;
+        clocks.now[lane as usize * lanes + lane as usize] = time;
+        let instruction = graph.instruction(schedule, id);
+        let mut race = |address: Address, what: &str, other: Access, did: &str| {
+            findings.push(|| {
+                let site = graph.site(schedule, id);
+                let other = graph.site(schedule, graph.lane(other.lane).start + other.time - 1);
+                Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
+            });
+        };
+        for start in instruction.reads() {
+            for chunk in start.chunk..start.chunk + instruction.chunks {
+                let address = Address { chunk, ..start };
+                let place = places.index(address);
+                let write = history.writes[place];
+                if write.lane != NOBODY && clocks.of(lane)[write.lane as usize] < write.time {
+                    race(address, "reads", write, "writes");
+                }
+                history.read(place, lane, time);
+            }
+        }
+        for &start in &instruction.to {
+            for chunk in start.chunk..start.chunk + instruction.chunks {
+                let address = Address { chunk, ..start };
+                let place = places.index(address);
+                let write = history.writes[place];
+                if write.lane != NOBODY && clocks.of(lane)[write.lane as usize] < write.time {
+                    race(address, "writes", write, "also writes");
+                }
+                let mut read = history.read_heads[place];
+                while read != NOBODY {
+                    let access = history.reads[read as usize];
+                    if clocks.of(lane)[access.lane as usize] < access.time {
+                        race(address, "writes", access, "reads");
+                    }
+                    read = access.next;
+                }
+                history.read_heads[place] = NOBODY;
+                history.writes[place] = Access { lane, time, next: NOBODY };
+            }
+        }
+        if uses[id as usize] > 0 {
+            snapshot_of[id as usize] = clocks.snapshot(lane);
+        }
+        if !zeroings.is_empty() {
+            for &cell in graph.notifies_of(id) {
+                let signal = graph.signal(cell);
+                for &zeroing in zeroings.iter().filter(|&&zeroing| erases(schedule, graph, zeroing, signal)) {
+                    if clocks.of(lane)[graph.lane_of(zeroing) as usize] <= graph.index(zeroing) {
+                        let (site, eraser) = (graph.site(schedule, id), graph.site(schedule, zeroing));
+                        findings.push(|| {
+                            let text = format!("{site} notifies {signal}, which {eraser} may erase: it zeroes in-kernel");
+                            Finding::new(text).at(site).on(signal)
+                        });
+                    }
+                }
+            }
+        }
+    }
+    findings
+}
+
+impl History {
+    /// A lane's later read stands for its earlier ones.
+    fn read(&mut self, place: usize, lane: u32, time: u32) {
+        let mut read = self.read_heads[place];
+        while read != NOBODY {
+            let access = &mut self.reads[read as usize];
+            if access.lane == lane {
+                access.time = time;
+                return;
+            }
+            read = access.next;
+        }
+        self.reads.push(Access { lane, time, next: self.read_heads[place] });
+        self.read_heads[place] = self.reads.len() as u32 - 1;
+    }
+}
+
+/// How many waits an instruction's notifies will end, so that its snapshot can be dropped after the last.
+fn snapshot_uses(graph: &Graph) -> Vec<u32> {
+    let mut uses = vec![0; graph.instructions() as usize];
+    for id in 0..graph.instructions() {
+        for &wait in graph.waits_of(id) {
+            if let Sources::Known(sources) = graph.sources(wait) {
+                sources.iter().for_each(|&source| uses[source as usize] += 1);
+            }
+        }
+    }
+    uses
+}
+
+fn zeroings(schedule: &Schedule, graph: &Graph) -> Vec<u32> {
+    (0..graph.instructions()).filter(|&id| graph.instruction(schedule, id).action == Action::ZeroSignals).collect()
+}
+
+fn erases(schedule: &Schedule, graph: &Graph, zeroing: u32, signal: Signal) -> bool {
+    schedule.lanes[graph.lane_of(zeroing) as usize].rank == signal.rank
+}

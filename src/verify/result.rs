@@ -1,0 +1,264 @@
+//! Proofs 4 to 6: what every output chunk is made of, symbolically and in exact order.
+//!
+//! Values are hash-consed trees of reductions over contributions, so that two ranks agree in every bit exactly when
+//! their trees are the same number, and the golden can evaluate the same trees on real data.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::order::Places;
+use super::{Finding, Findings, Graph, Options};
+use crate::collective::{Collective, Ranks};
+use crate::schedule::{Action, Address, Buffer, Schedule};
+
+/// A value: an index into [`Terms`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Term(u32);
+
+impl Term {
+    /// What nobody wrote, and whatever is made of it.
+    const UNKNOWN: Self = Self(0);
+}
+
+/// What a term is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Node {
+    /// Memory that nobody wrote went into it.
+    Unknown,
+    /// Chunk `chunk` of `rank`'s input.
+    Input {
+        /// Whose contribution.
+        rank: u32,
+        /// Which chunk of it.
+        chunk: u32,
+    },
+    /// The first combined with the second.
+    Reduce(Term, Term),
+}
+
+/// All values of a run, and which of them the outputs hold.
+///
+/// Reduction is commutative in every bit (NaN payloads aside), so `a op b` and `b op a` are one term.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    ranks: u32,
+    input_chunks: u32,
+    output_chunks: u32,
+    reductions: Vec<(Term, Term)>,
+    /// Registers that evaluating a reduction needs, deeper operand first.
+    registers: Vec<u8>,
+    outputs: Vec<Term>,
+}
+
+impl Terms {
+    fn leaf(&self, rank: u32, chunk: u32) -> Term {
+        Term(1 + rank * self.input_chunks + chunk)
+    }
+
+    fn leaves(&self) -> u32 {
+        self.ranks * self.input_chunks
+    }
+
+    /// What `term` is.
+    pub fn node(&self, term: Term) -> Node {
+        match term.0.checked_sub(1) {
+            None => Node::Unknown,
+            Some(leaf) if leaf < self.leaves() => {
+                Node::Input { rank: leaf / self.input_chunks, chunk: leaf % self.input_chunks }
+            }
+            Some(index) => {
+                let (a, b) = self.reductions[(index - self.leaves()) as usize];
+                Node::Reduce(a, b)
+            }
+        }
+    }
+
+    /// The value of chunk `chunk` of `rank`'s output.
+    pub fn output(&self, rank: u32, chunk: u32) -> Term {
+        self.outputs[(rank * self.output_chunks + chunk) as usize]
+    }
+
+    /// The values of all chunks of `rank`'s output.
+    pub fn outputs(&self, rank: u32) -> &[Term] {
+        &self.outputs[(rank * self.output_chunks) as usize..][..self.output_chunks as usize]
+    }
+
+    /// Values that must be held at once to evaluate `term`, operands in [`evaluation`](Self::evaluation)'s order.
+    pub fn registers(&self, term: Term) -> usize {
+        match term.0.checked_sub(1 + self.leaves()) {
+            None => 1,
+            Some(index) => self.registers[index as usize].into(),
+        }
+    }
+
+    /// `term` in postfix order: operands before their reduction, the one that needs more registers first.
+    pub fn evaluation(&self, term: Term) -> Vec<Node> {
+        let mut postfix = Vec::new();
+        let mut stack = vec![term];
+        // Root first and the deeper operand last, reversed.
+        while let Some(term) = stack.pop() {
+            let node = self.node(term);
+            if let Node::Reduce(a, b) = node {
+                let deeper_first = self.registers(a) >= self.registers(b);
+                stack.extend(if deeper_first { [a, b] } else { [b, a] });
+            }
+            postfix.push(node);
+        }
+        postfix.reverse();
+        postfix
+    }
+}
+
+pub(super) struct Symbolic {
+    pub(super) terms: Terms,
+    pub(super) wrong: Findings,
+    pub(super) differing: Findings,
+    pub(super) uninitialised: Findings,
+}
+
+pub(super) fn evaluate(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Symbolic {
+    let places = Places::new(schedule, options);
+    let mut terms = Terms {
+        ranks: schedule.ranks,
+        input_chunks: schedule.buffer_chunks(Buffer::Input),
+        output_chunks: schedule.buffer_chunks(Buffer::Output),
+        reductions: Vec::new(),
+        registers: Vec::new(),
+        outputs: Vec::new(),
+    };
+    let mut known = FxHashMap::<(Term, Term), Term>::default();
+    let mut values = vec![Term::UNKNOWN; places.len(schedule)];
+    for rank in 0..schedule.ranks {
+        for chunk in 0..terms.input_chunks {
+            values[places.index(Address::input(rank, chunk))] = terms.leaf(rank, chunk);
+        }
+    }
+    let mut uninitialised = Findings::default();
+    for &id in order {
+        let instruction = graph.instruction(schedule, id);
+        for k in 0..instruction.chunks {
+            let mut read = |start: Address| {
+                let address = Address { chunk: start.chunk + k, ..start };
+                let value = values[places.index(address)];
+                if value == Term::UNKNOWN {
+                    let site = graph.site(schedule, id);
+                    let text = || format!("{site} reads {address}, which holds nothing that anybody wrote");
+                    uninitialised.push(|| Finding::new(text()).at(site));
+                }
+                value
+            };
+            let value = match instruction.action {
+                Action::None | Action::ZeroSignals => continue,
+                Action::Copy(a) => read(a),
+                Action::Reduce(a, b) => {
+                    let (a, b) = (read(a), read(b));
+                    reduce(&mut terms, &mut known, a, b)
+                }
+            };
+            for &to in &instruction.to {
+                values[places.index(Address { chunk: to.chunk + k, ..to })] = value;
+            }
+        }
+    }
+    for rank in 0..schedule.ranks {
+        for chunk in 0..terms.output_chunks {
+            terms.outputs.push(values[places.index(Address::output(rank, chunk))]);
+        }
+    }
+    let wrong = postcondition(schedule, &terms);
+    let differing = differences(schedule, &terms);
+    Symbolic { terms, wrong, differing, uninitialised }
+}
+
+fn reduce(terms: &mut Terms, known: &mut FxHashMap<(Term, Term), Term>, a: Term, b: Term) -> Term {
+    if a == Term::UNKNOWN || b == Term::UNKNOWN {
+        return Term::UNKNOWN;
+    }
+    *known.entry((a.min(b), a.max(b))).or_insert_with(|| {
+        let (left, right) = (terms.registers(a), terms.registers(b));
+        let registers = if left == right { left + 1 } else { left.max(right) };
+        terms.reductions.push((a, b));
+        // Every further register doubles the tree, so 64 is out of reach.
+        terms.registers.push(registers.min(u8::MAX.into()) as u8);
+        Term(terms.leaves() + terms.reductions.len() as u32)
+    })
+}
+
+/// Proof 4. For all-reduce: chunk c of every output is chunk c of every rank's input, each once.
+fn postcondition(schedule: &Schedule, terms: &Terms) -> Findings {
+    let mut findings = Findings::default();
+    let mut right = FxHashSet::default();
+    let mut times = vec![0_u32; schedule.ranks as usize];
+    for rank in 0..schedule.ranks {
+        for chunk in 0..terms.output_chunks {
+            let root = terms.output(rank, chunk);
+            if right.contains(&(root, chunk)) {
+                continue;
+            }
+            match contributions(schedule, terms, root, chunk, &mut times) {
+                Ok(()) => {
+                    right.insert((root, chunk));
+                }
+                Err(what) => {
+                    findings.push(|| Finding::new(format!("{} {what}", Address::output(rank, chunk))));
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn contributions(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &mut [u32]) -> Result<(), String> {
+    match schedule.collective {
+        Collective::AllReduce => {}
+    }
+    times.fill(0);
+    let mut stack = vec![root];
+    // A tree with more leaves than ranks is wrong, however it goes on: this also bounds the walk of a shared one.
+    let mut budget = 4 * u64::from(schedule.ranks);
+    while let Some(term) = stack.pop() {
+        match terms.node(term) {
+            Node::Unknown if term == root => return Err("was never written".to_owned()),
+            Node::Unknown => return Err("is made of memory that nobody wrote".to_owned()),
+            Node::Input { rank, chunk: from } if from != chunk => {
+                return Err(format!("holds chunk {from} of rank {rank}'s input"));
+            }
+            Node::Input { rank, .. } => times[rank as usize] += 1,
+            Node::Reduce(a, b) => stack.extend([a, b]),
+        }
+        budget -= 1;
+        if budget == 0 {
+            break;
+        }
+    }
+    let those = |wanted: fn(u32) -> bool| -> Vec<u32> {
+        (0..schedule.ranks).filter(|&rank| wanted(times[rank as usize])).collect()
+    };
+    let (missing, twice) = (those(|n| n == 0), those(|n| n > 1));
+    match (missing.is_empty(), twice.is_empty()) {
+        (true, true) => Ok(()),
+        (false, true) => Err(format!("lacks the contribution of rank {}", Ranks(&missing))),
+        (true, false) => Err(format!("holds the contribution of rank {} more than once", Ranks(&twice))),
+        (false, false) => Err(format!(
+            "lacks the contribution of rank {} and holds that of rank {} more than once",
+            Ranks(&missing),
+            Ranks(&twice)
+        )),
+    }
+}
+
+/// Proof 5, for collectives that give every rank the same result.
+fn differences(schedule: &Schedule, terms: &Terms) -> Findings {
+    let mut findings = Findings::default();
+    match schedule.collective {
+        Collective::AllReduce => {}
+    }
+    for chunk in 0..terms.output_chunks {
+        let differing: Vec<u32> =
+            (1..schedule.ranks).filter(|&rank| terms.output(rank, chunk) != terms.output(0, chunk)).collect();
+        if !differing.is_empty() {
+            let ranks = Ranks(&differing);
+            findings.push(|| Finding::new(format!("chunk {chunk}: rank {ranks} adds in another order than rank 0")));
+        }
+    }
+    findings
+}

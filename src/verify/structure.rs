@@ -1,0 +1,145 @@
+//! Proof 1: everything that an instruction names exists, and notifies and waits pair up.
+//!
+//! The later proofs index by what they find in the schedule; this one makes that safe.
+
+use super::{Finding, Findings, Graph, Options, Signal, Site, graph::Sources};
+use crate::schedule::{Action, Address, Buffer, Instruction, Lane, MAX_RANKS, Schedule};
+
+/// Addresses, lengths, ranks and rows in range; no operand overlaps a destination otherwise than exactly.
+pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
+    let mut findings = Findings::default();
+    if !(1..=MAX_RANKS).contains(&schedule.ranks) {
+        findings.push(|| Finding::new(format!("{} ranks: a schedule has 1 to {MAX_RANKS} ranks", schedule.ranks)));
+        return findings;
+    }
+    if schedule.chunks == 0 {
+        findings.push(|| Finding::new("the payload is cut into 0 chunks; it needs at least 1"));
+    }
+    for (lane_index, lane) in schedule.lanes.iter().enumerate() {
+        if lane.rank >= schedule.ranks {
+            let (rank, ranks) = (lane.rank, schedule.ranks);
+            findings.push(|| Finding::new(format!("lane {lane_index} belongs to rank {rank} of {ranks}")));
+            continue;
+        }
+        for (index, instruction) in lane.instructions.iter().enumerate() {
+            let site = || Site::of(schedule, lane_index, index);
+            for message in mistakes(schedule, options, lane, instruction) {
+                findings.push(|| Finding::new(format!("{}: {message}", site())).at(site()));
+            }
+        }
+    }
+    findings
+}
+
+fn mistakes(schedule: &Schedule, options: Options, lane: &Lane, instruction: &Instruction) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    if instruction.chunks == 0 {
+        mistakes.push("is 0 chunks long".to_owned());
+    }
+    let moves = !matches!(instruction.action, Action::None | Action::ZeroSignals);
+    match (moves, instruction.to.len()) {
+        (true, 1 | 2) | (false, 0) => {}
+        (true, n) => mistakes.push(format!("has {n} destinations; one or two are possible")),
+        (false, _) => mistakes.push("has a destination but moves nothing".to_owned()),
+    }
+    for address in instruction.reads().chain(instruction.to.iter().copied()) {
+        let chunks = schedule.buffer_chunks(address.buffer);
+        if address.rank >= schedule.ranks {
+            mistakes.push(format!("names {address}, but there are {} ranks", schedule.ranks));
+        } else if u64::from(address.chunk) + u64::from(instruction.chunks) > u64::from(chunks) {
+            mistakes.push(format!("names {address}, {} chunks long, of {chunks}", instruction.chunks));
+        }
+    }
+    for to in &instruction.to {
+        if to.buffer == Buffer::Input && !options.in_place {
+            mistakes.push(format!("writes {to}, but inputs are only read"));
+        }
+        for from in instruction.reads() {
+            if overlaps_askew(resolve(options, from), resolve(options, *to), instruction.chunks) {
+                mistakes.push(format!("reads {from} and writes {to}, which overlap in part"));
+            }
+        }
+    }
+    if let [a, b] = instruction.to[..] {
+        let (a, b) = (resolve(options, a), resolve(options, b));
+        if a == b || overlaps_askew(a, b, instruction.chunks) {
+            mistakes.push(format!("has overlapping destinations {a} and {b}"));
+        }
+    }
+    for wait in &instruction.waits {
+        let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
+        if wait.row >= schedule.signal_rows || wait.sender >= schedule.ranks {
+            mistakes.push(format!("waits for {signal}; {}", extent(schedule)));
+        }
+        if wait.at_least == 0 {
+            mistakes.push(format!("waits for 0 notifies on {signal}, which is no wait"));
+        }
+    }
+    for notify in &instruction.notifies {
+        let signal = Signal { rank: notify.peer, row: notify.row, sender: lane.rank };
+        if notify.row >= schedule.signal_rows || notify.peer >= schedule.ranks {
+            mistakes.push(format!("notifies {signal}; {}", extent(schedule)));
+        }
+    }
+    mistakes
+}
+
+fn extent(schedule: &Schedule) -> String {
+    format!("there are {} rows and {} ranks", schedule.signal_rows, schedule.ranks)
+}
+
+/// In place, a rank's input is its output.
+pub(super) fn resolve(options: Options, address: Address) -> Address {
+    match address.buffer {
+        Buffer::Input if options.in_place => Address { buffer: Buffer::Output, ..address },
+        _ => address,
+    }
+}
+
+fn overlaps_askew(a: Address, b: Address, chunks: u32) -> bool {
+    a.rank == b.rank && a.buffer == b.buffer && a.chunk != b.chunk && a.chunk.abs_diff(b.chunk) < chunks
+}
+
+/// Every notify is awaited, every wait can be met, and it is known by whom.
+pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
+    let mut findings = Findings::default();
+    let mut awaited = vec![0_u32; graph.cells() as usize];
+    for id in 0..graph.instructions() {
+        if graph.instruction(schedule, id).action == Action::ZeroSignals {
+            let site = graph.site(schedule, id);
+            let text = || format!("{site} zeroes signals inside the launch; the host's command stream does that before it");
+            findings.push(|| Finding::new(text()).at(site));
+        }
+        for &wait in graph.waits_of(id) {
+            let most = &mut awaited[wait.cell as usize];
+            *most = (*most).max(wait.at_least);
+            let signal = graph.signal(wait.cell);
+            let sent = graph.notifiers_of(wait.cell).len();
+            let n = wait.at_least;
+            let site = || graph.site(schedule, id);
+            match graph.sources(wait) {
+                Sources::Known(_) => {}
+                Sources::Never => findings.push(|| {
+                    let text = format!("{} waits for notify {n} on {signal}, but rank {} sends {sent}", site(), signal.sender);
+                    Finding::new(text).at(site()).on(signal)
+                }),
+                Sources::Ambiguous => findings.push(|| {
+                    let text = format!(
+                        "{} waits for {n} of {sent} notifies on {signal}, which come from several lanes: \
+                         it cannot know which",
+                        site()
+                    );
+                    Finding::new(text).at(site()).on(signal)
+                }),
+            }
+        }
+    }
+    for cell in 0..graph.cells() {
+        let notifiers = graph.notifiers_of(cell);
+        if let Some(&id) = notifiers.get(awaited[cell as usize] as usize) {
+            let (signal, site) = (graph.signal(cell), graph.site(schedule, id));
+            findings.push(|| Finding::new(format!("{site} notifies {signal}, but nobody waits for it")).at(site).on(signal));
+        }
+    }
+    findings
+}

@@ -1,0 +1,431 @@
+//! Where everything lies in memory: the only place with byte arithmetic.
+//!
+//! A rank's window is its chunk slots followed by its signal matrix. On a device all inputs, outputs and slots are one
+//! run of 16-byte vectors and all matrices one run of u32, so that a shader addresses each by a single index.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use crate::collective::named;
+use crate::schedule::{Address, Buffer, Schedule};
+use crate::verify::Signal;
+
+/// Chunks are padded to this many bytes: one vector of the device, and what NCCL aligns to.
+pub const VECTOR_BYTES: usize = 16;
+/// Ranges of one buffer that are bound separately start at multiples of this many bytes, on every device.
+pub const BINDING_ALIGN: usize = 256;
+/// Columns of the classic signal matrix, whatever the number of ranks: the upstream kernels' `MAX_RANKS`.
+pub const CLASSIC_STRIDE: u32 = 16;
+/// Bytes of a signal.
+pub const SIGNAL_BYTES: usize = 4;
+
+/// Columns of the signal matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Stride {
+    /// One for each rank.
+    #[default]
+    Compact,
+    /// [`CLASSIC_STRIDE`], as the upstream kernels had it.
+    Classic,
+}
+
+named!(Stride, "stride", { Compact => "compact", Classic => "classic" });
+
+impl Stride {
+    /// Columns for `ranks` ranks.
+    pub fn columns(self, ranks: u32) -> u32 {
+        match self {
+            Self::Compact => ranks,
+            Self::Classic => CLASSIC_STRIDE,
+        }
+    }
+}
+
+/// Why a window cannot be laid out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// Nothing to do.
+    #[error("a count of 0 elements leaves nothing to do; give at least 1")]
+    Empty,
+    /// More ranks than the classic matrix has columns.
+    #[error("the classic stride has {CLASSIC_STRIDE} columns, too few for {0} ranks; use the compact stride")]
+    Classic(u32),
+    /// Sizes that do not fit this machine's addresses.
+    #[error("{count} elements for each of {ranks} ranks are more than memory can be addressed for; use a smaller count")]
+    TooLarge {
+        /// Elements per rank.
+        count: usize,
+        /// Ranks.
+        ranks: u32,
+    },
+}
+
+/// How a payload of `count` elements is cut into chunks.
+///
+/// Every chunk has `chunk_elements` elements but for the last ones of the user's payload, which may be short or empty:
+/// any count works, divisible or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Payload {
+    /// Elements of one rank.
+    pub count: usize,
+    /// Bytes of an element.
+    pub element_bytes: usize,
+    /// Chunks.
+    pub chunks: u32,
+    /// Elements of a whole chunk, padded to [`VECTOR_BYTES`].
+    pub chunk_elements: usize,
+}
+
+impl Payload {
+    /// Cuts `count` elements of `element_bytes` bytes as `schedule` wants it.
+    ///
+    /// # Errors
+    /// [`WindowError::Empty`] and [`WindowError::TooLarge`].
+    pub fn new(schedule: &Schedule, count: usize, element_bytes: usize) -> Result<Self, WindowError> {
+        if count == 0 {
+            return Err(WindowError::Empty);
+        }
+        let chunks = schedule.chunks.max(1);
+        let lanes = VECTOR_BYTES / element_bytes;
+        let chunk_elements = count.div_ceil(chunks as usize).div_ceil(lanes) * lanes;
+        // Inputs, outputs and slots together must be addressable; every later product is smaller.
+        let places = 2 * u64::from(chunks) + u64::from(schedule.slots);
+        (chunk_elements as u64)
+            .checked_mul(element_bytes as u64)
+            .and_then(|bytes| bytes.checked_mul(places)?.checked_mul(schedule.ranks.into()))
+            .filter(|&bytes| bytes <= isize::MAX as u64)
+            .ok_or(WindowError::TooLarge { count, ranks: schedule.ranks })?;
+        Ok(Self { count, element_bytes, chunks, chunk_elements })
+    }
+
+    /// Bytes of a whole chunk.
+    pub fn chunk_bytes(&self) -> usize {
+        self.chunk_elements * self.element_bytes
+    }
+
+    /// Vectors of a whole chunk.
+    pub fn chunk_vectors(&self) -> usize {
+        self.chunk_bytes() / VECTOR_BYTES
+    }
+
+    /// Elements of chunk `chunk` in the user's payload: short or empty at the end.
+    pub fn elements(&self, chunk: u32) -> Range<usize> {
+        let start = (chunk as usize * self.chunk_elements).min(self.count);
+        start..(start + self.chunk_elements).min(self.count)
+    }
+}
+
+/// One rank's window for a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Participants.
+    pub ranks: u32,
+    /// The payload's cut.
+    pub payload: Payload,
+    /// Chunk slots.
+    pub slots: u32,
+    /// Rows of the signal matrix.
+    pub signal_rows: u32,
+    /// Columns of the signal matrix.
+    pub signal_stride: u32,
+}
+
+/// A named run of bytes of a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Region {
+    /// What lies there.
+    pub name: String,
+    /// First byte, from the start of the window.
+    pub offset: usize,
+    /// Length.
+    pub bytes: usize,
+}
+
+impl Window {
+    /// Lays out the window of `schedule` for `payload`.
+    ///
+    /// # Errors
+    /// [`WindowError::Classic`] where the stride has too few columns.
+    pub fn new(schedule: &Schedule, payload: Payload, stride: Stride) -> Result<Self, WindowError> {
+        let signal_stride = stride.columns(schedule.ranks);
+        if signal_stride < schedule.ranks {
+            return Err(WindowError::Classic(schedule.ranks));
+        }
+        Ok(Self { ranks: schedule.ranks, payload, slots: schedule.slots, signal_rows: schedule.signal_rows, signal_stride })
+    }
+
+    /// Bytes of all chunk slots.
+    pub fn slot_bytes(&self) -> usize {
+        self.slots as usize * self.payload.chunk_bytes()
+    }
+
+    /// Signals of the matrix.
+    pub fn signals(&self) -> usize {
+        self.signal_rows as usize * self.signal_stride as usize
+    }
+
+    /// Bytes of the signal matrix.
+    pub fn signal_bytes(&self) -> usize {
+        self.signals() * SIGNAL_BYTES
+    }
+
+    /// Bytes of the window.
+    pub fn bytes(&self) -> usize {
+        self.slot_bytes() + self.signal_bytes()
+    }
+
+    /// Index of a signal in the matrix.
+    pub fn signal_index(&self, row: u32, sender: u32) -> usize {
+        row as usize * self.signal_stride as usize + sender as usize
+    }
+
+    /// Every region, in order and without gaps.
+    pub fn regions(&self) -> Vec<Region> {
+        let chunk = self.payload.chunk_bytes();
+        let slots = (0..self.slots as usize)
+            .map(|slot| Region { name: format!("slot[{slot}]"), offset: slot * chunk, bytes: chunk });
+        let row = self.signal_stride as usize * SIGNAL_BYTES;
+        let rows = (0..self.signal_rows as usize).map(|r| Region {
+            name: format!("signals[{r}]"),
+            offset: self.slot_bytes() + r * row,
+            bytes: row,
+        });
+        slots.chain(rows).collect()
+    }
+}
+
+/// The slice of every chunk that one launch of a device works on. Large payloads take several, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pieces {
+    /// Vectors of a whole chunk.
+    pub chunk_vectors: usize,
+    /// Vectors of every chunk in one piece; the last may have fewer.
+    pub piece_vectors: usize,
+}
+
+impl Pieces {
+    /// Cuts chunks of `payload` so that an arena of `places` chunk slices takes at most `most_bytes`.
+    pub fn fit(payload: &Payload, places: usize, most_bytes: usize) -> Option<Self> {
+        let chunk_vectors = payload.chunk_vectors();
+        let most = most_bytes / VECTOR_BYTES / places.max(1);
+        let count = chunk_vectors.div_ceil(most.min(chunk_vectors).max(1));
+        (most > 0).then(|| Self { chunk_vectors, piece_vectors: chunk_vectors.div_ceil(count) })
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.chunk_vectors.div_ceil(self.piece_vectors)
+    }
+
+    /// Vectors of each chunk that piece `piece` holds.
+    pub fn vectors(&self, piece: usize) -> Range<usize> {
+        let start = piece * self.piece_vectors;
+        start..(start + self.piece_vectors).min(self.chunk_vectors)
+    }
+
+    /// Elements of the user's payload that piece `piece` holds of chunk `chunk`.
+    pub fn elements(&self, payload: &Payload, chunk: u32, piece: usize) -> Range<usize> {
+        let per_vector = VECTOR_BYTES / payload.element_bytes;
+        let whole = payload.elements(chunk);
+        let vectors = self.vectors(piece);
+        let at = |vector: usize| (whole.start + vector * per_vector).min(whole.end);
+        at(vectors.start)..at(vectors.end)
+    }
+}
+
+/// All windows, inputs and outputs of a launch in one device buffer.
+///
+/// Vectors first: every rank's input, then every rank's output, then every rank's slots. Then, at the next
+/// [`BINDING_ALIGN`], the signals: `channels` copies of every rank's matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arena {
+    ranks: usize,
+    input_chunks: usize,
+    output_chunks: usize,
+    slots: usize,
+    in_place: bool,
+    /// Vectors of a chunk's slice.
+    pub chunk_vectors: usize,
+    matrix: usize,
+    signal_stride: usize,
+    /// Independent copies of every lane, each over its part of a chunk's slice.
+    pub channels: u32,
+}
+
+impl Arena {
+    /// Chunk slices that the arena of `schedule` holds.
+    pub fn places(schedule: &Schedule, in_place: bool) -> usize {
+        let inputs = if in_place { 0 } else { schedule.buffer_chunks(Buffer::Input) };
+        schedule.ranks as usize * (inputs + schedule.buffer_chunks(Buffer::Output) + schedule.slots) as usize
+    }
+
+    /// Lays out an arena whose chunk slices have `chunk_vectors` vectors.
+    pub fn new(schedule: &Schedule, window: &Window, chunk_vectors: usize, channels: u32, in_place: bool) -> Self {
+        Self {
+            ranks: schedule.ranks as usize,
+            input_chunks: schedule.buffer_chunks(Buffer::Input) as usize,
+            output_chunks: schedule.buffer_chunks(Buffer::Output) as usize,
+            slots: schedule.slots as usize,
+            in_place,
+            chunk_vectors,
+            matrix: window.signals(),
+            signal_stride: window.signal_stride as usize,
+            channels,
+        }
+    }
+
+    /// Index of the first vector at `address`.
+    pub fn vector(&self, address: Address) -> usize {
+        let rank = address.rank as usize;
+        let inputs = if self.in_place { 0 } else { self.ranks * self.input_chunks };
+        let outputs = self.ranks * self.output_chunks;
+        let place = match address.buffer {
+            Buffer::Input if self.in_place => rank * self.output_chunks,
+            Buffer::Input => rank * self.input_chunks,
+            Buffer::Output => inputs + rank * self.output_chunks,
+            Buffer::Slot => inputs + outputs + rank * self.slots,
+        };
+        (place + address.chunk as usize) * self.chunk_vectors
+    }
+
+    /// First byte of `address`.
+    pub fn byte(&self, address: Address) -> u64 {
+        (self.vector(address) * VECTOR_BYTES) as u64
+    }
+
+    /// Bytes of one chunk's slice.
+    pub fn chunk_bytes(&self) -> u64 {
+        (self.chunk_vectors * VECTOR_BYTES) as u64
+    }
+
+    /// Bytes of all vectors.
+    pub fn vector_bytes(&self) -> u64 {
+        let inputs = if self.in_place { 0 } else { self.input_chunks };
+        (self.ranks * (inputs + self.output_chunks + self.slots)) as u64 * self.chunk_bytes()
+    }
+
+    /// The vectors that hold something before the launch only if a user put it there: outputs (unless they are also
+    /// inputs) and slots. Poisoned before every launch.
+    pub fn poisoned(&self) -> Range<u32> {
+        let inputs = self.ranks * if self.in_place { self.output_chunks } else { self.input_chunks };
+        (inputs * self.chunk_vectors) as u32..(self.vector_bytes() / VECTOR_BYTES as u64) as u32
+    }
+
+    /// Index of `signal` among all signals of a channel.
+    pub fn signal(&self, signal: Signal) -> usize {
+        signal.rank as usize * self.matrix + signal.row as usize * self.signal_stride + signal.sender as usize
+    }
+
+    /// Signals of one channel.
+    pub fn channel_signals(&self) -> usize {
+        self.ranks * self.matrix
+    }
+
+    /// Where the signals begin.
+    pub fn signal_offset(&self) -> u64 {
+        self.vector_bytes().next_multiple_of(BINDING_ALIGN as u64)
+    }
+
+    /// Bytes of all signals; never 0, because nothing can be bound to an empty range.
+    pub fn signal_bytes(&self) -> u64 {
+        ((self.channel_signals() * self.channels as usize * SIGNAL_BYTES) as u64).max(SIGNAL_BYTES as u64)
+    }
+
+    /// Bytes of the buffer.
+    pub fn bytes(&self) -> u64 {
+        self.signal_offset() + self.signal_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+    use crate::schedule::{Algorithm, Sync, build};
+
+    fn window(algorithm: Algorithm, ranks: u32, count: usize, stride: Stride) -> Window {
+        let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+        Window::new(&schedule, Payload::new(&schedule, count, 4).unwrap(), stride).unwrap()
+    }
+
+    /// The upstream kernel's numbers for 256 f32.
+    #[test]
+    fn known_sizes_of_256_f32() {
+        for (ranks, classic, compact) in [(2, 128, 16), (4, 384, 96), (8, 896, 448)] {
+            let signal_bytes = |stride| window(Algorithm::Ring, ranks, 256, stride).signal_bytes();
+            assert_eq!(signal_bytes(Stride::Classic), classic);
+            assert_eq!(signal_bytes(Stride::Compact), compact);
+        }
+        let bytes = |algorithm| window(algorithm, 2, 256, Stride::Compact).slot_bytes();
+        assert_eq!(bytes(Algorithm::RingExchange) - bytes(Algorithm::Ring), 512);
+    }
+
+    #[test]
+    fn regions_tile_the_window() {
+        for ranks in [1, 2, 3, 16] {
+            for stride in Stride::ALL {
+                let window = window(Algorithm::RingExchange, ranks, 1000, *stride);
+                let mut end = 0;
+                for region in window.regions() {
+                    assert_eq!(region.offset, end, "{region:?}");
+                    end += region.bytes;
+                }
+                assert_eq!(end, window.bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn any_count_is_cut_without_loss() {
+        for ranks in [1, 2, 3, 7, 33] {
+            let schedule = build(Collective::AllReduce, Algorithm::Ring, ranks, Sync::Neighbor).unwrap();
+            for count in [1, 2, 3, 5, 255, 256, 1000] {
+                let payload = Payload::new(&schedule, count, 4).unwrap();
+                assert_eq!(payload.chunk_bytes() % VECTOR_BYTES, 0);
+                for most_bytes in [16, 48, 1 << 20] {
+                    let pieces = Pieces::fit(&payload, 1, most_bytes).unwrap();
+                    assert!(pieces.piece_vectors * VECTOR_BYTES <= most_bytes);
+                    let covered: usize = (0..ranks)
+                        .flat_map(|chunk| (0..pieces.count()).map(move |piece| (chunk, piece)))
+                        .map(|(chunk, piece)| pieces.elements(&payload, chunk, piece).len())
+                        .sum();
+                    assert_eq!(covered, count, "{ranks} ranks, {most_bytes} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_laid_out_is_refused() {
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 17, Sync::Neighbor).unwrap();
+        assert_eq!(Payload::new(&schedule, 0, 4), Err(WindowError::Empty));
+        assert!(matches!(Payload::new(&schedule, usize::MAX / 8, 4), Err(WindowError::TooLarge { .. })));
+        let payload = Payload::new(&schedule, 1, 4).unwrap();
+        assert_eq!(Window::new(&schedule, payload, Stride::Classic), Err(WindowError::Classic(17)));
+    }
+
+    #[test]
+    fn arena_places_do_not_overlap() {
+        let schedule = build(Collective::AllReduce, Algorithm::RingExchange, 3, Sync::Neighbor).unwrap();
+        let payload = Payload::new(&schedule, 100, 4).unwrap();
+        let window = Window::new(&schedule, payload, Stride::Compact).unwrap();
+        for in_place in [false, true] {
+            let arena = Arena::new(&schedule, &window, payload.chunk_vectors(), 2, in_place);
+            let mut starts: Vec<usize> = (0..3)
+                .flat_map(|rank| {
+                    let chunks = (0..3).map(move |c| Address::output(rank, c));
+                    let inputs = (0..if in_place { 0 } else { 3 }).map(move |c| Address::input(rank, c));
+                    chunks.chain(inputs).chain((0..4).map(move |c| Address::slot(rank, c)))
+                })
+                .map(|address| arena.vector(address))
+                .collect();
+            starts.sort_unstable();
+            assert!(starts.iter().enumerate().all(|(i, &start)| start == i * arena.chunk_vectors));
+            assert_eq!(arena.vector_bytes(), (starts.len() * payload.chunk_bytes()) as u64);
+            assert_eq!(arena.signal_offset() % BINDING_ALIGN as u64, 0);
+            assert_eq!(starts.len(), Arena::places(&schedule, in_place));
+        }
+    }
+}

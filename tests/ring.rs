@@ -1,0 +1,33 @@
+//! Every ring variant is proved, in and out of place, and has the shape that the design promises.
+
+use wgccl::collective::Collective;
+use wgccl::schedule::{Algorithm, Sync, build};
+use wgccl::verify::{self, Options};
+
+#[test]
+fn every_variant_is_proved_for_any_number_of_ranks() {
+    for &algorithm in Algorithm::ALL {
+        for &sync in Sync::ALL {
+            for ranks in (1..=17).chain([33, 64]) {
+                for in_place in [false, true] {
+                    let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
+                    let report = verify::check(&schedule, Options { in_place });
+                    assert!(
+                        report.proofs.iter().all(|proof| proof.ok),
+                        "{algorithm} {sync} {ranks} ranks in_place={in_place}\n{report}\n{:?}",
+                        report.proofs
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Not a timed test: it would merely take very long if a proof were quadratic in the number of instructions.
+#[test]
+fn a_ring_of_256_ranks_is_proved() {
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 256, Sync::Neighbor).unwrap();
+    let start = std::time::Instant::now();
+    assert!(verify::check(&schedule, Options::default()).ok());
+    println!("256 ranks, {} instructions: {:?}", schedule.instructions(), start.elapsed());
+}
