@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::schedule::{Label, Schedule};
-pub(crate) use graph::Graph;
+pub(crate) use graph::{Graph, Sources};
 pub use result::{Node, Term, Terms};
 
 /// What is presumed about a launch.
@@ -311,7 +311,6 @@ impl Proved {
         &self.terms
     }
 
-    #[cfg_attr(not(feature = "gpu"), allow(dead_code))]
     pub(crate) fn order(&self) -> &[u32] {
         &self.order
     }

@@ -53,7 +53,9 @@ pub enum WindowError {
     #[error("the classic stride has {CLASSIC_STRIDE} columns, too few for {0} ranks; use the compact stride")]
     Classic(u32),
     /// Sizes that do not fit this machine's addresses.
-    #[error("{count} elements for each of {ranks} ranks are more than memory can be addressed for; use a smaller count")]
+    #[error(
+        "{count} elements for each of {ranks} ranks are more than memory can be addressed for; use a smaller count"
+    )]
     TooLarge {
         /// Elements per rank.
         count: usize,
@@ -153,7 +155,13 @@ impl Window {
         if signal_stride < schedule.ranks {
             return Err(WindowError::Classic(schedule.ranks));
         }
-        Ok(Self { ranks: schedule.ranks, payload, slots: schedule.slots, signal_rows: schedule.signal_rows, signal_stride })
+        Ok(Self {
+            ranks: schedule.ranks,
+            payload,
+            slots: schedule.slots,
+            signal_rows: schedule.signal_rows,
+            signal_stride,
+        })
     }
 
     /// Bytes of all chunk slots.
@@ -184,8 +192,11 @@ impl Window {
     /// Every region, in order and without gaps.
     pub fn regions(&self) -> Vec<Region> {
         let chunk = self.payload.chunk_bytes();
-        let slots = (0..self.slots as usize)
-            .map(|slot| Region { name: format!("slot[{slot}]"), offset: slot * chunk, bytes: chunk });
+        let slots = (0..self.slots as usize).map(|slot| Region {
+            name: format!("slot[{slot}]"),
+            offset: slot * chunk,
+            bytes: chunk,
+        });
         let row = self.signal_stride as usize * SIGNAL_BYTES;
         let rows = (0..self.signal_rows as usize).map(|r| Region {
             name: format!("signals[{r}]"),

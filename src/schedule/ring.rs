@@ -26,8 +26,7 @@ struct Ring {
 pub(super) fn all_reduce(name: &str, ranks: u32, staging: Staging, sync: Sync) -> Schedule {
     let ring = Ring { ranks, staging, sync };
     let slots = if staging == Staging::Exchange { ranks + 1 } else { ranks };
-    let mut schedule =
-        Schedule::new(name, Collective::AllReduce, ranks, ranks).slots(slots).signal_rows(ring.rounds());
+    let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).slots(slots).signal_rows(ring.rounds());
     schedule.lanes = (0..ranks).map(|rank| ring.lane(rank)).collect();
     schedule
 }

@@ -294,7 +294,8 @@ pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order:
                     if clocks.of(lane)[graph.lane_of(zeroing) as usize] <= graph.index(zeroing) {
                         let (site, eraser) = (graph.site(schedule, id), graph.site(schedule, zeroing));
                         findings.push(|| {
-                            let text = format!("{site} notifies {signal}, which {eraser} may erase: it zeroes in-kernel");
+                            let text =
+                                format!("{site} notifies {signal}, which {eraser} may erase: it zeroes in-kernel");
                             Finding::new(text).at(site).on(signal)
                         });
                     }

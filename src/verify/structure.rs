@@ -107,7 +107,8 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
     for id in 0..graph.instructions() {
         if graph.instruction(schedule, id).action == Action::ZeroSignals {
             let site = graph.site(schedule, id);
-            let text = || format!("{site} zeroes signals inside the launch; the host's command stream does that before it");
+            let text =
+                || format!("{site} zeroes signals inside the launch; the host's command stream does that before it");
             findings.push(|| Finding::new(text()).at(site));
         }
         for &wait in graph.waits_of(id) {
@@ -120,7 +121,8 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
             match graph.sources(wait) {
                 Sources::Known(_) => {}
                 Sources::Never => findings.push(|| {
-                    let text = format!("{} waits for notify {n} on {signal}, but rank {} sends {sent}", site(), signal.sender);
+                    let text =
+                        format!("{} waits for notify {n} on {signal}, but rank {} sends {sent}", site(), signal.sender);
                     Finding::new(text).at(site()).on(signal)
                 }),
                 Sources::Ambiguous => findings.push(|| {
@@ -138,7 +140,9 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
         let notifiers = graph.notifiers_of(cell);
         if let Some(&id) = notifiers.get(awaited[cell as usize] as usize) {
             let (signal, site) = (graph.signal(cell), graph.site(schedule, id));
-            findings.push(|| Finding::new(format!("{site} notifies {signal}, but nobody waits for it")).at(site).on(signal));
+            findings.push(|| {
+                Finding::new(format!("{site} notifies {signal}, but nobody waits for it")).at(site).on(signal)
+            });
         }
     }
     findings

@@ -1,0 +1,155 @@
+// Interprets a schedule. A workgroup is one (lane, channel): it runs its lane's instructions over its channel's slice of
+// every chunk until the dispatch's number, a missing signal or the turn limit stops it, and then stores how far it got.
+// The next dispatch goes on from there, so progress never depends on two workgroups running at the same time.
+//
+// Joined with payload/, signal.wgsl and element/. The host's side is src/gpu/program.rs.
+
+// Invocations of a workgroup, and how many adjacent ones walk a part of the slice together.
+override WORKGROUP: u32 = 64u;
+override GROUP: u32 = 64u;
+
+// Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
+override TURN_LIMIT: u32 = 60000u;
+
+// What an instruction does with its operands.
+const NOTHING: u32 = 0u;
+const COPY: u32 = 1u;
+const REDUCE: u32 = 2u;
+// In place of a second destination.
+const NO_DESTINATION: u32 = 0xffffffffu;
+
+// One dispatch.
+struct Params {
+    // Instructions with a greater number stay for a later dispatch.
+    dispatch: u32,
+    // Lanes that take part.
+    first_lane: u32,
+    lanes: u32,
+    // Lanes of the schedule.
+    all_lanes: u32,
+    // Vectors between two chunks, and how many of a chunk are in use.
+    chunk_stride: u32,
+    chunk_vectors: u32,
+    // Vectors of a chunk that a channel takes.
+    slice_vectors: u32,
+    // Signals of a channel.
+    channel_signals: u32,
+}
+
+struct Instruction {
+    kind: u32,
+    // First vectors of the operands and destinations.
+    a: u32,
+    b: u32,
+    to: u32,
+    also_to: u32,
+    chunks: u32,
+    // The dispatch in which it runs.
+    dispatch: u32,
+    // Loop turns that it costs an invocation, at most.
+    turns: u32,
+    // Ranges of links.
+    first_wait: u32,
+    end_wait: u32,
+    first_notify: u32,
+    end_notify: u32,
+}
+
+// A signal and, for a wait, the value to wait for.
+struct Link {
+    signal: u32,
+    at_least: u32,
+}
+
+// How far a (lane, channel) got.
+struct Progress {
+    next: u32,
+    end: u32,
+}
+
+@group(0) @binding(2) var<storage, read> program: array<Instruction>;
+@group(0) @binding(3) var<storage, read> links: array<Link>;
+@group(0) @binding(4) var<storage, read_write> progress: array<Progress>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+var<workgroup> resumed: Progress;
+var<workgroup> unmet: atomic<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let channel = workgroup.x / params.lanes;
+    let lane = params.first_lane + workgroup.x % params.lanes;
+    let own = channel * params.all_lanes + lane;
+    let signals_of_channel = channel * params.channel_signals;
+    if (invocation == 0u) {
+        resumed = progress[own];
+    }
+    let start = workgroupUniformLoad(&resumed);
+    var next = start.next;
+    var turns = 0u;
+    while (next < start.end) {
+        let instruction = program[next];
+        turns += instruction.turns;
+        if (instruction.dispatch > params.dispatch || turns > TURN_LIMIT) {
+            break;
+        }
+        if (!all_arrived(instruction.first_wait, instruction.end_wait, signals_of_channel, invocation)) {
+            break;
+        }
+        move_chunks(instruction, channel, invocation);
+        // Release: all that the workgroup wrote comes before the notifies, and before its own next instruction.
+        storageBarrier();
+        for (var i = instruction.first_notify + invocation; i < instruction.end_notify; i += WORKGROUP) {
+            notify(signals_of_channel + links[i].signal);
+        }
+        next++;
+    }
+    if (invocation == 0u) {
+        progress[own].next = next;
+    }
+}
+
+// Whether all signals have come. Each is polled by one invocation; the verdict is the same for all of them.
+fn all_arrived(first: u32, end: u32, signals_of_channel: u32, invocation: u32) -> bool {
+    if (first == end) {
+        return true;
+    }
+    for (var i = first + invocation; i < end; i += WORKGROUP) {
+        if (!wait(signals_of_channel + links[i].signal, links[i].at_least)) {
+            atomicStore(&unmet, 1u);
+        }
+    }
+    let missing = workgroupUniformLoad(&unmet);
+    // Acquire: by every invocation, because every one of them reads what the notifier wrote.
+    storageBarrier();
+    return missing == 0u;
+}
+
+fn move_chunks(instruction: Instruction, channel: u32, invocation: u32) {
+    // Groups of adjacent invocations walk parts of their own: a CPU adapter runs one vector of invocations at a time.
+    let slice_start = min(channel * params.slice_vectors, params.chunk_vectors);
+    let slice_end = min(slice_start + params.slice_vectors, params.chunk_vectors);
+    let groups = WORKGROUP / GROUP;
+    let part = (slice_end - slice_start + groups - 1u) / groups;
+    let start = slice_start + (invocation / GROUP) * part;
+    let end = min(start + part, slice_end);
+    for (var chunk = 0u; chunk < instruction.chunks; chunk++) {
+        let offset = chunk * params.chunk_stride;
+        if (instruction.kind == COPY) {
+            for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
+                store(instruction, i, payload[instruction.a + i]);
+            }
+        } else if (instruction.kind == REDUCE) {
+            for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
+                store(instruction, i, combine(payload[instruction.a + i], payload[instruction.b + i]));
+            }
+        }
+    }
+}
+
+fn store(instruction: Instruction, i: u32, value: vec4<u32>) {
+    payload[instruction.to + i] = value;
+    if (instruction.also_to != NO_DESTINATION) {
+        payload[instruction.also_to + i] = value;
+    }
+}

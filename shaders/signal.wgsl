@@ -1,0 +1,20 @@
+// The one notify and the one wait. Both are only the atomic: the fences around them stand in executor.wgsl, where all
+// invocations of the workgroup take part in them. shaders/README.md argues why that is enough.
+
+@group(0) @binding(1) var<storage, read_write> signals: array<atomic<u32>>;
+
+// Polls before a wait gives up until the next dispatch. One where an earlier dispatch has already notified.
+override POLLS: u32 = 1u;
+
+fn notify(signal: u32) {
+    atomicAdd(&signals[signal], 1u);
+}
+
+fn wait(signal: u32, at_least: u32) -> bool {
+    for (var poll = 0u; poll < POLLS; poll++) {
+        if (atomicLoad(&signals[signal]) >= at_least) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,17 @@
+//! The GPU executor: one WGSL kernel interprets any proved schedule, one workgroup per (lane, channel).
+//!
+//! Nothing here knows an algorithm. Adapters are described and judged in `adapter`, a schedule becomes words in
+//! `program` and dispatches in [`crate::plan`], and `launch` moves data in and out and checks that it finished.
+
+mod adapter;
+mod device;
+mod kernel;
+mod launch;
+mod probe;
+mod program;
+
+pub use adapter::{Adapter, AdapterInfo, AdapterLimits, SelectError, Support, adapters, select};
+pub use device::{Gpu, GpuError};
+pub use kernel::{Source, sources};
+pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};
+pub use probe::Probe;

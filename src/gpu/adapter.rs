@@ -1,0 +1,293 @@
+//! Which devices there are, what each is called, and which dispatch modes are sound on it and why.
+//!
+//! The judgement is by what naga emits for a backend and what that backend's memory model then promises; see
+//! `shaders/README.md`. A mode that is not sound is never chosen and is refused when named.
+
+use serde::Serialize;
+
+use crate::plan::Mode;
+
+/// An adapter that wgpu found.
+pub struct Adapter {
+    pub(super) adapter: wgpu::Adapter,
+    info: AdapterInfo,
+}
+
+/// What is known of an adapter without opening it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AdapterInfo {
+    /// What `--device` takes. Adapters are sorted best first.
+    pub index: usize,
+    /// As the driver says.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12` or `gl`.
+    pub backend: &'static str,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Driver and version.
+    pub driver: String,
+    /// The limits that decide about sizes.
+    pub limits: AdapterLimits,
+    /// Sound dispatch modes, by name.
+    pub dispatch_modes: Vec<Mode>,
+    /// Modes that are refused, with the reason.
+    pub refused_modes: Vec<(Mode, String)>,
+}
+
+/// Limits of an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AdapterLimits {
+    /// Largest storage range that a shader can see, in bytes. Larger payloads go in pieces.
+    pub max_binding_bytes: u64,
+    /// Largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// Invocations of a workgroup.
+    pub max_workgroup_invocations: u32,
+    /// Workgroups of a dispatch, in one dimension.
+    pub max_workgroups: u32,
+}
+
+/// Whether a mode may be used on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Support {
+    /// It may.
+    Sound,
+    /// It may not, for this reason.
+    Unsound(String),
+}
+
+/// No adapter fits what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// Nothing has that index or name.
+    #[error("there is no device '{wanted}'; choose one of:\n{known}")]
+    Unknown {
+        /// What was asked for.
+        wanted: String,
+        /// The devices, a line each.
+        known: String,
+    },
+    /// Several different devices have that name.
+    #[error("several devices are called '{wanted}'; choose one by its index:\n{known}")]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// The devices, a line each.
+        known: String,
+    },
+}
+
+/// All adapters that drivers on this machine offer, best first. Obeys `WGPU_BACKEND`.
+pub fn adapters() -> Vec<Adapter> {
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let backends = descriptor.backends - wgpu::Backends::NOOP;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut found = pollster::block_on(instance.enumerate_adapters(backends));
+    found.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    found.sort_by_cached_key(|adapter| preference(&adapter.get_info()));
+    found.into_iter().enumerate().map(|(index, adapter)| Adapter { info: describe(index, &adapter), adapter }).collect()
+}
+
+/// Hardware before software; then backends by how much of the executor is sound on them.
+fn preference(info: &wgpu::AdapterInfo) -> (u8, u8, String, String) {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    let backend = match info.backend {
+        wgpu::Backend::Vulkan | wgpu::Backend::Metal => 0,
+        wgpu::Backend::Dx12 => 1,
+        wgpu::Backend::Gl => 2,
+        wgpu::Backend::BrowserWebGpu | wgpu::Backend::Noop => 3,
+    };
+    (kind, backend, info.name.clone(), info.driver_info.clone())
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
+    let info = adapter.get_info();
+    let limits = adapter.limits();
+    let judged = Mode::ALL.iter().map(|&mode| (mode, judge(mode, info.backend, adapter.features())));
+    let (mut dispatch_modes, mut refused_modes) = (Vec::new(), Vec::new());
+    for (mode, support) in judged {
+        match support {
+            Support::Sound => dispatch_modes.push(mode),
+            Support::Unsound(reason) => refused_modes.push((mode, reason)),
+        }
+    }
+    AdapterInfo {
+        index,
+        name: info.name,
+        backend: backend_name(info.backend),
+        kind: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        },
+        driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
+        limits: AdapterLimits {
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+        },
+        dispatch_modes,
+        refused_modes,
+    }
+}
+
+fn backend_name(backend: wgpu::Backend) -> &'static str {
+    match backend {
+        wgpu::Backend::Vulkan => "vulkan",
+        wgpu::Backend::Metal => "metal",
+        wgpu::Backend::Dx12 => "dx12",
+        wgpu::Backend::Gl => "gl",
+        wgpu::Backend::BrowserWebGpu => "webgpu",
+        wgpu::Backend::Noop => "noop",
+    }
+}
+
+/// The soundness table. Between two dispatches every backend puts a barrier, so stepping is sound everywhere.
+fn judge(mode: Mode, backend: wgpu::Backend, features: wgpu::Features) -> Support {
+    let unsound = |reason: &str| Support::Unsound(reason.to_owned());
+    match (mode, backend) {
+        (Mode::PerRank | Mode::PerStep, _) => Support::Sound,
+        (Mode::Fused, wgpu::Backend::Vulkan | wgpu::Backend::Dx12) => {
+            if features.contains(wgpu::Features::MEMORY_DECORATION_COHERENT) {
+                Support::Sound
+            } else {
+                unsound("this device has no coherent memory across workgroups")
+            }
+        }
+        (Mode::Fused, wgpu::Backend::Metal) => {
+            unsound("on Metal a barrier orders memory within a threadgroup only, so a notify may overtake the data")
+        }
+        (Mode::Fused, wgpu::Backend::Gl) => {
+            unsound("OpenGL does not say how atomics and coherent memory order each other across workgroups")
+        }
+        (Mode::Fused, _) => unsound("WGSL barriers order memory within a workgroup only"),
+    }
+}
+
+impl Adapter {
+    /// What is known of it.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+}
+
+impl AdapterInfo {
+    /// Name and backend, for one line.
+    pub fn title(&self) -> String {
+        format!("{} ({}, {})", self.name, self.backend, self.kind)
+    }
+
+    /// Whether all instructions of all workgroups run on processor cores.
+    pub fn is_software(&self) -> bool {
+        self.kind == "software"
+    }
+
+    /// Whether `mode` may be used.
+    pub fn support(&self, mode: Mode) -> Support {
+        match self.refused_modes.iter().find(|(refused, _)| *refused == mode) {
+            None => Support::Sound,
+            Some((_, reason)) => Support::Unsound(reason.clone()),
+        }
+    }
+
+    /// Whether every word of `wanted` occurs in the name, backend, type or driver.
+    fn matches(&self, wanted: &str) -> bool {
+        let text = format!("{} {} {} {}", self.name, self.backend, self.kind, self.driver).to_lowercase();
+        let mut words = wanted.split_whitespace().peekable();
+        words.peek().is_some() && words.all(|word| text.contains(&word.to_lowercase()))
+    }
+}
+
+/// The adapter with that index, or the best one whose name, backend, type and driver contain every word of `wanted`.
+///
+/// # Errors
+/// [`SelectError`], which lists what there is.
+pub fn select<'a>(adapters: &'a [Adapter], wanted: &str) -> Result<&'a Adapter, SelectError> {
+    let infos: Vec<&AdapterInfo> = adapters.iter().map(Adapter::info).collect();
+    select_index(&infos, wanted).map(|index| &adapters[index])
+}
+
+fn select_index(infos: &[&AdapterInfo], wanted: &str) -> Result<usize, SelectError> {
+    let list = |which: &mut dyn Iterator<Item = usize>| -> String {
+        which.map(|i| format!("  {i}  {}", infos[i].title())).collect::<Vec<_>>().join("\n")
+    };
+    if let Ok(index) = wanted.parse::<usize>()
+        && index < infos.len()
+    {
+        return Ok(index);
+    }
+    let matching: Vec<usize> = (0..infos.len()).filter(|&i| infos[i].matches(wanted)).collect();
+    match matching[..] {
+        // One device under several backends is no ambiguity: the best backend comes first.
+        [first, ..] if matching.iter().all(|&i| infos[i].name == infos[first].name) => Ok(first),
+        [] => {
+            let known = format!("{}\n  cpu  the CPU executor", list(&mut (0..infos.len())));
+            Err(SelectError::Unknown { wanted: wanted.to_owned(), known: known.trim_start_matches('\n').to_owned() })
+        }
+        _ => Err(SelectError::Ambiguous { wanted: wanted.to_owned(), known: list(&mut matching.into_iter()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(index: usize, name: &str, backend: &'static str) -> AdapterInfo {
+        AdapterInfo {
+            index,
+            name: name.to_owned(),
+            backend,
+            kind: "discrete",
+            driver: "driver 1.0".to_owned(),
+            limits: AdapterLimits {
+                max_binding_bytes: 0,
+                max_buffer_bytes: 0,
+                max_workgroup_invocations: 0,
+                max_workgroups: 0,
+            },
+            dispatch_modes: Vec::new(),
+            refused_modes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn devices_are_found_by_index_and_by_words() {
+        let infos = [info(0, "Alpha 100", "vulkan"), info(1, "Beta 200", "vulkan"), info(2, "Alpha 100", "gl")];
+        let infos: Vec<&AdapterInfo> = infos.iter().collect();
+        for (wanted, found) in [("0", 0), ("2", 2), ("alpha", 0), ("ALPHA gl", 2), ("gl", 2), ("beta", 1)] {
+            assert_eq!(select_index(&infos, wanted), Ok(found), "{wanted}");
+        }
+        assert!(matches!(select_index(&infos, "vulkan"), Err(SelectError::Ambiguous { .. })));
+        for wanted in ["3", "gamma", ""] {
+            let error = select_index(&infos, wanted).unwrap_err().to_string();
+            assert!(error.contains("Alpha 100") && error.contains("cpu"), "{error}");
+        }
+    }
+
+    #[test]
+    fn fused_is_sound_where_the_memory_model_says_so() {
+        let coherent = wgpu::Features::MEMORY_DECORATION_COHERENT;
+        for (backend, features, sound) in [
+            (wgpu::Backend::Vulkan, coherent, true),
+            (wgpu::Backend::Dx12, coherent, true),
+            (wgpu::Backend::Vulkan, wgpu::Features::empty(), false),
+            (wgpu::Backend::Metal, coherent, false),
+            (wgpu::Backend::Gl, coherent, false),
+            (wgpu::Backend::BrowserWebGpu, coherent, false),
+        ] {
+            assert_eq!(judge(Mode::Fused, backend, features) == Support::Sound, sound, "{backend}");
+            assert_eq!(judge(Mode::PerStep, backend, features), Support::Sound);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! An open device: every wgpu error comes back as a value, and every wait for the device ends.
+//!
+//! wgpu's defaults are to panic on uncaught errors and on device loss; neither may reach a user.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::adapter::{Adapter, AdapterInfo};
+use super::kernel::Kernels;
+use super::probe::Probe;
+use crate::window::VECTOR_BYTES;
+
+/// How long one submission may take. Nothing in the kernel waits without a bound, so only a broken driver needs it.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// OpenGL clamps a single wait to about two seconds; waiting in slices works on every backend.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// What can go wrong with a device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuError {
+    /// It could not be opened.
+    #[error("{device} cannot be opened: {reason}")]
+    Open {
+        /// The adapter's title.
+        device: String,
+        /// What wgpu says.
+        reason: String,
+    },
+    /// It went away.
+    #[error("{device} was lost: {reason}; run again, or choose another device with --device")]
+    Lost {
+        /// The adapter's title.
+        device: String,
+        /// What wgpu says.
+        reason: String,
+    },
+    /// It refused what was asked for.
+    #[error("{device} refused a request: {reason}")]
+    Refused {
+        /// The adapter's title.
+        device: String,
+        /// What wgpu says.
+        reason: String,
+    },
+    /// A submission was still running after two minutes.
+    #[error("{device} did not complete a submission within {} s; its driver may be stuck", DEADLINE.as_secs())]
+    Deadline {
+        /// The adapter's title.
+        device: String,
+    },
+}
+
+/// An open device.
+pub struct Gpu {
+    info: AdapterInfo,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) limits: wgpu::Limits,
+    faults: Arc<Faults>,
+    pub(super) kernels: Kernels,
+    pub(super) fused: OnceLock<Result<Probe, String>>,
+}
+
+/// What wgpu reported outside of any call.
+#[derive(Default)]
+struct Faults {
+    refused: Mutex<Option<String>>,
+    lost: Mutex<Option<String>>,
+}
+
+fn put(slot: &Mutex<Option<String>>, text: String) {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+}
+
+fn take(slot: &Mutex<Option<String>>) -> Option<String> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl Gpu {
+    /// Opens an adapter with all of its limits.
+    ///
+    /// # Errors
+    /// [`GpuError::Open`].
+    pub fn open(adapter: &Adapter) -> Result<Self, GpuError> {
+        let info = adapter.info().clone();
+        let limits = adapter.adapter.limits();
+        let request = adapter.adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("wgccl"),
+            required_features: adapter.adapter.features() & wgpu::Features::MEMORY_DECORATION_COHERENT,
+            required_limits: limits.clone(),
+            ..Default::default()
+        });
+        let (device, queue) = pollster::block_on(request)
+            .map_err(|error| GpuError::Open { device: info.title(), reason: error.to_string() })?;
+        let faults = Arc::new(Faults::default());
+        let on_error = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| put(&on_error.refused, one_line(&error))));
+        let on_loss = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, text| {
+            // Dropping a device is reported as a loss, too.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                put(&on_loss.lost, text);
+            }
+        });
+        let kernels = Kernels::new();
+        Ok(Self { info, device, queue, limits, faults, kernels, fused: OnceLock::new() })
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// Turns whatever wgpu has reported since the last call into an error.
+    pub(super) fn check(&self) -> Result<(), GpuError> {
+        let device = || self.info.title();
+        if let Some(reason) = take(&self.faults.lost) {
+            return Err(GpuError::Lost { device: device(), reason });
+        }
+        match take(&self.faults.refused) {
+            Some(reason) => Err(GpuError::Refused { device: device(), reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// Submits, and waits until the device is through with it.
+    pub(super) fn run(&self, commands: wgpu::CommandBuffer) -> Result<(), GpuError> {
+        let submitted = self.queue.submit([commands]);
+        // A submission that was refused has no index that could be waited for.
+        self.check()?;
+        self.wait(&submitted)?;
+        self.check()
+    }
+
+    fn wait(&self, submitted: &wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        let start = Instant::now();
+        loop {
+            let poll = wgpu::PollType::Wait { submission_index: Some(submitted.clone()), timeout: Some(SLICE) };
+            // wgpu panics when the device is lost while it polls.
+            let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
+            match polled {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(wgpu::PollError::Timeout)) if start.elapsed() < DEADLINE => {}
+                Ok(Err(wgpu::PollError::Timeout)) => return Err(GpuError::Deadline { device: self.info.title() }),
+                Ok(Err(error)) => {
+                    return Err(GpuError::Refused { device: self.info.title(), reason: error.to_string() });
+                }
+                Err(_) => {
+                    let reason = take(&self.faults.lost).unwrap_or_else(|| "the driver gave no reason".to_owned());
+                    return Err(GpuError::Lost { device: self.info.title(), reason });
+                }
+            }
+        }
+    }
+
+    /// Maps `buffer`, which no submission uses any more, and hands its bytes to `read`.
+    pub(super) fn read<R>(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, GpuError> {
+        let refused = |reason: String| GpuError::Refused { device: self.info.title(), reason };
+        let slice = buffer.slice(..bytes);
+        let (mapped, arrived) = std::sync::mpsc::channel();
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            // The receiver is alive until it has this.
+            let _ = mapped.send(result);
+        });
+        let submitted = self.queue.submit([]);
+        self.wait(&submitted)?;
+        match arrived.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(refused(error.to_string())),
+            Err(_) => return Err(refused("a buffer could not be mapped".to_owned())),
+        }
+        let result = slice.get_mapped_range().map(|view| read(&view)).map_err(|error| refused(error.to_string()));
+        buffer.unmap();
+        self.check()?;
+        result
+    }
+
+    /// A buffer without contents, or why it cannot be had.
+    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+        // An empty buffer cannot be bound: a schedule of one rank has no links.
+        let size = size.max(VECTOR_BYTES as u64).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
+        self.check()?;
+        Ok(buffer)
+    }
+
+    /// A buffer that holds `contents`.
+    pub(super) fn buffer_of(
+        &self,
+        label: &str,
+        contents: &[u8],
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, GpuError> {
+        let buffer = self.buffer(label, contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST)?;
+        if !contents.is_empty() {
+            self.queue.write_buffer(&buffer, 0, contents);
+        }
+        self.check()?;
+        Ok(buffer)
+    }
+}
+
+/// wgpu's errors span lines; a user gets one.
+fn one_line(error: &wgpu::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

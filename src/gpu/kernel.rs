@@ -1,0 +1,189 @@
+//! The shaders: files joined as they are, numbers put in by `override`, pipelines made once per device and variant.
+//!
+//! No text is ever edited: what differs between two kernels is a file of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::device::{Gpu, GpuError};
+use crate::collective::Op;
+use crate::element::DataType;
+
+const PAYLOAD_PLAIN: &str = include_str!("../../shaders/payload/plain.wgsl");
+const PAYLOAD_COHERENT: &str = include_str!("../../shaders/payload/coherent.wgsl");
+const SIGNAL: &str = include_str!("../../shaders/signal.wgsl");
+const EXECUTOR: &str = include_str!("../../shaders/executor.wgsl");
+const FILL: &str = include_str!("../../shaders/fill.wgsl");
+const F32_SUM: &str = include_str!("../../shaders/element/f32_sum.wgsl");
+
+/// A complete shader.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Which.
+    pub name: String,
+    /// Whether it needs coherent memory across workgroups.
+    pub coherent: bool,
+    /// WGSL.
+    pub text: String,
+}
+
+fn element(data_type: DataType, op: Op) -> &'static str {
+    match (data_type, op) {
+        (DataType::F32, Op::Sum) => F32_SUM,
+    }
+}
+
+fn executor(data_type: DataType, op: Op, coherent: bool) -> Source {
+    let payload = if coherent { PAYLOAD_COHERENT } else { PAYLOAD_PLAIN };
+    let kind = if coherent { "coherent" } else { "plain" };
+    Source {
+        name: format!("executor {data_type} {op} {kind}"),
+        coherent,
+        text: [payload, SIGNAL, element(data_type, op), EXECUTOR].join("\n"),
+    }
+}
+
+fn fill() -> Source {
+    Source { name: "fill".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, FILL].join("\n") }
+}
+
+/// Every shader that the library can ask a device to run.
+pub fn sources() -> Vec<Source> {
+    let types = DataType::ALL.iter().flat_map(|&t| Op::ALL.iter().map(move |&op| (t, op)));
+    types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill()]).collect()
+}
+
+/// The override constants of the executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    /// Invocations of a workgroup.
+    pub(super) workgroup: u32,
+    /// Adjacent invocations that walk a part of a slice together.
+    pub(super) group: u32,
+    /// Polls of a wait before it gives up until the next dispatch.
+    pub(super) polls: u32,
+}
+
+/// Loop turns of one invocation in one dispatch: below llvmpipe's silent limit of 65535, with room for the host's
+/// estimate of the loops around the loops.
+pub(super) const TURN_LIMIT: u32 = 60_000;
+
+/// A pipeline and the layout of its one bind group.
+#[derive(Clone)]
+pub(super) struct Kernel {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Variant {
+    Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape },
+    Fill { workgroup: u32 },
+}
+
+/// Compiled kernels of one device.
+pub(super) struct Kernels {
+    known: Mutex<HashMap<Variant, Arc<Kernel>>>,
+}
+
+impl Kernels {
+    pub(super) fn new() -> Self {
+        Self { known: Mutex::new(HashMap::new()) }
+    }
+}
+
+impl Gpu {
+    /// The kernel, compiled on first use.
+    pub(super) fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>, GpuError> {
+        let mut known = self.kernels.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = known.get(&variant) {
+            return Ok(Arc::clone(kernel));
+        }
+        let kernel = Arc::new(self.compile(variant)?);
+        known.insert(variant, Arc::clone(&kernel));
+        Ok(kernel)
+    }
+
+    fn compile(&self, variant: Variant) -> Result<Kernel, GpuError> {
+        use wgpu::BufferBindingType::{Storage, Uniform};
+        let (writable, readable) = (Storage { read_only: false }, Storage { read_only: true });
+        let (source, entry_point, bindings, constants): (_, _, Vec<_>, Vec<(&str, f64)>) = match variant {
+            Variant::Executor { data_type, op, coherent, shape } => (
+                executor(data_type, op, coherent),
+                "execute",
+                vec![
+                    (writable, false),
+                    (writable, false),
+                    (readable, false),
+                    (readable, false),
+                    (writable, false),
+                    (Uniform, true),
+                ],
+                vec![
+                    ("WORKGROUP", shape.workgroup.into()),
+                    ("GROUP", shape.group.into()),
+                    ("POLLS", shape.polls.into()),
+                    ("TURN_LIMIT", TURN_LIMIT.into()),
+                ],
+            ),
+            Variant::Fill { workgroup } => {
+                (fill(), "fill", vec![(writable, false), (Uniform, false)], vec![("WORKGROUP", workgroup.into())])
+            }
+        };
+        let entries: Vec<_> = bindings
+            .into_iter()
+            .enumerate()
+            .map(|(binding, (ty, has_dynamic_offset))| wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+                count: None,
+            })
+            .collect();
+        let label = Some(source.name.as_str());
+        let layout =
+            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(source.text.as_str().into()),
+        });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            ..Default::default()
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(entry_point),
+            compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
+            cache: None,
+        });
+        self.check()?;
+        Ok(Kernel { pipeline, layout })
+    }
+
+    /// A bind group of whole buffers and ranges, in binding order.
+    pub(super) fn bind(
+        &self,
+        kernel: &Kernel,
+        bindings: &[wgpu::BufferBinding<'_>],
+    ) -> Result<wgpu::BindGroup, GpuError> {
+        let entries: Vec<_> = bindings
+            .iter()
+            .enumerate()
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding: binding as u32,
+                resource: wgpu::BindingResource::Buffer(buffer.clone()),
+            })
+            .collect();
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &kernel.layout,
+            entries: &entries,
+        });
+        self.check()?;
+        Ok(group)
+    }
+}

@@ -1,0 +1,610 @@
+//! A proved schedule prepared for one device, and launched: data in, dispatches, check that it finished, data out.
+//!
+//! A result is a result only when every lane's progress word says so: watchdogs, loop limits and starved workgroups all
+//! show there, and nothing else would show them.
+
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use super::adapter::Support;
+use super::device::{Gpu, GpuError};
+use super::kernel::{Kernel, Shape, TURN_LIMIT, Variant};
+use super::program::{Params, Program, Progress};
+use crate::collective::Op;
+use crate::element::Element;
+use crate::hang::{Fault, Hang};
+use crate::plan::{Mode, Plan};
+use crate::schedule::{Address, Instruction, Schedule};
+use crate::verify::{Proved, Signal};
+use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window, WindowError};
+
+/// Most ranks on a GPU.
+pub const MAX_RANKS: u32 = 256;
+
+/// Largest arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
+const MAX_ARENA_BYTES: u64 = 512 << 20;
+
+/// Which dispatch mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// Fused where it is sound, passed its check and finished in one dispatch; else the mode with fewer dispatches.
+    #[default]
+    Auto,
+    /// This one or none.
+    Named(Mode),
+}
+
+/// How to prepare a launch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Dispatch mode.
+    pub dispatch: Choice,
+    /// Channels; chosen by size and device if not given.
+    pub channels: Option<u32>,
+    /// A defect to put in.
+    pub fault: Option<Fault>,
+    /// Upper bound for the arena in bytes, below the device's own; larger payloads go in pieces.
+    pub arena_bytes: Option<u64>,
+}
+
+/// Why a launch cannot be prepared or did not finish.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The device failed.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The window cannot be laid out.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    /// More ranks than the executor takes.
+    #[error("{0} ranks are too many for the GPU executor, which takes up to {MAX_RANKS}; use --device cpu")]
+    Ranks(u32),
+    /// The named mode would be wrong on this device.
+    #[error("dispatch mode {mode} is refused on {device}: {reason}; use per-step or per-rank")]
+    Unsound {
+        /// The mode.
+        mode: Mode,
+        /// The adapter's title.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// Not even one vector of every chunk fits.
+    #[error("{ranks} ranks are too large for {device}: {what}; use fewer ranks or --device cpu")]
+    TooLarge {
+        /// Ranks.
+        ranks: u32,
+        /// The adapter's title.
+        device: String,
+        /// Which limit.
+        what: String,
+    },
+    /// Wrong number or length of inputs or outputs.
+    #[error("{what} {rank} has {got} elements, but the launch was prepared for {ranks} ranks of {count}")]
+    Shape {
+        /// "input", "output" or "buffer".
+        what: &'static str,
+        /// The first that is wrong, or the number of ranks that were given.
+        rank: usize,
+        /// Its length.
+        got: usize,
+        /// Prepared ranks.
+        ranks: u32,
+        /// Prepared elements.
+        count: usize,
+    },
+    /// The launch was prepared in place and given two buffers a rank, or the reverse.
+    #[error("the schedule was proved {}; launch it so", if *.in_place { "in place" } else { "out of place" })]
+    Placement {
+        /// What it was proved for.
+        in_place: bool,
+    },
+    /// Some lanes did not finish.
+    #[error("the launch did not finish: {0}")]
+    Hang(Box<Hang>),
+}
+
+/// What a launch took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launched {
+    /// Dispatches of the schedule, over all pieces.
+    pub dispatches: u32,
+    /// Pieces that the payload went in.
+    pub pieces: usize,
+    /// From submission to completion of the schedule's dispatches as the host sees it, over all pieces; copies of data
+    /// to and from the device are not in it.
+    pub time: Duration,
+}
+
+/// A schedule prepared for a payload on a device.
+pub struct Executor<'g, T> {
+    gpu: &'g Gpu,
+    schedule: Schedule,
+    in_place: bool,
+    payload: Payload,
+    pieces: Pieces,
+    arena: Arena,
+    plan: Plan,
+    kernel: std::sync::Arc<Kernel>,
+    fill: std::sync::Arc<Kernel>,
+    fill_group: wgpu::BindGroup,
+    group: wgpu::BindGroup,
+    buffers: Buffers,
+    /// Lanes and channels that are not done when a launch begins.
+    begun: Vec<Progress>,
+    element: PhantomData<T>,
+}
+
+struct Buffers {
+    arena: wgpu::Buffer,
+    params: wgpu::Buffer,
+    progress: wgpu::Buffer,
+    fresh_progress: wgpu::Buffer,
+    /// Outputs of all ranks, then progress, then signals: what the host reads.
+    readback: wgpu::Buffer,
+}
+
+/// What differs between devices that run workgroups on cores and those that have hardware for it.
+struct Tuning {
+    shape: Shape,
+    /// Bytes of a chunk that make another channel worth while.
+    slice_bytes: usize,
+    /// Workgroups beyond which more channels only cost.
+    workgroups: u32,
+}
+
+impl Tuning {
+    fn of(gpu: &Gpu, mode: Mode) -> Self {
+        let most = gpu.limits.max_compute_invocations_per_workgroup.min(gpu.limits.max_compute_workgroup_size_x);
+        if gpu.info().is_software() {
+            // A spinning workgroup only keeps the notifier from running.
+            let polls = if mode == Mode::Fused { 16 } else { 1 };
+            let workgroup = most.min(64);
+            Self { shape: Shape { workgroup, group: workgroup.min(8), polls }, slice_bytes: 64 << 10, workgroups: 64 }
+        } else {
+            let polls = if mode == Mode::Fused { 1 << 14 } else { 1 };
+            let workgroup = most.min(256);
+            Self { shape: Shape { workgroup, group: workgroup, polls }, slice_bytes: 16 << 10, workgroups: 256 }
+        }
+    }
+
+    /// Loop turns that an instruction costs an invocation at most, when a channel has `slice_vectors` of every chunk.
+    fn turns(&self, instruction: &Instruction, slice_vectors: u64) -> u64 {
+        let Shape { workgroup, group, polls } = self.shape;
+        let part = slice_vectors.div_ceil(u64::from(workgroup / group));
+        let each = |n: usize| (n as u64).div_ceil(workgroup.into());
+        let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) + 1);
+        // Polls of software adapters count as turns; those of hardware have no such limit, so that a wait may be long.
+        let waits = each(instruction.waits.len()) * (1 + if polls > 1000 { 0 } else { u64::from(polls) });
+        moves + waits + each(instruction.notifies.len()) + 2
+    }
+}
+
+impl<'g, T: Element> Executor<'g, T> {
+    /// Prepares `proved` for `payload` on `gpu`.
+    ///
+    /// # Errors
+    /// [`LaunchError`], all but `Shape`, `Placement` and `Hang`.
+    pub fn new(gpu: &'g Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
+        let schedule = proved.schedule();
+        if schedule.ranks > MAX_RANKS {
+            return Err(LaunchError::Ranks(schedule.ranks));
+        }
+        let mode = choose_mode(gpu, proved, options.dispatch)?;
+        Self::prepare(gpu, proved, payload, op, mode, options)
+    }
+
+    /// As [`new`](Self::new), in a mode that is known to be sound.
+    pub(super) fn prepare(
+        gpu: &'g Gpu,
+        proved: &Proved,
+        payload: Payload,
+        op: Op,
+        mode: Mode,
+        options: Options,
+    ) -> Result<Self, LaunchError> {
+        let schedule = proved.schedule().clone();
+        let in_place = proved.options().in_place;
+        let tuning = Tuning::of(gpu, mode);
+        let Cut { pieces, arena, plan } = cut(gpu, proved, &payload, mode, &tuning, &options)?;
+        let slice_vectors = (arena.chunk_vectors as u64).div_ceil(arena.channels.into());
+        let turns = |instruction: &Instruction| tuning.turns(instruction, slice_vectors);
+        let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
+
+        let kernel = gpu.kernel(Variant::Executor {
+            data_type: T::TYPE,
+            op,
+            coherent: mode == Mode::Fused,
+            shape: tuning.shape,
+        })?;
+        let fill = gpu.kernel(Variant::Fill { workgroup: tuning.shape.workgroup })?;
+
+        use wgpu::BufferUsages as Usage;
+        let progress = bytemuck::cast_slice(&program.progress);
+        let buffers = Buffers {
+            arena: gpu.buffer("arena", arena.bytes(), Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST)?,
+            params: gpu.buffer(
+                "params",
+                (plan.dispatches.len() * BINDING_ALIGN) as u64,
+                Usage::UNIFORM | Usage::COPY_DST,
+            )?,
+            progress: gpu.buffer(
+                "progress",
+                progress.len() as u64,
+                Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
+            )?,
+            fresh_progress: gpu.buffer_of("fresh progress", progress, Usage::COPY_SRC)?,
+            readback: gpu.buffer(
+                "readback",
+                output_bytes(&schedule, &arena) + progress.len() as u64 + arena.signal_bytes(),
+                Usage::MAP_READ | Usage::COPY_DST,
+            )?,
+        };
+        let instructions = gpu.buffer_of("program", bytemuck::cast_slice(&program.instructions), Usage::STORAGE)?;
+        let links = gpu.buffer_of("links", bytemuck::cast_slice(&program.links), Usage::STORAGE)?;
+        let payload_range = range(&buffers.arena, 0, arena.vector_bytes());
+        let group = gpu.bind(
+            &kernel,
+            &[
+                payload_range.clone(),
+                range(&buffers.arena, arena.signal_offset(), arena.signal_bytes()),
+                instructions.as_entire_buffer_binding(),
+                links.as_entire_buffer_binding(),
+                buffers.progress.as_entire_buffer_binding(),
+                range(&buffers.params, 0, size_of::<Params>() as u64),
+            ],
+        )?;
+        let poisoned = arena.poisoned();
+        let workgroups = (poisoned.len() as u32).div_ceil(tuning.shape.workgroup).clamp(1, FILL_WORKGROUPS);
+        let region = [poisoned.start, poisoned.end, poison_word::<T>(), workgroups * tuning.shape.workgroup];
+        let region = gpu.buffer_of("fill", bytemuck::cast_slice(&region), Usage::UNIFORM)?;
+        let fill_group = gpu.bind(&fill, &[payload_range, region.as_entire_buffer_binding()])?;
+        Ok(Self {
+            gpu,
+            schedule,
+            in_place,
+            payload,
+            pieces,
+            arena,
+            plan,
+            kernel,
+            fill,
+            fill_group,
+            group,
+            buffers,
+            begun: program.progress,
+            element: PhantomData,
+        })
+    }
+
+    /// The dispatch mode in use.
+    pub fn mode(&self) -> Mode {
+        self.plan.mode
+    }
+
+    /// Channels in use.
+    pub fn channels(&self) -> u32 {
+        self.arena.channels
+    }
+
+    /// Pieces that the payload goes in.
+    pub fn pieces(&self) -> usize {
+        self.pieces.count()
+    }
+
+    /// Launches once: `inputs` and `outputs` have one slice of the payload's count for every rank.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; outputs then hold nothing of use. The next launch is not affected.
+    pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<Launched, LaunchError> {
+        if self.in_place {
+            return Err(LaunchError::Placement { in_place: true });
+        }
+        self.check_shape("input", inputs.iter().map(|input| input.len()))?;
+        self.check_shape("output", outputs.iter().map(|output| output.len()))?;
+        self.run_pieces(
+            |rank, range| &inputs[rank][range],
+            |rank, range, bytes| {
+                bytemuck::cast_slice_mut(&mut outputs[rank][range]).copy_from_slice(bytes);
+            },
+        )
+    }
+
+    /// Launches once in place: every buffer is a rank's input and becomes its output.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; buffers may then hold outputs of some pieces. The next launch is not affected.
+    pub fn run_in_place(&mut self, buffers: &mut [&mut [T]]) -> Result<Launched, LaunchError> {
+        if !self.in_place {
+            return Err(LaunchError::Placement { in_place: false });
+        }
+        self.check_shape("buffer", buffers.iter().map(|buffer| buffer.len()))?;
+        let buffers = std::cell::RefCell::new(buffers);
+        self.run_pieces(
+            |rank, range| buffers.borrow()[rank][range].to_vec(),
+            |rank, range, bytes| {
+                bytemuck::cast_slice_mut(&mut buffers.borrow_mut()[rank][range]).copy_from_slice(bytes);
+            },
+        )
+    }
+
+    fn check_shape(
+        &self,
+        what: &'static str,
+        lengths: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<(), LaunchError> {
+        let (ranks, count) = (self.schedule.ranks, self.payload.count);
+        let wrong = |rank, got| LaunchError::Shape { what, rank, got, ranks, count };
+        if lengths.len() != ranks as usize {
+            return Err(wrong(lengths.len(), 0));
+        }
+        match lengths.enumerate().find(|&(_, length)| length != count) {
+            Some((rank, got)) => Err(wrong(rank, got)),
+            None => Ok(()),
+        }
+    }
+
+    fn run_pieces<S: AsRef<[T]>>(
+        &mut self,
+        input: impl Fn(usize, std::ops::Range<usize>) -> S,
+        mut output: impl FnMut(usize, std::ops::Range<usize>, &[u8]),
+    ) -> Result<Launched, LaunchError> {
+        let mut launched = Launched { dispatches: 0, pieces: self.pieces.count(), time: Duration::ZERO };
+        for piece in 0..self.pieces.count() {
+            self.upload(piece, &input)?;
+            self.reset()?;
+            self.launch(&mut launched)?;
+            self.download(piece, &mut output)?;
+        }
+        Ok(launched)
+    }
+
+    /// Every chunk's slice of every input, and the dispatches' parameters, which depend on the slice's length.
+    fn upload<S: AsRef<[T]>>(
+        &self,
+        piece: usize,
+        input: &impl Fn(usize, std::ops::Range<usize>) -> S,
+    ) -> Result<(), GpuError> {
+        for rank in 0..self.schedule.ranks {
+            for (chunk, elements) in self.runs(piece) {
+                let at = self.arena.byte(Address::input(rank, chunk));
+                let bytes = input(rank as usize, elements);
+                self.gpu.queue.write_buffer(&self.buffers.arena, at, bytemuck::cast_slice(bytes.as_ref()));
+            }
+        }
+        let vectors = self.pieces.vectors(piece).len() as u32;
+        let mut params = vec![0_u8; self.plan.dispatches.len() * BINDING_ALIGN];
+        for (i, dispatch) in self.plan.dispatches.iter().enumerate() {
+            let dispatch = Params::new(dispatch, self.plan.lanes.len() as u32, &self.arena, vectors);
+            params[i * BINDING_ALIGN..][..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&dispatch));
+        }
+        self.gpu.queue.write_buffer(&self.buffers.params, 0, &params);
+        self.gpu.check()
+    }
+
+    /// Contiguous runs of the user's payload that `piece` holds, each with the chunk at which it starts.
+    fn runs(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
+        // Whole chunks lie one after the other in the arena as they do for the user.
+        let whole = self.pieces.count() == 1;
+        let chunks = if whole { 1 } else { self.payload.chunks };
+        (0..chunks)
+            .map(move |chunk| {
+                let elements =
+                    if whole { 0..self.payload.count } else { self.pieces.elements(&self.payload, chunk, piece) };
+                (chunk, elements)
+            })
+            .filter(|(_, elements)| !elements.is_empty())
+    }
+
+    /// Signals to zero, lanes to their beginning, poison wherever a result is to be. By the host's command stream: a
+    /// kernel that did it could erase what a faster workgroup has already notified.
+    fn reset(&self) -> Result<(), GpuError> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&self.buffers.arena, self.arena.signal_offset(), Some(self.arena.signal_bytes()));
+        let bytes = self.buffers.progress.size();
+        encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, bytes);
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&self.fill.pipeline);
+            pass.set_bind_group(0, &self.fill_group, &[]);
+            pass.dispatch_workgroups(FILL_WORKGROUPS, 1, 1);
+        }
+        self.gpu.run(encoder.finish())
+    }
+
+    /// All dispatches in one submission; in fused mode more of them as long as lanes get further.
+    fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
+        // Hardware runs a fused launch of this size in one dispatch; the progress words say if it did not.
+        let fused_hardware = self.plan.mode == Mode::Fused && !self.gpu.info().is_software();
+        let mut dispatches = if fused_hardware { 1 } else { self.plan.dispatches.len() };
+        let mut before = self.begun.clone();
+        loop {
+            let start = Instant::now();
+            self.submit(dispatches)?;
+            launched.time += start.elapsed();
+            launched.dispatches += dispatches as u32;
+            let now = self.progress()?;
+            if now.iter().all(|lane| lane.next == lane.end) {
+                return Ok(());
+            }
+            if self.plan.mode != Mode::Fused || now == before {
+                return Err(LaunchError::Hang(Box::new(self.explain(&now)?)));
+            }
+            before = now;
+            dispatches = self.plan.dispatches.len();
+        }
+    }
+
+    fn submit(&self, dispatches: usize) -> Result<(), GpuError> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&self.kernel.pipeline);
+            for (i, dispatch) in self.plan.dispatches[..dispatches].iter().enumerate() {
+                pass.set_bind_group(0, &self.group, &[(i * BINDING_ALIGN) as u32]);
+                pass.dispatch_workgroups(dispatch.lanes * self.arena.channels, 1, 1);
+            }
+        }
+        self.gpu.run(encoder.finish())
+    }
+
+    fn progress(&self) -> Result<Vec<Progress>, GpuError> {
+        let bytes = self.buffers.progress.size();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &self.buffers.readback, 0, bytes);
+        self.gpu.run(encoder.finish())?;
+        self.gpu.read(&self.buffers.readback, bytes, |bytes| bytemuck::pod_collect_to_vec(bytes))
+    }
+
+    /// The first channel that is stuck, in the schedule's own names.
+    fn explain(&self, progress: &[Progress]) -> Result<Hang, GpuError> {
+        let lanes = self.plan.lanes.len();
+        let stuck = progress.iter().position(|lane| lane.next != lane.end).unwrap_or(0) / lanes;
+        let mut next = vec![0; lanes];
+        for (i, &lane) in self.plan.lanes.iter().enumerate() {
+            let at = stuck * lanes + i;
+            next[lane as usize] = progress[at].next - self.begun[at].next;
+        }
+        let bytes = self.arena.signal_bytes();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let from = self.arena.signal_offset();
+        encoder.copy_buffer_to_buffer(&self.buffers.arena, from, &self.buffers.readback, 0, bytes);
+        self.gpu.run(encoder.finish())?;
+        let signals: Vec<u32> =
+            self.gpu.read(&self.buffers.readback, bytes, |bytes| bytemuck::pod_collect_to_vec(bytes))?;
+        let first = stuck * self.arena.channel_signals();
+        let signal = |signal: Signal| signals[first + self.arena.signal(signal)];
+        Ok(Hang::explain(&self.schedule, stuck as u32, &next, signal))
+    }
+
+    fn download(
+        &self,
+        piece: usize,
+        output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),
+    ) -> Result<(), GpuError> {
+        let bytes = output_bytes(&self.schedule, &self.arena);
+        let first = self.arena.byte(Address::output(0, 0));
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&self.buffers.arena, first, &self.buffers.readback, 0, bytes);
+        self.gpu.run(encoder.finish())?;
+        self.gpu.read(&self.buffers.readback, bytes, |view| {
+            for rank in 0..self.schedule.ranks {
+                for (chunk, elements) in self.runs(piece) {
+                    let at = (self.arena.byte(Address::output(rank, chunk)) - first) as usize;
+                    let bytes = elements.len() * self.payload.element_bytes;
+                    output(rank as usize, elements, &view[at..at + bytes]);
+                }
+            }
+        })
+    }
+}
+
+/// Enough for any device to be busy; each invocation loops.
+const FILL_WORKGROUPS: u32 = 1024;
+
+fn poison_word<T: Element>() -> u32 {
+    let poison = T::poison();
+    let bytes = bytemuck::bytes_of(&poison);
+    u32::from_ne_bytes(std::array::from_fn(|i| bytes[i % bytes.len()]))
+}
+
+fn output_bytes(schedule: &Schedule, arena: &Arena) -> u64 {
+    let chunks = schedule.buffer_chunks(crate::schedule::Buffer::Output);
+    u64::from(schedule.ranks) * u64::from(chunks) * arena.chunk_bytes()
+}
+
+fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
+    wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) }
+}
+
+fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<Mode, LaunchError> {
+    let unsound = |reason| LaunchError::Unsound { mode: Mode::Fused, device: gpu.info().title(), reason };
+    match choice {
+        Choice::Named(Mode::Fused) => match gpu.info().support(Mode::Fused) {
+            Support::Unsound(reason) => Err(unsound(reason)),
+            Support::Sound => gpu.fused_probe().map(|_| Mode::Fused).map_err(unsound),
+        },
+        Choice::Named(mode) => Ok(mode),
+        Choice::Auto => {
+            let fused = gpu.info().support(Mode::Fused) == Support::Sound;
+            // On cores the workgroups of a launch hardly ever run together: fused would step as well, and spin between.
+            if fused && !gpu.info().is_software() && gpu.fused_probe().is_ok_and(|probe| probe.in_one_dispatch) {
+                return Ok(Mode::Fused);
+            }
+            let dispatches =
+                |mode| Plan::new(proved, mode, |_| 0, u64::MAX).map_or(usize::MAX, |plan| plan.dispatches.len());
+            Ok(if dispatches(Mode::PerStep) <= dispatches(Mode::PerRank) { Mode::PerStep } else { Mode::PerRank })
+        }
+    }
+}
+
+/// Pieces, channels and dispatches that keep to the device's limits together.
+struct Cut {
+    pieces: Pieces,
+    arena: Arena,
+    plan: Plan,
+}
+
+fn cut(
+    gpu: &Gpu,
+    proved: &Proved,
+    payload: &Payload,
+    mode: Mode,
+    tuning: &Tuning,
+    options: &Options,
+) -> Result<Cut, LaunchError> {
+    let schedule = proved.schedule();
+    let in_place = proved.options().in_place;
+    let window = Window::new(schedule, *payload, Stride::Compact)?;
+    let too_large = |what: String| LaunchError::TooLarge { ranks: schedule.ranks, device: gpu.info().title(), what };
+    let limits = &gpu.limits;
+    let most_binding = limits.max_storage_buffer_binding_size.min(MAX_ARENA_BYTES);
+    let most_vectors = most_binding.min(options.arena_bytes.unwrap_or(u64::MAX)).min(limits.max_buffer_size / 2);
+    let places = Arena::places(schedule, in_place);
+    let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
+        .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
+
+    // Signals of one channel bound the channels, and so do the workgroups of a dispatch.
+    let matrix_bytes = (window.signals() * schedule.ranks as usize * SIGNAL_BYTES).max(1) as u64;
+    let lanes = schedule.lanes.len().max(1) as u32;
+    let most_workgroups = limits.max_compute_workgroups_per_dimension / lanes;
+    let most_channels = (most_binding / matrix_bytes).min(most_workgroups.into()) as u32;
+    if most_channels == 0 {
+        return Err(too_large(format!(
+            "{matrix_bytes} bytes of signals in {lanes} lanes are above the device's limits"
+        )));
+    }
+    loop {
+        let vectors = pieces.piece_vectors;
+        let wanted = options.channels.unwrap_or_else(|| {
+            let by_size = (vectors * VECTOR_BYTES).div_ceil(tuning.slice_bytes) as u32;
+            by_size.clamp(1, (tuning.workgroups / lanes).max(1))
+        });
+        let mut channels = wanted.clamp(1, most_channels).min(vectors.min(u32::MAX as usize) as u32);
+        loop {
+            let arena = Arena::new(schedule, &window, vectors, channels, in_place);
+            let slice_vectors = (vectors as u64).div_ceil(channels.into());
+            let plan = plan(proved, mode, tuning, slice_vectors);
+            match plan {
+                Ok(plan) => return Ok(Cut { pieces, arena, plan }),
+                Err(_) if channels < most_channels && (channels as usize) < vectors => {
+                    channels = (channels * 2).min(most_channels).min(vectors as u32);
+                }
+                Err(too_long) if vectors == 1 => return Err(too_large(too_long.to_string())),
+                Err(_) => break,
+            }
+        }
+        pieces.piece_vectors = vectors.div_ceil(2);
+    }
+}
+
+fn plan(proved: &Proved, mode: Mode, tuning: &Tuning, slice_vectors: u64) -> Result<Plan, crate::plan::TooLong> {
+    let schedule = proved.schedule();
+    let turns: Vec<u64> = schedule
+        .lanes
+        .iter()
+        .flat_map(|lane| lane.instructions.iter().map(|instruction| tuning.turns(instruction, slice_vectors)))
+        .collect();
+    Plan::new(proved, mode, |id| turns[id as usize], TURN_LIMIT.into())
+}

@@ -1,0 +1,60 @@
+//! A short check, once per device and process, before fused dispatch is used: does what theory promises happen here?
+//!
+//! It runs the very kernel that will be used, with real notifies and waits between workgroups, and compares bits.
+
+use super::device::Gpu;
+use super::launch::{Executor, LaunchError, Options};
+use crate::collective::{Collective, Op};
+use crate::golden::compare;
+use crate::inputs::{Fill, generate};
+use crate::plan::Mode;
+use crate::schedule::{Algorithm, Sync, build};
+use crate::verify::{self, prove};
+use crate::window::Payload;
+
+/// What the check saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Every launch finished in its first dispatch: all workgroups ran at the same time.
+    pub in_one_dispatch: bool,
+}
+
+const RANKS: u32 = 8;
+const COUNT: usize = 8 * 1024;
+const LAUNCHES: u64 = 4;
+
+impl Gpu {
+    /// Runs the check on first use.
+    ///
+    /// # Errors
+    /// Why fused dispatch is not to be trusted here.
+    pub fn fused_probe(&self) -> Result<Probe, String> {
+        self.fused.get_or_init(|| probe(self)).clone()
+    }
+}
+
+fn probe(gpu: &Gpu) -> Result<Probe, String> {
+    let failed = |what: String| format!("its in-process check failed: {what}");
+    let schedule = build(Collective::AllReduce, Algorithm::RingStaged, RANKS, Sync::Neighbor)
+        .map_err(|e| failed(e.to_string()))?;
+    let payload = Payload::new(&schedule, COUNT, 4).map_err(|e| failed(e.to_string()))?;
+    let proved = prove(schedule, verify::Options::default()).map_err(|e| failed(e.to_string()))?;
+    let options = Options { channels: Some(4), ..Options::default() };
+    let launch_failed = |error: LaunchError| failed(error.to_string());
+    let mut executor =
+        Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Mode::Fused, options).map_err(launch_failed)?;
+    let mut outputs = vec![vec![0.0_f32; COUNT]; RANKS as usize];
+    let mut dispatches = 0;
+    for seed in 0..LAUNCHES {
+        let inputs: Vec<Vec<f32>> = (0..RANKS).map(|rank| generate(Fill::Normal, seed, rank, RANKS, COUNT)).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        dispatches += executor.run(&inputs, &mut outputs).map_err(launch_failed)?.dispatches;
+        let outputs: Vec<&[f32]> = outputs.iter().map(|output| &**output).collect();
+        let wrong = compare(&proved, &payload, Op::Sum, &inputs, &outputs).wrong;
+        if wrong > 0 {
+            return Err(failed(format!("{wrong} of {} elements were wrong", COUNT * RANKS as usize)));
+        }
+    }
+    Ok(Probe { in_one_dispatch: u64::from(dispatches) == LAUNCHES })
+}

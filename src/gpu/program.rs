@@ -1,0 +1,148 @@
+//! A proved schedule as the words that `shaders/executor.wgsl` reads. No wgpu type: data in, data out.
+//!
+//! The layouts here and in the shader are compared by a test, so neither can change alone.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::hang::Fault;
+use crate::plan::{Dispatch, Plan};
+use crate::schedule::{Action, Instruction, Schedule};
+use crate::verify::Signal;
+use crate::window::Arena;
+
+/// `Instruction.kind` in the shader.
+pub(super) const NOTHING: u32 = 0;
+pub(super) const COPY: u32 = 1;
+pub(super) const REDUCE: u32 = 2;
+/// `also_to` of an instruction with one destination.
+pub(super) const NO_DESTINATION: u32 = u32::MAX;
+
+/// `Params` in the shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Params {
+    pub(super) dispatch: u32,
+    pub(super) first_lane: u32,
+    pub(super) lanes: u32,
+    pub(super) all_lanes: u32,
+    pub(super) chunk_stride: u32,
+    pub(super) chunk_vectors: u32,
+    pub(super) slice_vectors: u32,
+    pub(super) channel_signals: u32,
+}
+
+/// `Instruction` in the shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Word {
+    kind: u32,
+    a: u32,
+    b: u32,
+    to: u32,
+    also_to: u32,
+    chunks: u32,
+    dispatch: u32,
+    turns: u32,
+    first_wait: u32,
+    end_wait: u32,
+    first_notify: u32,
+    end_notify: u32,
+}
+
+/// `Link` in the shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Link {
+    signal: u32,
+    at_least: u32,
+}
+
+/// `Progress` in the shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Progress {
+    pub(super) next: u32,
+    pub(super) end: u32,
+}
+
+/// What a device needs to execute a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Program {
+    pub(super) instructions: Vec<Word>,
+    pub(super) links: Vec<Link>,
+    /// Before the first dispatch: one for each (channel, lane), lanes in the plan's order, fastest.
+    pub(super) progress: Vec<Progress>,
+}
+
+impl Program {
+    /// Encodes `schedule` for `plan` over `arena`. Every index fits 32 bits, because a binding is below 4 GiB.
+    pub(super) fn new(
+        schedule: &Schedule,
+        plan: &Plan,
+        arena: &Arena,
+        turns: impl Fn(&Instruction) -> u64,
+        fault: Option<Fault>,
+    ) -> Self {
+        let (mut instructions, mut links, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+        for &lane_index in &plan.lanes {
+            let lane = &schedule.lanes[lane_index as usize];
+            let first = instructions.len() as u32;
+            for (instruction, &dispatch) in lane.instructions.iter().zip(&plan.numbers[lane_index as usize]) {
+                let first_wait = links.len() as u32;
+                links.extend(instruction.waits.iter().map(|wait| Link {
+                    signal: arena.signal(Signal { rank: lane.rank, row: wait.row, sender: wait.sender }) as u32,
+                    at_least: wait.at_least,
+                }));
+                let first_notify = links.len() as u32;
+                let kept = instruction
+                    .notifies
+                    .iter()
+                    .filter(|notify| !fault.is_some_and(|fault| fault.drops(lane.rank, notify.row)));
+                links.extend(kept.map(|notify| Link {
+                    signal: arena.signal(Signal { rank: notify.peer, row: notify.row, sender: lane.rank }) as u32,
+                    at_least: 0,
+                }));
+                let (kind, a, b) = match instruction.action {
+                    // Signals are zeroed by the command stream; no proved schedule does it.
+                    Action::None | Action::ZeroSignals => (NOTHING, 0, 0),
+                    Action::Copy(a) => (COPY, arena.vector(a), 0),
+                    Action::Reduce(a, b) => (REDUCE, arena.vector(a), arena.vector(b)),
+                };
+                let to = |i: usize| instruction.to.get(i).map(|&to| arena.vector(to) as u32);
+                instructions.push(Word {
+                    kind,
+                    a: a as u32,
+                    b: b as u32,
+                    to: to(0).unwrap_or(0),
+                    also_to: to(1).unwrap_or(NO_DESTINATION),
+                    chunks: instruction.chunks,
+                    dispatch,
+                    turns: turns(instruction) as u32,
+                    first_wait,
+                    end_wait: first_notify,
+                    first_notify,
+                    end_notify: links.len() as u32,
+                });
+            }
+            lanes.push(Progress { next: first, end: instructions.len() as u32 });
+        }
+        let progress = lanes.repeat(arena.channels as usize);
+        Self { instructions, links, progress }
+    }
+}
+
+impl Params {
+    /// One dispatch over `chunk_vectors` vectors of every chunk.
+    pub(super) fn new(dispatch: &Dispatch, all_lanes: u32, arena: &Arena, chunk_vectors: u32) -> Self {
+        Self {
+            dispatch: dispatch.number,
+            first_lane: dispatch.first_lane,
+            lanes: dispatch.lanes,
+            all_lanes,
+            chunk_stride: arena.chunk_vectors as u32,
+            chunk_vectors,
+            slice_vectors: (arena.chunk_vectors as u32).div_ceil(arena.channels),
+            channel_signals: arena.channel_signals() as u32,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! In which dispatch every instruction runs: the schedule simulated once on the host.
+//!
+//! Outside fused mode a wait is met by an *earlier* dispatch, so that visibility comes from the barrier between two
+//! dispatches and never from a signal seen early. Pure: it knows dispatches and lanes, but no device.
+
+use serde::Serialize;
+
+use crate::collective::named;
+use crate::verify::{Graph, Proved, Sources};
+
+/// How a schedule is cut into dispatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// One rank a dispatch, as far as earlier dispatches allow, sweeping over the ranks until all are done.
+    PerRank,
+    /// All ranks a dispatch, one link of the longest chain of notify -> wait edges.
+    PerStep,
+    /// Everything in one dispatch, with waits inside the kernel; repeated for lanes that were not scheduled together.
+    Fused,
+}
+
+named!(Mode, "dispatch mode", { PerRank => "per-rank", PerStep => "per-step", Fused => "fused" });
+
+/// The dispatches of a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The mode that it carries out.
+    pub mode: Mode,
+    /// Schedule lanes in device order: those of a rank are adjacent.
+    pub lanes: Vec<u32>,
+    /// The dispatch of every instruction, by schedule lane.
+    pub numbers: Vec<Vec<u32>>,
+    /// In order of execution.
+    pub dispatches: Vec<Dispatch>,
+}
+
+/// One dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Dispatch {
+    /// Instructions up to this number run.
+    pub number: u32,
+    /// First lane in device order.
+    pub first_lane: u32,
+    /// Lanes that take part.
+    pub lanes: u32,
+}
+
+/// One instruction alone is more than a dispatch may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("one instruction needs {turns} loop turns of an invocation, of {limit} in a dispatch")]
+pub struct TooLong {
+    /// Turns of the longest instruction.
+    pub turns: u64,
+    /// The limit.
+    pub limit: u64,
+}
+
+impl Plan {
+    /// Plans `proved` so that no invocation makes more than `limit` loop turns in a dispatch; `turns` says what an
+    /// instruction costs. Fused dispatches keep to the limit by themselves.
+    ///
+    /// # Errors
+    /// [`TooLong`] where a single instruction is over the limit.
+    pub(crate) fn new(proved: &Proved, mode: Mode, turns: impl Fn(u32) -> u64, limit: u64) -> Result<Self, TooLong> {
+        let schedule = proved.schedule();
+        let graph = Graph::new(schedule);
+        let most = (0..graph.instructions()).map(&turns).max().unwrap_or(0);
+        if most > limit {
+            return Err(TooLong { turns: most, limit });
+        }
+        let mut lanes: Vec<u32> = (0..graph.lanes()).collect();
+        lanes.sort_by_key(|&lane| schedule.lanes[lane as usize].rank);
+
+        let planner = Planner { graph: &graph, order: proved.order(), turns: &turns, limit };
+        let (numbers, dispatches) = match mode {
+            Mode::PerRank => {
+                let rank_of: Vec<u32> = schedule.lanes.iter().map(|lane| lane.rank).collect();
+                let (sweep, numbers) =
+                    (schedule.ranks, planner.numbers(|lane| (rank_of[lane as usize], schedule.ranks)));
+                let dispatches = in_use(&numbers).into_iter().map(|number| {
+                    let rank = number % sweep;
+                    let first = lanes.partition_point(|&lane| rank_of[lane as usize] < rank) as u32;
+                    let end = lanes.partition_point(|&lane| rank_of[lane as usize] <= rank) as u32;
+                    Dispatch { number, first_lane: first, lanes: end - first }
+                });
+                let dispatches = dispatches.collect();
+                (numbers, dispatches)
+            }
+            Mode::PerStep | Mode::Fused => {
+                let numbers = planner.numbers(|_| (0, 1));
+                let all = |number| Dispatch { number, first_lane: 0, lanes: graph.lanes() };
+                let dispatches = in_use(&numbers).into_iter().map(all).collect();
+                (numbers, dispatches)
+            }
+        };
+        let mut plan = Self { mode, lanes, numbers: per_lane(&graph, numbers), dispatches };
+        if mode == Mode::Fused {
+            // Each dispatch brings every lane that is furthest behind one step on, whatever the device schedules.
+            let last = Dispatch { number: u32::MAX, first_lane: 0, lanes: graph.lanes() };
+            plan.dispatches.fill(last);
+            plan.numbers.iter_mut().for_each(|numbers| numbers.fill(0));
+        }
+        Ok(plan)
+    }
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    order: &'a [u32],
+    turns: &'a dyn Fn(u32) -> u64,
+    limit: u64,
+}
+
+impl Planner<'_> {
+    /// The smallest number of every instruction that is greater than those of all instructions whose notifies it
+    /// awaits, not less than its predecessor's, and congruent to what `residue` says for its lane.
+    fn numbers(&self, residue: impl Fn(u32) -> (u32, u32)) -> Vec<u32> {
+        let mut numbers = vec![0_u32; self.graph.instructions() as usize];
+        let mut spent = vec![(0_u32, 0_u64); self.graph.lanes() as usize];
+        for &id in self.order {
+            let lane = self.graph.lane_of(id);
+            let (at, used) = spent[lane as usize];
+            let mut number = at;
+            for &wait in self.graph.waits_of(id) {
+                if let Sources::Known(sources) = self.graph.sources(wait) {
+                    let latest = sources.iter().map(|&source| numbers[source as usize] + 1).max();
+                    number = number.max(latest.unwrap_or(0));
+                }
+            }
+            let turns = (self.turns)(id);
+            if number == at && used + turns > self.limit {
+                number += 1;
+            }
+            let (residue, modulus) = residue(lane);
+            number += (modulus + residue - number % modulus) % modulus;
+            spent[lane as usize] = (number, if number == at { used + turns } else { turns });
+            numbers[id as usize] = number;
+        }
+        numbers
+    }
+}
+
+fn in_use(numbers: &[u32]) -> Vec<u32> {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn per_lane(graph: &Graph, numbers: Vec<u32>) -> Vec<Vec<u32>> {
+    (0..graph.lanes())
+        .map(|lane| {
+            let ids = graph.lane(lane);
+            numbers[ids.start as usize..ids.end as usize].to_vec()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+    use crate::schedule::{Algorithm, Sync, build};
+    use crate::verify::{Options, prove};
+
+    const NO_LIMIT: u64 = u64::MAX;
+
+    fn plan(algorithm: Algorithm, sync: Sync, ranks: u32, mode: Mode, limit: u64) -> (Proved, Plan) {
+        let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
+        let proved = prove(schedule, Options::default()).unwrap();
+        let plan = Plan::new(&proved, mode, |_| 10, limit).unwrap();
+        (proved, plan)
+    }
+
+    #[test]
+    fn dispatches_of_the_ring() {
+        for (algorithm, ranks, per_step) in [
+            (Algorithm::Ring, 1, 1),
+            (Algorithm::Ring, 2, 2),
+            (Algorithm::Ring, 4, 6),
+            (Algorithm::Ring, 8, 14),
+            (Algorithm::RingStaged, 4, 7),
+            (Algorithm::RingExchange, 4, 12),
+        ] {
+            for mode in [Mode::PerStep, Mode::Fused] {
+                let (_, plan) = plan(algorithm, Sync::Neighbor, ranks, mode, NO_LIMIT);
+                assert_eq!(plan.dispatches.len(), per_step, "{algorithm} {ranks} {mode}");
+            }
+            let (_, per_rank) = plan(algorithm, Sync::Neighbor, ranks, Mode::PerRank, NO_LIMIT);
+            println!("{algorithm} {ranks} ranks: {} per-rank dispatches", per_rank.dispatches.len());
+            if algorithm == Algorithm::Ring {
+                assert!(per_rank.dispatches.len() <= 3 * ranks as usize);
+            }
+        }
+    }
+
+    /// The promise that makes stepping sound: what a lane awaits was notified by an earlier dispatch.
+    #[test]
+    fn every_wait_is_met_by_an_earlier_dispatch() {
+        for &algorithm in Algorithm::ALL {
+            for &sync in Sync::ALL {
+                for ranks in [1, 2, 3, 4, 7, 16] {
+                    for (mode, limit) in
+                        [(Mode::PerStep, NO_LIMIT), (Mode::PerRank, NO_LIMIT), (Mode::PerStep, 10), (Mode::PerRank, 15)]
+                    {
+                        let (proved, plan) = plan(algorithm, sync, ranks, mode, limit);
+                        let graph = Graph::new(proved.schedule());
+                        let number = |id: u32| plan.numbers[graph.lane_of(id) as usize][graph.index(id) as usize];
+                        for id in 0..graph.instructions() {
+                            for &wait in graph.waits_of(id) {
+                                let Sources::Known(sources) = graph.sources(wait) else { unreachable!() };
+                                assert!(sources.iter().all(|&source| number(source) < number(id)));
+                            }
+                            let in_dispatch = plan.dispatches.iter().any(|d| {
+                                let lanes = &plan.lanes[d.first_lane as usize..(d.first_lane + d.lanes) as usize];
+                                d.number == number(id) && lanes.contains(&graph.lane_of(id))
+                            });
+                            assert!(in_dispatch, "instruction {id} is in no dispatch");
+                        }
+                        for numbers in &plan.numbers {
+                            assert!(numbers.is_sorted());
+                            assert!(numbers.chunk_by(|a, b| a == b).all(|run| run.len() as u64 * 10 <= limit.max(10)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_instruction_over_the_limit_is_refused() {
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, Sync::Neighbor).unwrap();
+        let proved = prove(schedule, Options::default()).unwrap();
+        assert_eq!(Plan::new(&proved, Mode::PerStep, |_| 11, 10), Err(TooLong { turns: 11, limit: 10 }));
+    }
+}
