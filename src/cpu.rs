@@ -1,0 +1,340 @@
+//! The CPU executor: a proved schedule's lanes as resumable tasks on worker threads.
+//!
+//! It runs the same instructions as a device, so it needs no driver to try a schedule, and it is the second witness of
+//! every result. A task runs until it would wait; then its worker takes another, so ranks may outnumber cores freely.
+
+mod cut;
+mod kernel;
+mod memory;
+mod program;
+mod signal;
+mod stall;
+mod team;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustc_hash::FxHashMap;
+
+use crate::collective::Op;
+use crate::element::Element;
+use crate::hang::{Fault, Hang};
+use crate::schedule::{Buffer, Schedule};
+use crate::verify::{Graph, Proved, Signal, Site};
+use crate::window::Payload;
+use cut::Cut;
+use memory::{Bases, Slices, Slots};
+use program::Program;
+use stall::Stall;
+use team::Team;
+use worker::{Shared, Worker};
+
+/// Most ranks that this executor runs.
+pub const MAX_RANKS: u32 = 1024;
+
+/// How an executor is to run; the default suits every payload.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Threads, the calling one included; by default one for each core. Never more than there is work for.
+    pub workers: Option<usize>,
+    /// Who runs what.
+    pub spread: Spread,
+    /// Slices of every chunk; by default so many that a slice of all ranks' data stays in cache.
+    pub channels: Option<u32>,
+    /// A defect to inject.
+    pub fault: Option<Fault>,
+}
+
+/// How lanes are shared out among workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Spread {
+    /// Small payloads on the calling thread alone, large ones as [`Spread::Channels`].
+    #[default]
+    Auto,
+    /// The lanes of every channel over all workers: every notify may come from another thread. Shows the protocol at
+    /// work, not the best speed.
+    Lanes,
+    /// Whole channels to a worker, which runs all their lanes: nobody waits for another thread.
+    Channels,
+}
+
+/// Why a launch cannot be prepared or did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CpuError {
+    /// Above [`MAX_RANKS`].
+    #[error("{0} ranks are more than the {MAX_RANKS} that the CPU executor runs; use fewer ranks")]
+    Ranks(u32),
+    /// The payload was cut for another schedule or element type.
+    #[error("the payload was cut for another schedule or element type; make it with Payload::new from this schedule")]
+    Payload,
+    /// An option that is zero.
+    #[error("0 {0} can do nothing; give at least 1")]
+    Nothing(&'static str),
+    /// Not enough memory for the windows.
+    #[error("no memory for {0} of chunk slots and signals; use a smaller count, fewer ranks or Spread::Channels")]
+    Memory(Bytes),
+    /// A worker thread could not be started.
+    #[error("cannot start a worker thread; use fewer workers")]
+    Threads(#[source] io::Error),
+    /// An instruction that exists only to be found by the proofs.
+    #[error("{}", program::unsupported(.0))]
+    Unsupported(Site),
+    /// Not one buffer for each rank.
+    #[error("{got} {what} for {ranks} ranks; give one for each rank")]
+    Buffers {
+        /// "inputs", "outputs" or "buffers".
+        what: &'static str,
+        /// How many were given.
+        got: usize,
+        /// How many there must be.
+        ranks: u32,
+    },
+    /// A buffer of the wrong length.
+    #[error("the {what} of rank {rank} has {got} elements, but the payload has {count}")]
+    Length {
+        /// "input", "output" or "buffer".
+        what: &'static str,
+        /// Whose.
+        rank: usize,
+        /// Its length.
+        got: usize,
+        /// What it must be.
+        count: usize,
+    },
+    /// [`Executor::run`] of a schedule that was proved for in-place buffers.
+    #[error("this schedule was proved for launches in place; use run_in_place, or prove it without in_place")]
+    ProvedInPlace,
+    /// [`Executor::run_in_place`] of a schedule that was proved for separate buffers.
+    #[error("this schedule was proved for separate inputs and outputs; use run, or prove it with in_place")]
+    NotProvedInPlace,
+    /// No lane could go on. Outputs are unspecified; the next launch starts afresh.
+    #[error("{0}")]
+    Hang(Hang),
+    /// The arithmetic of the element type panicked. Outputs are unspecified; the next launch starts afresh.
+    #[error("the element type's arithmetic panicked on a worker thread")]
+    Panicked,
+}
+
+/// A number of bytes, printed for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(
+    /// How many, or what is larger than any memory.
+    pub usize,
+);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 >> 20 {
+            0 => write!(f, "{} bytes", self.0),
+            mib => write!(f, "{mib} MiB"),
+        }
+    }
+}
+
+/// A proved schedule made ready for one payload: prepared once, launched many times without proof or allocation.
+///
+/// ```
+/// use wgccl::collective::{Collective, Op};
+/// use wgccl::cpu::{Executor, Options};
+/// use wgccl::schedule::{Algorithm, Sync, build};
+/// use wgccl::verify::prove;
+/// use wgccl::window::Payload;
+///
+/// let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, Sync::Neighbor)?;
+/// let payload = Payload::new(&schedule, 3, 4)?;
+/// let proved = prove(schedule, Default::default())?;
+/// let mut executor = Executor::<f32>::new(&proved, payload, Op::Sum, Options::default())?;
+/// let (mut a, mut b) = ([0.0; 3], [0.0; 3]);
+/// executor.run(&[&[1.0, 2.0, 3.0], &[10.0, 20.0, 30.0]], &mut [&mut a, &mut b])?;
+/// assert_eq!((a, b), ([11.0, 22.0, 33.0], [11.0, 22.0, 33.0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Executor<T: Element> {
+    schedule: Schedule,
+    in_place: bool,
+    channels: u32,
+    shared: Arc<Shared<T>>,
+    team: Team<Shared<T>>,
+}
+
+impl<T: Element> Executor<T> {
+    /// Prepares launches of `proved` over `payload`.
+    ///
+    /// # Errors
+    /// Every [`CpuError`] that does not speak of buffers or a launch.
+    pub fn new(proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, CpuError> {
+        let schedule = proved.schedule();
+        if schedule.ranks > MAX_RANKS {
+            return Err(CpuError::Ranks(schedule.ranks));
+        }
+        // All bounds rest on the payload's arithmetic, so it is not taken on trust.
+        if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
+            return Err(CpuError::Payload);
+        }
+        let program = Program::new(proved, options.fault)?;
+        let cut = Cut::new(program.lanes(), schedule.ranks, &payload, &options)?;
+        let ranks = schedule.ranks as usize;
+        let slots = schedule.buffer_chunks(Buffer::Slot) as usize;
+        let slices = Slices { payload, per: cut.per, slots, ranks };
+        let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
+        let shared = Arc::new(share(program, op, slices, &cut, in_place)?);
+        let team = Team::new(shared.clone(), cut.workers).map_err(CpuError::Threads)?;
+        Ok(Self { schedule: schedule.clone(), in_place, channels, shared, team })
+    }
+
+    /// Slices that every chunk is cut into.
+    pub fn channels(&self) -> u32 {
+        self.channels
+    }
+
+    /// Threads that take part, the calling one included.
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
+    /// One launch. `inputs` and `outputs` have a slice of `payload.count` elements for each rank.
+    ///
+    /// # Errors
+    /// [`CpuError::Buffers`], [`CpuError::Length`], [`CpuError::ProvedInPlace`]; [`CpuError::Hang`] with a fault;
+    /// [`CpuError::Panicked`].
+    pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), CpuError> {
+        if self.in_place {
+            return Err(CpuError::ProvedInPlace);
+        }
+        self.fits("input", inputs.iter().map(|input| input.len()))?;
+        self.fits("output", outputs.iter().map(|output| output.len()))?;
+        self.launch(inputs, outputs)
+    }
+
+    /// One launch in which every rank's buffer is its input and its output.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), with [`CpuError::NotProvedInPlace`] in place of its opposite.
+    pub fn run_in_place(&mut self, buffers: &mut [&mut [T]]) -> Result<(), CpuError> {
+        if !self.in_place {
+            return Err(CpuError::NotProvedInPlace);
+        }
+        self.fits("buffer", buffers.iter().map(|buffer| buffer.len()))?;
+        self.launch(&[], buffers)
+    }
+
+    fn fits(&self, what: &'static str, lengths: impl ExactSizeIterator<Item = usize>) -> Result<(), CpuError> {
+        let (got, ranks) = (lengths.len(), self.schedule.ranks);
+        if got != ranks as usize {
+            let what = match what {
+                "input" => "inputs",
+                "output" => "outputs",
+                _ => "buffers",
+            };
+            return Err(CpuError::Buffers { what, got, ranks });
+        }
+        let count = self.shared.slices.payload.count;
+        match lengths.enumerate().find(|&(_, got)| got != count) {
+            Some((rank, got)) => Err(CpuError::Length { what, rank, got, count }),
+            None => Ok(()),
+        }
+    }
+
+    /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.
+    fn launch(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), CpuError> {
+        self.shared.reset();
+        {
+            let mut bases = self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
+            bases.inputs.clear();
+            bases.outputs.clear();
+            bases.inputs.extend(inputs.iter().map(|input| input.as_ptr()));
+            bases.outputs.extend(outputs.iter_mut().map(|output| output.as_mut_ptr()));
+        }
+        self.team.run();
+        match () {
+            () if self.shared.panicked.load(Ordering::Relaxed) => Err(CpuError::Panicked),
+            () if self.shared.hung.load(Ordering::Relaxed) => Err(CpuError::Hang(self.explain())),
+            () => Ok(()),
+        }
+    }
+
+    /// The first channel that is stuck.
+    fn explain(&self) -> Hang {
+        let shared = &self.shared;
+        let graph = Graph::new(&self.schedule);
+        let stuck = (0..self.workers()).filter_map(|index| {
+            let worker = shared.worker(index);
+            let channel = worker.tasks().iter().map(|task| task.channel).min();
+            channel.filter(|_| worker.stuck).map(|channel| (channel, index))
+        });
+        let (channel, owner) = stuck.min().unwrap_or_default();
+        let mut next: Vec<u32> = (0..graph.lanes()).map(|lane| graph.lane(lane).len() as u32).collect();
+        for index in 0..self.workers() {
+            for task in shared.worker(index).tasks().iter().filter(|task| task.channel == channel) {
+                next[task.lane as usize] = task.step - graph.lane(task.lane).start;
+            }
+        }
+        let cells: FxHashMap<Signal, usize> =
+            (0..graph.cells()).map(|cell| (graph.signal(cell), cell as usize)).collect();
+        let signals = shared.signals_of(if shared.private { owner } else { channel as usize });
+        Hang::explain(&self.schedule, channel, &next, |signal| {
+            cells.get(&signal).map_or(0, |&cell| signals[cell].value())
+        })
+    }
+}
+
+impl<T: Element> fmt::Debug for Executor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("schedule", &self.schedule.name)
+            .field("ranks", &self.schedule.ranks)
+            .field("channels", &self.channels)
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// All that launches need; the only allocations of an executor's life.
+fn share<T: Element>(
+    program: Program,
+    op: Op,
+    slices: Slices,
+    cut: &Cut,
+    in_place: bool,
+) -> Result<Shared<T>, CpuError> {
+    /// Signals in a cache line. Sets lie a line apart, so that private ones do not share any.
+    const LINE: usize = 16;
+    let signal_stride = program.cells.next_multiple_of(LINE) + LINE;
+    let signal_count = cut.sets().saturating_mul(signal_stride);
+    let slot_stride = slices.slot_elements();
+    let slot_count = slot_stride.and_then(|stride| stride.checked_mul(cut.sets()));
+    let bytes = slot_count.map_or(usize::MAX, |elements| elements.saturating_mul(size_of::<T>()));
+    let memory = || CpuError::Memory(Bytes(bytes.saturating_add(signal_count.saturating_mul(4))));
+
+    let mut signals = Vec::new();
+    signals.try_reserve_exact(signal_count).map_err(|_| memory())?;
+    signals.resize_with(signal_count, signal::Signal::new);
+    let mut bases = Bases { inputs: Vec::new(), outputs: Vec::new() };
+    bases.inputs.reserve_exact(if in_place { 0 } else { slices.ranks });
+    bases.outputs.reserve_exact(slices.ranks);
+    let workers = (0..cut.workers).map(|index| {
+        let (lanes, lane_step) = cut.lanes_of(index);
+        Worker::new(index, lanes, lane_step, cut.channels_of(index), cut.depth()).map(Mutex::new)
+    });
+    Ok(Shared {
+        program,
+        op,
+        slices,
+        private: cut.private,
+        slots: slot_count.and_then(Slots::new).ok_or_else(memory)?,
+        slot_stride: slot_stride.unwrap_or_default(),
+        signals,
+        signal_stride,
+        bases: RwLock::new(bases),
+        workers: workers.collect::<Option<_>>().ok_or_else(memory)?,
+        stall: Stall::new(),
+        stop: AtomicBool::new(false),
+        hung: AtomicBool::new(false),
+        panicked: AtomicBool::new(false),
+        spins: if cut.workers > cut::cores() { 0 } else { 200 },
+    })
+}

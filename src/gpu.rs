@@ -10,7 +10,7 @@ mod launch;
 mod probe;
 mod program;
 
-pub use adapter::{Adapter, AdapterInfo, AdapterLimits, SelectError, Support, adapters, select};
+pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, adapters, select};
 pub use device::{Gpu, GpuError};
 pub use kernel::{Source, sources};
 pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};

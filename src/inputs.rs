@@ -38,7 +38,7 @@ fn value(fill: Fill, seed: u64, rank: u32, ranks: u32, index: usize) -> f64 {
             // Partial sums are below 2^24 multiples of one power of two, hence exact in f32 whatever the order.
             let bound = (1_u64 << 23) / u64::from(ranks.max(1)).next_power_of_two();
             let multiple = (hash(seed, index, rank) % (2 * bound + 1)) as f64 - bound as f64;
-            let exponent = (hash(seed, index, u32::MAX) % 17) as i32 - 8;
+            let exponent = (hash(seed, index, u32::MAX) % 9) as i32 - 24;
             multiple * f64::from(exponent).exp2()
         }
         Fill::Pattern => index as f64 + 100.0 * f64::from(rank),

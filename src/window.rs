@@ -134,6 +134,15 @@ pub struct Window {
     pub signal_stride: u32,
 }
 
+/// What a window saves against the upstream kernels' first one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Savings {
+    /// The exchange slot: a chunk, unless this window has one.
+    pub exchange_bytes: usize,
+    /// Share of the signals' bytes that [`CLASSIC_STRIDE`] columns would add; `None` for more ranks than columns.
+    pub signal_percent: Option<f64>,
+}
+
 /// A named run of bytes of a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Region {
@@ -187,6 +196,16 @@ impl Window {
     /// Index of a signal in the matrix.
     pub fn signal_index(&self, row: u32, sender: u32) -> usize {
         row as usize * self.signal_stride as usize + sender as usize
+    }
+
+    /// What the window does without, and what that would cost.
+    pub fn savings(&self) -> Savings {
+        let classic = self.signal_rows as usize * CLASSIC_STRIDE as usize * SIGNAL_BYTES;
+        let comparable = self.ranks <= CLASSIC_STRIDE && classic > 0;
+        Savings {
+            exchange_bytes: if self.slots > self.payload.chunks { 0 } else { self.payload.chunk_bytes() },
+            signal_percent: comparable.then(|| 100.0 * (1.0 - self.signal_bytes() as f64 / classic as f64)),
+        }
     }
 
     /// Every region, in order and without gaps.
@@ -369,6 +388,10 @@ mod tests {
             assert_eq!(signal_bytes(Stride::Classic), classic);
             assert_eq!(signal_bytes(Stride::Compact), compact);
         }
+        for (ranks, percent) in [(2, 87.5), (4, 75.0), (8, 50.0)] {
+            assert_eq!(window(Algorithm::Ring, ranks, 256, Stride::Compact).savings().signal_percent, Some(percent));
+        }
+        assert_eq!(window(Algorithm::Ring, 2, 256, Stride::Compact).savings().exchange_bytes, 512);
         let bytes = |algorithm| window(algorithm, 2, 256, Stride::Compact).slot_bytes();
         assert_eq!(bytes(Algorithm::RingExchange) - bytes(Algorithm::Ring), 512);
     }

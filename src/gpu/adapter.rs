@@ -32,7 +32,16 @@ pub struct AdapterInfo {
     /// Sound dispatch modes, by name.
     pub dispatch_modes: Vec<Mode>,
     /// Modes that are refused, with the reason.
-    pub refused_modes: Vec<(Mode, String)>,
+    pub refused_modes: Vec<Refusal>,
+}
+
+/// A dispatch mode that would be wrong on an adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The mode.
+    pub mode: Mode,
+    /// Why.
+    pub reason: String,
 }
 
 /// Limits of an adapter.
@@ -105,7 +114,7 @@ fn preference(info: &wgpu::AdapterInfo) -> (u8, u8, String, String) {
         wgpu::Backend::Gl => 2,
         wgpu::Backend::BrowserWebGpu | wgpu::Backend::Noop => 3,
     };
-    (kind, backend, info.name.clone(), info.driver_info.clone())
+    (kind, backend, info.name.to_lowercase(), info.driver_info.clone())
 }
 
 fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
@@ -116,7 +125,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
     for (mode, support) in judged {
         match support {
             Support::Sound => dispatch_modes.push(mode),
-            Support::Unsound(reason) => refused_modes.push((mode, reason)),
+            Support::Unsound(reason) => refused_modes.push(Refusal { mode, reason }),
         }
     }
     AdapterInfo {
@@ -195,9 +204,9 @@ impl AdapterInfo {
 
     /// Whether `mode` may be used.
     pub fn support(&self, mode: Mode) -> Support {
-        match self.refused_modes.iter().find(|(refused, _)| *refused == mode) {
+        match self.refused_modes.iter().find(|refusal| refusal.mode == mode) {
             None => Support::Sound,
-            Some((_, reason)) => Support::Unsound(reason.clone()),
+            Some(refusal) => Support::Unsound(refusal.reason.clone()),
         }
     }
 

@@ -44,6 +44,12 @@ pub enum GpuError {
         /// What wgpu says.
         reason: String,
     },
+    /// It has not enough memory.
+    #[error("{device} has not enough memory for this; use a smaller count, fewer ranks or --device cpu")]
+    Memory {
+        /// The adapter's title.
+        device: String,
+    },
     /// A submission was still running after two minutes.
     #[error("{device} did not complete a submission within {} s; its driver may be stuck", DEADLINE.as_secs())]
     Deadline {
@@ -67,6 +73,7 @@ pub struct Gpu {
 #[derive(Default)]
 struct Faults {
     refused: Mutex<Option<String>>,
+    memory: Mutex<Option<String>>,
     lost: Mutex<Option<String>>,
 }
 
@@ -96,7 +103,10 @@ impl Gpu {
             .map_err(|error| GpuError::Open { device: info.title(), reason: error.to_string() })?;
         let faults = Arc::new(Faults::default());
         let on_error = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| put(&on_error.refused, one_line(&error))));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
+            wgpu::Error::OutOfMemory { .. } => put(&on_error.memory, one_line(&error)),
+            _ => put(&on_error.refused, one_line(&error)),
+        }));
         let on_loss = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, text| {
             // Dropping a device is reported as a loss, too.
@@ -118,6 +128,11 @@ impl Gpu {
         let device = || self.info.title();
         if let Some(reason) = take(&self.faults.lost) {
             return Err(GpuError::Lost { device: device(), reason });
+        }
+        if take(&self.faults.memory).is_some() {
+            // What follows a failed allocation is only its consequence.
+            take(&self.faults.refused);
+            return Err(GpuError::Memory { device: device() });
         }
         match take(&self.faults.refused) {
             Some(reason) => Err(GpuError::Refused { device: device(), reason }),

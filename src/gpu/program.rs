@@ -146,3 +146,69 @@ impl Params {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+    use crate::gpu::sources;
+
+    fn executor() -> naga::Module {
+        let source = sources().into_iter().find(|source| source.name.starts_with("executor") && !source.coherent);
+        naga::front::wgsl::parse_str(&source.unwrap().text).unwrap()
+    }
+
+    /// Name and offset of every member of a struct of the shader, and the struct's size.
+    fn layout(module: &naga::Module, name: &str) -> (Vec<(String, u32)>, u32) {
+        let (_, found) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)).unwrap();
+        let naga::TypeInner::Struct { members, span } = &found.inner else { panic!("{name} is no struct") };
+        (members.iter().map(|member| (member.name.clone().unwrap(), member.offset)).collect(), *span)
+    }
+
+    macro_rules! same_layout {
+        ($module:expr, $shader:literal, $host:ident { $($member:ident),+ }) => {
+            let (members, span) = layout(&$module, $shader);
+            let host = vec![$((stringify!($member).to_owned(), offset_of!($host, $member) as u32)),+];
+            assert_eq!((members, span), (host, size_of::<$host>() as u32), $shader);
+        };
+    }
+
+    #[test]
+    fn host_and_shader_agree_on_every_member() {
+        let module = executor();
+        same_layout!(
+            module,
+            "Params",
+            Params {
+                dispatch,
+                first_lane,
+                lanes,
+                all_lanes,
+                chunk_stride,
+                chunk_vectors,
+                slice_vectors,
+                channel_signals
+            }
+        );
+        same_layout!(
+            module,
+            "Instruction",
+            Word { kind, a, b, to, also_to, chunks, dispatch, turns, first_wait, end_wait, first_notify, end_notify }
+        );
+        same_layout!(module, "Link", Link { signal, at_least });
+        same_layout!(module, "Progress", Progress { next, end });
+    }
+
+    #[test]
+    fn host_and_shader_agree_on_every_constant() {
+        let module = executor();
+        for (name, value) in
+            [("NOTHING", NOTHING), ("COPY", COPY), ("REDUCE", REDUCE), ("NO_DESTINATION", NO_DESTINATION)]
+        {
+            let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).unwrap();
+            let literal = &module.global_expressions[constant.init];
+            assert_eq!(*literal, naga::Expression::Literal(naga::Literal::U32(value)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line: arguments to library calls to text. It decides nothing.
+//!
+//! `--json` prints one object and nothing else on stdout, also when a command fails.
+
+mod check;
+mod devices;
+mod layout;
+mod run;
+
+use std::ffi::OsString;
+
+use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::collective::Collective;
+use crate::error::{Error, exit};
+use crate::schedule::{Algorithm, Sync};
+
+#[derive(Debug, Parser)]
+#[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Without a command, `wgccl run` with its defaults.\n\n\
+Exit codes: 0 ok, 1 internal, 2 no such device or device lost, 4 did not finish (hang report),\n\
+            6 usage or bad input, 7 wrong data";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a collective on a device and compare every bit with the golden
+    Run(run::RunArgs),
+    /// Prove a schedule: deadlock, races, result
+    Check(check::CheckArgs),
+    /// Show the window of a rank, byte by byte
+    Layout(layout::LayoutArgs),
+    /// List the devices and what each can do
+    Devices(devices::DevicesArgs),
+}
+
+/// Which schedule.
+#[derive(Debug, Clone, Args)]
+struct ScheduleArgs {
+    /// Algorithm: ring, ring-staged or ring-exchange
+    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>)]
+    algorithm: Algorithm,
+    /// Who waits for whom between rounds: neighbor or barrier
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
+    sync: Sync,
+}
+
+/// What is computed, for the positional argument.
+fn collective(name: &str) -> Result<Collective, String> {
+    if name.ends_with(".xml") || name.ends_with(".json") {
+        return Err(format!(
+            "'{name}' is a schedule file, and importing those is not supported yet; name a collective"
+        ));
+    }
+    crate::collective::parse(name).map_err(|error| error.to_string())
+}
+
+/// A count of elements: an integer, with K, M or G for the powers of 1024.
+fn count(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: usize = digits.parse().map_err(|_| "give a whole number such as 256, 64K or 1M".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is more than memory can be addressed for".to_owned())
+}
+
+/// Runs the program with `arguments`, the first being its own name, and returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, json),
+    };
+    let result = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Layout(args) => layout::layout(&args),
+        Command::Devices(args) => devices::devices(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            if json {
+                let _ = print_json(&Failure { ok: false, error: error.to_string(), hang: error.hang() });
+            } else {
+                print_error(&error);
+            }
+            error.exit_code()
+        }
+    }
+}
+
+/// What every failed command prints with `--json`.
+#[derive(Serialize)]
+struct Failure<'a> {
+    ok: bool,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hang: Option<&'a crate::hang::Hang>,
+}
+
+/// Help and version are not errors; everything else is one line with a hint.
+fn refuse(error: &clap::Error, json: bool) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return exit::OK;
+    }
+    if json {
+        let text = error.render().to_string();
+        let text = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let _ = print_json(&Failure { ok: false, error: text, hang: None });
+    } else {
+        let _ = error.print();
+    }
+    exit::USAGE
+}
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+fn print_error(error: &Error) {
+    anstream::eprintln!("{BAD}error:{BAD:#} {error}");
+}
+
+/// One object, and a broken pipe is no reason to panic.
+fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    use std::io::Write;
+    match writeln!(anstream::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn counts_have_binary_suffixes() {
+        for (text, value) in
+            [("256", Some(256)), ("64K", Some(65536)), ("1m", Some(1 << 20)), ("-1", None), ("1.5G", None), ("", None)]
+        {
+            assert_eq!(count(text).ok(), value, "{text}");
+        }
+        assert!(count("99999999999999999G").is_err());
+    }
+}

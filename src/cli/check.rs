@@ -1,0 +1,95 @@
+//! `wgccl check`: the six proofs of a schedule, printed.
+
+use std::fmt::Write;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
+use crate::collective::Collective;
+use crate::error::{Error, exit};
+use crate::schedule::{Algorithm, Sync, build};
+use crate::verify::{self, Outcome, Report, Verdict};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// What the schedule is to compute
+    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    collective: Collective,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    /// Number of ranks
+    #[arg(long, default_value_t = 4, value_name = "P")]
+    ranks: u32,
+    /// Let every rank's output replace its input
+    #[arg(long)]
+    in_place: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    ok: bool,
+    collective: Collective,
+    algorithm: Algorithm,
+    sync: Sync,
+    ranks: u32,
+    in_place: bool,
+    lanes: usize,
+    instructions: usize,
+    proofs: &'a [Outcome],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
+    let ScheduleArgs { algorithm, sync } = args.schedule;
+    let schedule = build(args.collective, algorithm, args.ranks, sync)?;
+    let report = verify::check(&schedule, verify::Options { in_place: args.in_place });
+    let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
+    if args.json {
+        print_json(&Json {
+            ok: report.ok(),
+            collective: args.collective,
+            algorithm,
+            sync,
+            ranks: args.ranks,
+            in_place: args.in_place,
+            lanes,
+            instructions,
+            proofs: &report.proofs,
+            error: (!report.ok()).then(|| report.to_string()),
+        })?;
+    } else {
+        let place = if args.in_place { ", in place" } else { "" };
+        let (collective, ranks) = (args.collective, args.ranks);
+        print(&format!(
+            "{collective} by {algorithm} ({sync}): {ranks} ranks, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            proofs(&report)
+        ))?;
+    }
+    Ok(if report.ok() { exit::OK } else { exit::USAGE })
+}
+
+fn proofs(report: &Report) -> String {
+    let mut text = String::new();
+    for outcome in &report.proofs {
+        let (style, verdict) = match outcome.verdict {
+            Verdict::Holds => (GOOD, "holds"),
+            Verdict::Fails if outcome.proof.is_information() => (DIM, "no"),
+            Verdict::Fails => (BAD, "FAILS"),
+            Verdict::NotReached => (DIM, "not reached"),
+        };
+        let _ = writeln!(text, "{style}{verdict:<11}{style:#} {:<13} {DIM}{}{DIM:#}", outcome.proof, outcome.statement);
+        for finding in &outcome.findings {
+            let _ = writeln!(text, "            {}", finding.message);
+        }
+        if outcome.count > outcome.findings.len() {
+            let _ = writeln!(text, "            and {} more", outcome.count - outcome.findings.len());
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

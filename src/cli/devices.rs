@@ -1,0 +1,92 @@
+//! `wgccl devices`: what `--device` takes, and what each device can do.
+
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+use serde::Serialize;
+
+use super::{DIM, print, print_json};
+use crate::error::{Error, exit};
+use crate::gpu::{Adapter, AdapterInfo, adapters};
+use crate::run::CPU;
+
+#[derive(Debug, Args)]
+pub(super) struct DevicesArgs {
+    /// Print one JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+/// The CPU executor, in the shape of an adapter.
+#[derive(Serialize)]
+struct CpuDevice {
+    index: &'static str,
+    name: String,
+    backend: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    driver: &'static str,
+    limits: CpuLimits,
+    dispatch_modes: [&'static str; 0],
+    refused_modes: [&'static str; 0],
+}
+
+#[derive(Serialize)]
+struct CpuLimits {
+    max_ranks: u32,
+    threads: usize,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Device<'a> {
+    Adapter(&'a AdapterInfo),
+    Cpu(CpuDevice),
+}
+
+pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
+    let adapters = adapters();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpu = CpuDevice {
+        index: CPU,
+        name: format!("CPU executor, {threads} threads"),
+        backend: CPU,
+        kind: CPU,
+        driver: "",
+        limits: CpuLimits { max_ranks: crate::cpu::MAX_RANKS, threads },
+        dispatch_modes: [],
+        refused_modes: [],
+    };
+    if args.json {
+        let mut list: Vec<Device<'_>> = adapters.iter().map(|adapter| Device::Adapter(adapter.info())).collect();
+        list.push(Device::Cpu(cpu));
+        print_json(&list)?;
+    } else {
+        print(&table(&adapters, &cpu))?;
+    }
+    Ok(exit::OK)
+}
+
+fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["index", "name", "backend", "type", "binding", "dispatch modes"]);
+    for info in adapters.iter().map(Adapter::info) {
+        let modes: Vec<String> = info.dispatch_modes.iter().map(ToString::to_string).collect();
+        table.add_row([
+            info.index.to_string(),
+            info.name.clone(),
+            info.backend.to_owned(),
+            info.kind.to_owned(),
+            format!("{} MiB", info.limits.max_binding_bytes >> 20),
+            modes.join(", "),
+        ]);
+    }
+    table.add_row([cpu.index, &cpu.name, cpu.backend, cpu.kind, "-", "-"]);
+    let mut text = table.trim_fmt();
+    for info in adapters.iter().map(Adapter::info) {
+        for refusal in &info.refused_modes {
+            text.push_str(&format!("\n{DIM}{}: no {}, {}{DIM:#}", info.index, refusal.mode, refusal.reason));
+        }
+    }
+    text
+}

@@ -1,0 +1,125 @@
+//! `wgccl layout`: a rank's window, byte by byte, and what the things that it does without would cost.
+
+use std::fmt::Write;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{DIM, print, print_json};
+use crate::collective::{Collective, parse};
+use crate::element::DataType;
+use crate::error::{Error, exit};
+use crate::schedule::{Algorithm, Sync, build};
+use crate::window::{Payload, Region, Stride, Window};
+
+#[derive(Debug, Args)]
+pub(super) struct LayoutArgs {
+    /// Algorithm: ring, ring-staged or ring-exchange
+    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = parse::<Algorithm>)]
+    algorithm: Algorithm,
+    /// Number of ranks
+    #[arg(long, default_value_t = 4, value_name = "P")]
+    ranks: u32,
+    /// Elements per rank; K, M and G multiply by powers of 1024
+    #[arg(long, default_value = "256", value_name = "N", value_parser = super::count)]
+    count: usize,
+    /// Element type: f32
+    #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
+    data_type: DataType,
+    /// Columns of the signal matrix: compact (one per rank) or classic (16)
+    #[arg(long, default_value = "compact", value_name = "STRIDE", value_parser = parse::<Stride>)]
+    stride: Stride,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Json {
+    ok: bool,
+    algorithm: Algorithm,
+    ranks: u32,
+    count: usize,
+    #[serde(rename = "type")]
+    data_type: DataType,
+    chunk_elements: usize,
+    chunk_bytes: usize,
+    slots: u32,
+    slots_written: u32,
+    slot_bytes: usize,
+    signal_rows: u32,
+    signal_stride: u32,
+    signal_bytes: usize,
+    window_bytes: usize,
+    exchange_bytes_saved: usize,
+    signal_bytes_saved_percent: Option<f64>,
+    regions: Vec<Region>,
+}
+
+pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
+    let schedule = build(Collective::AllReduce, args.algorithm, args.ranks, Sync::Neighbor)?;
+    let payload = Payload::new(&schedule, args.count, args.data_type.bytes())?;
+    let window = Window::new(&schedule, payload, args.stride)?;
+    let savings = window.savings();
+    let json = Json {
+        ok: true,
+        algorithm: args.algorithm,
+        ranks: args.ranks,
+        count: args.count,
+        data_type: args.data_type,
+        chunk_elements: payload.chunk_elements,
+        chunk_bytes: payload.chunk_bytes(),
+        slots: window.slots,
+        slots_written: schedule.slots_written(),
+        slot_bytes: window.slot_bytes(),
+        signal_rows: window.signal_rows,
+        signal_stride: window.signal_stride,
+        signal_bytes: window.signal_bytes(),
+        window_bytes: window.bytes(),
+        exchange_bytes_saved: savings.exchange_bytes,
+        signal_bytes_saved_percent: savings.signal_percent,
+        regions: window.regions(),
+    };
+    if args.json {
+        print_json(&json)?
+    } else {
+        print(&table(&json))?
+    }
+    Ok(exit::OK)
+}
+
+fn table(layout: &Json) -> String {
+    let Json { algorithm, ranks, count, data_type, chunk_elements, .. } = layout;
+    let mut text = format!(
+        "window of one rank: {algorithm}, {ranks} ranks, {count} {data_type} in {ranks} chunks of {chunk_elements}\n\n\
+         {DIM}{:>12} {:>12}  region{DIM:#}\n",
+        "offset", "bytes"
+    );
+    for region in &layout.regions {
+        let _ = writeln!(text, "{:>12} {:>12}  {}", region.offset, region.bytes, region.name);
+    }
+    let _ = writeln!(text, "{:>12} {:>12}  end of the window", layout.window_bytes, "");
+    let _ = writeln!(
+        text,
+        "\nslots      {} bytes in {}, of which {algorithm} writes {}\nsignals    {} bytes: {} rows of {} columns",
+        layout.slot_bytes,
+        layout.slots,
+        layout.slots_written,
+        layout.signal_bytes,
+        layout.signal_rows,
+        layout.signal_stride
+    );
+    match layout.exchange_bytes_saved {
+        0 => text.push_str(
+            "saved      nothing: the last slot is the exchange slot, which ring and ring-staged do without\n",
+        ),
+        bytes => {
+            let _ = writeln!(text, "saved      {bytes} bytes: no exchange slot");
+        }
+    }
+    if let Some(percent) = layout.signal_bytes_saved_percent {
+        let _ = writeln!(text, "           {percent} % of the signals' bytes, against 16 columns");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

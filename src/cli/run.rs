@@ -1,0 +1,263 @@
+//! `wgccl run`: one collective, judged bit for bit.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+use serde::Serialize;
+
+use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
+use crate::collective::{Collective, Op, parse};
+use crate::element::{DataType, Element};
+use crate::error::{Error, exit};
+use crate::gpu::Choice;
+use crate::hang::Fault;
+use crate::inputs::Fill;
+use crate::plan::Mode;
+use crate::run::{AUTO, Finished, Outcome, Request, Source, run as execute};
+use crate::tensor;
+
+const RANKS: u32 = 4;
+const COUNT: usize = 256;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// What to compute
+    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    collective: Collective,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    /// Number of ranks [default: 4, or as many as there are inputs]
+    #[arg(long, value_name = "P")]
+    ranks: Option<u32>,
+    /// Elements per rank; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
+    #[arg(long, value_name = "N", value_parser = super::count)]
+    count: Option<usize>,
+    /// Element type: f32
+    #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
+    data_type: DataType,
+    /// Reduction: sum
+    #[arg(long, default_value = "sum", value_name = "OP", value_parser = parse::<Op>)]
+    op: Op,
+    /// Root rank, for collectives that have one
+    #[arg(long, value_name = "RANK")]
+    root: Option<u32>,
+    /// auto, cpu, or an index or words of a name from `wgccl devices`
+    #[arg(long, default_value = AUTO, value_name = "DEVICE")]
+    device: String,
+    /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch)]
+    dispatch: Choice,
+    /// Generated inputs: exact (sums exact in any order), pattern (i + 100 * rank) or normal
+    #[arg(long, default_value = "exact", value_name = "KIND", value_parser = parse::<Fill>)]
+    fill: Fill,
+    /// Seed of generated inputs
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Inputs: .npy or .safetensors, one file per rank or one of shape [ranks, count]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Tensor of a .safetensors file that holds several
+    #[arg(long, value_name = "NAME", requires = "input")]
+    tensor: Option<String>,
+    /// Write the outputs there, as rank0.npy, rank1.npy, ...
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Let every rank's output replace its input
+    #[arg(long)]
+    in_place: bool,
+    /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
+    channels: Option<u32>,
+    /// Lose the notifies that a rank sends on a signal row, to see the report: RANK:ROW
+    #[arg(long, value_name = "RANK:ROW", value_parser = drop_notify)]
+    drop_notify: Option<Fault>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Default for RunArgs {
+    /// What the program does without arguments.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: RunArgs,
+        }
+        Alone::parse_from(["wgccl"]).args
+    }
+}
+
+fn dispatch(name: &str) -> Result<Choice, String> {
+    match name {
+        AUTO => Ok(Choice::Auto),
+        name => parse::<Mode>(name).map(Choice::Named).map_err(|error| format!("{error}, auto")),
+    }
+}
+
+fn drop_notify(text: &str) -> Result<Fault, String> {
+    let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
+    let (rank, row) = parts.ok_or("give a rank and a signal row, such as 1:2")?;
+    Ok(Fault::DropNotify { rank, row })
+}
+
+/// The outcome, and why it is not well if it is not.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
+    match args.data_type {
+        DataType::F32 => run_typed::<f32>(args),
+    }
+}
+
+fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
+    let finished = execute::<T>(&request(args)?)?;
+    let error = finished.error();
+    if let (Some(dir), None) = (&args.output, &error) {
+        let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
+        tensor::save(dir, &outputs)?;
+    }
+    if args.json {
+        print_json(&Json { outcome: &finished.outcome, error: error.as_ref().map(Error::to_string) })?;
+    } else {
+        print(&table(&finished, args))?;
+        if let Some(error) = &error {
+            super::print_error(error);
+        }
+    }
+    Ok(error.map_or(exit::OK, |error| error.exit_code()))
+}
+
+fn request(args: &RunArgs) -> Result<Request, Error> {
+    if args.root.is_some() {
+        return Err(Error::Usage(format!("{} has no root; leave --root out", args.collective)));
+    }
+    let source = if args.input.is_empty() {
+        let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(COUNT));
+        Source::Generated { fill: args.fill, seed: args.seed, ranks, count }
+    } else if args.ranks.is_some() || args.count.is_some() {
+        return Err(Error::Usage("--input decides the ranks and the count; leave --ranks and --count out".to_owned()));
+    } else {
+        Source::Files { files: args.input.clone(), tensor: args.tensor.clone() }
+    };
+    Ok(Request {
+        collective: args.collective,
+        algorithm: args.schedule.algorithm,
+        sync: args.schedule.sync,
+        data_type: args.data_type,
+        op: args.op,
+        in_place: args.in_place,
+        source,
+        device: args.device.clone(),
+        dispatch: args.dispatch,
+        channels: args.channels,
+        fault: args.drop_notify,
+    })
+}
+
+/// What a person reads.
+fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
+    let o = &finished.outcome;
+    let mut text = String::new();
+    for note in &finished.notes {
+        let _ = writeln!(text, "{DIM}note{DIM:#}      {note}");
+    }
+    let place = if o.in_place { ", in place" } else { "" };
+    let (ranks, count) = (plural(o.ranks.into(), "rank"), o.count);
+    let _ = writeln!(
+        text,
+        "{} by {} ({}): {ranks} of {count} {}, {}{place}\n",
+        o.collective, o.algorithm, o.sync, o.data_type, o.op
+    );
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{DIM}{name:<9}{DIM:#} {value}");
+    };
+    line(
+        "proved",
+        &format!("no deadlock, no race, right result: {} instructions in {}", o.instructions, time(o.proof_us)),
+    );
+    match (&o.driver, o.dispatch) {
+        (Some(driver), Some(mode)) => {
+            line("device", &format!("{}, {}, {driver}", o.device, o.backend));
+            let (dispatches, channels) =
+                (plural(o.dispatches.into(), "dispatch"), plural(o.channels.into(), "channel"));
+            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {}", pieces(o.pieces), time(o.time_us)));
+        }
+        _ => {
+            line("device", "CPU executor");
+            line("launch", &format!("{}, {}", plural(o.channels.into(), "channel"), time(o.time_us)));
+        }
+    }
+
+    let _ = writeln!(text, "\n{DIM}{:>6}  {:<34}  output{DIM:#}", "rank", "input");
+    const SHOWN: usize = 8;
+    for rank in 0..finished.inputs.len().min(SHOWN) {
+        let (input, output) = (first(&finished.inputs[rank]), first(&finished.outputs[rank]));
+        let _ = writeln!(text, "{rank:>6}  {input:<34}  {output}");
+    }
+    if finished.inputs.len() > SHOWN {
+        let _ = writeln!(text, "{:>6}  and {} more ranks", "", finished.inputs.len() - SHOWN);
+    }
+    let elements = u64::from(o.ranks) * o.count as u64;
+    let style = if o.ok { GOOD } else { BAD };
+    let verdict = if o.ok { "bit-exact" } else { "WRONG" };
+    let identical = if o.bit_identical { "ranks agree in every bit" } else { "ranks differ" };
+    let flushed = if o.flushed > 0 { format!(", {} subnormals flushed", o.flushed) } else { String::new() };
+    let _ = write!(
+        text,
+        "\n{style}{verdict}{style:#}: {} of {elements} elements equal the golden{flushed}, {identical}\n\
+         {DIM}rounding{DIM:#}  {}",
+        elements - o.wrong,
+        rounding(o.max_ulp)
+    );
+    if let (Some(dir), true) = (&args.output, o.ok) {
+        let _ = write!(text, "\nwritten   {}", dir.display());
+    }
+    text
+}
+
+fn plural(n: u64, what: &str) -> String {
+    let many = if what.ends_with("ch") { "es" } else { "s" };
+    format!("{n} {what}{}", if n == 1 { "" } else { many })
+}
+
+fn pieces(pieces: usize) -> String {
+    if pieces == 1 { String::new() } else { format!(", {pieces} pieces") }
+}
+
+fn rounding(ulp: f64) -> String {
+    match ulp {
+        0.0 => "none: every sum is exact".to_owned(),
+        ulp => format!("at most {ulp:.2} ulp from the sum in f64, in the order that the schedule adds"),
+    }
+}
+
+fn time(microseconds: f64) -> String {
+    match microseconds {
+        us if us < 1e3 => format!("{us:.1} us"),
+        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+/// The first elements, short enough for a column.
+fn first<T: Element>(values: &[T]) -> String {
+    const WIDTH: usize = 32;
+    let mut text = String::new();
+    for (i, value) in values.iter().enumerate() {
+        let value = format!("{:.5}", value.to_f64());
+        let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
+        if text.len() + value.len() + 3 > WIDTH {
+            return format!("{text} …");
+        }
+        let _ = write!(text, "{}{value}", if i == 0 { "" } else { " " });
+    }
+    text
+}

@@ -1,0 +1,127 @@
+//! How a payload is cut into channels and who works on them: sizes that were measured, in one place.
+//!
+//! Too small a slice and the steps cost more than the data; too large and a peer finds what it reads no longer in cache.
+
+use std::ops::Range;
+
+use super::{CpuError, Options, Spread};
+use crate::window::{Payload, VECTOR_BYTES};
+
+/// What all lanes of a channel touch between two accesses to the same data, at best.
+const CHANNEL_BYTES: usize = 512 << 10;
+/// A step moves a slice of its operands and its destination.
+const OPERANDS: usize = 3;
+/// Smaller slices cost more in steps than they gain.
+const LEAST_SLICE_BYTES: usize = 8 << 10;
+/// Where the lanes of a channel are on several workers, a step must outweigh the way of a signal between cores.
+const SHARED_SLICE_BYTES: usize = 32 << 10;
+/// Payloads of all ranks up to this are done before another thread has woken up.
+const INLINE_BYTES: usize = 512 << 10;
+/// Channels that a worker has begun at once where it may have to wait for others.
+const SHARED_DEPTH: usize = 2;
+/// More threads than any machine has cores.
+const MAX_WORKERS: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) workers: usize,
+    pub(super) channels: usize,
+    /// Elements of a channel's slice of a chunk.
+    pub(super) per: usize,
+    /// Whole channels belong to one worker.
+    pub(super) private: bool,
+    lanes: usize,
+}
+
+impl Cut {
+    pub(super) fn new(lanes: usize, ranks: u32, payload: &Payload, options: &Options) -> Result<Self, CpuError> {
+        if options.workers == Some(0) {
+            return Err(CpuError::Nothing("workers"));
+        }
+        if options.channels == Some(0) {
+            return Err(CpuError::Nothing("channels"));
+        }
+        let bytes = ranks as usize * payload.count * payload.element_bytes;
+        let inline = options.spread == Spread::Auto && bytes <= INLINE_BYTES;
+        let most = if inline { 1 } else { options.workers.unwrap_or_else(cores).min(MAX_WORKERS) };
+        let private = options.spread != Spread::Lanes;
+
+        let vectors = payload.chunk_vectors();
+        let wanted = match options.channels {
+            Some(channels) => channels as usize,
+            None if private => {
+                let slice = (CHANNEL_BYTES / OPERANDS / lanes.max(1)).max(LEAST_SLICE_BYTES);
+                let channels = payload.chunk_bytes().div_ceil(slice);
+                if channels > 1 || !inline { channels.next_multiple_of(most) } else { channels }
+            }
+            None => payload.chunk_bytes().div_ceil(SHARED_SLICE_BYTES),
+        };
+        let per = vectors.div_ceil(wanted.min(vectors));
+        let channels = vectors.div_ceil(per);
+        let workers = most.min(if private { channels } else { lanes.max(1) });
+        Ok(Self { workers, channels, per: per * (VECTOR_BYTES / payload.element_bytes), private, lanes })
+    }
+
+    /// Sets of slots and signals.
+    pub(super) fn sets(&self) -> usize {
+        if self.private { self.workers } else { self.channels }
+    }
+
+    /// A worker's channels: neighbours, because they are neighbours in memory.
+    pub(super) fn channels_of(&self, worker: usize) -> Range<usize> {
+        if self.private {
+            worker * self.channels / self.workers..(worker + 1) * self.channels / self.workers
+        } else {
+            0..self.channels
+        }
+    }
+
+    /// A worker's lanes of its channels, and the step between them: neighbours go to different workers.
+    pub(super) fn lanes_of(&self, worker: usize) -> (Range<u32>, usize) {
+        if self.private { (0..self.lanes as u32, 1) } else { (worker as u32..self.lanes as u32, self.workers) }
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        if self.private { 1 } else { SHARED_DEPTH }
+    }
+}
+
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+    use crate::schedule::{Algorithm, Sync, build};
+
+    #[test]
+    fn every_lane_of_every_channel_has_one_worker() {
+        for ranks in [1, 2, 3, 8] {
+            let schedule = build(Collective::AllReduce, Algorithm::Ring, ranks, Sync::Neighbor).unwrap();
+            for count in [1, 1000, 1 << 20] {
+                let payload = Payload::new(&schedule, count, 4).unwrap();
+                for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
+                    for (workers, channels) in [(1, None), (5, None), (2, Some(3)), (7, Some(1_000_000))] {
+                        let options = Options { workers: Some(workers), spread, channels, fault: None };
+                        let cut = Cut::new(ranks as usize, ranks, &payload, &options).unwrap();
+                        let mut owners = vec![0; cut.channels * ranks as usize];
+                        for worker in 0..cut.workers {
+                            let (lanes, step) = cut.lanes_of(worker);
+                            for channel in cut.channels_of(worker) {
+                                for lane in lanes.clone().step_by(step) {
+                                    owners[channel * ranks as usize + lane as usize] += 1;
+                                }
+                            }
+                        }
+                        assert!(owners.iter().all(|&n| n == 1), "{ranks} ranks, {count}, {options:?}");
+                        assert!((1..=workers).contains(&cut.workers));
+                        let last = (cut.channels - 1) * cut.per;
+                        assert!(last < payload.chunk_elements && last + cut.per >= payload.chunk_elements);
+                    }
+                }
+            }
+        }
+    }
+}

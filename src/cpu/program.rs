@@ -1,0 +1,154 @@
+//! A schedule flattened for execution: lanes as runs of small steps, signals as dense cells.
+//!
+//! A launch walks this a few million steps a second and more; the nested schedule is several times larger.
+
+use std::ops::Range;
+
+use super::CpuError;
+use crate::hang::Fault;
+use crate::schedule::{Action, Address, Buffer};
+use crate::verify::{Graph, Proved, Site};
+
+/// The executable form of a proved schedule.
+pub(super) struct Program {
+    /// First step of each lane, and the total.
+    first: Vec<u32>,
+    pub(super) steps: Vec<Step>,
+    pub(super) waits: Vec<Wait>,
+    /// Cells.
+    pub(super) notifies: Vec<u32>,
+    /// Signals in use, out of all matrices of one channel.
+    pub(super) cells: usize,
+}
+
+/// An instruction. Its waits and notifies begin where those of the step before end.
+pub(super) struct Step {
+    /// Operands of a reduction, or the one of a copy, or none.
+    pub(super) from: [Option<Operand>; 2],
+    pub(super) to: [Option<Operand>; 2],
+    pub(super) chunks: u32,
+    pub(super) waits_end: u32,
+    pub(super) notifies_end: u32,
+}
+
+/// An address in eight bytes. In place, inputs have become outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Operand {
+    pub(super) buffer: Buffer,
+    pub(super) rank: u16,
+    pub(super) chunk: u32,
+}
+
+pub(super) struct Wait {
+    pub(super) cell: u32,
+    pub(super) at_least: u32,
+}
+
+/// Where a lane's steps, waits and notifies begin.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    pub(super) step: u32,
+    pub(super) wait: u32,
+    pub(super) notify: u32,
+}
+
+impl Program {
+    pub(super) fn new(proved: &Proved, fault: Option<Fault>) -> Result<Self, CpuError> {
+        let schedule = proved.schedule();
+        let graph = Graph::new(schedule);
+        let in_place = proved.options().in_place;
+        let mut program = Self {
+            first: (0..graph.lanes()).map(|lane| graph.lane(lane).start).chain([graph.instructions()]).collect(),
+            steps: Vec::with_capacity(graph.instructions() as usize),
+            waits: Vec::new(),
+            notifies: Vec::new(),
+            cells: graph.cells() as usize,
+        };
+        for id in 0..graph.instructions() {
+            let instruction = graph.instruction(schedule, id);
+            let operand = |address: Address| Operand {
+                buffer: match address.buffer {
+                    Buffer::Input if in_place => Buffer::Output,
+                    buffer => buffer,
+                },
+                // `Executor::new` admits no more than 1024 ranks.
+                rank: address.rank as u16,
+                chunk: address.chunk,
+            };
+            let from = match instruction.action {
+                Action::None => [None, None],
+                Action::Copy(a) => [Some(operand(a)), None],
+                Action::Reduce(a, b) => [Some(operand(a)), Some(operand(b))],
+                Action::ZeroSignals => return Err(CpuError::Unsupported(graph.site(schedule, id))),
+            };
+            let waits = graph.waits_of(id).iter();
+            program.waits.extend(waits.map(|wait| Wait { cell: wait.cell, at_least: wait.at_least }));
+            let sent = graph.notifies_of(id).iter().copied().filter(|&cell| {
+                let signal = graph.signal(cell);
+                !fault.is_some_and(|fault| fault.drops(signal.sender, signal.row))
+            });
+            program.notifies.extend(sent);
+            let mut to = instruction.to.iter().copied().map(operand);
+            program.steps.push(Step {
+                from,
+                to: [to.next(), to.next()],
+                chunks: instruction.chunks,
+                waits_end: program.waits.len() as u32,
+                notifies_end: program.notifies.len() as u32,
+            });
+        }
+        Ok(program)
+    }
+
+    pub(super) fn lanes(&self) -> usize {
+        self.first.len() - 1
+    }
+
+    /// Numbers of the lane's steps.
+    pub(super) fn lane(&self, lane: u32) -> Range<u32> {
+        self.first[lane as usize]..self.first[lane as usize + 1]
+    }
+
+    pub(super) fn start(&self, lane: u32) -> Start {
+        let step = self.first[lane as usize];
+        match step.checked_sub(1) {
+            None => Start { step, wait: 0, notify: 0 },
+            Some(before) => {
+                let before = &self.steps[before as usize];
+                Start { step, wait: before.waits_end, notify: before.notifies_end }
+            }
+        }
+    }
+}
+
+/// The instruction that no executor runs.
+pub(super) fn unsupported(site: &Site) -> String {
+    format!("{site} zeroes signals inside the launch, which loses notifies; no executor runs it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+    use crate::schedule::{Algorithm, Sync, build};
+    use crate::verify::{Options, prove};
+
+    #[test]
+    fn steps_stay_small() {
+        assert!(size_of::<Step>() <= 44, "{}", size_of::<Step>());
+    }
+
+    #[test]
+    fn every_wait_and_notify_is_there_but_for_dropped_ones() {
+        for (sync, sent) in [(Sync::Neighbor, 1), (Sync::Barrier, 3)] {
+            let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, sync).unwrap();
+            let proved = prove(schedule, Options::default()).unwrap();
+            let program = Program::new(&proved, None).unwrap();
+            assert_eq!((program.steps.len(), program.lanes()), (4 * 6, 4));
+            assert_eq!((program.waits.len(), program.notifies.len()), (4 * 5 * sent, 4 * 5 * sent));
+            let faulty = Program::new(&proved, Some(Fault::DropNotify { rank: 1, row: 2 })).unwrap();
+            assert_eq!(faulty.notifies.len(), program.notifies.len() - sent);
+            assert_eq!(faulty.start(3).wait as usize, 3 * 5 * sent);
+        }
+    }
+}

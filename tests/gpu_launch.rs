@@ -1,0 +1,234 @@
+//! Launches that are out of the ordinary: lost notifies, hand-made schedules, special numbers, limits, bad requests.
+
+#![cfg(feature = "gpu")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Device, devices, one_at_a_time};
+use wgccl::collective::{Collective, Op};
+use wgccl::golden::{Comparison, compare};
+use wgccl::gpu::{Choice, Executor, LaunchError, Launched, Options, Support};
+use wgccl::hang::{Fault, Hang, Silence};
+use wgccl::inputs::{Fill, generate};
+use wgccl::plan::Mode;
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
+use wgccl::verify::{self, Proved, prove};
+use wgccl::window::Payload;
+
+fn ring(algorithm: Algorithm, sync: Sync, ranks: u32) -> Proved {
+    prove(build(Collective::AllReduce, algorithm, ranks, sync).unwrap(), verify::Options::default()).unwrap()
+}
+
+fn executor<'g>(device: &'g Device, proved: &Proved, count: usize, options: Options) -> Executor<'g, f32> {
+    let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+    Executor::new(&device.gpu, proved, payload, Op::Sum, options).unwrap()
+}
+
+fn launch(
+    executor: &mut Executor<'_, f32>,
+    proved: &Proved,
+    inputs: &[Vec<f32>],
+) -> Result<(Comparison, Launched), LaunchError> {
+    let count = inputs[0].len();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut outputs = vec![vec![0.0; count]; inputs.len()];
+    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let launched = executor.run(&inputs, &mut views)?;
+    let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+    let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+    Ok((compare(proved, &payload, Op::Sum, &inputs, &outputs), launched))
+}
+
+fn random(ranks: u32, count: usize) -> Vec<Vec<f32>> {
+    (0..ranks).map(|rank| generate(Fill::Normal, 3, rank, ranks, count)).collect()
+}
+
+fn named(mode: Mode) -> Options {
+    Options { dispatch: Choice::Named(mode), ..Options::default() }
+}
+
+#[test]
+fn a_lost_notify_is_explained_and_the_next_launch_is_right() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        for mode in device.sound_modes() {
+            for (algorithm, sync) in [
+                (Algorithm::Ring, Sync::Neighbor),
+                (Algorithm::RingStaged, Sync::Barrier),
+                (Algorithm::RingExchange, Sync::Neighbor),
+            ] {
+                let proved = ring(algorithm, sync, 4);
+                let fault = Some(Fault::DropNotify { rank: 1, row: 3 });
+                let mut broken = executor(device, &proved, 1000, Options { fault, ..named(mode) });
+                let case = format!("{} {mode} {algorithm} {sync}", device.name);
+                for _ in 0..2 {
+                    let result = launch(&mut broken, &proved, &random(4, 1000));
+                    let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
+                    explained(&hang, &case);
+                }
+                let mut sound = executor(device, &proved, 1000, named(mode));
+                let (comparison, _) = launch(&mut sound, &proved, &random(4, 1000)).unwrap();
+                assert_eq!(comparison.wrong, 0, "{case} after the hang");
+            }
+        }
+    }
+}
+
+/// The cause comes first: somebody waits on row 3 for rank 1, which has sent its notify.
+fn explained(hang: &Hang, case: &str) {
+    let cause = hang.waiting.first().unwrap_or_else(|| panic!("{case}: {hang}"));
+    assert_eq!((cause.signal.row, cause.signal.sender), (3, 1), "{case}: {hang}");
+    assert_eq!(cause.site.rank, cause.signal.rank, "{case}: {hang}");
+    let Silence::Lost { notifier } = cause.silence else { panic!("{case}: {hang}") };
+    assert_eq!(notifier.rank, 1, "{case}: {hang}");
+    let text = hang.to_string();
+    for fragment in ["cause: rank", "round", "[row 3][sender 1]", "rank 1 sent its notify"] {
+        assert!(text.contains(fragment), "{case}: '{fragment}' is not in:\n{text}");
+    }
+}
+
+/// Two ranks, two chunks, two lanes a rank: one lane pushes into the peer's slots, the other awaits both and reduces
+/// into its own and the peer's output.
+fn push_schedule() -> Schedule {
+    let mut schedule = Schedule::new("push", Collective::AllReduce, 2, 2).slots(3).signal_rows(2);
+    for rank in 0..2 {
+        let peer = 1 - rank;
+        let push = Instruction::new(Phase::StageIn, 0)
+            .copy(Address::input(rank, 0))
+            .to(Address::slot(peer, 0))
+            .chunks(2)
+            .notify(peer, 0);
+        let ready = Instruction::new(Phase::StageIn, 1)
+            .copy(Address::input(rank, rank))
+            .to(Address::slot(rank, 2))
+            .notify(rank, 1);
+        let reduce = Instruction::new(Phase::ReduceScatter, 1)
+            .wait(0, peer)
+            .wait(1, rank)
+            .reduce(Address::slot(rank, rank), Address::slot(rank, 2))
+            .to(Address::output(rank, rank))
+            .to(Address::output(peer, rank));
+        schedule = schedule.lane(Lane::new(rank).with(push)).lane(Lane::new(rank).with(ready));
+        schedule = schedule.lane(Lane::new(rank).with(reduce));
+    }
+    schedule
+}
+
+#[test]
+fn push_two_destinations_several_lanes_and_waits() {
+    let _turn = one_at_a_time();
+    let proved = prove(push_schedule(), verify::Options::default()).unwrap();
+    for device in devices() {
+        for mode in device.sound_modes() {
+            for count in [1, 7, 8, 1000, 50_000] {
+                let mut executor = executor(device, &proved, count, named(mode));
+                for _ in 0..2 {
+                    let (comparison, _) = launch(&mut executor, &proved, &random(2, count)).unwrap();
+                    assert_eq!(comparison.wrong, 0, "{} {mode} {count}", device.name);
+                }
+            }
+        }
+    }
+}
+
+/// NaN, infinities, signed zeros and subnormals go through; a device may flush subnormals, and then it is counted.
+#[test]
+fn special_numbers_are_data() {
+    let _turn = one_at_a_time();
+    let special =
+        [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40, -1e-42, f32::MAX, f32::MIN_POSITIVE, 1.5];
+    let inputs: Vec<Vec<f32>> =
+        (0..3).map(|rank| (0..100).map(|i| special[(i / (1 + 9 * (rank % 2)) + rank) % 10]).collect()).collect();
+    for device in devices() {
+        for mode in device.sound_modes() {
+            for algorithm in [Algorithm::Ring, Algorithm::RingExchange] {
+                let proved = ring(algorithm, Sync::Neighbor, 3);
+                let mut executor = executor(device, &proved, 100, named(mode));
+                let (comparison, _) = launch(&mut executor, &proved, &inputs).unwrap();
+                assert_eq!(comparison.wrong, 0, "{} {mode}: {comparison:?}", device.name);
+                println!("{} {mode}: {} subnormals flushed", device.name, comparison.flushed);
+            }
+        }
+    }
+}
+
+/// llvmpipe ends loops after 65535 turns without a word; this lane would need more in one dispatch.
+#[test]
+fn a_lane_longer_than_the_loop_limit_of_a_device() {
+    let _turn = one_at_a_time();
+    let mut lane = Lane::new(0);
+    lane.push(Instruction::new(Phase::StageIn, 0).copy(Address::input(0, 0)).to(Address::slot(0, 0)));
+    for round in 1..40_000 {
+        let (from, to) = (Address::slot(0, (round + 1) % 2), Address::slot(0, round % 2));
+        lane.push(Instruction::new(Phase::Move, round).copy(from).to(to));
+    }
+    lane.push(Instruction::new(Phase::StageOut, 0).copy(Address::slot(0, 1)).to(Address::output(0, 0)));
+    let schedule = Schedule::new("long", Collective::AllReduce, 1, 1).slots(2).lane(lane);
+    let proved = prove(schedule, verify::Options::default()).unwrap();
+    for device in devices() {
+        for mode in device.sound_modes() {
+            let mut executor = executor(device, &proved, 4, named(mode));
+            let (comparison, launched) = launch(&mut executor, &proved, &random(1, 4)).unwrap();
+            assert_eq!(comparison.wrong, 0, "{} {mode}", device.name);
+            assert!(launched.dispatches > 1, "{} {mode}: {launched:?}", device.name);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_launched_is_refused_with_a_reason() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        let title = device.gpu.info().title();
+        let proved = ring(Algorithm::Ring, Sync::Neighbor, 2);
+        let payload = Payload::new(proved.schedule(), 8, 4).unwrap();
+        if let Support::Unsound(reason) = device.gpu.info().support(Mode::Fused) {
+            let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, named(Mode::Fused)).err().unwrap();
+            assert!(matches!(error, LaunchError::Unsound { .. }));
+            assert!(error.to_string().contains(&reason) && error.to_string().contains(&title), "{error}");
+        }
+        let many = ring(Algorithm::Ring, Sync::Neighbor, 257);
+        let many_payload = Payload::new(many.schedule(), 8, 4).unwrap();
+        let error = Executor::<f32>::new(&device.gpu, &many, many_payload, Op::Sum, Options::default()).err().unwrap();
+        assert!(error.to_string().contains("257 ranks"), "{error}");
+
+        let mut executor = executor(device, &proved, 8, Options::default());
+        let (short, right) = (vec![0.0; 7], vec![0.0; 8]);
+        let mut outputs = vec![right.clone(); 2];
+        let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        for inputs in [vec![&right[..]], vec![&right[..], &short[..]], vec![&right[..]; 3]] {
+            assert!(matches!(executor.run(&inputs, &mut views), Err(LaunchError::Shape { .. })));
+        }
+        assert!(matches!(executor.run_in_place(&mut views), Err(LaunchError::Placement { .. })));
+        executor.run(&[&right, &right], &mut views).unwrap();
+    }
+}
+
+#[test]
+fn a_window_that_no_binding_holds_is_refused() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        let proved = ring(Algorithm::Ring, Sync::Neighbor, 4);
+        let payload = Payload::new(proved.schedule(), 64, 4).unwrap();
+        let options = Options { arena_bytes: Some(100), ..Options::default() };
+        let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).err().unwrap();
+        assert!(matches!(error, LaunchError::TooLarge { .. }), "{error}");
+    }
+}
+
+#[test]
+fn auto_takes_a_sound_mode_and_the_ring_needs_few_dispatches() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        for (ranks, per_step) in [(1, 1), (2, 2), (4, 6), (8, 14)] {
+            let proved = ring(Algorithm::Ring, Sync::Neighbor, ranks);
+            let mut executor = executor(device, &proved, 256, Options::default());
+            let mode = executor.mode();
+            assert!(device.sound_modes().contains(&mode), "{} {mode}", device.name);
+            let (comparison, launched) = launch(&mut executor, &proved, &random(ranks, 256)).unwrap();
+            assert_eq!(comparison.wrong, 0);
+            assert!(launched.dispatches <= per_step, "{} {mode}: {launched:?}", device.name);
+        }
+    }
+}
