@@ -105,6 +105,7 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
                             .at(graph.site(schedule, s.id))
                             .on(graph.signal(s.cell))
                     });
+                    path.truncate(from);
                 }
                 break;
             }
