@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::schedule::{Label, Schedule};
-pub(crate) use graph::Graph;
+pub(crate) use graph::{Graph, Sources};
 pub use result::{Node, Term, Terms};
 
 /// What is presumed about a launch.
