@@ -1,0 +1,58 @@
+//! What several tests of the proofs share: the ring variants, the ways to break a schedule, and an oracle.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub(crate) mod edit;
+pub(crate) mod oracle;
+
+use std::fmt;
+
+use wgccl::collective::Collective;
+use wgccl::schedule::{Algorithm, Schedule, Sync, build};
+use wgccl::verify::Options;
+
+/// A schedule that must be proved, and all that names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variant {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) sync: Sync,
+    pub(crate) ranks: u32,
+    pub(crate) in_place: bool,
+}
+
+impl Variant {
+    pub(crate) fn schedule(self) -> Schedule {
+        build(Collective::AllReduce, self.algorithm, self.ranks, self.sync).unwrap()
+    }
+
+    pub(crate) fn options(self) -> Options {
+        Options { in_place: self.in_place }
+    }
+
+    /// Without the number of ranks and the place.
+    pub(crate) fn family(self) -> String {
+        format!("{} {}", self.algorithm, self.sync)
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.in_place { "in place" } else { "out of place" };
+        write!(f, "{} of {} ranks {place}", self.family(), self.ranks)
+    }
+}
+
+/// Every ring variant, in and out of place.
+pub(crate) fn variants(ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
+    let mut variants = Vec::new();
+    for &algorithm in Algorithm::ALL {
+        for &sync in Sync::ALL {
+            for ranks in ranks.clone() {
+                for in_place in [false, true] {
+                    variants.push(Variant { algorithm, sync, ranks, in_place });
+                }
+            }
+        }
+    }
+    variants
+}
