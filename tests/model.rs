@@ -344,7 +344,7 @@ fn no_round_of_a_neighbor_ring_can_do_without_its_wait() {
             assert!(ends.len() > 1 && ends.contains(&End::Right), "{variant}, {edit:?}: {ends:?}");
             counts.push(ends.len());
         }
-        // A model in Python, written without knowledge of this one, counted the same.
+        // An earlier model in Python, which shares no code with this one, counted the same.
         if variant.algorithm == Algorithm::RingStaged && variant.ranks == 3 {
             assert_eq!(counts, [7, 7, 22, 13]);
         }

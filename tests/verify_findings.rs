@@ -548,6 +548,24 @@ fn what_is_right_is_proved() {
     run(cases);
 }
 
+/// Lanes this long need wider clocks than shorter ones.
+#[test]
+fn long_lanes_are_proved_alike() {
+    for length in [32_765, 32_766, 32_767, 70_000] {
+        let long = |schedule: Schedule| {
+            let mut schedule = schedule;
+            let again = (0..length).map(|_| step().copy(input(0, 0)).to(slot(0, 1)));
+            schedule.lanes[0].instructions.splice(0..0, again);
+            schedule
+        };
+        let racing = extended(0, step().copy(input(0, 0)).to(slot(1, 0)));
+        run(vec![
+            case("long", long(push()), &[], &[]),
+            case("long, with a race at its end", long(racing), &[RaceFree], &["not ordered with"]),
+        ]);
+    }
+}
+
 /// No limit: the time is for the reader, and a proof that were quadratic in the instructions would not come back.
 #[test]
 fn large_rings_are_proved() {
