@@ -22,7 +22,9 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
     let per_rank: u64 = buffers.into_iter().map(|buffer| u64::from(schedule.buffer_chunks(buffer))).sum();
     if u64::from(schedule.ranks) * per_rank > MAX_PLACES {
         let ranks = schedule.ranks;
-        let text = || format!("{ranks} ranks of {per_rank} chunks and slots are more than the {MAX_PLACES} that can be checked");
+        let text = || {
+            format!("{ranks} ranks of {per_rank} chunks and slots are more than the {MAX_PLACES} that can be checked")
+        };
         findings.push(|| Finding::new(text()));
     }
     for (lane_index, lane) in schedule.lanes.iter().enumerate() {
