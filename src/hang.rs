@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::schedule::Schedule;
-use crate::verify::{Graph, Signal, Site};
+use crate::verify::{Graph, Signal, Site, Sources};
 
 /// A defect put into a launch on purpose, to see what happens and that it is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -97,7 +97,14 @@ impl Hang {
                 hang.stalled.push(site);
                 continue;
             };
-            let needed = graph.notifiers_of(wait.cell);
+            let signal_name = graph.signal(wait.cell);
+            let (at_least, seen) = (wait.at_least, signal(signal_name));
+            let notifiers = graph.notifiers_of(wait.cell);
+            // Later notifies of the same signal do not matter; those of several lanes come in any order.
+            let needed = match graph.sources(*wait) {
+                Sources::Known(_) => &notifiers[..(at_least as usize).min(notifiers.len())],
+                Sources::Ambiguous | Sources::Never => notifiers,
+            };
             let late = needed.iter().copied().find(|&id| !done(id));
             let silence = match (late, needed.last()) {
                 (Some(late), _) => {
@@ -105,11 +112,11 @@ impl Hang {
                     let stands = graph.site(schedule, graph.lane(peer).start + next[peer as usize]);
                     Silence::Behind { notifier: graph.site(schedule, late), stands }
                 }
-                (None, Some(&last)) => Silence::Lost { notifier: graph.site(schedule, last) },
-                (None, None) => Silence::NeverSent,
+                (None, Some(&last)) if (seen as usize) < needed.len() => {
+                    Silence::Lost { notifier: graph.site(schedule, last) }
+                }
+                (None, _) => Silence::NeverSent,
             };
-            let signal_name = graph.signal(wait.cell);
-            let (at_least, seen) = (wait.at_least, signal(signal_name));
             hang.waiting.push(Waiting { site, signal: signal_name, at_least, seen, silence });
         }
         hang.waiting.sort_by_key(|waiting| matches!(waiting.silence, Silence::Behind { .. }));
@@ -128,7 +135,10 @@ impl fmt::Display for Waiting {
             Silence::Behind { notifier, stands } => {
                 write!(f, "rank {} notifies in {} and stands in {}", notifier.rank, notifier.label, stands.label)
             }
-            Silence::NeverSent => write!(f, "no instruction of rank {} ever notifies it", signal.sender),
+            Silence::NeverSent if *seen == 0 => {
+                write!(f, "no instruction of rank {} ever notifies it", signal.sender)
+            }
+            Silence::NeverSent => write!(f, "rank {} never notifies it that often", signal.sender),
         }
     }
 }

@@ -7,8 +7,8 @@ mod common;
 
 #[test]
 fn summary() {
-    let devices = common::devices();
+    let devices = common::devices::devices();
     let names: Vec<&str> = std::iter::once("CPU").chain(devices.iter().map(|device| device.name.as_str())).collect();
     println!("devices tested: {}", names.join(", "));
-    println!("devices skipped: {}", common::missing_from(devices).len());
+    println!("devices skipped: {}", common::devices::missing_from(devices).len());
 }

@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Device, devices, one_at_a_time};
+use common::devices::{Device, devices, one_at_a_time};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
 use wgccl::gpu::{Choice, Executor, Options};

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Device, devices, one_at_a_time};
+use common::devices::{Device, devices, one_at_a_time};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::{Comparison, compare};
 use wgccl::gpu::{Choice, Executor, LaunchError, Launched, Options, Support};

@@ -39,23 +39,54 @@ pub(crate) enum Sources<'a> {
     Never,
 }
 
+/// Numbers of the signals that are in use. A barrier uses nearly all there are, a neighbour ring few of them.
+enum Cells {
+    All { rows: usize, ranks: usize, cells: Vec<u32> },
+    Few(FxHashMap<(u64, u32), u32>),
+}
+
+impl Cells {
+    const NEW: u32 = u32::MAX;
+
+    fn new(schedule: &Schedule, used: usize) -> Self {
+        let (rows, ranks) = (schedule.signal_rows as usize, schedule.ranks as usize);
+        match ranks.checked_mul(ranks).and_then(|n| n.checked_mul(rows)) {
+            Some(all) if all <= used.saturating_mul(4) => Self::All { rows, ranks, cells: vec![Self::NEW; all] },
+            // Most signals are named twice: by a notify and by its wait.
+            _ => Self::Few(FxHashMap::with_capacity_and_hasher(used / 2, Default::default())),
+        }
+    }
+
+    fn entry(&mut self, Signal { rank, row, sender }: Signal) -> &mut u32 {
+        match self {
+            Self::All { rows, ranks, cells } => {
+                &mut cells[(rank as usize * *rows + row as usize) * *ranks + sender as usize]
+            }
+            Self::Few(cells) => cells.entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW),
+        }
+    }
+}
+
 impl Graph {
     /// `schedule` must have passed the range checks of `structure`.
     pub(crate) fn new(schedule: &Schedule) -> Self {
         let total = schedule.instructions();
+        let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+        let waits = instructions().map(|instruction| instruction.waits.len()).sum();
+        let notifies = instructions().map(|instruction| instruction.notifies.len()).sum();
         let mut graph = Self {
             first: vec![0],
             lane_of: Vec::with_capacity(total),
             wait_first: vec![0],
-            waits: Vec::new(),
+            waits: Vec::with_capacity(waits),
             notify_first: vec![0],
-            notifies: Vec::new(),
+            notifies: Vec::with_capacity(notifies),
             signals: Vec::new(),
             notifier_first: Vec::new(),
             notifiers: Vec::new(),
             ambiguous: Vec::new(),
         };
-        let mut cells = FxHashMap::<(u64, u32), u32>::default();
+        let mut cells = Cells::new(schedule, waits + notifies);
         for (lane_index, lane) in schedule.lanes.iter().enumerate() {
             for instruction in &lane.instructions {
                 graph.lane_of.push(lane_index as u32);
@@ -78,12 +109,13 @@ impl Graph {
         graph
     }
 
-    fn cell(&mut self, cells: &mut FxHashMap<(u64, u32), u32>, signal: Signal) -> u32 {
-        let key = (u64::from(signal.rank) << 32 | u64::from(signal.row), signal.sender);
-        *cells.entry(key).or_insert_with(|| {
+    fn cell(&mut self, cells: &mut Cells, signal: Signal) -> u32 {
+        let cell = cells.entry(signal);
+        if *cell == Cells::NEW {
+            *cell = self.signals.len() as u32;
             self.signals.push(signal);
-            self.signals.len() as u32 - 1
-        })
+        }
+        *cell
     }
 
     fn index_notifiers(&mut self) {
@@ -97,7 +129,8 @@ impl Graph {
         let mut next = first.clone();
         self.notifiers = vec![0; self.notifies.len()];
         for id in 0..self.instructions() {
-            for &cell in self.notifies_of(id).to_vec().iter() {
+            for notify in self.notify_first[id as usize]..self.notify_first[id as usize + 1] {
+                let cell = self.notifies[notify as usize];
                 self.notifiers[next[cell as usize] as usize] = id;
                 next[cell as usize] += 1;
             }

@@ -105,6 +105,7 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
                             .at(graph.site(schedule, s.id))
                             .on(graph.signal(s.cell))
                     });
+                    path.truncate(from);
                 }
                 break;
             }
@@ -164,22 +165,40 @@ impl Places {
     }
 }
 
+/// How far a lane has come, in instructions. Signed and as narrow as a schedule allows: every instruction set has an
+/// instruction for the greater of two such vectors.
+trait Time: Copy + Ord + Default + TryFrom<u32> + Into<i32> {}
+
+impl Time for i16 {}
+impl Time for i32 {}
+
 /// Vector clocks of all lanes, and the snapshots that travel with notifies.
-struct Clocks {
+struct Clocks<T> {
     lanes: usize,
-    now: Vec<u32>,
-    snapshots: Vec<u32>,
+    now: Vec<T>,
+    snapshots: Vec<T>,
     free: Vec<u32>,
 }
 
-impl Clocks {
-    fn of(&self, lane: u32) -> &[u32] {
-        &self.now[lane as usize * self.lanes..][..self.lanes]
+impl<T: Time> Clocks<T> {
+    fn new(lanes: usize) -> Self {
+        Self { lanes, now: vec![T::default(); lanes * lanes], snapshots: Vec::new(), free: Vec::new() }
+    }
+
+    /// How many instructions of `other` have happened before what `lane` does now.
+    fn known(&self, lane: u32, other: u32) -> u32 {
+        let time: i32 = self.now[lane as usize * self.lanes + other as usize].into();
+        time as u32
+    }
+
+    fn set(&mut self, lane: u32, time: u32) {
+        // The caller has chosen a type in which every time fits.
+        self.now[lane as usize * self.lanes + lane as usize] = T::try_from(time).unwrap_or_default();
     }
 
     fn snapshot(&mut self, lane: u32) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.snapshots.resize(self.snapshots.len() + self.lanes, 0);
+            self.snapshots.resize(self.snapshots.len() + self.lanes, T::default());
             (self.snapshots.len() / self.lanes) as u32 - 1
         });
         let from = lane as usize * self.lanes;
@@ -213,10 +232,19 @@ struct History {
 }
 
 pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Findings {
+    let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
+    if longest <= i16::MAX as usize {
+        races_in::<i16>(schedule, options, graph, order)
+    } else {
+        races_in::<i32>(schedule, options, graph, order)
+    }
+}
+
+fn races_in<T: Time>(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Findings {
     let mut findings = Findings::default();
     let places = Places::new(schedule, options);
     let lanes = graph.lanes() as usize;
-    let mut clocks = Clocks { lanes, now: vec![0; lanes * lanes], snapshots: Vec::new(), free: Vec::new() };
+    let mut clocks = Clocks::<T>::new(lanes);
     let never = Access { lane: NOBODY, time: 0, next: NOBODY };
     let mut history = History {
         writes: vec![never; places.len(schedule)],
@@ -234,7 +262,7 @@ pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order:
             for &source in sources {
                 let from = graph.lane_of(source);
                 // A clock that knows the sender's time already holds all that came with it.
-                if clocks.of(lane)[from as usize] <= graph.index(source) {
+                if clocks.known(lane, from) <= graph.index(source) {
                     clocks.join(lane, snapshot_of[source as usize]);
                 }
                 uses[source as usize] -= 1;
@@ -244,7 +272,7 @@ pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order:
             }
         }
         let time = graph.index(id) + 1;
-        clocks.now[lane as usize * lanes + lane as usize] = time;
+        clocks.set(lane, time);
         let instruction = graph.instruction(schedule, id);
         let mut race = |address: Address, what: &str, other: Access, did: &str| {
             findings.push(|| {
@@ -258,7 +286,7 @@ pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order:
                 let address = Address { chunk, ..start };
                 let place = places.index(address);
                 let write = history.writes[place];
-                if write.lane != NOBODY && clocks.of(lane)[write.lane as usize] < write.time {
+                if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
                     race(address, "reads", write, "writes");
                 }
                 history.read(place, lane, time);
@@ -269,13 +297,13 @@ pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order:
                 let address = Address { chunk, ..start };
                 let place = places.index(address);
                 let write = history.writes[place];
-                if write.lane != NOBODY && clocks.of(lane)[write.lane as usize] < write.time {
+                if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
                     race(address, "writes", write, "also writes");
                 }
                 let mut read = history.read_heads[place];
                 while read != NOBODY {
                     let access = history.reads[read as usize];
-                    if clocks.of(lane)[access.lane as usize] < access.time {
+                    if clocks.known(lane, access.lane) < access.time {
                         race(address, "writes", access, "reads");
                     }
                     read = access.next;
@@ -291,7 +319,7 @@ pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order:
             for &cell in graph.notifies_of(id) {
                 let signal = graph.signal(cell);
                 for &zeroing in zeroings.iter().filter(|&&zeroing| erases(schedule, graph, zeroing, signal)) {
-                    if clocks.of(lane)[graph.lane_of(zeroing) as usize] <= graph.index(zeroing) {
+                    if clocks.known(lane, graph.lane_of(zeroing)) <= graph.index(zeroing) {
                         let (site, eraser) = (graph.site(schedule, id), graph.site(schedule, zeroing));
                         findings.push(|| {
                             let text =

@@ -213,7 +213,7 @@ fn contributions(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, tim
     }
     times.fill(0);
     let mut stack = vec![root];
-    // A tree with more leaves than ranks is wrong, however it goes on: this also bounds the walk of a shared one.
+    // A tree of more nodes than this is wrong, however it goes on: this also bounds the walk of a shared one.
     let mut budget = 4 * u64::from(schedule.ranks);
     while let Some(term) = stack.pop() {
         match terms.node(term) {
@@ -234,6 +234,11 @@ fn contributions(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, tim
         (0..schedule.ranks).filter(|&rank| wanted(times[rank as usize])).collect()
     };
     let (missing, twice) = (those(|n| n == 0), those(|n| n > 1));
+    // Cut short, so that nothing is known to be missing.
+    if !stack.is_empty() && twice.is_empty() {
+        return Err("holds more contributions than there are ranks".to_owned());
+    }
+    let missing = if stack.is_empty() { missing } else { Vec::new() };
     match (missing.is_empty(), twice.is_empty()) {
         (true, true) => Ok(()),
         (false, true) => Err(format!("lacks the contribution of rank {}", Ranks(&missing))),

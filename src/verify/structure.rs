@@ -5,6 +5,9 @@
 use super::{Finding, Findings, Graph, Options, Signal, Site, graph::Sources};
 use crate::schedule::{Action, Address, Buffer, Instruction, Lane, MAX_RANKS, Schedule};
 
+/// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
+const MAX_PLACES: u64 = 1 << 27;
+
 /// Addresses, lengths, ranks and rows in range; no operand overlaps a destination otherwise than exactly.
 pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
     let mut findings = Findings::default();
@@ -14,6 +17,15 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
     }
     if schedule.chunks == 0 {
         findings.push(|| Finding::new("the payload is cut into 0 chunks; it needs at least 1"));
+    }
+    let buffers = [Buffer::Input, Buffer::Output, Buffer::Slot];
+    let per_rank: u64 = buffers.into_iter().map(|buffer| u64::from(schedule.buffer_chunks(buffer))).sum();
+    if u64::from(schedule.ranks) * per_rank > MAX_PLACES {
+        let ranks = schedule.ranks;
+        let text = || {
+            format!("{ranks} ranks of {per_rank} chunks and slots are more than the {MAX_PLACES} that can be checked")
+        };
+        findings.push(|| Finding::new(text()));
     }
     for (lane_index, lane) in schedule.lanes.iter().enumerate() {
         if lane.rank >= schedule.ranks {

@@ -1,68 +1,60 @@
-//! Devices under test: each absent one is a printed, counted skip, and a failure where `WGCCL_REQUIRE_GPU=1` is set.
+//! What several tests share: the ring variants, the ways to break a schedule, an oracle, and the devices under test.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+#[cfg(feature = "gpu")]
+pub(crate) mod devices;
+pub(crate) mod edit;
+pub(crate) mod oracle;
 
-use wgccl::gpu::{Adapter, Gpu, Support, adapters};
-use wgccl::plan::Mode;
+use std::fmt;
 
-/// The software devices that every test machine can have: name for the summary, backend, and a word of name or driver.
-pub const EXPECTED: [(&str, &str, &str); 3] = [
-    ("lavapipe (Vulkan)", "vulkan", "llvmpipe"),
-    ("SwiftShader (Vulkan)", "vulkan", "swiftshader"),
-    ("llvmpipe (GL)", "gl", "llvmpipe"),
-];
+use wgccl::collective::Collective;
+use wgccl::schedule::{Algorithm, Schedule, Sync, build};
+use wgccl::verify::Options;
 
-/// A device under test.
-pub struct Device {
-    /// Its name in the summary.
-    pub name: String,
-    /// The open device.
-    pub gpu: Gpu,
+/// A schedule that must be proved, and all that names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variant {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) sync: Sync,
+    pub(crate) ranks: u32,
+    pub(crate) in_place: bool,
 }
 
-impl Device {
-    /// The modes that may be used on it.
-    pub fn sound_modes(&self) -> Vec<Mode> {
-        Mode::ALL.iter().copied().filter(|&mode| self.gpu.info().support(mode) == Support::Sound).collect()
+impl Variant {
+    pub(crate) fn schedule(self) -> Schedule {
+        build(Collective::AllReduce, self.algorithm, self.ranks, self.sync).unwrap()
+    }
+
+    pub(crate) fn options(self) -> Options {
+        Options { in_place: self.in_place }
+    }
+
+    /// Without the number of ranks and the place.
+    pub(crate) fn family(self) -> String {
+        format!("{} {}", self.algorithm, self.sync)
     }
 }
 
-fn name(adapter: &Adapter) -> String {
-    let info = adapter.info();
-    let text = format!("{} {}", info.name, info.driver).to_lowercase();
-    let known = EXPECTED.iter().find(|(_, backend, word)| info.backend == *backend && text.contains(word));
-    known.map_or_else(|| info.title(), |(name, ..)| (*name).to_owned())
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.in_place { "in place" } else { "out of place" };
+        write!(f, "{} of {} ranks {place}", self.family(), self.ranks)
+    }
 }
 
-/// Every device of this machine, opened once.
-pub fn devices() -> &'static [Device] {
-    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
-    DEVICES.get_or_init(|| {
-        let found: Vec<Device> =
-            adapters().iter().map(|adapter| Device { name: name(adapter), gpu: Gpu::open(adapter).unwrap() }).collect();
-        let missing = missing_from(&found);
-        for name in &missing {
-            println!("device skipped: {name} is not installed; ./tests/run.sh installs it");
+/// Every ring variant, in and out of place.
+pub(crate) fn variants(ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
+    let mut variants = Vec::new();
+    for &algorithm in Algorithm::ALL {
+        for &sync in Sync::ALL {
+            for ranks in ranks.clone() {
+                for in_place in [false, true] {
+                    variants.push(Variant { algorithm, sync, ranks, in_place });
+                }
+            }
         }
-        assert!(!required() || missing.is_empty(), "WGCCL_REQUIRE_GPU=1, but there is no {}", missing.join(", "));
-        found
-    })
-}
-
-/// Whether an absent device is a failure.
-pub fn required() -> bool {
-    std::env::var("WGCCL_REQUIRE_GPU").is_ok_and(|value| value == "1")
-}
-
-/// Expected devices that are not there.
-pub fn missing_from(found: &[Device]) -> Vec<&'static str> {
-    EXPECTED.iter().map(|(name, ..)| *name).filter(|name| !found.iter().any(|device| device.name == *name)).collect()
-}
-
-/// Software devices use all cores: two at a time only slow each other down.
-pub fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    variants
 }

@@ -1,0 +1,66 @@
+//! Devices under test: each absent one is a printed, counted skip, and a failure where `WGCCL_REQUIRE_GPU=1` is set.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use wgccl::gpu::{Adapter, Gpu, Support, adapters};
+use wgccl::plan::Mode;
+
+/// The software devices that every test machine can have: name for the summary, backend, and a word of name or driver.
+pub const EXPECTED: [(&str, &str, &str); 3] = [
+    ("lavapipe (Vulkan)", "vulkan", "llvmpipe"),
+    ("SwiftShader (Vulkan)", "vulkan", "swiftshader"),
+    ("llvmpipe (GL)", "gl", "llvmpipe"),
+];
+
+/// A device under test.
+pub struct Device {
+    /// Its name in the summary.
+    pub name: String,
+    /// The open device.
+    pub gpu: Gpu,
+}
+
+impl Device {
+    /// The modes that may be used on it.
+    pub fn sound_modes(&self) -> Vec<Mode> {
+        Mode::ALL.iter().copied().filter(|&mode| self.gpu.info().support(mode) == Support::Sound).collect()
+    }
+}
+
+fn name(adapter: &Adapter) -> String {
+    let info = adapter.info();
+    let text = format!("{} {}", info.name, info.driver).to_lowercase();
+    let known = EXPECTED.iter().find(|(_, backend, word)| info.backend == *backend && text.contains(word));
+    known.map_or_else(|| info.title(), |(name, ..)| (*name).to_owned())
+}
+
+/// Every device of this machine, opened once.
+pub fn devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let found: Vec<Device> =
+            adapters().iter().map(|adapter| Device { name: name(adapter), gpu: Gpu::open(adapter).unwrap() }).collect();
+        let missing = missing_from(&found);
+        for name in &missing {
+            println!("device skipped: {name} is not installed; ./tests/run.sh installs it");
+        }
+        assert!(!required() || missing.is_empty(), "WGCCL_REQUIRE_GPU=1, but there is no {}", missing.join(", "));
+        found
+    })
+}
+
+/// Whether an absent device is a failure.
+pub fn required() -> bool {
+    std::env::var("WGCCL_REQUIRE_GPU").is_ok_and(|value| value == "1")
+}
+
+/// Expected devices that are not there.
+pub fn missing_from(found: &[Device]) -> Vec<&'static str> {
+    EXPECTED.iter().map(|(name, ..)| *name).filter(|name| !found.iter().any(|device| device.name == *name)).collect()
+}
+
+/// Software devices use all cores: two at a time only slow each other down.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,165 @@
+//! What is true of a schedule, found by brute force and with no code of `verify`.
+//!
+//! Happens-before is the transitive closure of program order and notify -> wait edges in a bit matrix; a race is any
+//! unordered pair in the list of all accesses of a chunk; values are multisets of contributions.
+
+use std::collections::BTreeMap;
+
+use wgccl::schedule::{Action, Address, Buffer, Schedule};
+use wgccl::verify::Options;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Truth {
+    /// An address lies outside its buffer; nothing else is known then.
+    pub(crate) out_of_range: bool,
+    /// Some instruction can never begin; nothing that follows is known then.
+    pub(crate) deadlock: bool,
+    pub(crate) race: bool,
+    /// Some output chunk is not the sum of every rank's input chunk. Not defined where there is a race.
+    pub(crate) wrong: bool,
+    /// Something is read that nobody wrote before. Not defined where there is a race.
+    pub(crate) uninitialised: bool,
+    /// A rank zeroes its signals, and some notify of them is not known to come after.
+    pub(crate) erases: bool,
+}
+
+impl Truth {
+    pub(crate) fn good(self) -> bool {
+        self == Self::default()
+    }
+}
+
+type Place = (u32, u8, u32);
+/// How often each chunk of each rank's input is in it.
+type Value = Vec<u32>;
+
+/// Only for schedules of one lane a rank: then the n-th notify of a signal is always the same instruction.
+pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
+    assert!(schedule.lanes.iter().enumerate().all(|(i, lane)| lane.rank as usize == i));
+    let mut truth = Truth::default();
+    let all: Vec<_> = schedule.lanes.iter().flat_map(|lane| lane.instructions.iter().map(|i| (lane.rank, i))).collect();
+    truth.out_of_range = all.iter().any(|(_, i)| {
+        let mut addresses = i.reads().chain(i.to.iter().copied());
+        addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > schedule.buffer_chunks(a.buffer))
+    });
+    if truth.out_of_range {
+        return truth;
+    }
+
+    let mut notified = BTreeMap::<(u32, u32, u32), Vec<usize>>::new();
+    for (id, (rank, instruction)) in all.iter().enumerate() {
+        for notify in &instruction.notifies {
+            notified.entry((notify.peer, notify.row, *rank)).or_default().push(id);
+        }
+    }
+    // None stands for a notify that does not exist.
+    let mut after: Vec<Vec<Option<usize>>> = vec![Vec::new(); all.len()];
+    for (id, (rank, instruction)) in all.iter().enumerate() {
+        if id > 0 && all[id - 1].0 == *rank {
+            after[id].push(Some(id - 1));
+        }
+        for wait in &instruction.waits {
+            let sent = notified.get(&(*rank, wait.row, wait.sender));
+            after[id].push(sent.and_then(|sent| sent.get(wait.at_least as usize - 1)).copied());
+        }
+    }
+    let words = all.len().div_ceil(64);
+    let mut before = vec![vec![0_u64; words]; all.len()];
+    let mut order = Vec::new();
+    let mut done = vec![false; all.len()];
+    loop {
+        let ready = |id: &usize| !done[*id] && after[*id].iter().all(|from| from.is_some_and(|from| done[from]));
+        let round: Vec<usize> = (0..all.len()).filter(ready).collect();
+        if round.is_empty() {
+            break;
+        }
+        for id in round {
+            let mut mine = vec![0; words];
+            for &from in after[id].iter().flatten() {
+                mine.iter_mut().zip(&before[from]).for_each(|(mine, theirs)| *mine |= theirs);
+                mine[from / 64] |= 1 << (from % 64);
+            }
+            before[id] = mine;
+            done[id] = true;
+            order.push(id);
+        }
+    }
+    truth.deadlock = order.len() < all.len();
+    if truth.deadlock {
+        return truth;
+    }
+
+    let place = |a: Address, k: u32| -> Place {
+        let buffer = match a.buffer {
+            Buffer::Input if !options.in_place => 0,
+            Buffer::Input | Buffer::Output => 1,
+            Buffer::Slot => 2,
+        };
+        (a.rank, buffer, a.chunk + k)
+    };
+    let mut accesses = BTreeMap::<Place, Vec<(usize, bool)>>::new();
+    for (id, (_, instruction)) in all.iter().enumerate() {
+        let reads = instruction.reads().map(|a| (a, false));
+        for (address, write) in reads.chain(instruction.to.iter().map(|&a| (a, true))) {
+            for k in 0..instruction.chunks {
+                accesses.entry(place(address, k)).or_default().push((id, write));
+            }
+        }
+    }
+    let ordered = |a: usize, b: usize| a == b || before[b][a / 64] >> (a % 64) & 1 == 1;
+    truth.race = accesses.values().any(|accesses| {
+        let conflict =
+            |&(a, wa): &(usize, bool), &(b, wb): &(usize, bool)| (wa || wb) && !ordered(a, b) && !ordered(b, a);
+        accesses.iter().enumerate().any(|(n, a)| accesses[..n].iter().any(|b| conflict(a, b)))
+    });
+
+    let zeroings = all.iter().enumerate().filter(|(_, (_, i))| i.action == Action::ZeroSignals);
+    truth.erases = zeroings.into_iter().any(|(zeroing, (rank, _))| {
+        let notifies = |id: usize| all[id].1.notifies.iter().any(|notify| notify.peer == *rank);
+        (0..all.len()).any(|id| notifies(id) && before[id][zeroing / 64] >> (zeroing % 64) & 1 == 0)
+    });
+
+    let mut memory = BTreeMap::<Place, Value>::new();
+    let zero = vec![0; (schedule.ranks * schedule.chunks) as usize];
+    let contribution = |rank, chunk| (rank * schedule.chunks + chunk) as usize;
+    for rank in 0..schedule.ranks {
+        for chunk in 0..schedule.chunks {
+            let mut value = zero.clone();
+            value[contribution(rank, chunk)] = 1;
+            memory.insert(place(Address::input(rank, chunk), 0), value);
+        }
+    }
+    for id in order {
+        let instruction = all[id].1;
+        if instruction.to.is_empty() {
+            continue;
+        }
+        for k in 0..instruction.chunks {
+            let mut sum = Some(zero.clone());
+            for address in instruction.reads() {
+                match (memory.get(&place(address, k)), &mut sum) {
+                    (Some(value), Some(sum)) => sum.iter_mut().zip(value).for_each(|(sum, n)| *sum += n),
+                    (Some(_), None) => {}
+                    (None, _) => {
+                        truth.uninitialised = true;
+                        sum = None;
+                    }
+                }
+            }
+            for &to in &instruction.to {
+                match &sum {
+                    Some(sum) => memory.insert(place(to, k), sum.clone()),
+                    None => memory.remove(&place(to, k)),
+                };
+            }
+        }
+    }
+    truth.wrong = (0..schedule.ranks).any(|rank| {
+        (0..schedule.chunks).any(|chunk| {
+            let mut right = zero.clone();
+            (0..schedule.ranks).for_each(|from| right[contribution(from, chunk)] = 1);
+            memory.get(&place(Address::output(rank, chunk), 0)) != Some(&right)
+        })
+    });
+    truth
+}

@@ -1,0 +1,383 @@
+//! Every interleaving of small schedules, exhaustively: what the proofs accept ends in one way, the right one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::edit::{Edit, Kind};
+use common::{Variant, variants};
+use rustc_hash::{FxHashMap, FxHashSet};
+use wgccl::collective::Collective;
+use wgccl::schedule::{Action, Address, Algorithm, Buffer, Instruction, Lane, Phase, Schedule, Sync};
+use wgccl::verify::{Options, Proof, check};
+
+/// A multiset of contributions, interned; 0 is what nobody wrote, and whatever is made of it.
+type Symbol = u8;
+
+/// How a launch can end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Right,
+    /// With these outputs, all ranks' in a row.
+    Wrong(Vec<Symbol>),
+    /// With lanes standing at these instructions.
+    Deadlock(Vec<u8>),
+}
+
+/// Sequentially consistent memory and one micro-step at a time, of any lane that can take one: read all operands once the
+/// waits hold; write all destinations; then notify, one peer a step. So another lane can step in between any two.
+///
+/// A state is a string of bytes: the chunks of all ranks, their signals, and of every lane the instruction, the micro-step
+/// and what it has read.
+struct Model<'s> {
+    schedule: &'s Schedule,
+    options: Options,
+    per_rank: usize,
+    signals: usize,
+    lanes: usize,
+    lane_bytes: usize,
+    known: FxHashMap<Vec<u8>, Symbol>,
+    multisets: Vec<Vec<u8>>,
+    sums: FxHashMap<(Symbol, Symbol), Symbol>,
+}
+
+type State = Box<[u8]>;
+
+/// Where a lane's bytes are: instruction, micro-step (0 read, 1 write, then notifies), values held.
+const INSTRUCTION: usize = 0;
+const STEP: usize = 1;
+const HELD: usize = 2;
+
+impl<'s> Model<'s> {
+    fn new(schedule: &'s Schedule, options: Options) -> Self {
+        let per_rank =
+            [Buffer::Input, Buffer::Output, Buffer::Slot].map(|b| schedule.buffer_chunks(b)).iter().sum::<u32>();
+        let ranks = schedule.ranks as usize;
+        let signals = ranks * per_rank as usize;
+        let lanes = signals + ranks * schedule.signal_rows as usize * ranks;
+        let longest = common::edit::instructions(schedule).map(|i| i.chunks).max().unwrap_or(0) as usize;
+        let mut model = Self {
+            schedule,
+            options,
+            per_rank: per_rank as usize,
+            signals,
+            lanes,
+            lane_bytes: HELD + longest,
+            known: FxHashMap::default(),
+            multisets: vec![Vec::new()],
+            sums: FxHashMap::default(),
+        };
+        for contribution in 0..ranks * schedule.chunks as usize {
+            model.intern((0..ranks * schedule.chunks as usize).map(|c| u8::from(c == contribution)).collect());
+        }
+        model
+    }
+
+    fn intern(&mut self, multiset: Vec<u8>) -> Symbol {
+        let Self { known, multisets, .. } = self;
+        *known.entry(multiset).or_insert_with_key(|multiset| {
+            multisets.push(multiset.clone());
+            u8::try_from(multisets.len() - 1).expect("few different sums")
+        })
+    }
+
+    fn sum(&mut self, a: Symbol, b: Symbol) -> Symbol {
+        if a == 0 || b == 0 {
+            return 0;
+        }
+        if let Some(&sum) = self.sums.get(&(a, b)) {
+            return sum;
+        }
+        let (a_of, b_of) = (&self.multisets[a as usize], &self.multisets[b as usize]);
+        let multiset = a_of.iter().zip(b_of).map(|(a, b)| a + b).collect();
+        let sum = self.intern(multiset);
+        self.sums.insert((a, b), sum);
+        sum
+    }
+
+    fn chunk(&self, address: Address, k: u32) -> usize {
+        let inputs = self.schedule.buffer_chunks(Buffer::Input);
+        let base = match address.buffer {
+            Buffer::Input if self.options.in_place => inputs,
+            Buffer::Input => 0,
+            Buffer::Output => inputs,
+            Buffer::Slot => inputs + self.schedule.buffer_chunks(Buffer::Output),
+        };
+        address.rank as usize * self.per_rank + (base + address.chunk + k) as usize
+    }
+
+    fn signal(&self, rank: u32, row: u32, sender: u32) -> usize {
+        let ranks = self.schedule.ranks as usize;
+        let row = rank as usize * self.schedule.signal_rows as usize + row as usize;
+        self.signals + row * ranks + sender as usize
+    }
+
+    fn start(&self) -> State {
+        let mut state = vec![0; self.lanes + self.schedule.lanes.len() * self.lane_bytes];
+        for rank in 0..self.schedule.ranks {
+            for chunk in 0..self.schedule.chunks {
+                state[self.chunk(Address::input(rank, chunk), 0)] = 1 + (rank * self.schedule.chunks + chunk) as u8;
+            }
+        }
+        state.into()
+    }
+
+    /// The state after lane `l`'s next micro-step, if it can take one.
+    fn step(&mut self, state: &State, l: usize) -> Option<State> {
+        let lane: &'s Lane = &self.schedule.lanes[l];
+        let at = self.lanes + l * self.lane_bytes;
+        let instruction: &'s Instruction = lane.instructions.get(state[at + INSTRUCTION] as usize)?;
+        let mut after = state.clone();
+        let step = state[at + STEP] as usize;
+        let moves = !instruction.to.is_empty();
+        match step {
+            0 => {
+                let mut waits = instruction.waits.iter();
+                if !waits.all(|w| u32::from(state[self.signal(lane.rank, w.row, w.sender)]) >= w.at_least) {
+                    return None;
+                }
+                if instruction.action == Action::ZeroSignals {
+                    let matrix = self.schedule.signal_rows as usize * self.schedule.ranks as usize;
+                    after[self.signals + lane.rank as usize * matrix..][..matrix].fill(0);
+                }
+                for k in 0..instruction.chunks {
+                    let value = match instruction.action {
+                        Action::None | Action::ZeroSignals => 0,
+                        Action::Copy(a) => state[self.chunk(a, k)],
+                        Action::Reduce(a, b) => self.sum(state[self.chunk(a, k)], state[self.chunk(b, k)]),
+                    };
+                    after[at + HELD + k as usize] = value;
+                }
+            }
+            1 => {
+                for &to in &instruction.to {
+                    for k in 0..instruction.chunks {
+                        after[self.chunk(to, k)] = state[at + HELD + k as usize];
+                    }
+                }
+                after[at + HELD..at + self.lane_bytes].fill(0);
+            }
+            _ => {
+                let notify = instruction.notifies[step - 2];
+                after[self.signal(notify.peer, notify.row, lane.rank)] += 1;
+            }
+        }
+        // An instruction that moves nothing has no step for writing.
+        let next = if step == 0 && !moves { 2 } else { step + 1 };
+        if next < 2 + instruction.notifies.len() {
+            after[at + STEP] = next as u8;
+        } else {
+            after[at + STEP] = 0;
+            after[at + INSTRUCTION] += 1;
+        }
+        Some(after)
+    }
+
+    fn end(&mut self, state: &State) -> End {
+        let at = |l: usize| state[self.lanes + l * self.lane_bytes];
+        let lanes = self.schedule.lanes.iter().enumerate();
+        if lanes.into_iter().any(|(l, lane)| (at(l) as usize) < lane.instructions.len()) {
+            return End::Deadlock((0..self.schedule.lanes.len()).map(at).collect());
+        }
+        let (ranks, chunks) = (self.schedule.ranks, self.schedule.chunks);
+        let places = (0..ranks).flat_map(|rank| (0..chunks).map(move |chunk| Address::output(rank, chunk)));
+        let outputs: Vec<Symbol> = places.map(|address| state[self.chunk(address, 0)]).collect();
+        let mut right = |chunk| self.intern((0..ranks * chunks).map(|c| u8::from(c % chunks == chunk)).collect());
+        let right: Vec<Symbol> = (0..chunks).map(&mut right).collect();
+        let is_right = outputs.chunks(chunks as usize).all(|rank| rank == right);
+        if is_right { End::Right } else { End::Wrong(outputs) }
+    }
+
+    /// All ends, and the number of states on the way.
+    fn explore(mut self) -> (BTreeSet<End>, usize) {
+        let start = self.start();
+        let mut seen = FxHashSet::from_iter([start.clone()]);
+        let (mut now, mut ends) = (vec![start], BTreeSet::new());
+        while !now.is_empty() {
+            let mut later = Vec::new();
+            for state in now {
+                let mut last = true;
+                for lane in 0..self.schedule.lanes.len() {
+                    let Some(after) = self.step(&state, lane) else { continue };
+                    last = false;
+                    if seen.insert(after.clone()) {
+                        later.push(after);
+                    }
+                }
+                if last {
+                    ends.insert(self.end(&state));
+                }
+            }
+            now = later;
+        }
+        (ends, seen.len())
+    }
+}
+
+fn explore(schedule: &Schedule, options: Options) -> (BTreeSet<End>, usize) {
+    Model::new(schedule, options).explore()
+}
+
+fn only_right(ends: &BTreeSet<End>) -> bool {
+    *ends == BTreeSet::from([End::Right])
+}
+
+/// Whether the model can execute it at all.
+fn in_range(schedule: &Schedule) -> bool {
+    common::edit::instructions(schedule).all(|i| {
+        let mut addresses = i.reads().chain(i.to.iter().copied());
+        addresses.all(|a| a.chunk + i.chunks <= schedule.buffer_chunks(a.buffer))
+    })
+}
+
+#[test]
+fn every_ring_ends_in_one_way() {
+    let fast = |v: &Variant| v.sync == Sync::Neighbor && v.algorithm != Algorithm::RingExchange;
+    let five = variants([5]).into_iter().filter(fast);
+    for variant in variants(2..=4).into_iter().chain(five) {
+        let (ends, states) = explore(&variant.schedule(), variant.options());
+        println!("{variant}: {states} states");
+        assert!(check(&variant.schedule(), variant.options()).ok(), "{variant}");
+        assert!(only_right(&ends), "{variant}: {ends:?}");
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    mutants: u32,
+    proved: u32,
+    /// Refused, and some interleaving goes wrong.
+    bad: u32,
+    /// Refused, though every interleaving ends right.
+    harmless: u32,
+    not_tried: u32,
+    states: usize,
+}
+
+/// Proved mutants must end right in every interleaving. The refused ones prove nothing about the proofs, but show that the
+/// model can fail: every `nth` of them is tried.
+fn sweep(variants: impl IntoIterator<Item = Variant>, nth: usize) -> BTreeMap<Kind, Count> {
+    let mut table = BTreeMap::<Kind, Count>::new();
+    for variant in variants {
+        let schedule = variant.schedule();
+        for (n, edit) in Edit::all(&schedule).into_iter().enumerate() {
+            let mutant = edit.apply(&schedule);
+            let count = table.entry(edit.kind()).or_default();
+            count.mutants += 1;
+            let report = check(&mutant, variant.options());
+            let proved = report.ok();
+            if !in_range(&mutant) || (!proved && n % nth != 0) {
+                assert!(!proved, "{variant}, {edit:?}");
+                count.not_tried += 1;
+                continue;
+            }
+            let (ends, states) = explore(&mutant, variant.options());
+            count.states += states;
+            match (proved, only_right(&ends)) {
+                (true, right) => {
+                    assert!(right, "proved, but wrong: {variant}, {edit:?}: {ends:?}");
+                    count.proved += 1;
+                }
+                (false, false) => count.bad += 1,
+                // Proof 1 may be strict, the others must not be.
+                (false, true) => {
+                    let others = report.proofs.iter().filter(|outcome| outcome.proof != Proof::Structure);
+                    assert!(others.into_iter().all(|outcome| outcome.ok), "{variant}, {edit:?}\n{report}");
+                    count.harmless += 1;
+                }
+            }
+        }
+    }
+    table
+}
+
+fn print(title: &str, table: &BTreeMap<Kind, Count>) {
+    let mut text = format!("{title:22}  mutants   proved      bad harmless not tried     states\n");
+    for (kind, c) in table {
+        text += &format!(
+            "{kind:21} {:9}{:9}{:9}{:9}{:10}{:11}\n",
+            c.mutants, c.proved, c.bad, c.harmless, c.not_tried, c.states
+        );
+    }
+    println!("{text}");
+}
+
+#[test]
+fn proved_mutants_of_two_ranks_end_right() {
+    let table = sweep(variants([2]), 1);
+    print("2 ranks", &table);
+    // The model can fail, at every kind of defect.
+    for kind in Kind::ALL {
+        match kind {
+            Kind::Operands => assert_eq!(table[&kind].bad, 0),
+            _ => assert!(table[&kind].bad > 0, "no mutant of '{kind}' goes wrong in the model"),
+        }
+    }
+}
+
+#[test]
+fn proved_mutants_of_three_ranks_end_right() {
+    let table = sweep(variants([3]), 1);
+    print("3 ranks", &table);
+}
+
+/// Of four ranks only those that are proved, as only they can refute a proof.
+#[test]
+fn proved_mutants_of_four_ranks_end_right() {
+    let table = sweep(variants([4]), usize::MAX);
+    print("4 ranks", &table);
+}
+
+/// Without the wait of any single round the neighbour ring has several ends: there is no slack in it.
+#[test]
+fn no_round_of_a_neighbor_ring_can_do_without_its_wait() {
+    for variant in variants([2, 3]).into_iter().filter(|variant| variant.sync == Sync::Neighbor) {
+        let schedule = variant.schedule();
+        let ends_of = |kind| {
+            let edits = Edit::all(&schedule).into_iter().filter(move |edit| edit.kind() == kind);
+            edits.map(|edit| (edit, explore(&edit.apply(&schedule), variant.options()).0))
+        };
+        let mut counts = Vec::new();
+        for (edit, ends) in ends_of(Kind::RowWaits) {
+            assert!(ends.len() > 1 && ends.contains(&End::Right), "{variant}, {edit:?}: {ends:?}");
+            counts.push(ends.len());
+        }
+        // An earlier model in Python, which shares no code with this one, counted the same.
+        if variant.algorithm == Algorithm::RingStaged && variant.ranks == 3 {
+            assert_eq!(counts, [7, 7, 22, 13]);
+        }
+        for (edit, ends) in ends_of(Kind::Notify) {
+            let ends: Vec<_> = ends.into_iter().collect();
+            assert!(matches!(ends[..], [End::Deadlock(_)]), "{variant}, {edit:?}: {ends:?}");
+        }
+    }
+}
+
+/// A race that hides in every other end: one rank's read falls between the other's read and its write.
+#[test]
+fn reads_and_writes_are_separate_steps() {
+    let step = || Instruction::new(Phase::Move, 0);
+    let (slot, output) = (Address::slot(0, 0), Address::output);
+    let add = |rank| step().reduce(slot, Address::input(rank, 0)).to(slot);
+    // Both add to one slot at the same time: each addition can be lost.
+    let schedule = Schedule::new("lost update", Collective::AllReduce, 2, 1)
+        .slots(1)
+        .signal_rows(3)
+        .lane(
+            Lane::new(0)
+                .with(step().copy(Address::input(0, 0)).to(slot).notify(1, 0))
+                .with(add(0))
+                .with(step().wait(1, 1).copy(slot).to(output(0, 0))),
+        )
+        .lane(Lane::new(1).with(step().wait(0, 0)).with(add(1)).with(step().copy(slot).to(output(1, 0)).notify(0, 1)));
+    assert!(!check(&schedule, Options::default()).ok());
+    let (ends, _) = explore(&schedule, Options::default());
+    assert!(ends.len() > 2, "{ends:?}");
+    // With one addition less it is right, unless the two overlap.
+    let mut schedule = schedule;
+    schedule.lanes[0].instructions[1] = step().copy(slot).to(slot);
+    let (ends, _) = explore(&schedule, Options::default());
+    assert!(ends.contains(&End::Right) && ends.len() > 1, "{ends:?}");
+}
