@@ -241,20 +241,18 @@ impl<T: Element> Executor<T> {
 
     /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.
     fn launch(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), CpuError> {
+        let bases = || self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
         self.shared.reset();
-        {
-            let mut bases = self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
-            bases.inputs.clear();
-            bases.outputs.clear();
-            bases.inputs.extend(inputs.iter().map(|input| input.as_ptr()));
-            bases.outputs.extend(outputs.iter_mut().map(|output| output.as_mut_ptr()));
-        }
+        bases().set(inputs, outputs);
         self.team.run();
-        match () {
-            () if self.shared.panicked.load(Ordering::Relaxed) => Err(CpuError::Panicked),
-            () if self.shared.hung.load(Ordering::Relaxed) => Err(CpuError::Hang(self.explain())),
-            () => Ok(()),
+        bases().set(&[], &mut []);
+        if self.shared.panicked.load(Ordering::Relaxed) {
+            return Err(CpuError::Panicked);
         }
+        if self.shared.hung.load(Ordering::Relaxed) {
+            return Err(CpuError::Hang(self.explain()));
+        }
+        Ok(())
     }
 
     /// The first channel that is stuck.
@@ -313,9 +311,10 @@ fn share<T: Element>(
     let mut signals = Vec::new();
     signals.try_reserve_exact(signal_count).map_err(|_| memory())?;
     signals.resize_with(signal_count, signal::Signal::new);
-    let mut bases = Bases { inputs: Vec::new(), outputs: Vec::new() };
-    bases.inputs.reserve_exact(if in_place { 0 } else { slices.ranks });
-    bases.outputs.reserve_exact(slices.ranks);
+    let bases = Bases {
+        inputs: Vec::with_capacity(if in_place { 0 } else { slices.ranks }),
+        outputs: Vec::with_capacity(slices.ranks),
+    };
     let workers = (0..cut.workers).map(|index| {
         let (lanes, lane_step) = cut.lanes_of(index);
         Worker::new(index, lanes, lane_step, cut.channels_of(index), cut.depth()).map(Mutex::new)

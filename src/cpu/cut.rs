@@ -12,9 +12,14 @@ const CHANNEL_BYTES: usize = 512 << 10;
 /// A step moves a slice of its operands and its destination.
 const OPERANDS: usize = 3;
 /// Smaller slices cost more in steps than they gain.
-const LEAST_SLICE_BYTES: usize = 8 << 10;
+const LEAST_SLICE_BYTES: usize = 16 << 10;
+/// But so small they may be if that gives every worker a channel.
+const SMALLEST_SLICE_BYTES: usize = 2 << 10;
 /// Where the lanes of a channel are on several workers, a step must outweigh the way of a signal between cores.
-const SHARED_SLICE_BYTES: usize = 32 << 10;
+const SHARED_SLICE_BYTES: usize = 64 << 10;
+/// Slices of whole pages stream from memory a tenth faster. Rounding to them unbalances workers with few channels.
+const PAGE_BYTES: usize = 4 << 10;
+const CHANNELS_TO_ROUND: usize = 8;
 /// Payloads of all ranks up to this are done before another thread has woken up.
 const INLINE_BYTES: usize = 512 << 10;
 /// Channels that a worker has begun at once where it may have to wait for others.
@@ -52,11 +57,15 @@ impl Cut {
             None if private => {
                 let slice = (CHANNEL_BYTES / OPERANDS / lanes.max(1)).max(LEAST_SLICE_BYTES);
                 let channels = payload.chunk_bytes().div_ceil(slice);
-                if channels > 1 || !inline { channels.next_multiple_of(most) } else { channels }
+                let most_channels = payload.chunk_bytes().div_ceil(SMALLEST_SLICE_BYTES);
+                channels.next_multiple_of(most).min(most_channels.max(channels))
             }
             None => payload.chunk_bytes().div_ceil(SHARED_SLICE_BYTES),
         };
-        let per = vectors.div_ceil(wanted.min(vectors));
+        let mut per = vectors.div_ceil(wanted.min(vectors));
+        if options.channels.is_none() && wanted >= CHANNELS_TO_ROUND * most {
+            per = per.next_multiple_of(PAGE_BYTES / VECTOR_BYTES);
+        }
         let channels = vectors.div_ceil(per);
         let workers = most.min(if private { channels } else { lanes.max(1) });
         Ok(Self { workers, channels, per: per * (VECTOR_BYTES / payload.element_bytes), private, lanes })
@@ -91,6 +100,7 @@ pub(super) fn cores() -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::collective::Collective;

@@ -7,7 +7,8 @@
 //!   is clipped to `payload.count` elements, which each launch checks against the slices that it is given.
 //! * *Exclusive.* The race proof orders any two accesses to one chunk of which one is a write, by program order and
 //!   notify -> wait edges. A lane is one task of one worker, and [`Signal`](super::signal::Signal) makes each such edge
-//!   a happens-before edge. Channels touch disjoint slices of every chunk. So while an instruction executes nobody else
+//!   a happens-before edge. Channels touch disjoint slices of every chunk, and a set of slots that serves several
+//!   channels belongs to one worker, which runs them one after the other. So while an instruction executes nobody else
 //!   accesses what it writes or writes what it reads, and references to these may be formed.
 //! * *Alive.* User slices are borrowed by the launch, which ends, by return or panic, only after every worker has left.
 //! * *Writable.* The proof of structure lets nobody write an input unless the launch is in place, and then inputs have
@@ -36,9 +37,9 @@ pub(super) struct Slots<T> {
 }
 
 // SAFETY: it owns its memory as a `Vec<T>` does; access goes through raw pointers only, under this module's argument.
-unsafe impl<T: Send> Send for Slots<T> {}
+unsafe impl<T: Element> Send for Slots<T> {}
 // SAFETY: as above.
-unsafe impl<T: Sync> Sync for Slots<T> {}
+unsafe impl<T: Element> Sync for Slots<T> {}
 
 impl<T: Element> Slots<T> {
     /// None where there is not so much memory.
@@ -73,11 +74,20 @@ pub(super) struct Bases<T> {
     pub(super) outputs: Vec<*mut T>,
 }
 
-// SAFETY: the pointers stand for the launch's borrows of `&[T]` and `&mut [T]`, which are `Send` and `Sync`; they are
-// dereferenced under this module's argument only.
-unsafe impl<T: Send> Send for Bases<T> {}
+// SAFETY: the pointers stand for the launch's borrows of `&[T]` and `&mut [T]`, which are `Send` and `Sync` as elements
+// are both; they are dereferenced under this module's argument only.
+unsafe impl<T: Element> Send for Bases<T> {}
 // SAFETY: as above.
-unsafe impl<T: Sync> Sync for Bases<T> {}
+unsafe impl<T: Element> Sync for Bases<T> {}
+
+impl<T> Bases<T> {
+    pub(super) fn set(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) {
+        self.inputs.clear();
+        self.inputs.extend(inputs.iter().map(|input| input.as_ptr()));
+        self.outputs.clear();
+        self.outputs.extend(outputs.iter_mut().map(|output| output.as_mut_ptr()));
+    }
+}
 
 /// How a payload is cut into channels.
 #[derive(Clone, Copy)]

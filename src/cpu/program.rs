@@ -127,6 +127,7 @@ pub(super) fn unsupported(site: &Site) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::collective::Collective;

@@ -39,6 +39,7 @@ impl Signal {
 }
 
 #[cfg(all(test, loom))]
+#[allow(clippy::unwrap_used)]
 mod loom_tests {
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;

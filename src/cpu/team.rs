@@ -132,6 +132,7 @@ fn spin(until: impl Fn() -> bool) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

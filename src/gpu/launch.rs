@@ -147,6 +147,7 @@ struct Buffers {
 
 /// What differs between devices that run workgroups on cores and those that have hardware for it.
 struct Tuning {
+    software: bool,
     shape: Shape,
     /// Bytes of a chunk that make another channel worth while.
     slice_bytes: usize,
@@ -161,23 +162,36 @@ impl Tuning {
             // A spinning workgroup only keeps the notifier from running.
             let polls = if mode == Mode::Fused { 16 } else { 1 };
             let workgroup = most.min(64);
-            Self { shape: Shape { workgroup, group: workgroup.min(8), polls }, slice_bytes: 64 << 10, workgroups: 64 }
+            Self {
+                software: true,
+                shape: Shape { workgroup, group: workgroup.min(8), polls },
+                slice_bytes: 64 << 10,
+                workgroups: 64,
+            }
         } else {
             let polls = if mode == Mode::Fused { 1 << 14 } else { 1 };
             let workgroup = most.min(256);
-            Self { shape: Shape { workgroup, group: workgroup, polls }, slice_bytes: 16 << 10, workgroups: 256 }
+            Self {
+                software: false,
+                shape: Shape { workgroup, group: workgroup, polls },
+                slice_bytes: 16 << 10,
+                workgroups: 256,
+            }
         }
     }
 
     /// Loop turns that an instruction costs an invocation at most, when a channel has `slice_vectors` of every chunk.
+    ///
+    /// llvmpipe counts more than the source shows: 6 for an instruction, 4 for a chunk of it, 1 for every vector, measured
+    /// on Mesa 22.3.6 by where a long lane was cut off. The numbers here leave room above that.
     fn turns(&self, instruction: &Instruction, slice_vectors: u64) -> u64 {
         let Shape { workgroup, group, polls } = self.shape;
         let part = slice_vectors.div_ceil(u64::from(workgroup / group));
         let each = |n: usize| (n as u64).div_ceil(workgroup.into());
-        let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) + 1);
-        // Polls of software adapters count as turns; those of hardware have no such limit, so that a wait may be long.
-        let waits = each(instruction.waits.len()) * (1 + if polls > 1000 { 0 } else { u64::from(polls) });
-        moves + waits + each(instruction.notifies.len()) + 2
+        let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) + 5);
+        // Hardware has no such limit, and its long waits must not count as work.
+        let polls = if self.software { u64::from(polls) } else { 0 };
+        8 + moves + each(instruction.waits.len()) * (2 + polls) + each(instruction.notifies.len()) * 2
     }
 }
 

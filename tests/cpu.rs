@@ -1,0 +1,339 @@
+//! The CPU executor agrees with the golden in every bit, however lanes are spread, and explains what cannot finish.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::{Duration, Instant};
+
+use wgccl::collective::{Collective, Op};
+use wgccl::cpu::{CpuError, Executor, Options, Spread};
+use wgccl::element::{DataType, Element};
+use wgccl::golden;
+use wgccl::hang::{Fault, Hang, Silence};
+use wgccl::inputs::{Fill, generate};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
+use wgccl::verify::{self, Proved, prove};
+use wgccl::window::Payload;
+
+fn ring(algorithm: Algorithm, ranks: u32, sync: Sync, in_place: bool) -> Proved {
+    let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
+    prove(schedule, verify::Options { in_place }).unwrap()
+}
+
+fn payload(proved: &Proved, count: usize) -> Payload {
+    Payload::new(proved.schedule(), count, 4).unwrap()
+}
+
+fn options(spread: Spread, workers: usize, channels: Option<u32>) -> Options {
+    Options { workers: Some(workers), spread, channels, fault: None }
+}
+
+fn fill(proved: &Proved, fill: Fill, count: usize) -> Vec<Vec<f32>> {
+    let ranks = proved.schedule().ranks;
+    (0..ranks).map(|rank| generate(fill, 1, rank, ranks, count)).collect()
+}
+
+/// One launch into poisoned outputs, held against the golden.
+fn launch(executor: &mut Executor<f32>, proved: &Proved, payload: &Payload, inputs: &[Vec<f32>], context: &str) {
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
+    let mut outputs = vec![vec![f32::poison(); payload.count]; inputs.len()];
+    if proved.options().in_place {
+        outputs.iter_mut().zip(&inputs).for_each(|(output, input)| output.copy_from_slice(input));
+        let mut buffers: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+        executor.run_in_place(&mut buffers).unwrap_or_else(|error| panic!("{context}: {error}"));
+    } else {
+        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+        executor.run(&inputs, &mut outputs).unwrap_or_else(|error| panic!("{context}: {error}"));
+    }
+    let outputs: Vec<&[f32]> = outputs.iter().map(|output| &output[..]).collect();
+    let comparison = golden::compare(proved, payload, Op::Sum, &inputs, &outputs);
+    assert!(comparison.wrong == 0 && comparison.bit_identical, "{context}: {comparison:?}");
+}
+
+/// Two launches of one executor, so that what the first leaves behind would show.
+fn twice(proved: &Proved, count: usize, kind: Fill, options: Options) -> (usize, u32) {
+    let payload = payload(proved, count);
+    let inputs = fill(proved, kind, count);
+    let context = format!("{} {} ranks, {count} elements, {kind}, {options:?}", proved.schedule().name, inputs.len());
+    let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
+    launch(&mut executor, proved, &payload, &inputs, &context);
+    launch(&mut executor, proved, &payload, &inputs, &context);
+    (executor.workers(), executor.channels())
+}
+
+/// Every algorithm, sync, number of ranks, spread and placement meets every count. Workers, channels and fill go round
+/// from case to case, with periods that have no common divisor, so that each pair of values still meets somewhere. The
+/// largest count is for up to 4 ranks only.
+#[test]
+fn every_algorithm_agrees_with_the_golden() {
+    let mut case = 0;
+    for &algorithm in Algorithm::ALL {
+        for &sync in Sync::ALL {
+            for ranks in [1_u32, 2, 3, 4, 5, 7, 8, 16, 33] {
+                for in_place in [false, true] {
+                    let proved = ring(algorithm, ranks, sync, in_place);
+                    let p = ranks as usize;
+                    let counts = [1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3];
+                    for count in counts.into_iter().filter(|&n| n > 0 && (n <= 1000 || ranks <= 4)) {
+                        for spread in [Spread::Lanes, Spread::Channels] {
+                            let workers = [1, 2, 5][case % 3];
+                            let channels = [None, Some(1), Some(3), None, Some(7)][case % 5];
+                            let kind = [Fill::Exact, Fill::Normal][case % 7 % 2];
+                            twice(&proved, count, kind, options(spread, workers, channels));
+                            case += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Few elements and a step a time: as many switches between threads as there can be.
+#[test]
+fn lanes_of_one_channel_on_many_threads() {
+    for sync in [Sync::Neighbor, Sync::Barrier] {
+        for workers in [2, 3, 5] {
+            let proved = ring(Algorithm::RingExchange, 5, sync, false);
+            let payload = payload(&proved, 50);
+            let inputs = fill(&proved, Fill::Normal, 50);
+            let mut executor =
+                Executor::new(&proved, payload, Op::Sum, options(Spread::Lanes, workers, Some(2))).unwrap();
+            for _ in 0..50 {
+                launch(&mut executor, &proved, &payload, &inputs, "soak");
+            }
+        }
+    }
+}
+
+#[test]
+fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
+    let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
+    let auto = || Options { workers: Some(3), ..Options::default() };
+    assert_eq!(twice(&proved, 1000, Fill::Normal, auto()), (1, 1));
+    let (workers, channels) = twice(&proved, 1 << 18, Fill::Normal, auto());
+    assert!(workers == 3 && channels >= 3, "{workers} workers, {channels} channels");
+}
+
+#[test]
+fn hundreds_of_ranks_on_a_few_threads() {
+    for (ranks, count) in [(256, 1000), (1024, 1024)] {
+        let start = Instant::now();
+        let proved = ring(Algorithm::Ring, ranks, Sync::Neighbor, false);
+        let proof = start.elapsed();
+        twice(&proved, count, Fill::Exact, Options::default());
+        if ranks == 256 {
+            twice(&proved, count, Fill::Normal, options(Spread::Lanes, 2, None));
+        }
+        println!("{ranks} ranks: proved in {proof:?}, run in {:?}", start.elapsed() - proof);
+    }
+}
+
+fn expect_hang(proved: &Proved, options: Options) -> Hang {
+    let payload = payload(proved, 1000);
+    let ranks = proved.schedule().ranks as usize;
+    let inputs = vec![vec![1.0_f32; 1000]; ranks];
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
+    let mut outputs = vec![vec![0.0_f32; 1000]; ranks];
+    let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+    let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
+    let hangs = [(); 2].map(|()| match executor.run(&inputs, &mut outputs) {
+        Err(CpuError::Hang(hang)) => hang,
+        other => panic!("a dropped notify must be a hang, not {other:?}"),
+    });
+    let [first, again] = hangs;
+    assert_eq!(first, again, "one schedule has one outcome");
+    first
+}
+
+#[test]
+fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
+    let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
+    for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
+        for workers in [1, 2, 5] {
+            for (rank, row) in [(0, 1), (2, 3), (3, 5)] {
+                let faulty =
+                    Options { fault: Some(Fault::DropNotify { rank, row }), ..options(spread, workers, Some(3)) };
+                let start = Instant::now();
+                let hang = expect_hang(&proved, faulty);
+                assert!(start.elapsed() < Duration::from_secs(5));
+                // The ring's right neighbour waits; the silent peer did execute its notify.
+                let cause = hang.waiting[0];
+                assert_eq!((cause.site.rank, cause.signal.row, cause.signal.sender), ((rank + 1) % 4, row, rank));
+                assert_eq!((cause.at_least, cause.seen), (1, 0));
+                assert!(matches!(cause.silence, Silence::Lost { notifier } if notifier.rank == rank), "{cause}");
+                assert!(hang.stalled.is_empty(), "{hang}");
+                let text = CpuError::Hang(hang).to_string();
+                assert!(text.contains("cause: ") && text.contains("never arrived"), "{text}");
+                twice(&proved, 1000, Fill::Normal, options(spread, workers, Some(3)));
+            }
+        }
+    }
+}
+
+/// Two ranks with two lanes each, one chunk a lane: rank 0 reduces both, pushing each sum into both ranks' memory at once.
+fn push() -> Schedule {
+    let half = |chunk: u32| {
+        let row = chunk;
+        let (theirs, staged) = (Address::input(1, chunk), Address::slot(0, chunk));
+        let giver = Lane::new(1)
+            .with(Instruction::new(Phase::Move, 1).copy(theirs).to(staged).notify(0, row))
+            .with(Instruction::new(Phase::Move, 3).wait(row, 0).wait_for(2, 0, 2));
+        let taker = Lane::new(0).with(
+            Instruction::new(Phase::Move, 2)
+                .wait(row, 1)
+                .reduce(staged, Address::input(0, chunk))
+                .to(Address::output(0, chunk))
+                .to(Address::output(1, chunk))
+                .notify(1, row)
+                .notify(1, 2),
+        );
+        (giver, taker)
+    };
+    let ((give_0, take_0), (give_1, take_1)) = (half(0), half(1));
+    Schedule::new("push", Collective::AllReduce, 2, 2)
+        .slots(2)
+        .signal_rows(3)
+        .lane(take_0)
+        .lane(give_0)
+        .lane(take_1)
+        .lane(give_1)
+}
+
+#[test]
+fn push_with_two_destinations_two_lanes_and_several_waits() {
+    for in_place in [false, true] {
+        let proved = prove(push(), verify::Options { in_place }).unwrap();
+        for count in [1, 7, 1000, 100_000] {
+            for workers in [1, 2, 4] {
+                for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
+                    twice(&proved, count, Fill::Normal, options(spread, workers, None));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_buffers_and_options_are_refused() {
+    let (apart, in_place) =
+        (ring(Algorithm::Ring, 2, Sync::Neighbor, false), ring(Algorithm::Ring, 2, Sync::Neighbor, true));
+    let payload = payload(&apart, 10);
+    let mut executor = Executor::<f32>::new(&apart, payload, Op::Sum, Options::default()).unwrap();
+    let (right, short) = ([0.0_f32; 10], [0.0_f32; 9]);
+    let (mut a, mut b, mut c) = ([0.0_f32; 10], [0.0_f32; 10], [0.0_f32; 11]);
+    let mut refused = |inputs: &[&[f32]], outputs: &mut [&mut [f32]], expected: &str| {
+        let error = executor.run(inputs, outputs).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(&[&right], &mut [&mut a, &mut b], "1 inputs for 2 ranks");
+    refused(&[&right, &right], &mut [&mut a], "1 outputs for 2 ranks");
+    refused(&[&right, &short], &mut [&mut a, &mut b], "the input of rank 1 has 9 elements, but the payload has 10");
+    refused(&[&right, &right], &mut [&mut a, &mut c], "the output of rank 1 has 11 elements");
+    assert!(matches!(executor.run_in_place(&mut [&mut a, &mut b]), Err(CpuError::NotProvedInPlace)));
+
+    let mut executor = Executor::<f32>::new(&in_place, payload, Op::Sum, Options::default()).unwrap();
+    assert!(matches!(executor.run(&[&right, &right], &mut [&mut a, &mut b]), Err(CpuError::ProvedInPlace)));
+    assert!(matches!(executor.run_in_place(&mut [&mut a]), Err(CpuError::Buffers { got: 1, .. })));
+    assert!(matches!(executor.run_in_place(&mut [&mut a, &mut c]), Err(CpuError::Length { rank: 1, got: 11, .. })));
+
+    let new = |payload, options| Executor::<f32>::new(&apart, payload, Op::Sum, options).unwrap_err().to_string();
+    let zero = |workers, channels| Options { workers, channels, ..Options::default() };
+    assert!(new(payload, zero(Some(0), None)).contains("0 workers"));
+    assert!(new(payload, zero(None, Some(0))).contains("0 channels"));
+    assert!(new(Payload { chunk_elements: 1 << 40, ..payload }, Options::default()).contains("payload"));
+    // Addressable, but no machine has it.
+    let huge = Payload::new(ring(Algorithm::Ring, 8, Sync::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
+    let proved = ring(Algorithm::Ring, 8, Sync::Neighbor, false);
+    let lanes = options(Spread::Lanes, 2, Some(1));
+    assert!(matches!(Executor::<f32>::new(&proved, huge, Op::Sum, lanes), Err(CpuError::Memory(_))));
+}
+
+#[test]
+fn too_many_ranks_are_refused() {
+    // One lane reduces all inputs and copies the result to every rank: cheap to prove.
+    let mut lane = Lane::new(0);
+    let output = |rank| Address::output(rank, 0);
+    lane.push(Instruction::new(Phase::Move, 1).reduce(Address::input(0, 0), Address::input(1, 0)).to(output(0)));
+    for peer in 2..1025 {
+        lane.push(Instruction::new(Phase::Move, 1).reduce(output(0), Address::input(peer, 0)).to(output(0)));
+    }
+    for peer in 1..1025 {
+        lane.push(Instruction::new(Phase::Move, 2).copy(output(0)).to(output(peer)));
+    }
+    let schedule = Schedule::new("star", Collective::AllReduce, 1025, 1).lane(lane);
+    let proved = prove(schedule, verify::Options::default()).unwrap();
+    let error = Executor::<f32>::new(&proved, payload(&proved, 4), Op::Sum, Options::default()).unwrap_err();
+    assert!(matches!(error, CpuError::Ranks(1025)), "{error}");
+}
+
+/// An element whose arithmetic panics on a value.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+struct Fragile(f32);
+
+impl std::fmt::Display for Fragile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Element for Fragile {
+    const TYPE: DataType = DataType::F32;
+
+    fn combine(op: Op, a: Self, b: Self) -> Self {
+        assert!(a.0 < 1e6 && b.0 < 1e6, "this panic is part of the test");
+        Self(f32::combine(op, a.0, b.0))
+    }
+
+    fn combine_flushed(op: Op, a: Self, b: Self) -> Self {
+        Self(f32::combine_flushed(op, a.0, b.0))
+    }
+
+    fn flush(self) -> Self {
+        Self(self.0.flush())
+    }
+
+    fn agrees(self, other: Self) -> bool {
+        self.0.agrees(other.0)
+    }
+
+    fn poison() -> Self {
+        Self(f32::poison())
+    }
+
+    fn to_f64(self) -> f64 {
+        self.0.to_f64()
+    }
+
+    fn from_f64(value: f64) -> Self {
+        Self(f32::from_f64(value))
+    }
+
+    fn ulp_error(self, reference: f64) -> f64 {
+        self.0.ulp_error(reference)
+    }
+}
+
+#[test]
+fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
+    let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
+    let payload = payload(&proved, 100);
+    for (spread, workers) in [(Spread::Lanes, 3), (Spread::Channels, 2), (Spread::Auto, 1)] {
+        let mut executor = Executor::new(&proved, payload, Op::Sum, options(spread, workers, Some(2))).unwrap();
+        for broken in [false, true, false] {
+            let mut inputs = vec![vec![Fragile(1.0); 100]; 4];
+            if broken {
+                inputs[2][60] = Fragile(1e7);
+            }
+            let inputs: Vec<&[Fragile]> = inputs.iter().map(|input| &input[..]).collect();
+            let mut outputs = vec![vec![Fragile::poison(); 100]; 4];
+            let mut outputs: Vec<&mut [Fragile]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+            let outcome = executor.run(&inputs, &mut outputs);
+            if broken {
+                assert!(matches!(outcome, Err(CpuError::Panicked)), "{outcome:?}");
+            } else {
+                outcome.unwrap();
+                assert!(outputs.iter().all(|output| output.iter().all(|&x| x == Fragile(4.0))));
+            }
+        }
+    }
+}
