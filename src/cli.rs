@@ -119,7 +119,8 @@ fn refuse(error: &clap::Error, json: bool) -> u8 {
     }
     if json {
         let text = error.render().to_string();
-        let text = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let lines = text.lines().take_while(|line| !line.starts_with("Usage:")).flat_map(str::split_whitespace);
+        let text = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let _ = print_json(&Failure { ok: false, error: text, hang: None });
     } else {
         let _ = error.print();

@@ -1,4 +1,4 @@
-//! x
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #[cfg(feature = "cli")]
 pub mod cli;

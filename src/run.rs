@@ -15,7 +15,7 @@ use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate_into};
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Sync, build};
+use crate::schedule::{Algorithm, Schedule, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::{Payload, WindowError};
 use crate::{cpu, tensor};
@@ -179,6 +179,10 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
     let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
     check_memory::<T>(ranks, count)?;
 
+    if let Some(fault) = request.fault {
+        check_fault(fault, &schedule)?;
+    }
+
     let start = Instant::now();
     let proved = prove(schedule, verify::Options { in_place: request.in_place })?;
     let proof = start.elapsed();
@@ -223,6 +227,24 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         ok: wrong == 0,
     };
     Ok(Finished { outcome, inputs, outputs, first_wrong, notes })
+}
+
+/// A fault that changes nothing would be taken for a launch that survived it.
+fn check_fault(fault: Fault, schedule: &Schedule) -> Result<(), Error> {
+    let hit = schedule.lanes.iter().any(|lane| {
+        let mut notifies = lane.instructions.iter().flat_map(|instruction| &instruction.notifies);
+        notifies.any(|notify| fault.drops(lane.rank, notify.row))
+    });
+    let Fault::DropNotify { rank, row } = fault;
+    if hit {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "rank {rank} notifies nobody on signal row {row}; {} of {} ranks uses rows up to {}",
+        schedule.name,
+        schedule.ranks,
+        schedule.signal_rows.saturating_sub(1)
+    )))
 }
 
 fn microseconds(time: Duration) -> f64 {

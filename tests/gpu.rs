@@ -95,7 +95,7 @@ fn payloads_above_a_binding_go_in_pieces() {
     for device in devices() {
         for mode in device.sound_modes() {
             for (ranks, count, in_place) in
-                [(2, 100_000, false), (3, 99_999, false), (5, 1 << 18, true), (33, 70_001, false)]
+                [(2, 100_000, false), (3, 99_999, false), (5, 1 << 18, true), (16, 20_001, false)]
             {
                 let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, Sync::Neighbor).unwrap();
                 let proved = prove(schedule, verify::Options { in_place }).unwrap();

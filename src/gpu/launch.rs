@@ -14,7 +14,7 @@ use crate::collective::Op;
 use crate::element::Element;
 use crate::hang::{Fault, Hang};
 use crate::plan::{Mode, Plan};
-use crate::schedule::{Address, Instruction, Schedule};
+use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::{Proved, Signal};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window, WindowError};
 
@@ -251,7 +251,7 @@ impl<'g, T: Element> Executor<'g, T> {
             fresh_progress: gpu.buffer_of("fresh progress", progress, Usage::COPY_SRC)?,
             readback: gpu.buffer(
                 "readback",
-                output_bytes(&schedule, &arena) + progress.len() as u64 + arena.signal_bytes(),
+                region_bytes(&schedule, &arena, Buffer::Output) + progress.len() as u64 + arena.signal_bytes(),
                 Usage::MAP_READ | Usage::COPY_DST,
             )?,
         };
@@ -380,11 +380,19 @@ impl<'g, T: Element> Executor<'g, T> {
         piece: usize,
         input: &impl Fn(usize, std::ops::Range<usize>) -> S,
     ) -> Result<(), GpuError> {
-        for rank in 0..self.schedule.ranks {
-            for (chunk, elements) in self.runs(piece) {
-                let at = self.arena.byte(Address::input(rank, chunk));
-                let bytes = input(rank as usize, elements);
-                self.gpu.queue.write_buffer(&self.buffers.arena, at, bytemuck::cast_slice(bytes.as_ref()));
+        let first = self.arena.byte(Address::input(0, 0));
+        let bytes = region_bytes(&self.schedule, &self.arena, Buffer::Input);
+        let view = wgpu::BufferSize::new(bytes)
+            .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, first, bytes));
+        self.gpu.check()?;
+        if let Some(mut view) = view {
+            for rank in 0..self.schedule.ranks {
+                for (chunk, elements) in self.runs(piece) {
+                    let at = (self.arena.byte(Address::input(rank, chunk)) - first) as usize;
+                    let elements = input(rank as usize, elements);
+                    let bytes: &[u8] = bytemuck::cast_slice(elements.as_ref());
+                    view.slice(at..at + bytes.len()).copy_from_slice(bytes);
+                }
             }
         }
         let vectors = self.pieces.vectors(piece).len() as u32;
@@ -468,7 +476,7 @@ impl<'g, T: Element> Executor<'g, T> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &self.buffers.readback, 0, bytes);
         self.gpu.run(encoder.finish())?;
-        self.gpu.read(&self.buffers.readback, bytes, |bytes| bytemuck::pod_collect_to_vec(bytes))
+        self.gpu.read(&self.buffers.readback, bytes, bytemuck::pod_collect_to_vec)
     }
 
     /// The first channel that is stuck, in the schedule's own names.
@@ -485,8 +493,7 @@ impl<'g, T: Element> Executor<'g, T> {
         let from = self.arena.signal_offset();
         encoder.copy_buffer_to_buffer(&self.buffers.arena, from, &self.buffers.readback, 0, bytes);
         self.gpu.run(encoder.finish())?;
-        let signals: Vec<u32> =
-            self.gpu.read(&self.buffers.readback, bytes, |bytes| bytemuck::pod_collect_to_vec(bytes))?;
+        let signals: Vec<u32> = self.gpu.read(&self.buffers.readback, bytes, bytemuck::pod_collect_to_vec)?;
         let first = stuck * self.arena.channel_signals();
         let signal = |signal: Signal| signals[first + self.arena.signal(signal)];
         Ok(Hang::explain(&self.schedule, stuck as u32, &next, signal))
@@ -497,7 +504,7 @@ impl<'g, T: Element> Executor<'g, T> {
         piece: usize,
         output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),
     ) -> Result<(), GpuError> {
-        let bytes = output_bytes(&self.schedule, &self.arena);
+        let bytes = region_bytes(&self.schedule, &self.arena, Buffer::Output);
         let first = self.arena.byte(Address::output(0, 0));
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffers.arena, first, &self.buffers.readback, 0, bytes);
@@ -523,8 +530,9 @@ fn poison_word<T: Element>() -> u32 {
     u32::from_ne_bytes(std::array::from_fn(|i| bytes[i % bytes.len()]))
 }
 
-fn output_bytes(schedule: &Schedule, arena: &Arena) -> u64 {
-    let chunks = schedule.buffer_chunks(crate::schedule::Buffer::Output);
+/// Bytes of all ranks' inputs, outputs or slots.
+fn region_bytes(schedule: &Schedule, arena: &Arena, buffer: Buffer) -> u64 {
+    let chunks = schedule.buffer_chunks(buffer);
     u64::from(schedule.ranks) * u64::from(chunks) * arena.chunk_bytes()
 }
 
@@ -588,6 +596,10 @@ fn cut(
         return Err(too_large(format!(
             "{matrix_bytes} bytes of signals in {lanes} lanes are above the device's limits"
         )));
+    }
+    let words = Program::bytes(schedule);
+    if words > most_binding {
+        return Err(too_large(format!("its signals take {words} bytes of program, a binding holds {most_binding}")));
     }
     loop {
         let vectors = pieces.piece_vectors;

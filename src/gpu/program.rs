@@ -75,6 +75,13 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// Bytes of the largest buffer that the program of `schedule` takes.
+    pub(super) fn bytes(schedule: &Schedule) -> u64 {
+        let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+        let links: usize = instructions().map(|i| i.waits.len() + i.notifies.len()).sum();
+        (links * size_of::<Link>()).max(instructions().count() * size_of::<Word>()) as u64
+    }
+
     /// Encodes `schedule` for `plan` over `arena`. Every index fits 32 bits, because a binding is below 4 GiB.
     pub(super) fn new(
         schedule: &Schedule,

@@ -1,0 +1,345 @@
+//! The program as scripts see it: output, JSON keys, exit codes, and one clear error for everything that can be wrong.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn wgccl(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+    command.args(args).env("NO_COLOR", "1").env("RUST_BACKTRACE", "1").output().unwrap()
+}
+
+/// As on a machine without any GPU driver.
+fn without_drivers(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+    command.args(args).env("WGPU_BACKEND", "vulkan");
+    command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The one JSON value on stdout.
+fn json(args: &[&str]) -> Value {
+    let output = wgccl(args);
+    serde_json::from_str(&stdout(&output)).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", stdout(&output)))
+}
+
+fn gradients() -> Vec<PathBuf> {
+    (0..4).map(|r| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/gradients/rank{r}.npy"))).collect()
+}
+
+/// What `--device` takes on this machine.
+fn devices() -> Vec<String> {
+    let list = json(&["devices", "--json"]);
+    let index = |device: &Value| device["index"].to_string().trim_matches('"').to_owned();
+    list.as_array().unwrap().iter().map(index).collect()
+}
+
+#[test]
+fn without_arguments_it_runs_the_ring_and_judges_it() {
+    for output in [wgccl(&[]), wgccl(&["run"]), wgccl(&["run", "all-reduce", "--device", "cpu"])] {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let text = stdout(&output);
+        for fragment in ["all-reduce by ring", "4 ranks of 256 f32", "device", "bit-exact: 1024 of 1024"] {
+            assert!(text.contains(fragment), "'{fragment}' is not in:\n{text}");
+        }
+        assert!(!text.contains('\x1b'), "colour although this is no terminal");
+    }
+}
+
+#[test]
+fn without_a_driver_it_says_so_in_one_line_and_uses_the_cpu() {
+    let output = without_drivers(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert_eq!(text.lines().filter(|line| line.contains("no GPU driver found")).count(), 1, "{text}");
+    assert!(text.contains("CPU executor") && text.contains("bit-exact"), "{text}");
+    assert_eq!(without_drivers(&["run", "--device", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn json_of_run_has_the_promised_keys() {
+    for device in devices() {
+        let run = json(&["run", "--device", &device, "--ranks", "3", "--count", "1000", "--fill", "normal", "--json"]);
+        for (key, value) in [
+            ("collective", "all-reduce".into()),
+            ("algorithm", "ring".into()),
+            ("ranks", 3.into()),
+            ("count", 1000.into()),
+            ("type", "f32".into()),
+            ("op", "sum".into()),
+            ("wrong", 0.into()),
+            ("bit_identical", true.into()),
+            ("ok", true.into()),
+        ] as [(&str, Value); 9]
+        {
+            assert_eq!(run[key], value, "{device} {key}: {run}");
+        }
+        assert!(run["max_ulp"].is_number() && run["time_us"].as_f64().unwrap() > 0.0, "{run}");
+        assert!(run["dispatches"].is_u64());
+        match device.as_str() {
+            "cpu" => {
+                assert_eq!((&run["device"], &run["backend"]), (&"cpu".into(), &"cpu".into()));
+                assert_eq!(run["dispatch"], Value::Null);
+            }
+            _ => assert!(run["dispatch"].is_string() && run["dispatches"].as_u64().unwrap() > 0, "{run}"),
+        }
+    }
+}
+
+#[test]
+fn json_of_devices_lists_what_device_takes() {
+    let list = json(&["devices", "--json"]);
+    for device in list.as_array().unwrap() {
+        for key in ["index", "name", "backend", "type", "driver", "limits", "dispatch_modes"] {
+            assert!(!device[key].is_null(), "{key}: {device}");
+        }
+    }
+    assert_eq!(list.as_array().unwrap().last().unwrap()["index"], "cpu");
+    assert!(stdout(&wgccl(&["devices"])).contains("cpu"));
+}
+
+#[test]
+fn json_of_layout_has_the_known_numbers() {
+    for (ranks, classic, compact, percent) in [("2", 128, 16, 87.5), ("4", 384, 96, 75.0), ("8", 896, 448, 50.0)] {
+        let layout = |stride| json(&["layout", "--ranks", ranks, "--count", "256", "--stride", stride, "--json"]);
+        let (wide, narrow) = (layout("classic"), layout("compact"));
+        assert_eq!((&wide["signal_bytes"], &narrow["signal_bytes"]), (&classic.into(), &compact.into()));
+        assert_eq!(narrow["signal_bytes_saved_percent"], percent);
+        assert_eq!(wide["signal_bytes_saved_percent"], 0.0);
+        assert_eq!(wide["signal_stride"], 16);
+        let p: u64 = ranks.parse().unwrap();
+        assert_eq!(narrow["chunk_elements"], 256 / p);
+        assert_eq!(narrow["signal_rows"], 2 * (p - 1));
+        assert_eq!(narrow["exchange_bytes_saved"], 1024 / p);
+        assert_eq!(narrow["slot_bytes"], 1024);
+        assert_eq!(narrow["window_bytes"], 1024 + compact);
+    }
+    let exchange = json(&["layout", "--algorithm", "ring-exchange", "--ranks", "2", "--json"]);
+    assert_eq!((&exchange["slot_bytes"], &exchange["exchange_bytes_saved"]), (&1536.into(), &0.into()));
+    let text = stdout(&wgccl(&["layout", "--ranks", "2"]));
+    for region in ["slot[0]", "slot[1]", "signals[0]", "signals[1]", "no exchange slot", "87.5 %"] {
+        assert!(text.contains(region), "{region} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn check_prints_six_proofs() {
+    let check = json(&["check", "--algorithm", "ring-exchange", "--sync", "barrier", "--ranks", "5", "--json"]);
+    assert_eq!(check["ok"], true);
+    let proofs: Vec<&str> = check["proofs"].as_array().unwrap().iter().map(|p| p["proof"].as_str().unwrap()).collect();
+    let all = ["structure", "deadlock-free", "race-free", "result", "bit-identical", "initialised"];
+    assert_eq!(proofs, all);
+    let text = stdout(&wgccl(&["check", "--in-place"]));
+    assert!(all.iter().all(|proof| text.contains(proof)), "{text}");
+}
+
+/// The acceptance of the whole path: a real input, the same bytes from every device.
+#[test]
+fn gradients_come_out_alike_on_every_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = gradients();
+    let mut expected: Option<Vec<u8>> = None;
+    for device in devices() {
+        for mode in ["out of place", "in place"] {
+            let out = dir.path().join(format!("{device} {mode}"));
+            let mut args =
+                vec!["run", "--device", &device, "--op", "sum", "--output", out.to_str().unwrap(), "--input"];
+            args.extend(files.iter().map(|file| file.to_str().unwrap()));
+            if mode == "in place" {
+                args.push("--in-place");
+            }
+            let output = wgccl(&args);
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            for rank in 0..4 {
+                let bytes = std::fs::read(out.join(format!("rank{rank}.npy"))).unwrap();
+                assert_eq!(&bytes, expected.get_or_insert(bytes.clone()), "{device} {mode} rank {rank}");
+            }
+        }
+    }
+    // The ring adds chunk c as ((x[c+1] + x[c+2]) + x[c+3]) + x[c]; these bits were computed so with numpy.
+    let bytes = expected.unwrap();
+    let first: Vec<u32> =
+        bytes[bytes.len() - 4 * 2410..].chunks(4).take(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(first, [0x3e01_f351, 0xbc65_8c6e, 0x3d86_2287, 0xbda4_bd6c]);
+}
+
+#[test]
+fn a_lost_notify_ends_with_exit_code_4_and_a_report() {
+    for device in devices() {
+        let output = wgccl(&["run", "--device", &device, "--drop-notify", "1:2"]);
+        assert_eq!(output.status.code(), Some(4), "{device}");
+        let text = stderr(&output);
+        for fragment in ["did not finish", "cause: rank 2 RS round 3", "[row 2][sender 1]", "rank 1 sent its notify"] {
+            assert!(text.contains(fragment), "{device}: '{fragment}' is not in:\n{text}");
+        }
+        assert!(output.stdout.is_empty(), "{}", stdout(&output));
+        let report = json(&["run", "--device", &device, "--drop-notify", "1:2", "--json"]);
+        assert_eq!(report["ok"], false);
+        assert_eq!(report["hang"]["waiting"][0]["site"]["rank"], 2);
+    }
+}
+
+struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn npy(&self, name: &str, dtype: &str, shape: &str, data: &[u8]) -> String {
+        let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+        while (header.len() + 11) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        self.write(name, &bytes)
+    }
+}
+
+/// Arguments, exit code, and what the error must say.
+type Case = (Vec<String>, i32, Vec<&'static str>);
+
+fn mistakes(files: &Files) -> Vec<Case> {
+    let four = files.npy("four.npy", "<f4", "(4,)", &[0; 16]);
+    let three = files.npy("three.npy", "<f4", "(3,)", &[0; 12]);
+    let double = files.npy("double.npy", "<f8", "(4,)", &[0; 32]);
+    let short = files.npy("short.npy", "<f4", "(4,)", &[0; 15]);
+    let huge = files.npy("huge.npy", "<f4", "(2684354560,)", &[0; 16]);
+    let garbage = files.write("garbage.npy", b"this is no array at all");
+    let empty = files.write("empty.npy", b"");
+    let text = files.write("numbers.txt", b"1 2 3");
+    let tensors = files.write("bad.safetensors", &[255; 64]);
+    let missing = files.dir.path().join("missing.npy").to_str().unwrap().to_owned();
+    let case = |args: &str, code, fragments: &[&'static str]| -> Case {
+        (args.split(' ').map(str::to_owned).collect(), code, fragments.to_vec())
+    };
+    let input = |paths: &[&String], fragments: &[&'static str]| -> Case {
+        let mut args = vec!["run".to_owned(), "--device".to_owned(), "cpu".to_owned(), "--input".to_owned()];
+        args.extend(paths.iter().map(|path| (*path).clone()));
+        (args, 6, fragments.to_vec())
+    };
+    vec![
+        case("run --ranks 0", 6, &["0 ranks", "1 to"]),
+        case("run --ranks 5000", 6, &["5000 ranks"]),
+        case("run --ranks 1025 --device cpu", 6, &["1025 ranks", "1024"]),
+        case("run --ranks -1", 6, &["-1"]),
+        case("run --count 0", 6, &["0 elements"]),
+        case("run --count 1.5", 6, &["whole number"]),
+        case("run --count 17179869184G", 6, &["memory"]),
+        case("run --count 1099511627776 --device cpu", 6, &["1099511627776 elements", "smaller count"]),
+        case("run --count 4611686018427387904 --device cpu", 6, &["4611686018427387904"]),
+        case("run --algorithm trees", 6, &["'trees'", "ring, ring-staged, ring-exchange"]),
+        case("run --type f16", 6, &["'f16'", "f32"]),
+        case("run --op prod", 6, &["'prod'", "sum"]),
+        case("run --sync none", 6, &["'none'", "neighbor, barrier"]),
+        case("run --dispatch magic", 6, &["'magic'", "per-step", "auto"]),
+        case("run all-to-all", 6, &["'all-to-all'", "all-reduce"]),
+        case("run schedule.xml", 6, &["not supported yet"]),
+        case("run --root 1", 6, &["no root"]),
+        case("run --device nonesuch", 2, &["no device 'nonesuch'", "cpu"]),
+        case("run --device 99", 2, &["no device '99'", "cpu"]),
+        case("run --device cpu --dispatch fused", 6, &["CPU executor has no dispatch modes"]),
+        case("run --device cpu --channels 0", 6, &["0"]),
+        case("run --device cpu --drop-notify 9:0", 6, &["rank 9", "row 0"]),
+        case("run --drop-notify x", 6, &["rank and a signal row"]),
+        case("run --no-such-option", 6, &["--no-such-option"]),
+        case("no-such-command", 6, &["no-such-command"]),
+        case("check --ranks 0", 6, &["0 ranks"]),
+        case("check nonsense", 6, &["'nonsense'", "all-reduce"]),
+        case("layout --stride classic --ranks 17", 6, &["17 ranks", "compact"]),
+        case("layout --count 0", 6, &["0 elements"]),
+        case("run --tensor x", 6, &["--input"]),
+        input(&[&four, &three], &["four.npy", "three.npy", "4", "3"]),
+        input(&[&double], &["double.npy", "f64"]),
+        input(&[&short], &["short.npy"]),
+        input(&[&huge], &["huge.npy"]),
+        input(&[&garbage], &["garbage.npy"]),
+        input(&[&empty], &["empty.npy"]),
+        input(&[&text], &["numbers.txt", ".npy"]),
+        input(&[&tensors], &["bad.safetensors"]),
+        input(&[&missing], &["missing.npy"]),
+    ]
+}
+
+#[test]
+fn every_mistake_gets_one_clear_error() {
+    let files = Files { dir: tempfile::tempdir().unwrap() };
+    for (args, code, fragments) in mistakes(&files) {
+        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = wgccl(&args);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        assert!(output.stdout.is_empty(), "{args:?} printed {}", stdout(&output));
+        for fragment in &fragments {
+            assert!(text.contains(fragment), "{args:?}: '{fragment}' is not in: {text}");
+        }
+        assert!(!text.contains("panicked") && !text.contains("backtrace"), "{args:?}: {text}");
+
+        args.push("--json");
+        let output = wgccl(&args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        let failure: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(failure["ok"], false, "{args:?}");
+        let error = failure["error"].as_str().unwrap();
+        assert!(!error.is_empty() && fragments.iter().all(|f| error.contains(f)), "{args:?}: {fragments:?} in {error}");
+    }
+}
+
+#[test]
+fn unusable_output_folders_are_refused_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a file");
+    std::fs::write(&file, b"keep me").unwrap();
+    for out in [file.clone(), file.join("below")] {
+        let output = wgccl(&["run", "--device", "cpu", "--output", out.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+        assert!(stderr(&output).contains("a file"), "{}", stderr(&output));
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"keep me");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_mode_that_is_not_sound_is_refused_when_named() {
+    for device in json(&["devices", "--json"]).as_array().unwrap() {
+        let modes = device["dispatch_modes"].as_array().unwrap();
+        if device["index"] != "cpu" && !modes.contains(&"fused".into()) {
+            let output = wgccl(&["run", "--device", &device["index"].to_string(), "--dispatch", "fused"]);
+            assert_eq!(output.status.code(), Some(6));
+            assert!(stderr(&output).contains("fused is refused"), "{}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_are_data() {
+    let files = Files { dir: tempfile::tempdir().unwrap() };
+    let data: Vec<u8> =
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let (a, b) = (files.npy("a.npy", "<f4", "(4,)", &data), files.npy("b.npy", "<f4", "(2, 2)", &data));
+    for device in devices() {
+        let run = json(&["run", "--device", &device, "--input", &a, &b, "--json"]);
+        assert_eq!((&run["ok"], &run["ranks"], &run["count"]), (&true.into(), &2.into(), &4.into()), "{run}");
+    }
+}
