@@ -274,7 +274,7 @@ impl<'g, T: Element> Executor<'g, T> {
         let region = [poisoned.start, poisoned.end, poison_word::<T>(), workgroups * tuning.shape.workgroup];
         let region = gpu.buffer_of("fill", bytemuck::cast_slice(&region), Usage::UNIFORM)?;
         let fill_group = gpu.bind(&fill, &[payload_range, region.as_entire_buffer_binding()])?;
-        Ok(Self {
+        let executor = Self {
             gpu,
             schedule,
             in_place,
@@ -289,7 +289,10 @@ impl<'g, T: Element> Executor<'g, T> {
             buffers,
             begun: program.progress,
             element: PhantomData,
-        })
+        };
+        // No lane has anything to do while progress is all zero: a driver that compiles on first use does so here.
+        executor.submit(executor.plan.dispatches.len().min(1))?;
+        Ok(executor)
     }
 
     /// The dispatch mode in use.
