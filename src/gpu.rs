@@ -4,11 +4,13 @@
 //! `program` and dispatches in [`crate::plan`], and `launch` moves data in and out and checks that it finished.
 
 mod adapter;
+mod cut;
 mod device;
 mod kernel;
 mod launch;
 mod probe;
 mod program;
+mod tuning;
 
 pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, adapters, select};
 pub use device::{Gpu, GpuError};

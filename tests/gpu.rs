@@ -112,6 +112,24 @@ fn payloads_above_a_binding_go_in_pieces() {
     }
 }
 
+/// One channel over a chunk this large would make more loop turns in one instruction than llvmpipe allows: it takes more
+/// channels than were asked for, or pieces.
+#[test]
+fn an_instruction_above_the_loop_limit_is_cut() {
+    const COUNT: usize = 42 << 20;
+    let _turn = one_at_a_time();
+    for device in devices() {
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 1, Sync::Neighbor).unwrap();
+        let proved = prove(schedule, verify::Options::default()).unwrap();
+        let options = Options { channels: Some(1), ..Options::default() };
+        let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
+        let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
+        assert!(executor.channels() > 1 || executor.pieces() > 1, "{}", device.name);
+        drop(executor);
+        agrees(device, &proved, COUNT, options, &format!("{} 1 x {COUNT}", device.name));
+    }
+}
+
 #[test]
 fn any_number_of_channels_gives_the_same_bits() {
     let _turn = one_at_a_time();

@@ -6,23 +6,21 @@
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use super::adapter::Support;
+use super::cut::{Cut, choose_mode, cut};
 use super::device::{Gpu, GpuError};
-use super::kernel::{Kernel, Shape, TURN_LIMIT, Variant};
+use super::kernel::{Kernel, Variant};
 use super::program::{Params, Program, Progress};
+use super::tuning::Tuning;
 use crate::collective::Op;
 use crate::element::Element;
 use crate::hang::{Fault, Hang};
 use crate::plan::{Mode, Plan};
 use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::{Proved, Signal};
-use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window, WindowError};
+use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, WindowError};
 
 /// Most ranks on a GPU.
 pub const MAX_RANKS: u32 = 256;
-
-/// Largest arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
-const MAX_ARENA_BYTES: u64 = 512 << 20;
 
 /// Which dispatch mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,56 +141,6 @@ struct Buffers {
     fresh_progress: wgpu::Buffer,
     /// Outputs of all ranks, then progress, then signals: what the host reads.
     readback: wgpu::Buffer,
-}
-
-/// What differs between devices that run workgroups on cores and those that have hardware for it.
-struct Tuning {
-    software: bool,
-    shape: Shape,
-    /// Bytes of a chunk that make another channel worth while.
-    slice_bytes: usize,
-    /// Workgroups beyond which more channels only cost.
-    workgroups: u32,
-}
-
-impl Tuning {
-    fn of(gpu: &Gpu, mode: Mode) -> Self {
-        let most = gpu.limits.max_compute_invocations_per_workgroup.min(gpu.limits.max_compute_workgroup_size_x);
-        if gpu.info().is_software() {
-            // A spinning workgroup only keeps the notifier from running.
-            let polls = if mode == Mode::Fused { 16 } else { 1 };
-            let workgroup = most.min(64);
-            Self {
-                software: true,
-                shape: Shape { workgroup, group: workgroup.min(8), polls },
-                slice_bytes: 64 << 10,
-                workgroups: 64,
-            }
-        } else {
-            let polls = if mode == Mode::Fused { 1 << 14 } else { 1 };
-            let workgroup = most.min(256);
-            Self {
-                software: false,
-                shape: Shape { workgroup, group: workgroup, polls },
-                slice_bytes: 16 << 10,
-                workgroups: 256,
-            }
-        }
-    }
-
-    /// Loop turns that an instruction costs an invocation at most, when a channel has `slice_vectors` of every chunk.
-    ///
-    /// llvmpipe counts more than the source shows: 6 for an instruction, 4 for a chunk of it, 1 for every vector, measured
-    /// on Mesa 22.3.6 by where a long lane was cut off. The numbers here leave room above that.
-    fn turns(&self, instruction: &Instruction, slice_vectors: u64) -> u64 {
-        let Shape { workgroup, group, polls } = self.shape;
-        let part = slice_vectors.div_ceil(u64::from(workgroup / group));
-        let each = |n: usize| (n as u64).div_ceil(workgroup.into());
-        let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) + 5);
-        // Hardware has no such limit, and its long waits must not count as work.
-        let polls = if self.software { u64::from(polls) } else { 0 };
-        8 + moves + each(instruction.waits.len()) * (2 + polls) + each(instruction.notifies.len()) * 2
-    }
 }
 
 impl<'g, T: Element> Executor<'g, T> {
@@ -541,99 +489,4 @@ fn region_bytes(schedule: &Schedule, arena: &Arena, buffer: Buffer) -> u64 {
 
 fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) }
-}
-
-fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<Mode, LaunchError> {
-    let unsound = |reason| LaunchError::Unsound { mode: Mode::Fused, device: gpu.info().title(), reason };
-    match choice {
-        Choice::Named(Mode::Fused) => match gpu.info().support(Mode::Fused) {
-            Support::Unsound(reason) => Err(unsound(reason)),
-            Support::Sound => gpu.fused_probe().map(|_| Mode::Fused).map_err(unsound),
-        },
-        Choice::Named(mode) => Ok(mode),
-        Choice::Auto => {
-            let fused = gpu.info().support(Mode::Fused) == Support::Sound;
-            // On cores the workgroups of a launch hardly ever run together: fused would step as well, and spin between.
-            if fused && !gpu.info().is_software() && gpu.fused_probe().is_ok_and(|probe| probe.in_one_dispatch) {
-                return Ok(Mode::Fused);
-            }
-            let dispatches =
-                |mode| Plan::new(proved, mode, |_| 0, u64::MAX).map_or(usize::MAX, |plan| plan.dispatches.len());
-            Ok(if dispatches(Mode::PerStep) <= dispatches(Mode::PerRank) { Mode::PerStep } else { Mode::PerRank })
-        }
-    }
-}
-
-/// Pieces, channels and dispatches that keep to the device's limits together.
-struct Cut {
-    pieces: Pieces,
-    arena: Arena,
-    plan: Plan,
-}
-
-fn cut(
-    gpu: &Gpu,
-    proved: &Proved,
-    payload: &Payload,
-    mode: Mode,
-    tuning: &Tuning,
-    options: &Options,
-) -> Result<Cut, LaunchError> {
-    let schedule = proved.schedule();
-    let in_place = proved.options().in_place;
-    let window = Window::new(schedule, *payload, Stride::Compact)?;
-    let too_large = |what: String| LaunchError::TooLarge { ranks: schedule.ranks, device: gpu.info().title(), what };
-    let limits = &gpu.limits;
-    let most_binding = limits.max_storage_buffer_binding_size.min(MAX_ARENA_BYTES);
-    let most_vectors = most_binding.min(options.arena_bytes.unwrap_or(u64::MAX)).min(limits.max_buffer_size / 2);
-    let places = Arena::places(schedule, in_place);
-    let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
-        .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
-
-    // Signals of one channel bound the channels, and so do the workgroups of a dispatch.
-    let matrix_bytes = (window.signals() * schedule.ranks as usize * SIGNAL_BYTES).max(1) as u64;
-    let lanes = schedule.lanes.len().max(1) as u32;
-    let most_workgroups = limits.max_compute_workgroups_per_dimension / lanes;
-    let most_channels = (most_binding / matrix_bytes).min(most_workgroups.into()) as u32;
-    if most_channels == 0 {
-        return Err(too_large(format!(
-            "{matrix_bytes} bytes of signals in {lanes} lanes are above the device's limits"
-        )));
-    }
-    let words = Program::bytes(schedule);
-    if words > most_binding {
-        return Err(too_large(format!("its signals take {words} bytes of program, a binding holds {most_binding}")));
-    }
-    loop {
-        let vectors = pieces.piece_vectors;
-        let wanted = options.channels.unwrap_or_else(|| {
-            let by_size = (vectors * VECTOR_BYTES).div_ceil(tuning.slice_bytes) as u32;
-            by_size.clamp(1, (tuning.workgroups / lanes).max(1))
-        });
-        let mut channels = wanted.clamp(1, most_channels).min(vectors.min(u32::MAX as usize) as u32);
-        loop {
-            let arena = Arena::new(schedule, &window, vectors, channels, in_place);
-            let slice_vectors = (vectors as u64).div_ceil(channels.into());
-            let plan = plan(proved, mode, tuning, slice_vectors);
-            match plan {
-                Ok(plan) => return Ok(Cut { pieces, arena, plan }),
-                Err(_) if channels < most_channels && (channels as usize) < vectors => {
-                    channels = (channels * 2).min(most_channels).min(vectors as u32);
-                }
-                Err(too_long) if vectors == 1 => return Err(too_large(too_long.to_string())),
-                Err(_) => break,
-            }
-        }
-        pieces.piece_vectors = vectors.div_ceil(2);
-    }
-}
-
-fn plan(proved: &Proved, mode: Mode, tuning: &Tuning, slice_vectors: u64) -> Result<Plan, crate::plan::TooLong> {
-    let schedule = proved.schedule();
-    let turns: Vec<u64> = schedule
-        .lanes
-        .iter()
-        .flat_map(|lane| lane.instructions.iter().map(|instruction| tuning.turns(instruction, slice_vectors)))
-        .collect();
-    Plan::new(proved, mode, |id| turns[id as usize], TURN_LIMIT.into())
 }

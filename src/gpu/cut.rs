@@ -1,0 +1,111 @@
+//! How a launch is cut: dispatch mode, pieces of the payload, channels and dispatches, within a device's limits.
+//!
+//! All limits act on each other, so they are settled in one place, before any buffer is made.
+
+use super::adapter::Support;
+use super::device::Gpu;
+use super::kernel::TURN_LIMIT;
+use super::launch::{Choice, LaunchError, Options};
+use super::program::Program;
+use super::tuning::Tuning;
+use crate::plan::{Mode, Plan, TooLong};
+use crate::verify::Proved;
+use crate::window::{Arena, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window};
+
+/// Largest arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
+const MAX_ARENA_BYTES: u64 = 512 << 20;
+
+pub(super) fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<Mode, LaunchError> {
+    let unsound = |reason| LaunchError::Unsound { mode: Mode::Fused, device: gpu.info().title(), reason };
+    match choice {
+        Choice::Named(Mode::Fused) => match gpu.info().support(Mode::Fused) {
+            Support::Unsound(reason) => Err(unsound(reason)),
+            Support::Sound => gpu.fused_probe().map(|_| Mode::Fused).map_err(unsound),
+        },
+        Choice::Named(mode) => Ok(mode),
+        Choice::Auto => {
+            let fused = gpu.info().support(Mode::Fused) == Support::Sound;
+            // On cores the workgroups of a launch hardly ever run together: fused would step as well, and spin between.
+            if fused && !gpu.info().is_software() && gpu.fused_probe().is_ok_and(|probe| probe.in_one_dispatch) {
+                return Ok(Mode::Fused);
+            }
+            let dispatches =
+                |mode| Plan::new(proved, mode, |_| 0, u64::MAX).map_or(usize::MAX, |plan| plan.dispatches.len());
+            Ok(if dispatches(Mode::PerStep) <= dispatches(Mode::PerRank) { Mode::PerStep } else { Mode::PerRank })
+        }
+    }
+}
+
+/// Pieces, channels and dispatches that keep to the device's limits together.
+pub(super) struct Cut {
+    pub(super) pieces: Pieces,
+    pub(super) arena: Arena,
+    pub(super) plan: Plan,
+}
+
+pub(super) fn cut(
+    gpu: &Gpu,
+    proved: &Proved,
+    payload: &Payload,
+    mode: Mode,
+    tuning: &Tuning,
+    options: &Options,
+) -> Result<Cut, LaunchError> {
+    let schedule = proved.schedule();
+    let in_place = proved.options().in_place;
+    let window = Window::new(schedule, *payload, Stride::Compact)?;
+    let too_large = |what: String| LaunchError::TooLarge { ranks: schedule.ranks, device: gpu.info().title(), what };
+    let limits = &gpu.limits;
+    let most_binding = limits.max_storage_buffer_binding_size.min(MAX_ARENA_BYTES);
+    let most_vectors = most_binding.min(options.arena_bytes.unwrap_or(u64::MAX)).min(limits.max_buffer_size / 2);
+    let places = Arena::places(schedule, in_place);
+    let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
+        .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
+
+    // Signals of one channel bound the channels, and so do the workgroups of a dispatch.
+    let matrix_bytes = (window.signals() * schedule.ranks as usize * SIGNAL_BYTES).max(1) as u64;
+    let lanes = schedule.lanes.len().max(1) as u32;
+    let most_workgroups = limits.max_compute_workgroups_per_dimension / lanes;
+    let most_channels = (most_binding / matrix_bytes).min(most_workgroups.into()) as u32;
+    if most_channels == 0 {
+        return Err(too_large(format!(
+            "{matrix_bytes} bytes of signals in {lanes} lanes are above the device's limits"
+        )));
+    }
+    let words = Program::bytes(schedule);
+    if words > most_binding {
+        return Err(too_large(format!("its signals take {words} bytes of program, a binding holds {most_binding}")));
+    }
+    loop {
+        let vectors = pieces.piece_vectors;
+        let wanted = options.channels.unwrap_or_else(|| {
+            let by_size = (vectors * VECTOR_BYTES).div_ceil(tuning.slice_bytes) as u32;
+            by_size.clamp(1, (tuning.workgroups / lanes).max(1))
+        });
+        let mut channels = wanted.clamp(1, most_channels).min(vectors.min(u32::MAX as usize) as u32);
+        loop {
+            let arena = Arena::new(schedule, &window, vectors, channels, in_place);
+            let slice_vectors = (vectors as u64).div_ceil(channels.into());
+            let plan = plan(proved, mode, tuning, slice_vectors);
+            match plan {
+                Ok(plan) => return Ok(Cut { pieces, arena, plan }),
+                Err(_) if channels < most_channels && (channels as usize) < vectors => {
+                    channels = (channels * 2).min(most_channels).min(vectors as u32);
+                }
+                Err(too_long) if vectors == 1 => return Err(too_large(too_long.to_string())),
+                Err(_) => break,
+            }
+        }
+        pieces.piece_vectors = vectors.div_ceil(2);
+    }
+}
+
+fn plan(proved: &Proved, mode: Mode, tuning: &Tuning, slice_vectors: u64) -> Result<Plan, TooLong> {
+    let schedule = proved.schedule();
+    let turns: Vec<u64> = schedule
+        .lanes
+        .iter()
+        .flat_map(|lane| lane.instructions.iter().map(|instruction| tuning.turns(instruction, slice_vectors)))
+        .collect();
+    Plan::new(proved, mode, |id| turns[id as usize], TURN_LIMIT.into())
+}
