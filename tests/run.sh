@@ -6,13 +6,16 @@ cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Reads all of the list: with pipefail an early end of grep would look like a library that is absent.
+has_library() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -c "$1" >/dev/null; }
+
 # Software devices: lavapipe (Vulkan) and llvmpipe (GL) from Mesa, and the SPIR-V validator.
 packages=()
 if [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null; then
     ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || packages+=(mesa-vulkan-drivers)
-    ldconfig -p | grep -q 'libvulkan\.so\.1' || packages+=(libvulkan1)
-    ldconfig -p | grep -q 'libEGL\.so\.1' || packages+=(libegl1)
-    ldconfig -p | grep -q 'libEGL_mesa\.so\.0' || packages+=(libegl-mesa0 libgl1-mesa-dri)
+    has_library 'libvulkan\.so\.1' || packages+=(libvulkan1)
+    has_library 'libEGL\.so\.1' || packages+=(libegl1)
+    has_library 'libEGL_mesa\.so\.0' || packages+=(libegl-mesa0 libgl1-mesa-dri)
     ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1 || packages+=(libgl1-mesa-dri)
     command -v spirv-val >/dev/null || packages+=(spirv-tools)
 fi
