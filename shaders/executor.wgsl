@@ -11,12 +11,13 @@ override GROUP: u32 = 64u;
 // Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
 override TURN_LIMIT: u32 = 60000u;
 
-// What an instruction does with its operands.
+// What an instruction does: copy one operand or reduce two, to one destination or two; or the general case of both.
 const NOTHING: u32 = 0u;
 const COPY: u32 = 1u;
 const REDUCE: u32 = 2u;
-// In place of a second destination.
-const NO_DESTINATION: u32 = 0xffffffffu;
+const REDUCE_ALL: u32 = 3u;
+// In place of an address that an instruction does not have.
+const NOWHERE: u32 = 0xffffffffu;
 
 // One dispatch.
 struct Params {
@@ -53,11 +54,16 @@ struct Instruction {
     end_wait: u32,
     first_notify: u32,
     end_notify: u32,
+    // Of REDUCE_ALL: operands after the second, then destinations after the second.
+    first_more: u32,
+    end_more_from: u32,
+    end_more_to: u32,
+    unused: u32,
 }
 
-// A signal and, for a wait, the value to wait for.
+// A signal and, for a wait, the value to wait for; or the first vector of a further operand or destination.
 struct Link {
-    signal: u32,
+    index: u32,
     at_least: u32,
 }
 
@@ -100,7 +106,7 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
         // Release: all that the workgroup wrote comes before the notifies, and before its own next instruction.
         storageBarrier();
         for (var i = instruction.first_notify + invocation; i < instruction.end_notify; i += WORKGROUP) {
-            notify(signals_of_channel + links[i].signal);
+            notify(signals_of_channel + links[i].index);
         }
         next++;
     }
@@ -115,7 +121,7 @@ fn all_arrived(first: u32, end: u32, signals_of_channel: u32, invocation: u32) -
         return true;
     }
     for (var i = first + invocation; i < end; i += WORKGROUP) {
-        if (!wait(signals_of_channel + links[i].signal, links[i].at_least)) {
+        if (!wait(signals_of_channel + links[i].index, links[i].at_least)) {
             atomicStore(&unmet, 1u);
         }
     }
@@ -143,13 +149,31 @@ fn move_chunks(instruction: Instruction, channel: u32, invocation: u32) {
             for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
                 store(instruction, i, combine(payload[instruction.a + i], payload[instruction.b + i]));
             }
+        } else if (instruction.kind == REDUCE_ALL) {
+            for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
+                reduce_all(instruction, i);
+            }
         }
+    }
+}
+
+fn reduce_all(instruction: Instruction, i: u32) {
+    var value = payload[instruction.a + i];
+    if (instruction.b != NOWHERE) {
+        value = combine(value, payload[instruction.b + i]);
+    }
+    for (var j = instruction.first_more; j < instruction.end_more_from; j++) {
+        value = combine(value, payload[links[j].index + i]);
+    }
+    store(instruction, i, value);
+    for (var j = instruction.end_more_from; j < instruction.end_more_to; j++) {
+        payload[links[j].index + i] = value;
     }
 }
 
 fn store(instruction: Instruction, i: u32, value: vec4<u32>) {
     payload[instruction.to + i] = value;
-    if (instruction.also_to != NO_DESTINATION) {
+    if (instruction.also_to != NOWHERE) {
         payload[instruction.also_to + i] = value;
     }
 }

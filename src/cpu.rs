@@ -23,7 +23,7 @@ use crate::collective::Op;
 use crate::element::Element;
 use crate::hang::{Fault, Hang};
 use crate::schedule::{Buffer, Schedule};
-use crate::verify::{Graph, Proved, Signal, Site};
+use crate::verify::{Graph, Proved, Signal};
 use crate::window::Payload;
 use cut::Cut;
 use memory::{Bases, Slices, Slots};
@@ -80,9 +80,6 @@ pub enum CpuError {
     /// A worker thread could not be started.
     #[error("cannot start a worker thread; use fewer workers")]
     Threads(#[source] io::Error),
-    /// An instruction that exists only to be found by the proofs.
-    #[error("{}", program::unsupported(.0))]
-    Unsupported(Site),
     /// Not one buffer for each rank.
     #[error("{got} {what} for {ranks} ranks; give one for each rank")]
     Buffers {
@@ -175,7 +172,7 @@ impl<T: Element> Executor<T> {
         if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
             return Err(CpuError::Payload);
         }
-        let program = Program::new(proved, options.fault)?;
+        let program = Program::new(proved, options.fault);
         let cut = Cut::new(program.lanes(), schedule.ranks, &payload, &options)?;
         let ranks = schedule.ranks as usize;
         let slots = schedule.buffer_chunks(Buffer::Slot) as usize;

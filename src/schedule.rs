@@ -5,11 +5,12 @@
 //! Instructions have no branches and signals only grow, so a schedule has one outcome whatever the timing.
 
 mod algorithm;
+mod direct;
 mod ring;
 
 use std::fmt;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::collective::Collective;
 pub use algorithm::{Algorithm, BuildError, Sync, build};
@@ -58,35 +59,24 @@ pub struct Lane {
     pub instructions: Vec<Instruction>,
 }
 
-/// Wait for signals, move or reduce chunks, notify peers: in that order, blocking.
+/// Wait for signals, copy or reduce chunks, notify peers: in that order, blocking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
     /// Where in the algorithm this is, for people.
     pub label: Label,
     /// All must hold before the action begins.
     pub waits: SmallVec<[Wait; 1]>,
-    /// What is read and computed.
-    pub action: Action,
-    /// One or two destinations of the result; none where the action is [`Action::None`].
+    /// Operands, reduced from left to right. One is a copy; none only waits and notifies.
+    pub from: SmallVec<[Address; 2]>,
+    /// Destinations of the result, all of the same value.
     pub to: SmallVec<[Address; 2]>,
     /// Length of every operand and destination, in consecutive chunks.
     pub chunks: u32,
     /// Sent once the result is in memory.
     pub notifies: SmallVec<[Notify; 1]>,
-}
-
-/// The computing part of an [`Instruction`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Only wait and notify.
-    None,
-    /// The destinations become a copy of this.
-    Copy(Address),
-    /// The destinations become the first combined with the second, in that order.
-    Reduce(Address, Address),
     /// The rank zeroes its own signal matrix. A fault: it erases a faster peer's notify. It exists so that
-    /// [`crate::verify`] can be shown to find it, and no executor runs it.
-    ZeroSignals,
+    /// [`crate::verify`] can be shown to find it; no schedule that does it is proved.
+    pub zeroes_signals: bool,
 }
 
 /// A place for a chunk.
@@ -241,10 +231,11 @@ impl Instruction {
         Self {
             label: Label { phase, round },
             waits: SmallVec::new(),
-            action: Action::None,
+            from: SmallVec::new(),
             to: SmallVec::new(),
             chunks: 1,
             notifies: SmallVec::new(),
+            zeroes_signals: false,
         }
     }
 
@@ -264,14 +255,20 @@ impl Instruction {
     /// Copy `from`.
     #[must_use]
     pub fn copy(mut self, from: Address) -> Self {
-        self.action = Action::Copy(from);
+        self.from = smallvec![from];
         self
     }
 
     /// Combine `a` with `b`, in that order.
     #[must_use]
-    pub fn reduce(mut self, a: Address, b: Address) -> Self {
-        self.action = Action::Reduce(a, b);
+    pub fn reduce(self, a: Address, b: Address) -> Self {
+        self.reduce_all([a, b])
+    }
+
+    /// Combine all of `operands`, from left to right.
+    #[must_use]
+    pub fn reduce_all(mut self, operands: impl IntoIterator<Item = Address>) -> Self {
+        self.from = operands.into_iter().collect();
         self
     }
 
@@ -294,16 +291,6 @@ impl Instruction {
     pub fn notify(mut self, peer: u32, row: u32) -> Self {
         self.notifies.push(Notify { peer, row });
         self
-    }
-
-    /// The addresses that are read.
-    pub fn reads(&self) -> impl Iterator<Item = Address> {
-        let (a, b) = match self.action {
-            Action::None | Action::ZeroSignals => (None, None),
-            Action::Copy(a) => (Some(a), None),
-            Action::Reduce(a, b) => (Some(a), Some(b)),
-        };
-        a.into_iter().chain(b)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The CPU executor agrees with the golden in every bit, however lanes are spread, and explains what cannot finish.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::time::{Duration, Instant};
 
 use wgccl::collective::{Collective, Op};
@@ -66,23 +68,21 @@ fn twice(proved: &Proved, count: usize, options: Options) -> (usize, u32) {
 #[test]
 fn every_algorithm_agrees_with_the_golden() {
     let mut case = 0;
-    for &algorithm in Algorithm::ALL {
-        for &sync in Sync::ALL {
-            for ranks in [1_u32, 2, 3, 4, 5, 7, 8, 16, 33] {
-                for in_place in [false, true] {
-                    let proved = ring(algorithm, ranks, sync, in_place);
-                    let p = ranks as usize;
-                    let counts = [1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3];
-                    for count in counts.into_iter().filter(|&n| n > 0) {
-                        for spread in [Spread::Lanes, Spread::Channels] {
-                            if count > 1000 && ranks > 4 && (in_place || spread == Spread::Lanes) {
-                                continue;
-                            }
-                            let workers = [1, 2, 5][case % 3];
-                            let channels = [None, Some(1), Some(3), None, Some(7)][case % 5];
-                            twice(&proved, count, options(spread, workers, channels));
-                            case += 1;
+    for (algorithm, sync) in common::algorithms() {
+        for ranks in [1_u32, 2, 3, 4, 5, 7, 8, 16, 33] {
+            for in_place in [false, true] {
+                let proved = ring(algorithm, ranks, sync, in_place);
+                let p = ranks as usize;
+                let counts = [1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3];
+                for count in counts.into_iter().filter(|&n| n > 0) {
+                    for spread in [Spread::Lanes, Spread::Channels] {
+                        if count > 1000 && ranks > 4 && (in_place || spread == Spread::Lanes) {
+                            continue;
                         }
+                        let workers = [1, 2, 5][case % 3];
+                        let channels = [None, Some(1), Some(3), None, Some(7)][case % 5];
+                        twice(&proved, count, options(spread, workers, channels));
+                        case += 1;
                     }
                 }
             }
@@ -97,7 +97,7 @@ fn lanes_of_one_channel_on_many_threads() {
         for workers in [2, 3, 5] {
             let proved = ring(Algorithm::RingExchange, 5, sync, false);
             let payload = payload(&proved, 50);
-            let inputs = fill(&proved, 50);
+            let inputs = fill(&proved, Fill::Normal, 50);
             let mut executor =
                 Executor::new(&proved, payload, Op::Sum, options(Spread::Lanes, workers, Some(2))).unwrap();
             for _ in 0..50 {

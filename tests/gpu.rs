@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::algorithms;
 use common::devices::{Device, devices, one_at_a_time};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
@@ -59,7 +60,7 @@ fn matrix(counts: impl Fn(u32) -> Vec<usize>) {
     let _turn = one_at_a_time();
     for device in devices() {
         let (start, mut cases) = (std::time::Instant::now(), 0);
-        for (&algorithm, &sync) in Algorithm::ALL.iter().flat_map(|a| Sync::ALL.iter().map(move |s| (a, s))) {
+        for (algorithm, sync) in algorithms() {
             for (ranks, in_place) in RANKS.into_iter().flat_map(|ranks| [(ranks, false), (ranks, true)]) {
                 let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
                 let proved = prove(schedule, verify::Options { in_place }).unwrap();

@@ -153,25 +153,58 @@ fn special_numbers_are_data() {
     }
 }
 
-/// llvmpipe ends loops after 65535 turns without a word; this lane would need more in one dispatch.
-#[test]
-fn a_lane_longer_than_the_loop_limit_of_a_device() {
-    let _turn = one_at_a_time();
+/// A lane that moves chunks to and fro `rounds` times: each by copies of `chunks` chunks, or by reductions of many
+/// operands into many destinations.
+fn long_lane(rounds: u32, chunks: u32, step: impl Fn(u32, u32) -> Instruction) -> Proved {
     let mut lane = Lane::new(0);
-    lane.push(Instruction::new(Phase::StageIn, 0).copy(Address::input(0, 0)).to(Address::slot(0, 0)));
-    for round in 1..40_000 {
-        let (from, to) = (Address::slot(0, (round + 1) % 2), Address::slot(0, round % 2));
-        lane.push(Instruction::new(Phase::Move, round).copy(from).to(to));
+    for half in 0..2 {
+        let to = Address::slot(0, half * chunks);
+        lane.push(Instruction::new(Phase::StageIn, 0).copy(Address::input(0, 0)).to(to).chunks(chunks));
     }
-    lane.push(Instruction::new(Phase::StageOut, 0).copy(Address::slot(0, 1)).to(Address::output(0, 0)));
-    let schedule = Schedule::new("long", Collective::AllReduce, 1, 1).slots(2).lane(lane);
-    let proved = prove(schedule, verify::Options::default()).unwrap();
+    for round in 1..rounds {
+        lane.push(step(round, chunks));
+    }
+    let to = Address::output(0, 0);
+    lane.push(Instruction::new(Phase::StageOut, 0).copy(Address::slot(0, 0)).to(to).chunks(chunks));
+    let schedule = Schedule::new("long", Collective::AllReduce, 1, chunks).slots(3 * chunks).lane(lane);
+    prove(schedule, verify::Options::default()).unwrap()
+}
+
+fn to_and_fro(round: u32, chunks: u32) -> Instruction {
+    let (from, to) = (Address::slot(0, (round + 1) % 2 * chunks), Address::slot(0, round % 2 * chunks));
+    Instruction::new(Phase::Move, round).copy(from).to(to).chunks(chunks)
+}
+
+/// Sums that nobody uses, of five operands into four destinations.
+fn many_to_many(round: u32, chunks: u32) -> Instruction {
+    let operands = (0..5).map(|i| Address::slot(0, i % chunks));
+    let sum = Instruction::new(Phase::Move, round).reduce_all(operands);
+    (0..4).fold(sum, |sum, i| sum.to(Address::slot(0, 2 * chunks + i)))
+}
+
+/// llvmpipe ends loops after 65535 turns without a word; these lanes would need more in one dispatch. If the host thought
+/// an instruction cheaper than it is, a launch would not finish.
+#[test]
+fn lanes_longer_than_the_loop_limit_of_a_device() {
+    let _turn = one_at_a_time();
+    let cases = [
+        ("short copies", long_lane(40_000, 1, to_and_fro), 4),
+        ("long copies", long_lane(3_000, 1, to_and_fro), 4 * 64 * 40),
+        ("copies of several chunks", long_lane(10_000, 7, to_and_fro), 7 * 4),
+        ("many to many", long_lane(10_000, 4, many_to_many), 4 * 4),
+        ("long many to many", long_lane(1_000, 4, many_to_many), 4 * 4 * 64 * 20),
+    ];
     for device in devices() {
         for mode in device.sound_modes() {
-            let mut executor = executor(device, &proved, 4, named(mode));
-            let (comparison, launched) = launch(&mut executor, &proved, &random(1, 4)).unwrap();
-            assert_eq!(comparison.wrong, 0, "{} {mode}", device.name);
-            assert!(launched.dispatches > 1, "{} {mode}: {launched:?}", device.name);
+            for (case, proved, count) in &cases {
+                let options = Options { channels: Some(1), ..named(mode) };
+                let mut executor = executor(device, proved, *count, options);
+                let result = launch(&mut executor, proved, &random(1, *count));
+                let (comparison, launched) =
+                    result.unwrap_or_else(|error| panic!("{} {mode} {case}: {error}", device.name));
+                assert_eq!(comparison.wrong, 0, "{} {mode} {case}", device.name);
+                assert!(launched.dispatches > 1, "{} {mode} {case}: {launched:?}", device.name);
+            }
         }
     }
 }

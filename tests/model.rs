@@ -10,7 +10,7 @@ use common::edit::{Edit, Kind};
 use common::{Variant, variants};
 use rustc_hash::{FxHashMap, FxHashSet};
 use wgccl::collective::Collective;
-use wgccl::schedule::{Action, Address, Algorithm, Buffer, Instruction, Lane, Phase, Schedule, Sync};
+use wgccl::schedule::{Address, Algorithm, Buffer, Instruction, Lane, Phase, Schedule, Sync};
 use wgccl::verify::{Options, Proof, check};
 
 /// A multiset of contributions, interned; 0 is what nobody wrote, and whatever is made of it.
@@ -138,16 +138,13 @@ impl<'s> Model<'s> {
                 if !waits.all(|w| u32::from(state[self.signal(lane.rank, w.row, w.sender)]) >= w.at_least) {
                     return None;
                 }
-                if instruction.action == Action::ZeroSignals {
+                if instruction.zeroes_signals {
                     let matrix = self.schedule.signal_rows as usize * self.schedule.ranks as usize;
                     after[self.signals + lane.rank as usize * matrix..][..matrix].fill(0);
                 }
                 for k in 0..instruction.chunks {
-                    let value = match instruction.action {
-                        Action::None | Action::ZeroSignals => 0,
-                        Action::Copy(a) => state[self.chunk(a, k)],
-                        Action::Reduce(a, b) => self.sum(state[self.chunk(a, k)], state[self.chunk(b, k)]),
-                    };
+                    let operands: Vec<u8> = instruction.from.iter().map(|&a| state[self.chunk(a, k)]).collect();
+                    let value = operands.into_iter().reduce(|a, b| self.sum(a, b)).unwrap_or(0);
                     after[at + HELD + k as usize] = value;
                 }
             }
@@ -227,7 +224,7 @@ fn only_right(ends: &BTreeSet<End>) -> bool {
 /// Whether the model can execute it at all.
 fn in_range(schedule: &Schedule) -> bool {
     common::edit::instructions(schedule).all(|i| {
-        let mut addresses = i.reads().chain(i.to.iter().copied());
+        let mut addresses = i.from.iter().chain(&i.to).copied();
         addresses.all(|a| a.chunk + i.chunks <= schedule.buffer_chunks(a.buffer))
     })
 }

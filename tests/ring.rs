@@ -1,25 +1,16 @@
 //! Every ring variant is proved, in and out of place, and has the shape that the design promises.
 
+mod common;
+
 use wgccl::collective::Collective;
 use wgccl::schedule::{Algorithm, Sync, build};
 use wgccl::verify::{self, Options};
 
 #[test]
 fn every_variant_is_proved_for_any_number_of_ranks() {
-    for &algorithm in Algorithm::ALL {
-        for &sync in Sync::ALL {
-            for ranks in (1..=17).chain([33, 64]) {
-                for in_place in [false, true] {
-                    let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
-                    let report = verify::check(&schedule, Options { in_place });
-                    assert!(
-                        report.proofs.iter().all(|proof| proof.ok),
-                        "{algorithm} {sync} {ranks} ranks in_place={in_place}\n{report}\n{:?}",
-                        report.proofs
-                    );
-                }
-            }
-        }
+    for variant in common::variants((1..=17).chain([33, 64])) {
+        let report = verify::check(&variant.schedule(), variant.options());
+        assert!(report.proofs.iter().all(|proof| proof.ok), "{variant}\n{report}\n{:?}", report.proofs);
     }
 }
 

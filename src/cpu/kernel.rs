@@ -1,65 +1,114 @@
-//! The two inner loops, copy and reduce, over raw memory.
+//! The inner loop: one to four operands combined into one destination, over raw memory.
 //!
-//! Operands may be the very memory of a destination, so each way of coinciding has a loop of its own over slices that
-//! do not overlap: that keeps the references legal and lets every loop vectorise.
+//! Operands may be the very memory of the destination. The loop reads a line of every operand before it writes one, with
+//! no reference to either, so it needs no case for that and vectorises without asking whether pointers coincide.
 
 use crate::collective::Op;
 use crate::element::Element;
 
-/// `to` becomes `from`.
+/// Most operands of one pass.
+pub(super) const OPERANDS: usize = 4;
+/// Elements of a line: a whole number of the widest vectors, for every element size.
+const LINE: usize = 16;
+
+/// `to` becomes the operands combined from left to right; one is copied.
 ///
 /// # Safety
-/// Both are valid for `len` elements, and either the same or disjoint. Until the call returns nobody else accesses
-/// `to` or writes `from`.
-pub(super) unsafe fn copy<T: Element>(to: *mut T, from: *const T, len: usize) {
-    if !std::ptr::eq(to, from) {
-        // SAFETY: valid and disjoint by the contract.
-        unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+/// There are 1 to [`OPERANDS`] operands. All pointers are valid for `len` elements; `to` is either the same as or
+/// disjoint from each operand. Until the call returns nobody else accesses `to` or writes an operand.
+pub(super) unsafe fn fold<T: Element>(op: Op, to: *mut T, from: &[*const T], len: usize) {
+    // SAFETY: handed on, in all cases; the widest instructions are used where the processor has them.
+    unsafe {
+        match *from {
+            [a] if std::ptr::eq(a, to) => {}
+            [a] => std::ptr::copy_nonoverlapping(a, to, len),
+            [a, b] => widest(op, to, [a, b], len),
+            [a, b, c] => widest(op, to, [a, b, c], len),
+            [a, b, c, d, ..] => widest(op, to, [a, b, c, d], len),
+            [] => {}
+        }
     }
 }
 
-/// `to` becomes `a op b`.
-///
 /// # Safety
-/// All are valid for `len` elements; `to` is either the same as or disjoint from each of `a` and `b`. Until the call
-/// returns nobody else accesses `to` or writes `a` or `b`.
-pub(super) unsafe fn reduce<T: Element>(op: Op, to: *mut T, a: *const T, b: *const T, len: usize) {
+/// That of [`fold`].
+unsafe fn widest<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512; otherwise handed on.
+            return unsafe { with_avx512(op, to, from, len) };
+        }
+        if std::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2; otherwise handed on.
+            return unsafe { with_avx2(op, to, from, len) };
+        }
+    }
+    // SAFETY: handed on.
+    unsafe { lines(op, to, from, len) }
+}
+
+/// # Safety
+/// That of [`fold`], on a processor with AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn with_avx512<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
+    // SAFETY: handed on.
+    unsafe { lines(op, to, from, len) }
+}
+
+/// # Safety
+/// That of [`fold`], on a processor with AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn with_avx2<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
+    // SAFETY: handed on.
+    unsafe { lines(op, to, from, len) }
+}
+
+/// # Safety
+/// That of [`fold`].
+#[inline(always)]
+unsafe fn lines<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
     // One loop an operation, so that no loop has a branch in it.
     // SAFETY: handed on.
     unsafe {
         match op {
-            Op::Sum => combine(to, a, b, len, |a, b| T::combine(Op::Sum, a, b)),
+            Op::Sum => combine(to, from, len, |a, b| T::combine(Op::Sum, a, b)),
         }
     }
 }
 
 /// # Safety
-/// That of [`reduce`].
+/// That of [`fold`].
 #[inline(always)]
-unsafe fn combine<T: Element>(to: *mut T, a: *const T, b: *const T, len: usize, f: impl Fn(T, T) -> T) {
-    // SAFETY: by the contract `to` is exclusive for the call and valid, as are the others for reading. A slice of an
-    // operand is formed only where it differs from `to`, and then it is disjoint from it.
-    unsafe {
-        let out = std::slice::from_raw_parts_mut(to, len);
-        match (std::ptr::eq(to, a), std::ptr::eq(to, b)) {
-            (false, false) => {
-                let (a, b) = (std::slice::from_raw_parts(a, len), std::slice::from_raw_parts(b, len));
-                for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
-                    *out = f(a, b);
+unsafe fn combine<T: Element, const N: usize>(to: *mut T, from: [*const T; N], len: usize, f: impl Fn(T, T) -> T) {
+    let whole = len - len % LINE;
+    let mut i = 0;
+    while i < whole {
+        // SAFETY: `i + LINE <= len`, for which all pointers are valid; no alignment is asked for beyond the element's.
+        unsafe {
+            let mut line: [T; LINE] = from[0].add(i).cast::<[T; LINE]>().read();
+            for operand in &from[1..] {
+                let other: [T; LINE] = operand.add(i).cast::<[T; LINE]>().read();
+                for (a, b) in line.iter_mut().zip(other) {
+                    *a = f(*a, b);
                 }
             }
-            (true, false) => {
-                for (out, &b) in out.iter_mut().zip(std::slice::from_raw_parts(b, len)) {
-                    *out = f(*out, b);
-                }
-            }
-            (false, true) => {
-                for (out, &a) in out.iter_mut().zip(std::slice::from_raw_parts(a, len)) {
-                    *out = f(a, *out);
-                }
-            }
-            (true, true) => out.iter_mut().for_each(|out| *out = f(*out, *out)),
+            to.add(i).cast::<[T; LINE]>().write(line);
         }
+        i += LINE;
+    }
+    while i < len {
+        // SAFETY: `i < len`.
+        unsafe {
+            let mut sum = from[0].add(i).read();
+            for operand in &from[1..] {
+                sum = f(sum, operand.add(i).read());
+            }
+            to.add(i).write(sum);
+        }
+        i += 1;
     }
 }
 
@@ -67,23 +116,26 @@ unsafe fn combine<T: Element>(to: *mut T, a: *const T, b: *const T, len: usize, 
 mod tests {
     use super::*;
 
+    /// Every choice of destination and of one to four operands among four runs of memory.
     #[test]
     fn destinations_may_be_operands() {
         const N: usize = 37;
-        let start: Vec<f32> = (0..3 * N as u32).map(|i| 1.0 + i as f32).collect();
-        for to in 0..3 {
-            for a in 0..3 {
-                for b in 0..3 {
-                    let mut memory = start.clone();
-                    let base = memory.as_mut_ptr();
-                    // SAFETY: three disjoint runs of N elements; `to` is one of them, as are the operands.
-                    unsafe { reduce(Op::Sum, base.add(to * N), base.add(a * N), base.add(b * N), N) };
-                    for i in 0..N {
-                        assert_eq!(memory[to * N + i], start[a * N + i] + start[b * N + i], "{to} {a} {b}");
-                    }
-                    // SAFETY: as above.
-                    unsafe { copy(memory.as_mut_ptr().add(to * N), memory.as_ptr().add(a * N), N) };
-                    assert_eq!(memory[to * N], memory[a * N]);
+        let start: Vec<f32> = (0..4 * N as u32).map(|i| 1.0 + i as f32).collect();
+        for choice in 0..4_usize.pow(5) {
+            let digit = |n: u32| choice / 4_usize.pow(n) % 4;
+            let (to, operands) = (digit(0), [digit(1), digit(2), digit(3), digit(4)]);
+            for n in 1..=OPERANDS {
+                let mut memory = start.clone();
+                let base = memory.as_mut_ptr();
+                // SAFETY: four disjoint runs of N elements; destination and operands are whole runs of them.
+                unsafe {
+                    let from: Vec<*const f32> =
+                        operands[..n].iter().map(|&run| base.add(run * N).cast_const()).collect();
+                    fold(Op::Sum, base.add(to * N), &from, N);
+                }
+                for i in 0..N {
+                    let sum = operands[..n].iter().map(|run| start[run * N + i]).reduce(|a, b| a + b).unwrap();
+                    assert_eq!(memory[to * N + i], sum, "{to} = {:?}", &operands[..n]);
                 }
             }
         }

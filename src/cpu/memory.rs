@@ -16,10 +16,11 @@
 //! * *Same or disjoint.* The proof of structure refuses operands that overlap a destination otherwise than exactly.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::kernel;
-use super::program::{Operand, Step};
+use super::program::Operand;
 use crate::collective::Op;
 use crate::element::Element;
 use crate::schedule::Buffer;
@@ -27,8 +28,8 @@ use crate::window::Payload;
 
 /// A cache line; slots start at one.
 const LINE: usize = 64;
-/// A second destination is written while this much of the first is still in the first-level cache.
-const BLOCK_BYTES: usize = 8 << 10;
+/// Elements that are combined together where there are many operands or destinations.
+const BLOCK: usize = 2 << 10;
 
 /// Zeroed elements for chunk slots. Pages that are never touched cost nothing.
 pub(super) struct Slots<T> {
@@ -118,27 +119,63 @@ pub(super) struct Channel<'a, T> {
 }
 
 impl<T: Element> Channel<'_, T> {
-    /// Moves what the step moves.
+    /// Reduces what `from` names, from left to right, into all that `to` names.
     ///
     /// # Safety
-    /// `step` belongs to a proved schedule, its waits are over, it has not executed in this launch, and bases, slices
-    /// and slots are those of that schedule and launch: see the module.
-    pub(super) unsafe fn execute(&self, op: Op, step: &Step) {
-        let [Some(a), b] = step.from else { return };
-        for k in 0..step.chunks {
-            let (mut len, from_a) = self.locate(a, k, self.slice_len());
-            let mut place = |operand: Option<Operand>| {
-                operand.map(|operand| {
-                    let (shortest, pointer) = self.locate(operand, k, len);
-                    len = shortest;
-                    pointer
-                })
-            };
-            let (from_b, to, also) = (place(b), place(step.to[0]), place(step.to[1]));
-            let Some(to) = to else { return };
+    /// These are operands and destinations of a step of a proved schedule, its waits are over, it has not executed in
+    /// this launch, and bases, slices and slots are those of that schedule and launch: see the module.
+    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, (from, to): (&[Operand], &[Operand])) {
+        for k in 0..chunks {
+            let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
+            let place = |operand: &Operand| self.place(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.
-            unsafe { transfer(op, from_a, from_b, to, also, len) };
+            unsafe {
+                match (from, to) {
+                    ([], _) | (_, []) => {}
+                    ([a], [to]) => kernel::fold(op, place(to), &[place(a)], len),
+                    ([a, b], [to]) => kernel::fold(op, place(to), &[place(a), place(b)], len),
+                    _ => self.blocks(op, from, to, k, len),
+                }
+            }
+        }
+    }
+
+    /// The general case, block by block: however many there are, what is combined stays in the first-level cache.
+    ///
+    /// # Safety
+    /// That of [`execute`](Self::execute), with at least one operand and destination that all have `len` elements.
+    unsafe fn blocks(&self, op: Op, from: &[Operand], to: &[Operand], k: u32, len: usize) {
+        let [first_to, more_to @ ..] = to else { return };
+        let mut partial = [const { MaybeUninit::<T>::uninit() }; BLOCK];
+        let partial: *mut T = partial.as_mut_ptr().cast();
+        let mut start = 0;
+        while start < len {
+            let n = BLOCK.min(len - start);
+            let place = |operand: &Operand| self.place(*operand, k).wrapping_add(start);
+            // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
+            let mut operands = [partial.cast_const(); kernel::OPERANDS];
+            let (mut held, mut rest) = (0, from);
+            // SAFETY: `start + n <= len`, so this is the contract on a part. Every destination is written after all
+            // operands of the block have been read for the last time.
+            unsafe {
+                loop {
+                    let (now, later) = rest.split_at(rest.len().min(kernel::OPERANDS - held));
+                    for (slot, operand) in operands[held..].iter_mut().zip(now) {
+                        *slot = place(operand);
+                    }
+                    let into = if later.is_empty() { place(first_to) } else { partial };
+                    kernel::fold(op, into, &operands[..held + now.len()], n);
+                    if later.is_empty() {
+                        break;
+                    }
+                    (held, rest, operands[0]) = (1, later, partial);
+                }
+                for to in more_to {
+                    kernel::fold(op, place(to), &[place(first_to)], n);
+                }
+            }
+            start += n;
         }
     }
 
@@ -146,41 +183,30 @@ impl<T: Element> Channel<'_, T> {
         self.slices.per.min(self.slices.payload.chunk_elements - self.index * self.slices.per)
     }
 
-    /// Where the channel's slice of the operand's `k`-th chunk is, and how much of `len` elements exists there.
-    fn locate(&self, operand: Operand, k: u32, len: usize) -> (usize, *mut T) {
-        let (rank, chunk) = (usize::from(operand.rank), operand.chunk as usize + k as usize);
-        let Slices { payload, per, slots, .. } = self.slices;
-        if operand.buffer == Buffer::Slot {
-            return (len, self.slots.wrapping_add((rank * slots + chunk) * per));
-        }
-        let start = (chunk * payload.chunk_elements + self.index * per).min(payload.count);
-        let base = match operand.buffer {
-            Buffer::Input => self.bases.inputs[rank].cast_mut(),
-            Buffer::Output | Buffer::Slot => self.bases.outputs[rank],
-        };
-        (len.min(payload.count - start), base.wrapping_add(start))
+    /// First element, in the users' buffers, of the channel's slice of the operand's `k`-th chunk.
+    fn start(&self, operand: Operand, k: u32) -> usize {
+        let Slices { payload, per, .. } = self.slices;
+        ((operand.chunk as usize + k as usize) * payload.chunk_elements + self.index * per).min(payload.count)
     }
-}
 
-/// # Safety
-/// That of [`kernel::reduce`], for each destination; the destinations are disjoint.
-unsafe fn transfer<T: Element>(op: Op, a: *const T, b: Option<*mut T>, to: *mut T, also: Option<*mut T>, len: usize) {
-    let block = if also.is_some() { BLOCK_BYTES / size_of::<T>() } else { len };
-    let mut start = 0;
-    while start < len {
-        let n = block.min(len - start);
-        // SAFETY: `start + n <= len`, so this is the contract on a part. Where `also` is an operand it is overwritten
-        // block by block, each after its last use.
-        unsafe {
-            let (a, to) = (a.add(start), to.add(start));
-            match b {
-                None => kernel::copy(to, a, n),
-                Some(b) => kernel::reduce(op, to, a, b.add(start), n),
-            }
-            if let Some(also) = also {
-                kernel::copy(also.add(start), to, n);
-            }
+    /// How many elements there are from the beginning of the slice; in slots, as many as can be asked for.
+    fn exists(&self, operand: Operand, k: u32) -> usize {
+        match operand.buffer {
+            Buffer::Slot => usize::MAX,
+            Buffer::Input | Buffer::Output => self.slices.payload.count - self.start(operand, k),
         }
-        start += n;
+    }
+
+    /// Where the channel's slice of the operand's `k`-th chunk is.
+    fn place(&self, operand: Operand, k: u32) -> *mut T {
+        let rank = usize::from(operand.rank);
+        match operand.buffer {
+            Buffer::Slot => {
+                let Slices { per, slots, .. } = self.slices;
+                self.slots.wrapping_add((rank * slots + operand.chunk as usize + k as usize) * per)
+            }
+            Buffer::Input => self.bases.inputs[rank].wrapping_add(self.start(operand, k)).cast_mut(),
+            Buffer::Output => self.bases.outputs[rank].wrapping_add(self.start(operand, k)),
+        }
     }
 }

@@ -219,7 +219,7 @@ impl<T: Element> Shared<T> {
             // SAFETY: a program is made of a proved schedule; the waits are over; a task is in one worker's list once
             // a launch and only goes forward; the executor built slices and slots for this schedule and checked the
             // buffers of this launch.
-            unsafe { memory.execute(self.op, step) };
+            unsafe { memory.execute(self.op, step.chunks, program.operands(step)) };
             for &cell in &program.notifies[task.notify as usize..step.notifies_end as usize] {
                 signals[cell as usize].notify();
             }

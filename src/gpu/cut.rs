@@ -8,7 +8,7 @@ use super::kernel::TURN_LIMIT;
 use super::launch::{Choice, LaunchError, Options};
 use super::program::Program;
 use super::tuning::Tuning;
-use crate::plan::{Mode, Plan, TooLong};
+use crate::plan::{Mode, Plan};
 use crate::verify::Proved;
 use crate::window::{Arena, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window};
 
@@ -86,7 +86,7 @@ pub(super) fn cut(
         loop {
             let arena = Arena::new(schedule, &window, vectors, channels, in_place);
             let slice_vectors = (vectors as u64).div_ceil(channels.into());
-            let plan = plan(proved, mode, tuning, slice_vectors);
+            let plan = Plan::new(proved, mode, |i| tuning.turns(i, slice_vectors), TURN_LIMIT.into());
             match plan {
                 Ok(plan) => return Ok(Cut { pieces, arena, plan }),
                 Err(_) if channels < most_channels && (channels as usize) < vectors => {
@@ -98,14 +98,4 @@ pub(super) fn cut(
         }
         pieces.piece_vectors = vectors.div_ceil(2);
     }
-}
-
-fn plan(proved: &Proved, mode: Mode, tuning: &Tuning, slice_vectors: u64) -> Result<Plan, TooLong> {
-    let schedule = proved.schedule();
-    let turns: Vec<u64> = schedule
-        .lanes
-        .iter()
-        .flat_map(|lane| lane.instructions.iter().map(|instruction| tuning.turns(instruction, slice_vectors)))
-        .collect();
-    Plan::new(proved, mode, |id| turns[id as usize], TURN_LIMIT.into())
 }

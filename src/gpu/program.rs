@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::hang::Fault;
 use crate::plan::{Dispatch, Plan};
-use crate::schedule::{Action, Instruction, Schedule};
+use crate::schedule::{Address, Instruction, Schedule};
 use crate::verify::Signal;
 use crate::window::Arena;
 
@@ -14,8 +14,11 @@ use crate::window::Arena;
 pub(super) const NOTHING: u32 = 0;
 pub(super) const COPY: u32 = 1;
 pub(super) const REDUCE: u32 = 2;
-/// `also_to` of an instruction with one destination.
-pub(super) const NO_DESTINATION: u32 = u32::MAX;
+pub(super) const REDUCE_ALL: u32 = 3;
+/// An address that an instruction does not have.
+pub(super) const NOWHERE: u32 = u32::MAX;
+/// Operands, and destinations, that have a place in the instruction itself.
+pub(super) const OWN: usize = 2;
 
 /// `Params` in the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -47,13 +50,17 @@ pub(super) struct Word {
     end_wait: u32,
     first_notify: u32,
     end_notify: u32,
+    first_more: u32,
+    end_more_from: u32,
+    end_more_to: u32,
+    unused: u32,
 }
 
 /// `Link` in the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Link {
-    signal: u32,
+    index: u32,
     at_least: u32,
 }
 
@@ -78,7 +85,7 @@ impl Program {
     /// Bytes of the largest buffer that the program of `schedule` takes.
     pub(super) fn bytes(schedule: &Schedule) -> u64 {
         let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
-        let links: usize = instructions().map(|i| i.waits.len() + i.notifies.len()).sum();
+        let links: usize = instructions().map(|i| i.waits.len() + i.notifies.len() + i.from.len() + i.to.len()).sum();
         (links * size_of::<Link>()).max(instructions().count() * size_of::<Word>()) as u64
     }
 
@@ -97,7 +104,7 @@ impl Program {
             for (instruction, &dispatch) in lane.instructions.iter().zip(&plan.numbers[lane_index as usize]) {
                 let first_wait = links.len() as u32;
                 links.extend(instruction.waits.iter().map(|wait| Link {
-                    signal: arena.signal(Signal { rank: lane.rank, row: wait.row, sender: wait.sender }) as u32,
+                    index: arena.signal(Signal { rank: lane.rank, row: wait.row, sender: wait.sender }) as u32,
                     at_least: wait.at_least,
                 }));
                 let first_notify = links.len() as u32;
@@ -106,29 +113,37 @@ impl Program {
                     .iter()
                     .filter(|notify| !fault.is_some_and(|fault| fault.drops(lane.rank, notify.row)));
                 links.extend(kept.map(|notify| Link {
-                    signal: arena.signal(Signal { rank: notify.peer, row: notify.row, sender: lane.rank }) as u32,
+                    index: arena.signal(Signal { rank: notify.peer, row: notify.row, sender: lane.rank }) as u32,
                     at_least: 0,
                 }));
-                let (kind, a, b) = match instruction.action {
-                    // Signals are zeroed by the command stream; no proved schedule does it.
-                    Action::None | Action::ZeroSignals => (NOTHING, 0, 0),
-                    Action::Copy(a) => (COPY, arena.vector(a), 0),
-                    Action::Reduce(a, b) => (REDUCE, arena.vector(a), arena.vector(b)),
-                };
-                let to = |i: usize| instruction.to.get(i).map(|&to| arena.vector(to) as u32);
+                let first_more = links.len() as u32;
+                let further = |&address| Link { index: arena.vector(address) as u32, at_least: 0 };
+                links.extend(instruction.from.iter().skip(OWN).map(further));
+                let end_more_from = links.len() as u32;
+                links.extend(instruction.to.iter().skip(OWN).map(further));
+                let address = |list: &[Address], i: usize| list.get(i).map_or(NOWHERE, |&a| arena.vector(a) as u32);
                 instructions.push(Word {
-                    kind,
-                    a: a as u32,
-                    b: b as u32,
-                    to: to(0).unwrap_or(0),
-                    also_to: to(1).unwrap_or(NO_DESTINATION),
+                    kind: match (instruction.from.len(), instruction.to.len()) {
+                        (0, _) => NOTHING,
+                        (1, ..=OWN) => COPY,
+                        (2, ..=OWN) => REDUCE,
+                        _ => REDUCE_ALL,
+                    },
+                    a: address(&instruction.from, 0),
+                    b: address(&instruction.from, 1),
+                    to: address(&instruction.to, 0),
+                    also_to: address(&instruction.to, 1),
                     chunks: instruction.chunks,
                     dispatch,
                     turns: turns(instruction) as u32,
                     first_wait,
                     end_wait: first_notify,
                     first_notify,
-                    end_notify: links.len() as u32,
+                    end_notify: first_more,
+                    first_more,
+                    end_more_from,
+                    end_more_to: links.len() as u32,
+                    unused: 0,
                 });
             }
             lanes.push(Progress { next: first, end: instructions.len() as u32 });
@@ -201,9 +216,26 @@ mod tests {
         same_layout!(
             module,
             "Instruction",
-            Word { kind, a, b, to, also_to, chunks, dispatch, turns, first_wait, end_wait, first_notify, end_notify }
+            Word {
+                kind,
+                a,
+                b,
+                to,
+                also_to,
+                chunks,
+                dispatch,
+                turns,
+                first_wait,
+                end_wait,
+                first_notify,
+                end_notify,
+                first_more,
+                end_more_from,
+                end_more_to,
+                unused
+            }
         );
-        same_layout!(module, "Link", Link { signal, at_least });
+        same_layout!(module, "Link", Link { index, at_least });
         same_layout!(module, "Progress", Progress { next, end });
     }
 
@@ -211,7 +243,7 @@ mod tests {
     fn host_and_shader_agree_on_every_constant() {
         let module = executor();
         for (name, value) in
-            [("NOTHING", NOTHING), ("COPY", COPY), ("REDUCE", REDUCE), ("NO_DESTINATION", NO_DESTINATION)]
+            [("NOTHING", NOTHING), ("COPY", COPY), ("REDUCE", REDUCE), ("REDUCE_ALL", REDUCE_ALL), ("NOWHERE", NOWHERE)]
         {
             let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).unwrap();
             let literal = &module.global_expressions[constant.init];

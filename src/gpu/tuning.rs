@@ -4,6 +4,7 @@
 
 use super::device::Gpu;
 use super::kernel::Shape;
+use super::program::OWN;
 use crate::plan::Mode;
 use crate::schedule::Instruction;
 
@@ -44,15 +45,19 @@ impl Tuning {
 
     /// Loop turns that an instruction costs an invocation at most, when a channel has `slice_vectors` of every chunk.
     ///
-    /// llvmpipe counts more than the source shows: 6 for an instruction, 4 for a chunk of it, 1 for every vector, measured
-    /// on Mesa 22.3.6 by where a long lane was cut off. The numbers here leave room above that.
+    /// llvmpipe counts a turn or two for every loop that the kernel has, also those on branches not taken, because it
+    /// executes both sides under a mask. Measured on Mesa 22.3.6, by where a long lane was cut off: 17 for an instruction
+    /// of one chunk of one vector. The numbers here leave room above that; a test of long lanes holds them to it.
     pub(super) fn turns(&self, instruction: &Instruction, slice_vectors: u64) -> u64 {
         let Shape { workgroup, group, polls } = self.shape;
         let part = slice_vectors.div_ceil(u64::from(workgroup / group));
         let each = |n: usize| (n as u64).div_ceil(workgroup.into());
-        let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) + 5);
+        // Every further operand or destination is a turn for every vector, and so is the end of either loop.
+        let more = instruction.from.len().saturating_sub(OWN) + instruction.to.len().saturating_sub(OWN);
+        let each_vector = if more > 0 { more as u64 + 8 } else { 1 };
+        let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) * each_vector + 14);
         // Hardware has no such limit, and its long waits must not count as work.
         let polls = if self.software { u64::from(polls) } else { 0 };
-        8 + moves + each(instruction.waits.len()) * (2 + polls) + each(instruction.notifies.len()) * 2
+        10 + moves + each(instruction.waits.len()) * (2 + polls) + each(instruction.notifies.len()) * 2
     }
 }

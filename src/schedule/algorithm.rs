@@ -1,6 +1,6 @@
 //! The algorithms by name, and the one function that builds any of them.
 
-use super::{MAX_RANKS, Schedule, ring};
+use super::{MAX_RANKS, Schedule, direct, ring};
 use crate::collective::{Collective, named};
 
 /// A way to carry out a collective. One file each; a name never stands for another algorithm.
@@ -13,12 +13,15 @@ pub enum Algorithm {
     RingStaged,
     /// The staged ring with an extra exchange slot into which every round's chunk is published. History.
     RingExchange,
+    /// Each rank reduces its chunk from all inputs and writes it to all outputs. The least traffic on one device.
+    Direct,
 }
 
 named!(Algorithm, "algorithm", {
     Ring => "ring",
     RingStaged => "ring-staged",
     RingExchange => "ring-exchange",
+    Direct => "direct",
 });
 
 /// Who waits for whom between two rounds.
@@ -40,6 +43,9 @@ pub enum BuildError {
     /// Outside 1..=[`MAX_RANKS`].
     #[error("{0} ranks: a schedule has 1 to {MAX_RANKS} ranks")]
     Ranks(u32),
+    /// The algorithm has no rounds between which ranks could synchronise in that way.
+    #[error("{0} has no rounds that a {1} could stand between; leave --sync out")]
+    Sync(Algorithm, Sync),
 }
 
 /// Builds the schedule of `algorithm` for `collective` over `ranks` ranks.
@@ -50,12 +56,13 @@ pub fn build(collective: Collective, algorithm: Algorithm, ranks: u32, sync: Syn
     if !(1..=MAX_RANKS).contains(&ranks) {
         return Err(BuildError::Ranks(ranks));
     }
-    let staging = match algorithm {
-        Algorithm::Ring => ring::Staging::None,
-        Algorithm::RingStaged => ring::Staging::Slots,
-        Algorithm::RingExchange => ring::Staging::Exchange,
-    };
-    match collective {
-        Collective::AllReduce => Ok(ring::all_reduce(algorithm.name(), ranks, staging, sync)),
+    let name = algorithm.name();
+    let ring = |staging| ring::all_reduce(name, ranks, staging, sync);
+    match (collective, algorithm) {
+        (Collective::AllReduce, Algorithm::Ring) => Ok(ring(ring::Staging::None)),
+        (Collective::AllReduce, Algorithm::RingStaged) => Ok(ring(ring::Staging::Slots)),
+        (Collective::AllReduce, Algorithm::RingExchange) => Ok(ring(ring::Staging::Exchange)),
+        (Collective::AllReduce, Algorithm::Direct) if sync != Sync::Neighbor => Err(BuildError::Sync(algorithm, sync)),
+        (Collective::AllReduce, Algorithm::Direct) => Ok(direct::all_reduce(name, ranks)),
     }
 }

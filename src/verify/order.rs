@@ -5,7 +5,7 @@
 
 use super::structure::resolve;
 use super::{Finding, Findings, Graph, Options, Signal, graph::Sources};
-use crate::schedule::{Action, Address, Buffer, Schedule};
+use crate::schedule::{Address, Buffer, Schedule};
 
 const NOBODY: u32 = u32::MAX;
 
@@ -281,7 +281,7 @@ fn races_in<T: Time>(schedule: &Schedule, options: Options, graph: &Graph, order
                 Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
             });
         };
-        for start in instruction.reads() {
+        for &start in &instruction.from {
             for chunk in start.chunk..start.chunk + instruction.chunks {
                 let address = Address { chunk, ..start };
                 let place = places.index(address);
@@ -365,7 +365,7 @@ fn snapshot_uses(graph: &Graph) -> Vec<u32> {
 }
 
 fn zeroings(schedule: &Schedule, graph: &Graph) -> Vec<u32> {
-    (0..graph.instructions()).filter(|&id| graph.instruction(schedule, id).action == Action::ZeroSignals).collect()
+    (0..graph.instructions()).filter(|&id| graph.instruction(schedule, id).zeroes_signals).collect()
 }
 
 fn erases(schedule: &Schedule, graph: &Graph, zeroing: u32, signal: Signal) -> bool {

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::order::Places;
 use super::{Finding, Findings, Graph, Options};
 use crate::collective::{Collective, Ranks};
-use crate::schedule::{Action, Address, Buffer, Schedule};
+use crate::schedule::{Address, Buffer, Schedule};
 
 /// A value: an index into [`Terms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,14 +146,12 @@ pub(super) fn evaluate(schedule: &Schedule, options: Options, graph: &Graph, ord
                 }
                 value
             };
-            let value = match instruction.action {
-                Action::None | Action::ZeroSignals => continue,
-                Action::Copy(a) => read(a),
-                Action::Reduce(a, b) => {
-                    let (a, b) = (read(a), read(b));
-                    reduce(&mut terms, &mut known, a, b)
-                }
-            };
+            let Some((&first, rest)) = instruction.from.split_first() else { continue };
+            let mut value = read(first);
+            for &operand in rest {
+                let operand = read(operand);
+                value = reduce(&mut terms, &mut known, value, operand);
+            }
             for &to in &instruction.to {
                 values[places.index(Address { chunk: to.chunk + k, ..to })] = value;
             }

@@ -2,8 +2,10 @@
 //!
 //! The later proofs index by what they find in the schedule; this one makes that safe.
 
+use smallvec::SmallVec;
+
 use super::{Finding, Findings, Graph, Options, Signal, Site, graph::Sources};
-use crate::schedule::{Action, Address, Buffer, Instruction, Lane, MAX_RANKS, Schedule};
+use crate::schedule::{Address, Buffer, Instruction, Lane, MAX_RANKS, Schedule};
 
 /// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
 const MAX_PLACES: u64 = 1 << 27;
@@ -48,13 +50,12 @@ fn mistakes(schedule: &Schedule, options: Options, lane: &Lane, instruction: &In
     if instruction.chunks == 0 {
         mistakes.push("is 0 chunks long".to_owned());
     }
-    let moves = !matches!(instruction.action, Action::None | Action::ZeroSignals);
-    match (moves, instruction.to.len()) {
-        (true, 1 | 2) | (false, 0) => {}
-        (true, n) => mistakes.push(format!("has {n} destinations; one or two are possible")),
-        (false, _) => mistakes.push("has a destination but moves nothing".to_owned()),
+    match (instruction.from.is_empty(), instruction.to.is_empty()) {
+        (false, true) => mistakes.push("has no destination".to_owned()),
+        (true, false) => mistakes.push("has a destination but moves nothing".to_owned()),
+        _ => {}
     }
-    for address in instruction.reads().chain(instruction.to.iter().copied()) {
+    for &address in instruction.from.iter().chain(&instruction.to) {
         let chunks = schedule.buffer_chunks(address.buffer);
         if address.rank >= schedule.ranks {
             mistakes.push(format!("names {address}, but there are {} ranks", schedule.ranks));
@@ -66,18 +67,8 @@ fn mistakes(schedule: &Schedule, options: Options, lane: &Lane, instruction: &In
         if to.buffer == Buffer::Input && !options.in_place {
             mistakes.push(format!("writes {to}, but inputs are only read"));
         }
-        for from in instruction.reads() {
-            if overlaps_askew(resolve(options, from), resolve(options, *to), instruction.chunks) {
-                mistakes.push(format!("reads {from} and writes {to}, which overlap in part"));
-            }
-        }
     }
-    if let [a, b] = instruction.to[..] {
-        let (a, b) = (resolve(options, a), resolve(options, b));
-        if a == b || overlaps_askew(a, b, instruction.chunks) {
-            mistakes.push(format!("has overlapping destinations {a} and {b}"));
-        }
-    }
+    mistakes.extend(overlaps(options, instruction));
     for wait in &instruction.waits {
         let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
         if wait.row >= schedule.signal_rows || wait.sender >= schedule.ranks {
@@ -108,8 +99,26 @@ pub(super) fn resolve(options: Options, address: Address) -> Address {
     }
 }
 
-fn overlaps_askew(a: Address, b: Address, chunks: u32) -> bool {
-    a.rank == b.rank && a.buffer == b.buffer && a.chunk != b.chunk && a.chunk.abs_diff(b.chunk) < chunks
+/// Destinations that overlap each other, and operands that overlap a destination otherwise than exactly.
+fn overlaps(options: Options, instruction: &Instruction) -> Vec<String> {
+    let overlap = |a: Address, b: Address| {
+        (a.rank, a.buffer) == (b.rank, b.buffer) && a.chunk.abs_diff(b.chunk) < instruction.chunks
+    };
+    let mut to: SmallVec<[Address; 2]> = instruction.to.iter().map(|&to| resolve(options, to)).collect();
+    to.sort_unstable();
+    // Sorted, whatever overlaps is a neighbour: a schedule over a thousand ranks has thousands of addresses here.
+    let among = to.windows(2).filter(|pair| overlap(pair[0], pair[1]));
+    let mut found: Vec<String> =
+        among.map(|pair| format!("has overlapping destinations {} and {}", pair[0], pair[1])).collect();
+    for &from in &instruction.from {
+        let resolved = resolve(options, from);
+        let at = to.partition_point(|&to| to < resolved);
+        let before = at.checked_sub(1).and_then(|at| to.get(at));
+        let after = to[at..].iter().find(|&&to| to != resolved);
+        let askew = before.into_iter().chain(after).filter(|&&to| overlap(to, resolved));
+        found.extend(askew.map(|to| format!("reads {from} and writes {to}, which overlap in part")));
+    }
+    found
 }
 
 /// Every notify is awaited, every wait can be met, and it is known by whom.
@@ -117,7 +126,7 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
     let mut findings = Findings::default();
     let mut awaited = vec![0_u32; graph.cells() as usize];
     for id in 0..graph.instructions() {
-        if graph.instruction(schedule, id).action == Action::ZeroSignals {
+        if graph.instruction(schedule, id).zeroes_signals {
             let site = graph.site(schedule, id);
             let text =
                 || format!("{site} zeroes signals inside the launch; the host's command stream does that before it");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wgccl::schedule::{Action, Address, Instruction, Notify, Phase, Schedule, Wait};
+use wgccl::schedule::{Address, Instruction, Notify, Phase, Schedule, Wait};
 
 /// Lane and instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,13 +115,13 @@ impl Edit {
                 for n in 0..instruction.notifies.len() {
                     edits.extend([Self::DropNotify(at, n), Self::NextPeer(at, n)]);
                 }
-                for n in 0..instruction.reads().count() {
+                for n in 0..instruction.from.len() {
                     edits.extend([Self::ShiftRead(at, n), Self::NextRankRead(at, n)]);
                 }
                 for n in 0..instruction.to.len() {
                     edits.extend([Self::ShiftWrite(at, n), Self::NextRankWrite(at, n)]);
                 }
-                if matches!(instruction.action, Action::Reduce(..)) {
+                if instruction.from.len() == 2 {
                     edits.push(Self::SwapOperands(at));
                 }
                 if i + 1 < lane.instructions.len() {
@@ -154,21 +154,17 @@ impl Edit {
                 i.notifies.retain(|notify| notify.row != row);
             }),
             Self::DropRowWaits(row) => every(&mut edited, |i| i.waits.retain(|wait| wait.row != row)),
-            Self::ShiftRead(a, n) => at(a, &mut edited, &|i| *operand(i, n) = next_chunk(*operand(i, n))),
+            Self::ShiftRead(a, n) => at(a, &mut edited, &|i| i.from[n] = next_chunk(i.from[n])),
             Self::ShiftWrite(a, n) => at(a, &mut edited, &|i| i.to[n] = next_chunk(i.to[n])),
-            Self::NextRankRead(a, n) => at(a, &mut edited, &|i| operand(i, n).rank = next_rank(operand(i, n).rank)),
+            Self::NextRankRead(a, n) => at(a, &mut edited, &|i| i.from[n].rank = next_rank(i.from[n].rank)),
             Self::NextRankWrite(a, n) => at(a, &mut edited, &|i| i.to[n].rank = next_rank(i.to[n].rank)),
             Self::NextSender(a, n) => at(a, &mut edited, &|i| i.waits[n].sender = next_rank(i.waits[n].sender)),
             Self::NextPeer(a, n) => at(a, &mut edited, &|i| i.notifies[n].peer = next_rank(i.notifies[n].peer)),
-            Self::SwapOperands(a) => at(a, &mut edited, &|i| {
-                if let Action::Reduce(x, y) = i.action {
-                    i.action = Action::Reduce(y, x);
-                }
-            }),
+            Self::SwapOperands(a) => at(a, &mut edited, &|i| i.from.swap(0, 1)),
             Self::SwapWithNext(At(l, i)) => edited.lanes[l].instructions.swap(i, i + 1),
             Self::Zero(l) => {
                 let mut zero = Instruction::new(Phase::Move, 0);
-                zero.action = Action::ZeroSignals;
+                zero.zeroes_signals = true;
                 edited.lanes[l].instructions.insert(0, zero);
             }
         }
@@ -182,13 +178,6 @@ pub(crate) fn instructions(schedule: &Schedule) -> impl Iterator<Item = &Instruc
 
 fn every(schedule: &mut Schedule, change: impl Fn(&mut Instruction)) {
     schedule.lanes.iter_mut().flat_map(|lane| &mut lane.instructions).for_each(change);
-}
-
-fn operand(instruction: &mut Instruction, n: usize) -> &mut Address {
-    match (&mut instruction.action, n) {
-        (Action::Copy(a), 0) | (Action::Reduce(a, _), 0) | (Action::Reduce(_, a), 1) => a,
-        (action, n) => panic!("{action:?} has no operand {n}"),
-    }
 }
 
 /// A wait for n consumes the sender's n-th notify of that signal; waits for later ones then count one less.

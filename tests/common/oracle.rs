@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use wgccl::schedule::{Action, Address, Buffer, Schedule};
+use wgccl::schedule::{Address, Buffer, Schedule};
 use wgccl::verify::Options;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +39,7 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
     let mut truth = Truth::default();
     let all: Vec<_> = schedule.lanes.iter().flat_map(|lane| lane.instructions.iter().map(|i| (lane.rank, i))).collect();
     truth.out_of_range = all.iter().any(|(_, i)| {
-        let mut addresses = i.reads().chain(i.to.iter().copied());
+        let mut addresses = i.from.iter().chain(&i.to).copied();
         addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > schedule.buffer_chunks(a.buffer))
     });
     if truth.out_of_range {
@@ -99,7 +99,7 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
     };
     let mut accesses = BTreeMap::<Place, Vec<(usize, bool)>>::new();
     for (id, (_, instruction)) in all.iter().enumerate() {
-        let reads = instruction.reads().map(|a| (a, false));
+        let reads = instruction.from.iter().map(|&a| (a, false));
         for (address, write) in reads.chain(instruction.to.iter().map(|&a| (a, true))) {
             for k in 0..instruction.chunks {
                 accesses.entry(place(address, k)).or_default().push((id, write));
@@ -113,7 +113,7 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
         accesses.iter().enumerate().any(|(n, a)| accesses[..n].iter().any(|b| conflict(a, b)))
     });
 
-    let zeroings = all.iter().enumerate().filter(|(_, (_, i))| i.action == Action::ZeroSignals);
+    let zeroings = all.iter().enumerate().filter(|(_, (_, i))| i.zeroes_signals);
     truth.erases = zeroings.into_iter().any(|(zeroing, (rank, _))| {
         let notifies = |id: usize| all[id].1.notifies.iter().any(|notify| notify.peer == *rank);
         (0..all.len()).any(|id| notifies(id) && before[id][zeroing / 64] >> (zeroing % 64) & 1 == 0)
@@ -136,7 +136,7 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
         }
         for k in 0..instruction.chunks {
             let mut sum = Some(zero.clone());
-            for address in instruction.reads() {
+            for &address in &instruction.from {
                 match (memory.get(&place(address, k)), &mut sum) {
                     (Some(value), Some(sum)) => sum.iter_mut().zip(value).for_each(|(sum, n)| *sum += n),
                     (Some(_), None) => {}

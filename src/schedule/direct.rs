@@ -1,0 +1,18 @@
+//! Direct all-reduce: each rank reduces its chunk from all inputs and writes it to all outputs.
+//!
+//! Every input is read once and every output written once, the least traffic that there is on one device; nobody waits
+//! for anybody. All chunks are added in rank order, so all ranks agree in every bit.
+
+use super::{Address, Instruction, Lane, Phase, Schedule};
+use crate::collective::Collective;
+
+pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
+    let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks);
+    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
+    schedule
+}
+
+fn lane(rank: u32, ranks: u32) -> Lane {
+    let reduce = Instruction::new(Phase::Move, 0).reduce_all((0..ranks).map(|peer| Address::input(peer, rank)));
+    Lane::new(rank).with((0..ranks).fold(reduce, |reduce, peer| reduce.to(Address::output(peer, rank))))
+}
