@@ -44,7 +44,7 @@ enum Command {
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
 struct ScheduleArgs {
-    /// Algorithm: ring, ring-staged or ring-exchange
+    /// Algorithm: ring, ring-staged, ring-exchange or direct
     #[arg(long, default_value = "ring", value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>)]
     algorithm: Algorithm,
     /// Who waits for whom between rounds: neighbor or barrier

@@ -172,6 +172,7 @@ impl<T: Element> Executor<T> {
         if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
             return Err(CpuError::Payload);
         }
+        kernel::warm_up();
         let program = Program::new(proved, options.fault);
         let cut = Cut::new(program.lanes(), schedule.ranks, &payload, &options)?;
         let ranks = schedule.ranks as usize;
@@ -320,6 +321,7 @@ fn share<T: Element>(
         program,
         op,
         slices,
+        stream: cut.stream,
         private: cut.private,
         slots: slot_count.and_then(Slots::new).ok_or_else(memory)?,
         slot_stride: slot_stride.unwrap_or_default(),

@@ -14,7 +14,7 @@ use crate::window::{Payload, Region, Stride, Window};
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
-    /// Algorithm: ring, ring-staged or ring-exchange
+    /// Algorithm: ring, ring-staged, ring-exchange or direct
     #[arg(long, default_value = "ring", value_name = "NAME", value_parser = parse::<Algorithm>)]
     algorithm: Algorithm,
     /// Number of ranks

@@ -24,6 +24,8 @@ const CHANNELS_TO_ROUND: usize = 8;
 const INLINE_BYTES: usize = 512 << 10;
 /// Channels that a worker has begun at once where it may have to wait for others.
 const SHARED_DEPTH: usize = 2;
+/// Outputs of all ranks above this do not stay in any cache until somebody reads them.
+const STREAM_BYTES: usize = 32 << 20;
 /// More threads than any machine has cores.
 const MAX_WORKERS: usize = 1024;
 
@@ -35,6 +37,8 @@ pub(super) struct Cut {
     pub(super) per: usize,
     /// Whole channels belong to one worker.
     pub(super) private: bool,
+    /// Results go past the caches.
+    pub(super) stream: bool,
     lanes: usize,
 }
 
@@ -68,7 +72,14 @@ impl Cut {
         }
         let channels = vectors.div_ceil(per);
         let workers = most.min(if private { channels } else { lanes.max(1) });
-        Ok(Self { workers, channels, per: per * (VECTOR_BYTES / payload.element_bytes), private, lanes })
+        Ok(Self {
+            workers,
+            channels,
+            per: per * (VECTOR_BYTES / payload.element_bytes),
+            private,
+            stream: bytes > STREAM_BYTES,
+            lanes,
+        })
     }
 
     /// Sets of slots and signals.

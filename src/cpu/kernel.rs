@@ -11,6 +11,12 @@ pub(super) const OPERANDS: usize = 4;
 /// Elements of a line: a whole number of the widest vectors, for every element size.
 const LINE: usize = 16;
 
+/// Asks the processor what it has, which takes tens of microseconds in a virtual machine, before a launch has to.
+pub(super) fn warm_up() {
+    #[cfg(target_arch = "x86_64")]
+    let _ = (std::is_x86_feature_detected!("avx512f"), std::is_x86_feature_detected!("avx2"));
+}
+
 /// `to` becomes the operands combined from left to right; one is copied.
 ///
 /// # Safety
@@ -112,9 +118,68 @@ unsafe fn combine<T: Element, const N: usize>(to: *mut T, from: [*const T; N], l
     }
 }
 
+/// `to` becomes `from`, past the caches: for results that are larger than these and that no lane reads again. A plain
+/// store would first fetch every line that it overwrites. [`stream_end`] must follow before anybody is notified.
+///
+/// # Safety
+/// Both are valid for `len` elements and disjoint. Until [`stream_end`] nobody else accesses `to`.
+pub(super) unsafe fn stream<T: Element>(to: *mut T, from: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        const VECTOR: usize = size_of::<__m128i>();
+        const CACHE_LINE: usize = 4 * VECTOR;
+        let (bytes, to, from) = (len * size_of::<T>(), to.cast::<u8>(), from.cast::<u8>());
+        let head = to.align_offset(CACHE_LINE).min(bytes);
+        let lines = (bytes - head) / CACHE_LINE;
+        let tail = head + lines * CACHE_LINE;
+        // SAFETY: all ranges lie within `bytes`; elements are plain data, so they may be moved as bytes. The streamed part
+        // begins at a cache line, which is more than the alignment that a streaming store asks for.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, to, head);
+            for offset in (head..tail).step_by(CACHE_LINE) {
+                let (from, to) = (from.add(offset).cast::<__m128i>(), to.add(offset).cast::<__m128i>());
+                let line = [0, 1, 2, 3].map(|i| _mm_loadu_si128(from.add(i)));
+                for (i, vector) in line.into_iter().enumerate() {
+                    _mm_stream_si128(to.add(i), vector);
+                }
+            }
+            std::ptr::copy_nonoverlapping(from.add(tail), to.add(tail), bytes - tail);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: valid and disjoint by the contract.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, to, len);
+    }
+}
+
+/// Makes what was streamed part of what a following notify publishes: streaming stores are not ordered by a release.
+pub(super) fn stream_end() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streaming_copies_any_run_at_any_place() {
+        let from: Vec<f32> = (0..200_u8).map(f32::from).collect();
+        for (start, len) in [(0, 0), (0, 1), (1, 15), (3, 16), (0, 64), (5, 100), (7, 193)] {
+            let mut to = vec![-1.0_f32; 200];
+            // SAFETY: `start + len` elements are there, in two vectors.
+            unsafe { stream(to.as_mut_ptr().add(start), from.as_ptr().add(start), len) };
+            stream_end();
+            for i in 0..200 {
+                assert_eq!(to[i], if (start..start + len).contains(&i) { from[i] } else { -1.0 }, "{start} {len} {i}");
+            }
+        }
+    }
 
     /// Every choice of destination and of one to four operands among four runs of memory.
     #[test]

@@ -13,6 +13,7 @@
 //! * *Alive.* User slices are borrowed by the launch, which ends, by return or panic, only after every worker has left.
 //! * *Writable.* The proof of structure lets nobody write an input unless the launch is in place, and then inputs have
 //!   become outputs; outputs come from `&mut` slices.
+//! * *Published.* A notify is a release; stores past the caches are not ordered by one, so a fence ends each such step.
 //! * *Same or disjoint.* The proof of structure refuses operands that overlap a destination otherwise than exactly.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -29,7 +30,7 @@ use crate::window::Payload;
 /// A cache line; slots start at one.
 const LINE: usize = 64;
 /// Elements that are combined together where there are many operands or destinations.
-const BLOCK: usize = 2 << 10;
+const BLOCK: usize = 8 << 10;
 
 /// Zeroed elements for chunk slots. Pages that are never touched cost nothing.
 pub(super) struct Slots<T> {
@@ -119,12 +120,12 @@ pub(super) struct Channel<'a, T> {
 }
 
 impl<T: Element> Channel<'_, T> {
-    /// Reduces what `from` names, from left to right, into all that `to` names.
+    /// Reduces what `from` names, from left to right, into all that `to` names; with `stream`, past the caches.
     ///
     /// # Safety
     /// These are operands and destinations of a step of a proved schedule, its waits are over, it has not executed in
     /// this launch, and bases, slices and slots are those of that schedule and launch: see the module.
-    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, (from, to): (&[Operand], &[Operand])) {
+    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, (from, to): (&[Operand], &[Operand]), stream: bool) {
         for k in 0..chunks {
             let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
             let place = |operand: &Operand| self.place(*operand, k);
@@ -133,9 +134,10 @@ impl<T: Element> Channel<'_, T> {
             unsafe {
                 match (from, to) {
                     ([], _) | (_, []) => {}
+                    _ if stream => self.blocks(op, from, to, k, len, stream),
                     ([a], [to]) => kernel::fold(op, place(to), &[place(a)], len),
                     ([a, b], [to]) => kernel::fold(op, place(to), &[place(a), place(b)], len),
-                    _ => self.blocks(op, from, to, k, len),
+                    _ => self.blocks(op, from, to, k, len, stream),
                 }
             }
         }
@@ -145,7 +147,7 @@ impl<T: Element> Channel<'_, T> {
     ///
     /// # Safety
     /// That of [`execute`](Self::execute), with at least one operand and destination that all have `len` elements.
-    unsafe fn blocks(&self, op: Op, from: &[Operand], to: &[Operand], k: u32, len: usize) {
+    unsafe fn blocks(&self, op: Op, from: &[Operand], to: &[Operand], k: u32, len: usize, stream: bool) {
         let [first_to, more_to @ ..] = to else { return };
         let mut partial = [const { MaybeUninit::<T>::uninit() }; BLOCK];
         let partial: *mut T = partial.as_mut_ptr().cast();
@@ -164,18 +166,23 @@ impl<T: Element> Channel<'_, T> {
                     for (slot, operand) in operands[held..].iter_mut().zip(now) {
                         *slot = place(operand);
                     }
-                    let into = if later.is_empty() { place(first_to) } else { partial };
+                    let into = if later.is_empty() && !stream { place(first_to) } else { partial };
                     kernel::fold(op, into, &operands[..held + now.len()], n);
                     if later.is_empty() {
                         break;
                     }
                     (held, rest, operands[0]) = (1, later, partial);
                 }
-                for to in more_to {
-                    kernel::fold(op, place(to), &[place(first_to)], n);
+                if stream {
+                    to.iter().for_each(|to| kernel::stream(place(to), partial, n));
+                } else {
+                    more_to.iter().for_each(|to| kernel::fold(op, place(to), &[place(first_to)], n));
                 }
             }
             start += n;
+        }
+        if stream {
+            kernel::stream_end();
         }
     }
 

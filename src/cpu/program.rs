@@ -4,8 +4,10 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashSet;
+
 use crate::hang::Fault;
-use crate::schedule::{Address, Buffer};
+use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::{Graph, Proved};
 
 /// The executable form of a proved schedule.
@@ -27,6 +29,8 @@ pub(super) struct Step {
     first_operand: u32,
     from: u32,
     to: u32,
+    /// No instruction reads its destinations: they are results, and may bypass the caches.
+    pub(super) last: bool,
     pub(super) chunks: u32,
     pub(super) waits_end: u32,
     pub(super) notifies_end: u32,
@@ -66,6 +70,7 @@ impl Program {
             notifies: Vec::new(),
             cells: graph.cells() as usize,
         };
+        let read = outputs_read(schedule, in_place);
         for id in 0..graph.instructions() {
             let instruction = graph.instruction(schedule, id);
             let operand = |address: Address| Operand {
@@ -90,6 +95,8 @@ impl Program {
                 first_operand,
                 from: instruction.from.len() as u32,
                 to: instruction.to.len() as u32,
+                last: !in_place
+                    && results(instruction).all(|result| result.is_some_and(|place| !read.contains(&place))),
                 chunks: instruction.chunks,
                 waits_end: program.waits.len() as u32,
                 notifies_end: program.notifies.len() as u32,
@@ -123,6 +130,28 @@ impl Program {
             }
         }
     }
+}
+
+/// Rank and chunk of every destination that is in an output.
+fn results(instruction: &Instruction) -> impl Iterator<Item = Option<(u32, u32)>> + '_ {
+    let chunks = move |to: Address| (to.chunk..to.chunk + instruction.chunks).map(move |chunk| (to.rank, chunk));
+    instruction
+        .to
+        .iter()
+        .flat_map(move |&to| chunks(to).map(move |place| (to.buffer == Buffer::Output).then_some(place)))
+}
+
+/// Rank and chunk of every part of an output that some instruction reads.
+fn outputs_read(schedule: &Schedule, in_place: bool) -> FxHashSet<(u32, u32)> {
+    if in_place {
+        return FxHashSet::default();
+    }
+    let instructions = schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+    let reads = instructions.flat_map(|i| i.from.iter().map(move |&from| (from, i.chunks)));
+    reads
+        .filter(|(from, _)| from.buffer == Buffer::Output)
+        .flat_map(|(from, chunks)| (from.chunk..from.chunk + chunks).map(move |chunk| (from.rank, chunk)))
+        .collect()
 }
 
 #[cfg(test)]

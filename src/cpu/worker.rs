@@ -22,6 +22,8 @@ pub(super) struct Shared<T> {
     pub(super) program: Program,
     pub(super) op: Op,
     pub(super) slices: Slices,
+    /// Results are larger than the caches, so that those which nobody reads again go past them.
+    pub(super) stream: bool,
     /// Whole channels belong to one worker, which reuses one set of slots and signals for them. Otherwise every channel
     /// has its own set and its lanes belong to different workers.
     pub(super) private: bool,
@@ -219,7 +221,7 @@ impl<T: Element> Shared<T> {
             // SAFETY: a program is made of a proved schedule; the waits are over; a task is in one worker's list once
             // a launch and only goes forward; the executor built slices and slots for this schedule and checked the
             // buffers of this launch.
-            unsafe { memory.execute(self.op, step.chunks, program.operands(step)) };
+            unsafe { memory.execute(self.op, step.chunks, program.operands(step), self.stream && step.last) };
             for &cell in &program.notifies[task.notify as usize..step.notifies_end as usize] {
                 signals[cell as usize].notify();
             }

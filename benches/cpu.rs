@@ -1,0 +1,65 @@
+//! The CPU executor against its floor: memcpy of P input buffers to P output buffers, with as many threads.
+//!
+//! Throughput is that of the floor for all rows, P inputs read and P outputs written, so that rows compare directly.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use wgccl::collective::{Collective, Op};
+use wgccl::cpu::{Executor, Options};
+use wgccl::inputs::{Fill, generate};
+use wgccl::schedule::{Algorithm, Sync, build};
+use wgccl::verify::{self, prove};
+use wgccl::window::Payload;
+
+const SIZES: [(&str, usize); 5] =
+    [("1 KiB", 1 << 10), ("32 KiB", 32 << 10), ("1 MiB", 1 << 20), ("16 MiB", 16 << 20), ("64 MiB", 64 << 20)];
+
+fn copy(inputs: &[Vec<f32>], outputs: &mut [Vec<f32>], threads: usize) {
+    if threads == 1 {
+        return inputs.iter().zip(outputs).for_each(|(input, output)| output.copy_from_slice(input));
+    }
+    // Each thread copies its part of every buffer, as the executor's workers take their channels.
+    let part = inputs[0].len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let mut parts: Vec<Vec<(&[f32], &mut [f32])>> = (0..threads).map(|_| Vec::new()).collect();
+        for (input, output) in inputs.iter().zip(outputs) {
+            for (thread, pair) in input.chunks(part).zip(output.chunks_mut(part)).enumerate() {
+                parts[thread].push(pair);
+            }
+        }
+        for pairs in parts {
+            scope.spawn(move || pairs.into_iter().for_each(|(input, output)| output.copy_from_slice(input)));
+        }
+    });
+}
+
+fn cpu(criterion: &mut Criterion) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    for ranks in [2_u32, 4, 8] {
+        for (name, bytes) in SIZES {
+            let count = bytes / 4;
+            let mut group = criterion.benchmark_group(format!("{ranks} ranks of {name}"));
+            group.sample_size(10).throughput(Throughput::Bytes(2 * u64::from(ranks) * bytes as u64));
+            let inputs: Vec<Vec<f32>> = (0..ranks).map(|rank| generate(Fill::Exact, 0, rank, ranks, count)).collect();
+            let mut outputs = vec![vec![0.0_f32; count]; ranks as usize];
+            group.bench_function("memcpy, 1 thread", |b| b.iter(|| copy(&inputs, &mut outputs, 1)));
+            if bytes >= 1 << 20 {
+                let id = BenchmarkId::new("memcpy, threads", threads);
+                group.bench_function(id, |b| b.iter(|| copy(&inputs, &mut outputs, threads)));
+            }
+            for algorithm in [Algorithm::Direct, Algorithm::Ring] {
+                let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+                let proved = prove(schedule, verify::Options::default()).unwrap();
+                let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+                let mut executor = Executor::new(&proved, payload, Op::Sum, Options::default()).unwrap();
+                let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+                let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                group.bench_function(algorithm.name(), |b| b.iter(|| executor.run(&inputs, &mut outputs)));
+            }
+        }
+    }
+}
+
+criterion_group!(benches, cpu);
+criterion_main!(benches);
