@@ -94,7 +94,8 @@ impl Error {
                 GpuError::Refused { .. } => exit::INTERNAL,
             },
             Self::Launch(LaunchError::Hang(_)) | Self::Cpu(CpuError::Hang(_)) => exit::HANG,
-            Self::Launch(LaunchError::Shape { .. } | LaunchError::Placement { .. }) | Self::Print(_) => exit::INTERNAL,
+            Self::Launch(LaunchError::Shape { .. } | LaunchError::Placement { .. } | LaunchError::NotLaunched)
+            | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
             Self::Wrong { .. } | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. }) => exit::WRONG,
             Self::Name(_)

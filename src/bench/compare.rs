@@ -130,12 +130,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
                 size: row.size,
                 ranks: row.ranks,
                 placement: name,
-                how: [
-                    format!("{} ({})", device.name, device.backend),
-                    mode,
-                    row.algorithm.clone(),
-                    row.sync.clone(),
-                ],
+                how: [format!("{} ({})", device.name, device.backend), mode, row.algorithm.clone(), row.sync.clone()],
                 samples: samples.clone(),
             });
         }
@@ -282,7 +277,11 @@ mod tests {
     #[test]
     fn a_comparison_is_about_what_each_record_has_one_of() {
         let a = [entry(8, "x", "ring", 10.0), entry(16, "x", "ring", 10.0)];
-        let b = [entry(8, "y", "ring-staged", 20.0), entry(16, "y", "ring-staged", 5.0), entry(32, "y", "ring-staged", 5.0)];
+        let b = [
+            entry(8, "y", "ring-staged", 20.0),
+            entry(16, "y", "ring-staged", 5.0),
+            entry(32, "y", "ring-staged", 5.0),
+        ];
         let text = report(&a, &b).unwrap();
         for fragment in [
             "# device: A x, B y",

@@ -121,8 +121,7 @@ impl<T: Element> Case<'_, T> {
         &self,
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
     ) -> Result<(Placement, Samples), Error> {
-        let mut executor =
-            cpu::Executor::<T>::new(self.proved, self.payload, self.op, cpu::Options::default())?;
+        let mut executor = cpu::Executor::<T>::new(self.proved, self.payload, self.op, cpu::Options::default())?;
         let in_place = self.proved.options().in_place;
         let mut buffers = self.buffers(in_place)?;
         let mut times = Vec::with_capacity(self.request.iterations);
@@ -244,7 +243,8 @@ impl<T: Element> Case<'_, T> {
 
 /// The same iteration of two pieces.
 fn add(a: Timed, b: Timed) -> Timed {
-    let device = a.device.zip(b.device).map(|(a, b)| gpu::DeviceTime { reset: a.reset + b.reset, work: a.work + b.work });
+    let device =
+        a.device.zip(b.device).map(|(a, b)| gpu::DeviceTime { reset: a.reset + b.reset, work: a.work + b.work });
     Timed { wall: a.wall + b.wall, device }
 }
 

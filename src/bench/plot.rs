@@ -9,8 +9,10 @@ use std::path::Path;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::register_font;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::BenchError;
 use super::bandwidth::{bus_factor, rate};
@@ -66,7 +68,15 @@ struct Series {
     group: Group,
     label: String,
     colour: RGBColor,
+    /// Past the last colour they begin again, with hollow points.
+    hollow: bool,
     points: Vec<Point>,
+}
+
+impl Series {
+    fn fill(&self) -> RGBColor {
+        if self.hollow { WHITE } else { self.colour }
+    }
 }
 
 /// One size of a line, out of place.
@@ -81,11 +91,13 @@ struct Point {
     roof_bus_bw: f64,
 }
 
+type Spread = fn(&Point) -> (f64, f64);
+
 /// One of the two panels: its caption, its value at a point, the spread of that, and the roof's.
 struct Panel {
     caption: &'static str,
     value: fn(&Point) -> f64,
-    spread: Option<fn(&Point) -> (f64, f64)>,
+    spread: Option<Spread>,
     roof: fn(&Point) -> f64,
 }
 
@@ -96,12 +108,7 @@ const PANELS: [Panel; 2] = [
         spread: Some(|point| (point.fastest, point.slowest)),
         roof: |point| point.roof_time,
     },
-    Panel {
-        caption: "busbw (GB/s)",
-        value: |point| point.bus_bw,
-        spread: None,
-        roof: |point| point.roof_bus_bw,
-    },
+    Panel { caption: "busbw (GB/s)", value: |point| point.bus_bw, spread: None, roof: |point| point.roof_bus_bw },
 ];
 
 /// Draws `rows` to `path`, overwriting it: a picture can be made again from a record.
@@ -162,7 +169,8 @@ fn series(devices: &[Device], rows: &[Row]) -> (String, Vec<Series>) {
             Some(series) => series.points.push(point),
             None => {
                 let colour = COLOURS[series.len() % COLOURS.len()];
-                series.push(Series { group: row.group(), label: String::new(), colour, points: vec![point] });
+                let hollow = series.len() / COLOURS.len() % 2 == 1;
+                series.push(Series { group: row.group(), label: String::new(), colour, hollow, points: vec![point] });
             }
         }
     }
@@ -227,17 +235,19 @@ fn picture<B: DrawingBackend>(
     for (area, of) in panels.split_evenly((1, 2)).iter().zip(&PANELS) {
         panel(area, scale, of, series)?;
     }
+    let middle = Pos::new(HPos::Left, VPos::Center);
     let columns = legend.first().map_or(1, Vec::len);
     let column = f64::from(WIDTH - 48) / columns as f64;
     for (line, entries) in legend.iter().enumerate() {
         for (n, entry) in entries.iter().enumerate() {
             let (x, y) = (24.0 + column * n as f64, f64::from(LEGEND_LINE) * (line as f64 + 0.5));
-            let style = (FONT, 14.0 * scale).into_font().color(&INK);
+            let style = TextStyle::from((FONT, 14.0 * scale).into_font()).color(&INK);
             let text = match entry.and_then(|index| series.get(index)) {
                 Some(of) => {
                     let stroke = of.colour.stroke_width(px(2.0) as u32);
                     foot.draw(&PathElement::new([(px(x), px(y)), (px(x + 30.0), px(y))], stroke))?;
-                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), of.colour.filled()))?;
+                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), of.fill().filled()))?;
+                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), stroke))?;
                     of.label.clone()
                 }
                 None => {
@@ -248,7 +258,7 @@ fn picture<B: DrawingBackend>(
                     "roof: plain copy of all vectors".to_owned()
                 }
             };
-            foot.draw(&Text::new(text, (px(x + 38.0), px(y - 8.0)), style))?;
+            foot.draw(&Text::new(text, (px(x + 38.0), px(y)), style.pos(middle)))?;
         }
     }
     area.present()
@@ -273,25 +283,30 @@ fn panel<B: DrawingBackend>(
         .x_label_area_size(px(40.0))
         .y_label_area_size(px(62.0))
         .caption(of.caption, (FONT, 15.0 * scale).into_font().color(&INK))
-        .build_cartesian_2d(sizes.clone(), values.clone())?;
+        .build_cartesian_2d(
+            Axis { range: sizes.clone(), marks: x_exponents.clone() },
+            Axis { range: values.clone(), marks: y_exponents.clone() },
+        )?;
     // Axes hold exponents; lines and labels are drawn at whole ones.
     for &x in &x_exponents {
-        chart.draw_series([PathElement::new([(x, values.start), (x, values.end)], FAINT.stroke_width(px(1.0) as u32))])?;
+        chart.draw_series([PathElement::new(
+            [(x, values.start), (x, values.end)],
+            FAINT.stroke_width(px(1.0) as u32),
+        )])?;
     }
     for &y in &y_exponents {
-        chart.draw_series([PathElement::new([(sizes.start, y), (sizes.end, y)], FAINT.stroke_width(px(1.0) as u32))])?;
+        chart
+            .draw_series([PathElement::new([(sizes.start, y), (sizes.end, y)], FAINT.stroke_width(px(1.0) as u32))])?;
     }
     chart
         .configure_mesh()
         .disable_mesh()
-        .x_labels(x_exponents.len().max(2) * 4)
-        .y_labels(y_exponents.len().max(2) * 4)
-        .x_label_formatter(&|x| label(*x, &x_exponents, |x| bytes(x.exp2())))
-        .y_label_formatter(&|y| label(*y, &y_exponents, |y| plain(10_f64.powf(y))))
+        .x_label_formatter(&|x| bytes(x.exp2()))
+        .y_label_formatter(&|y| plain(10_f64.powf(*y)))
         .x_desc("bytes of a rank's vector")
         .axis_style(INK.stroke_width(px(1.0) as u32))
         .label_style((FONT, 13.0 * scale).into_font().color(&INK))
-        .set_all_tick_mark_size(0)
+        .set_all_tick_mark_size(px(6.0))
         .draw()?;
     let at = |point: &Point, value: f64| (point.size.log2(), value.log10());
     let mut roofs = Vec::new();
@@ -320,10 +335,41 @@ fn panel<B: DrawingBackend>(
                 PathElement::new(ends, colour.mix(0.6).stroke_width(px(1.0) as u32))
             }))?;
         }
-        let dot = |point: &&Point| Circle::new(at(point, (of.value)(point)), px(3.5), colour.filled());
-        chart.draw_series(shown.iter().map(dot))?;
+        for style in [series.fill().filled(), colour.stroke_width(px(2.0) as u32)] {
+            chart.draw_series(shown.iter().map(|point| Circle::new(at(point, (of.value)(point)), px(3.5), style)))?;
+        }
     }
     Ok(())
+}
+
+/// An axis of exponents with labels at given ones only.
+struct Axis {
+    range: Range<f64>,
+    marks: Vec<f64>,
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let share = (value - self.range.start) / (self.range.end - self.range.start);
+        limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format(exponent: &f64) -> String {
+        exponent.to_string()
+    }
 }
 
 /// The whole exponents of `base` around all positive values.
@@ -331,7 +377,7 @@ fn decades(values: impl Iterator<Item = f64>, base: f64) -> Option<Range<f64>> {
     let logs = values.filter(|value| *value > 0.0 && value.is_finite()).map(|value| value.log(base));
     let (low, high) = logs.fold((f64::MAX, f64::MIN), |(low, high), log| (low.min(log), high.max(log)));
     let (low, high) = ((low + 1e-9).floor(), (high - 1e-9).ceil());
-    (low <= high).then(|| if low == high { low - 1.0..high + 1.0 } else { low..high })
+    (low <= high).then_some(if low == high { low - 1.0..high + 1.0 } else { low..high })
 }
 
 /// Whole exponents of a range, at most `most` of them and evenly apart.
@@ -339,10 +385,6 @@ fn exponents(range: &Range<f64>, most: usize) -> Vec<f64> {
     let (start, end) = (range.start.round() as i64, range.end.round() as i64);
     let step = ((end - start + 1) as usize).div_ceil(most).max(1);
     (start..=end).step_by(step).map(|exponent| exponent as f64).collect()
-}
-
-fn label(at: f64, exponents: &[f64], text: impl Fn(f64) -> String) -> String {
-    exponents.iter().find(|exponent| (**exponent - at).abs() < 1e-6).map_or_else(String::new, |&exponent| text(exponent))
 }
 
 fn bytes(value: f64) -> String {
@@ -381,7 +423,10 @@ mod tests {
     #[test]
     fn what_lines_have_in_common_is_the_title() {
         let (title, series) = series(&[], &rows());
-        assert!(title.contains("all-reduce f32 sum") && title.contains("4 ranks") && !title.contains("ring"), "{title}");
+        assert!(
+            title.contains("all-reduce f32 sum") && title.contains("4 ranks") && !title.contains("ring"),
+            "{title}"
+        );
         let labels: Vec<&str> = series.iter().map(|series| series.label.as_str()).collect();
         assert_eq!(labels, ["ring", "ring-exchange"]);
     }

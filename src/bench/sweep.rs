@@ -9,7 +9,7 @@ use super::BenchError;
 use super::bandwidth::elements_moved;
 use super::measure::{Case, Deadline, views_from};
 use super::record::now;
-use super::result::{self, Roof, Row};
+use super::result::{self, Group, Roof, Row};
 use super::roof;
 use super::size::{Range, Step};
 use crate::collective::{Collective, Op};
@@ -17,8 +17,8 @@ use crate::element::{DataType, Element};
 use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
 use crate::inputs::{Fill, generate};
-use crate::run::{AUTO, CPU, Device, check_memory};
-use crate::schedule::{Algorithm, Schedule, Sync, build};
+use crate::run::{AUTO, CPU, Device, check_memory, reserved};
+use crate::schedule::{Algorithm, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::Payload;
 
@@ -65,7 +65,7 @@ pub struct Request {
 }
 
 impl Default for Request {
-    /// Seven sizes, less than a minute on anything.
+    /// Seven sizes, seconds on anything.
     fn default() -> Self {
         Self {
             collective: Collective::AllReduce,
@@ -114,11 +114,15 @@ impl Request {
 
     /// Refuses what can be refused without a device.
     fn check(&self) -> Result<(), Error> {
-        for data_type in &self.data_types {
-            self.range.counts(data_type.bytes())?;
-        }
         for (&algorithm, &ranks) in self.algorithms.iter().flat_map(|a| self.ranks.iter().map(move |r| (a, r))) {
             build(self.collective, algorithm, ranks, self.sync)?;
+        }
+        for data_type in &self.data_types {
+            let counts = self.range.counts(data_type.bytes())?;
+            let (largest, ranks) = (counts.last().copied().unwrap_or(0), self.ranks.iter().copied().max().unwrap_or(0));
+            match data_type {
+                DataType::F32 => check_memory::<f32>(ranks, largest.saturating_add(self.unalign))?,
+            }
         }
         match self {
             _ if self.iterations == 0 => {
@@ -212,8 +216,8 @@ fn threads() -> usize {
 
 fn of_device<T: Element>(
     request: &Request,
-    device: (usize, &Device),
-    op: Op,
+    (index, device): (usize, &Device),
+    redop: Op,
     cycle: u64,
     observer: &mut impl Observer,
 ) -> Result<(), Error> {
@@ -224,89 +228,92 @@ fn of_device<T: Element>(
         for &algorithm in &request.algorithms {
             let schedule = build(request.collective, algorithm, ranks, request.sync)?;
             let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
-            let proved = [proved(false)?, proved(true)?];
+            let Request { collective, sync, .. } = *request;
+            let group = Group { device: index, collective, algorithm, sync, ranks, data_type: T::TYPE, redop, cycle };
+            let test = Test { request, device, proved: [proved(false)?, proved(true)?], group };
             for (&count, roof) in counts.iter().zip(&mut roofs) {
-                observer.row(one::<T>(request, device, &schedule, algorithm, &proved, op, cycle, count, roof)?)?;
+                observer.row(test.row::<T>(count, roof)?)?;
             }
         }
     }
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments)]
-fn one<T: Element>(
-    request: &Request,
-    (index, device): (usize, &Device),
-    schedule: &Schedule,
-    algorithm: Algorithm,
-    proved: &[Proved; 2],
-    op: Op,
-    cycle: u64,
-    count: usize,
-    known_roof: &mut Option<Roof>,
-) -> Result<Row, Error> {
-    let ranks = schedule.ranks;
-    let payload = Payload::new(schedule, count, T::TYPE.bytes())?;
-    check_memory::<T>(ranks, count)?;
-    let deadline = Deadline {
-        at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
-        what: format!("{} by {algorithm}, {ranks} ranks of {count} {}", request.collective, T::TYPE),
-    };
-    let inputs: Vec<Vec<T>> = (0..ranks)
-        .map(|rank| {
-            let mut input = vec![T::poison(); request.unalign];
-            input.extend(generate::<T>(Fill::Exact, request.seed, rank, ranks, count));
-            input
+/// What is measured over all sizes.
+struct Test<'a> {
+    request: &'a Request,
+    device: &'a Device,
+    /// Out of place, in place.
+    proved: [Proved; 2],
+    group: Group,
+}
+
+impl Test<'_> {
+    fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
+        let Self { request, device, .. } = *self;
+        let Group { device: index, collective, algorithm, sync, ranks, data_type, redop, cycle } = self.group;
+        let schedule = self.proved[0].schedule();
+        let payload = Payload::new(schedule, count, T::TYPE.bytes())?;
+        let deadline = Deadline {
+            at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
+            what: format!("{collective} by {algorithm}, {ranks} ranks of {count} {}", T::TYPE),
+        };
+        let inputs = (0..ranks)
+            .map(|rank| {
+                let mut input = reserved(ranks, request.unalign + count)?;
+                input.resize(request.unalign, T::poison());
+                input.extend(generate::<T>(Fill::Exact, request.seed, rank, ranks, count));
+                Ok(input)
+            })
+            .collect::<Result<Vec<Vec<T>>, Error>>()?;
+        let inputs = views_from(&inputs, request.unalign);
+        let bytes_moved = elements_moved(schedule, &payload) * T::TYPE.bytes() as u64;
+        let mut roof = |pieces: usize| match *known_roof {
+            Some(roof) => Ok(roof),
+            None => Ok(*known_roof.insert(copy(device, &inputs, pieces)?)),
+        };
+        let mut measure = |proved: &Proved| {
+            let case = Case { request, proved, payload, op: redop, inputs: &inputs, bytes_moved, deadline: &deadline };
+            match device {
+                Device::Cpu => case.on_cpu(&mut roof),
+                Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
+            }
+        };
+        let (out_of_place, out_of_place_per_iter) = measure(&self.proved[0])?;
+        let (in_place, in_place_per_iter) = measure(&self.proved[1])?;
+        let roof = roof(out_of_place.pieces)?;
+        Ok(Row {
+            size: (count * T::TYPE.bytes()) as u64,
+            count,
+            data_type,
+            redop,
+            root: -1,
+            collective,
+            algorithm,
+            sync,
+            ranks,
+            device: index,
+            cycle,
+            timestamp: now(),
+            bytes_moved,
+            roof,
+            out_of_place,
+            out_of_place_per_iter,
+            in_place,
+            in_place_per_iter,
         })
-        .collect();
-    let inputs = views_from(&inputs, request.unalign);
-    let bytes_moved = elements_moved(schedule, &payload) * T::TYPE.bytes() as u64;
-    let mut roof = |pieces: usize| match *known_roof {
-        Some(roof) => Ok(roof),
-        None => {
-            let measured = match device {
-                Device::Cpu => {
-                    let mut outputs: Vec<Vec<T>> = inputs.iter().map(|input| vec![T::poison(); input.len()]).collect();
-                    roof::on_cpu(&inputs, &mut outputs, threads())
-                }
-                Device::Gpu(gpu) => {
-                    let bytes = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
-                    roof::on_gpu(gpu, bytes, pieces)?
-                }
-            };
-            *known_roof = Some(measured);
-            Ok(measured)
+    }
+}
+
+fn copy<T: Element>(device: &Device, inputs: &[&[T]], pieces: usize) -> Result<Roof, Error> {
+    match device {
+        Device::Cpu => {
+            let mut outputs: Vec<Vec<T>> = inputs.iter().map(|input| vec![T::poison(); input.len()]).collect();
+            Ok(roof::on_cpu(inputs, &mut outputs, threads()))
         }
-    };
-    let mut measure = |proved: &Proved| {
-        let case =
-            Case { request, proved, payload, op, inputs: &inputs, bytes_moved, deadline: &deadline };
-        match device {
-            Device::Cpu => case.on_cpu(&mut roof),
-            Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
+        Device::Gpu(gpu) => {
+            let bytes = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
+            roof::on_gpu(gpu, bytes, pieces)
         }
-    };
-    let (out_of_place, out_of_place_per_iter) = measure(&proved[0])?;
-    let (in_place, in_place_per_iter) = measure(&proved[1])?;
-    let roof = roof(out_of_place.pieces)?;
-    Ok(Row {
-        size: (count * T::TYPE.bytes()) as u64,
-        count,
-        data_type: T::TYPE,
-        redop: op,
-        root: -1,
-        collective: request.collective,
-        algorithm,
-        sync: request.sync,
-        ranks,
-        device: index,
-        cycle,
-        timestamp: now(),
-        bytes_moved,
-        roof,
-        out_of_place,
-        out_of_place_per_iter,
-        in_place,
-        in_place_per_iter,
-    })
+    }
 }

@@ -191,13 +191,7 @@ impl Table {
         format!(
             "#\n{empty}{apart:^width$}{in_place:^width$}\n{}{}",
             line(names, &["time", "algbw", "busbw", "#wrong"], iterations.0, "timestamp", ["membw", "roof%", "disp"]),
-            line(
-                units,
-                &["(us)", "(GB/s)", "(GB/s)", ""],
-                iterations.1,
-                "%Y-%m-%d %H:%M:%S",
-                ["(GB/s)", "(%)", "(n)"]
-            ),
+            line(units, &["(us)", "(GB/s)", "(GB/s)", ""], iterations.1, "%Y-%m-%d %H:%M:%S", ["(GB/s)", "(%)", "(n)"]),
         )
     }
 
@@ -318,7 +312,9 @@ mod tests {
 
     #[test]
     fn memory_has_three_digits() {
-        for (bytes, text) in [(0, "0.00 B"), (1023, "1023 B"), (1024, "1.00 KB"), (3 << 19, "1.50 MB"), (64 << 30, "64.0 GB")] {
+        for (bytes, text) in
+            [(0, "0.00 B"), (1023, "1023 B"), (1024, "1.00 KB"), (3 << 19, "1.50 MB"), (64 << 30, "64.0 GB")]
+        {
             assert_eq!(memory(bytes), text);
         }
     }

@@ -266,7 +266,7 @@ impl Observer for Printer<'_> {
         }
         self.line(&table.header(self.request))?;
         self.table = Some(table);
-        // Nothing is drawn where stderr is no terminal.
+        // Nothing is drawn where stderr is no terminal, and nothing between rows: a ticking thread would be measured.
         self.bar.set_length(rows as u64 * self.request.cycles.max(1));
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {elapsed} (about {eta} left)") {
             self.bar.set_style(style);
@@ -295,8 +295,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     }
     let start_time = now();
     let record = args.record.as_deref().map(Record::create).transpose()?;
-    let columns =
-        Columns { per_iteration: args.per_iteration, timestamps: args.timestamps, memory: args.memory };
+    let columns = Columns { per_iteration: args.per_iteration, timestamps: args.timestamps, memory: args.memory };
     let mut printer = Printer {
         request: &request,
         columns,

@@ -98,6 +98,9 @@ pub enum LaunchError {
         /// What it was proved for.
         in_place: bool,
     },
+    /// Outputs were asked for before any launch over the loaded inputs.
+    #[error("nothing has been launched over these inputs yet, so there are no outputs")]
+    NotLaunched,
     /// Some lanes did not finish.
     #[error("the launch did not finish: {0}")]
     Hang(Box<Hang>),

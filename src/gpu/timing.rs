@@ -10,7 +10,6 @@ use super::device::{Gpu, GpuError};
 use super::launch::{Executor, LaunchError};
 use super::program::Progress;
 use crate::element::Element;
-use crate::hang::Hang;
 use crate::plan::Mode;
 
 /// What one of several equal submissions took.
@@ -55,8 +54,10 @@ impl<T: Element> Executor<'_, T> {
     pub fn load(&mut self, piece: usize, inputs: &[&[T]]) -> Result<(), LaunchError> {
         self.check_shape("input", inputs.iter().map(|input| input.len()))?;
         self.upload(piece, &|rank: usize, range| &inputs[rank][range])?;
-        // Writes wait for the next submission; they must not be part of the first launch.
-        Ok(self.gpu.run(self.gpu.device.create_command_encoder(&Default::default()).finish())?)
+        // Writes wait for the next submission, and must not be part of the first launch. What was launched before is void.
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&self.buffers.progress, 0, None);
+        Ok(self.gpu.run(encoder.finish())?)
     }
 
     /// Launches over the loaded piece, each launch a submission of its own: the reset, then the dispatches. Outputs are
@@ -78,7 +79,7 @@ impl<T: Element> Executor<'_, T> {
             };
             // Fused lanes that did not run at the same time need more dispatches. None of these launches counts.
             if self.plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
-                return Err(LaunchError::Hang(Box::new(self.explain(&now)?)));
+                return Err(self.hang(now)?);
             }
             timing.launches.clear();
             dispatches = (2 * dispatches).max(self.plan.dispatches.len());
@@ -91,22 +92,29 @@ impl<T: Element> Executor<'_, T> {
     /// The outputs that the last launch left, as far as they belong to `piece`, which must be the one that is loaded.
     ///
     /// # Errors
-    /// [`LaunchError::Shape`], [`LaunchError::Gpu`], and [`LaunchError::Hang`] where no launch has finished.
+    /// [`LaunchError::Shape`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
     pub fn fetch(&mut self, piece: usize, outputs: &mut [&mut [T]]) -> Result<(), LaunchError> {
         self.check_shape("output", outputs.iter().map(|output| output.len()))?;
         let now = self.progress()?;
         if !self.finished(&now) {
-            let hang: Hang = self.explain(&now)?;
-            return Err(LaunchError::Hang(Box::new(hang)));
+            let launched = now.iter().any(|lane| lane.end > 0);
+            return Err(if launched { self.hang(now)? } else { LaunchError::NotLaunched });
         }
         Ok(self.download(piece, &mut |rank: usize, range, bytes: &[u8]| {
             bytemuck::cast_slice_mut(&mut outputs[rank][range]).copy_from_slice(bytes);
         })?)
     }
 
-    /// Held against where lanes end, for before the first launch all words are zero.
+    /// Held against where lanes end, for before a launch all words are zero.
     fn finished(&self, now: &[Progress]) -> bool {
         now.iter().zip(&self.begun).all(|(now, begun)| now.next == begun.end)
+    }
+
+    /// The signals in memory are those of the last launch, so its words explain best, if it did not finish either.
+    fn hang(&self, logged: Vec<Progress>) -> Result<LaunchError, GpuError> {
+        let last = self.progress()?;
+        let now = if self.finished(&last) { logged } else { last };
+        Ok(LaunchError::Hang(Box::new(self.explain(&now)?)))
     }
 
     /// Times, and the progress words of the first launch that did not finish.
@@ -134,7 +142,8 @@ impl<T: Element> Executor<'_, T> {
             walls.push(wall(gpu, encoder.finish())?);
         }
         let log: Vec<Progress> = read(gpu, &log, log_bytes)?;
-        let unfinished = log.chunks(words as usize / size_of::<Progress>()).find(|now| !self.finished(now)).map(<[_]>::to_vec);
+        let unfinished =
+            log.chunks(words as usize / size_of::<Progress>()).find(|now| !self.finished(now)).map(<[_]>::to_vec);
         let stamps = stamps.map(|stamps| stamps.read(gpu)).transpose()?;
         Ok((timed(gpu, &walls, stamps, |[start, ready, end]| (start..ready, ready..end)), unfinished))
     }
