@@ -2,6 +2,7 @@
 //!
 //! `--json` prints one object and nothing else on stdout, also when a command fails.
 
+mod bench;
 mod check;
 mod devices;
 mod layout;
@@ -27,12 +28,14 @@ struct Cli {
 
 const EXIT_CODES: &str = "Without a command, `wgccl run` with its defaults.\n\n\
 Exit codes: 0 ok, 1 internal, 2 no such device or device lost, 4 did not finish (hang report),\n\
-            6 usage or bad input, 7 wrong data";
+            6 usage or bad input, 7 wrong data or (bench) too slow";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a collective on a device and compare every bit with the golden
     Run(run::RunArgs),
+    /// Measure a collective over sizes, with nccl-tests' flags and columns
+    Bench(Box<bench::BenchArgs>),
     /// Prove a schedule: deadlock, races, result
     Check(check::CheckArgs),
     /// Show the window of a rank, byte by byte
@@ -78,13 +81,15 @@ fn count(text: &str) -> Result<usize, String> {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let json = arguments.iter().any(|argument| argument == "--json");
+    // To `bench`, --json names a file.
+    let json = arguments.get(1).is_none_or(|command| command != "bench") && arguments.iter().any(|a| a == "--json");
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, json),
     };
     let result = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Check(args) => check::check(&args),
         Command::Layout(args) => layout::layout(&args),
         Command::Devices(args) => devices::devices(&args),

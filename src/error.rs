@@ -2,6 +2,7 @@
 //!
 //! The areas have enums of their own; this one only joins them, so that codes are decided in one place.
 
+use crate::bench::BenchError;
 use crate::collective::UnknownName;
 use crate::cpu::CpuError;
 use crate::gpu::{GpuError, LaunchError, SelectError};
@@ -23,7 +24,7 @@ pub mod exit {
     pub const HANG: u8 = 4;
     /// Usage or bad input.
     pub const USAGE: u8 = 6;
-    /// The result is wrong.
+    /// The result is wrong, or slower than was demanded.
     pub const WRONG: u8 = 7;
 }
 
@@ -58,6 +59,9 @@ pub enum Error {
     /// A launch on the CPU.
     #[error(transparent)]
     Cpu(#[from] CpuError),
+    /// A benchmark.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// Options that do not go together.
     #[error("{0}")]
     Usage(String),
@@ -90,8 +94,10 @@ impl Error {
                 GpuError::Refused { .. } => exit::INTERNAL,
             },
             Self::Launch(LaunchError::Hang(_)) | Self::Cpu(CpuError::Hang(_)) => exit::HANG,
-            Self::Launch(LaunchError::Shape { .. } | LaunchError::Placement { .. }) | Self::Print(_) => exit::INTERNAL,
-            Self::Wrong { .. } => exit::WRONG,
+            Self::Launch(LaunchError::Shape { .. } | LaunchError::Placement { .. } | LaunchError::NotLaunched)
+            | Self::Print(_) => exit::INTERNAL,
+            Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
+            Self::Wrong { .. } | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. }) => exit::WRONG,
             Self::Name(_)
             | Self::Build(_)
             | Self::Refused(_)
@@ -99,6 +105,7 @@ impl Error {
             | Self::Tensor(_)
             | Self::Launch(_)
             | Self::Cpu(_)
+            | Self::Bench(_)
             | Self::Usage(_) => exit::USAGE,
         }
     }

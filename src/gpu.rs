@@ -10,6 +10,7 @@ mod kernel;
 mod launch;
 mod probe;
 mod program;
+mod timing;
 mod tuning;
 
 pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, adapters, select};
@@ -17,3 +18,4 @@ pub use device::{Gpu, GpuError};
 pub use kernel::{Source, sources};
 pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};
 pub use probe::Probe;
+pub use timing::{DeviceTime, Timed, Timing};

@@ -247,11 +247,11 @@ fn check_fault(fault: Fault, schedule: &Schedule) -> Result<(), Error> {
     )))
 }
 
-fn microseconds(time: Duration) -> f64 {
+pub(crate) fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn views<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
+pub(crate) fn views<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
     vectors.iter().map(Vec::as_slice).collect()
 }
 
@@ -268,7 +268,7 @@ fn inputs<T: Element>(source: &Source) -> Result<Vec<Vec<T>>, Error> {
     }
 }
 
-fn reserved<T>(ranks: u32, count: usize) -> Result<Vec<T>, Error> {
+pub(crate) fn reserved<T>(ranks: u32, count: usize) -> Result<Vec<T>, Error> {
     let mut vector = Vec::new();
     vector.try_reserve_exact(count).map_err(|_| WindowError::TooLarge { count, ranks })?;
     Ok(vector)
@@ -276,7 +276,7 @@ fn reserved<T>(ranks: u32, count: usize) -> Result<Vec<T>, Error> {
 
 /// Inputs, outputs, the golden and one copy on the way to a device must fit what the system has free, where it says so:
 /// being killed half-way is the worst of all error messages.
-fn check_memory<T>(ranks: u32, count: usize) -> Result<(), Error> {
+pub(crate) fn check_memory<T>(ranks: u32, count: usize) -> Result<(), Error> {
     let needed = (count as u64).saturating_mul(size_of::<T>() as u64).saturating_mul(3 * u64::from(ranks) + 1);
     match available_memory() {
         Some(available) if needed > available => Err(Error::Usage(format!(
@@ -296,8 +296,11 @@ fn available_memory() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-enum Device {
+/// A device that is ready.
+pub(crate) enum Device {
+    /// The CPU executor.
     Cpu,
+    /// An open GPU.
     Gpu(Box<Gpu>),
 }
 
@@ -314,7 +317,7 @@ struct Ran {
 }
 
 impl Device {
-    fn find(wanted: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
+    pub(crate) fn find(wanted: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
         match wanted {
             CPU => Ok(Self::Cpu),
             AUTO => Ok(Self::best(&adapters(), notes)),
@@ -334,7 +337,7 @@ impl Device {
         Self::Cpu
     }
 
-    fn check_ranks(&self, ranks: u32) -> Result<(), Error> {
+    pub(crate) fn check_ranks(&self, ranks: u32) -> Result<(), Error> {
         match self {
             Self::Cpu if ranks > cpu::MAX_RANKS => Err(cpu::CpuError::Ranks(ranks).into()),
             Self::Gpu(_) if ranks > gpu::MAX_RANKS => Err(gpu::LaunchError::Ranks(ranks).into()),

@@ -89,7 +89,7 @@ impl Default for RunArgs {
     }
 }
 
-fn dispatch(name: &str) -> Result<Choice, String> {
+pub(super) fn dispatch(name: &str) -> Result<Choice, String> {
     match name {
         AUTO => Ok(Choice::Auto),
         name => parse::<Mode>(name).map(Choice::Named).map_err(|error| format!("{error}, auto")),

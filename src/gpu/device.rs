@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// OpenGL clamps a single wait to about two seconds; waiting in slices works on every backend.
 const SLICE: Duration = Duration::from_millis(500);
 
+/// Features that are used where they are: fused dispatch needs the first, times from the device's own clock the second.
+const OPTIONAL: wgpu::Features = wgpu::Features::MEMORY_DECORATION_COHERENT.union(wgpu::Features::TIMESTAMP_QUERY);
+
 /// What can go wrong with a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -95,7 +98,7 @@ impl Gpu {
         let limits = adapter.adapter.limits();
         let request = adapter.adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("wgccl"),
-            required_features: adapter.adapter.features() & wgpu::Features::MEMORY_DECORATION_COHERENT,
+            required_features: adapter.adapter.features() & OPTIONAL,
             required_limits: limits.clone(),
             ..Default::default()
         });

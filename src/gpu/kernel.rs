@@ -47,6 +47,13 @@ fn fill() -> Source {
     Source { name: "fill".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, FILL].join("\n") }
 }
 
+impl Source {
+    /// The executor's shader for an element type and operation, with or without fused dispatch.
+    pub fn executor(data_type: DataType, op: Op, coherent: bool) -> Self {
+        executor(data_type, op, coherent)
+    }
+}
+
 /// Every shader that the library can ask a device to run.
 pub fn sources() -> Vec<Source> {
     let types = DataType::ALL.iter().flat_map(|&t| Op::ALL.iter().map(move |&op| (t, op)));

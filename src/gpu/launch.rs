@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::cut::{Cut, choose_mode, cut};
 use super::device::{Gpu, GpuError};
-use super::kernel::{Kernel, Variant};
+use super::kernel::{Kernel, Source, Variant};
 use super::program::{Params, Program, Progress};
 use super::tuning::Tuning;
 use crate::collective::Op;
@@ -98,6 +98,9 @@ pub enum LaunchError {
         /// What it was proved for.
         in_place: bool,
     },
+    /// Outputs were asked for before any launch over the loaded inputs.
+    #[error("nothing has been launched over these inputs yet, so there are no outputs")]
+    NotLaunched,
     /// Some lanes did not finish.
     #[error("the launch did not finish: {0}")]
     Hang(Box<Hang>),
@@ -117,28 +120,29 @@ pub struct Launched {
 
 /// A schedule prepared for a payload on a device.
 pub struct Executor<'g, T> {
-    gpu: &'g Gpu,
+    pub(super) gpu: &'g Gpu,
     schedule: Schedule,
     in_place: bool,
     payload: Payload,
-    pieces: Pieces,
-    arena: Arena,
-    plan: Plan,
+    pub(super) pieces: Pieces,
+    pub(super) arena: Arena,
+    pub(super) plan: Plan,
     kernel: std::sync::Arc<Kernel>,
     fill: std::sync::Arc<Kernel>,
     fill_group: wgpu::BindGroup,
     group: wgpu::BindGroup,
-    buffers: Buffers,
+    pub(super) buffers: Buffers,
     /// Lanes and channels that are not done when a launch begins.
-    begun: Vec<Progress>,
+    pub(super) begun: Vec<Progress>,
+    source: Source,
     element: PhantomData<T>,
 }
 
-struct Buffers {
-    arena: wgpu::Buffer,
+pub(super) struct Buffers {
+    pub(super) arena: wgpu::Buffer,
     params: wgpu::Buffer,
-    progress: wgpu::Buffer,
-    fresh_progress: wgpu::Buffer,
+    pub(super) progress: wgpu::Buffer,
+    pub(super) fresh_progress: wgpu::Buffer,
     /// Outputs of all ranks, then progress, then signals: what the host reads.
     readback: wgpu::Buffer,
 }
@@ -174,12 +178,8 @@ impl<'g, T: Element> Executor<'g, T> {
         let turns = |instruction: &Instruction| tuning.turns(instruction, slice_vectors);
         let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
 
-        let kernel = gpu.kernel(Variant::Executor {
-            data_type: T::TYPE,
-            op,
-            coherent: mode == Mode::Fused,
-            shape: tuning.shape,
-        })?;
+        let coherent = mode == Mode::Fused;
+        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape: tuning.shape })?;
         let fill = gpu.kernel(Variant::Fill { workgroup: tuning.shape.workgroup })?;
 
         use wgpu::BufferUsages as Usage;
@@ -236,6 +236,7 @@ impl<'g, T: Element> Executor<'g, T> {
             group,
             buffers,
             begun: program.progress,
+            source: Source::executor(T::TYPE, op, coherent),
             element: PhantomData,
         };
         // No lane has anything to do while progress is all zero: a driver that compiles on first use does so here.
@@ -256,6 +257,18 @@ impl<'g, T: Element> Executor<'g, T> {
     /// Pieces that the payload goes in.
     pub fn pieces(&self) -> usize {
         self.pieces.count()
+    }
+
+    /// The shader that runs.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Bytes of device memory: of all inputs and outputs, and of the windows.
+    pub fn device_bytes(&self) -> (u64, u64) {
+        let outputs = region_bytes(&self.schedule, &self.arena, Buffer::Output);
+        let inputs = if self.in_place { 0 } else { region_bytes(&self.schedule, &self.arena, Buffer::Input) };
+        (inputs + outputs, self.arena.bytes() - inputs - outputs)
     }
 
     /// Launches once: `inputs` and `outputs` have one slice of the payload's count for every rank.
@@ -294,7 +307,7 @@ impl<'g, T: Element> Executor<'g, T> {
         )
     }
 
-    fn check_shape(
+    pub(super) fn check_shape(
         &self,
         what: &'static str,
         lengths: impl ExactSizeIterator<Item = usize>,
@@ -326,7 +339,7 @@ impl<'g, T: Element> Executor<'g, T> {
     }
 
     /// Every chunk's slice of every input, and the dispatches' parameters, which depend on the slice's length.
-    fn upload<S: AsRef<[T]>>(
+    pub(super) fn upload<S: AsRef<[T]>>(
         &self,
         piece: usize,
         input: &impl Fn(usize, std::ops::Range<usize>) -> S,
@@ -386,11 +399,15 @@ impl<'g, T: Element> Executor<'g, T> {
         self.gpu.run(encoder.finish())
     }
 
+    /// Hardware runs a fused launch of this size in one dispatch; the progress words say if it did not.
+    pub(super) fn first_dispatches(&self) -> usize {
+        let fused_hardware = self.plan.mode == Mode::Fused && !self.gpu.info().is_software();
+        if fused_hardware { 1 } else { self.plan.dispatches.len() }
+    }
+
     /// All dispatches in one submission; in fused mode more of them as long as lanes get further.
     fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
-        // Hardware runs a fused launch of this size in one dispatch; the progress words say if it did not.
-        let fused_hardware = self.plan.mode == Mode::Fused && !self.gpu.info().is_software();
-        let mut dispatches = if fused_hardware { 1 } else { self.plan.dispatches.len() };
+        let mut dispatches = self.first_dispatches();
         let mut before = self.begun.clone();
         loop {
             let start = Instant::now();
@@ -413,16 +430,21 @@ impl<'g, T: Element> Executor<'g, T> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&self.kernel.pipeline);
-            for (i, dispatch) in self.plan.dispatches[..dispatches].iter().enumerate() {
-                pass.set_bind_group(0, &self.group, &[(i * BINDING_ALIGN) as u32]);
-                pass.dispatch_workgroups(dispatch.lanes * self.arena.channels, 1, 1);
-            }
+            self.encode(&mut pass, dispatches);
         }
         self.gpu.run(encoder.finish())
     }
 
-    fn progress(&self) -> Result<Vec<Progress>, GpuError> {
+    /// The first `dispatches` dispatches of the plan, and the plan again from its beginning if they are more.
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, dispatches: usize) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        for (i, dispatch) in self.plan.dispatches.iter().enumerate().cycle().take(dispatches) {
+            pass.set_bind_group(0, &self.group, &[(i * BINDING_ALIGN) as u32]);
+            pass.dispatch_workgroups(dispatch.lanes * self.arena.channels, 1, 1);
+        }
+    }
+
+    pub(super) fn progress(&self) -> Result<Vec<Progress>, GpuError> {
         let bytes = self.buffers.progress.size();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &self.buffers.readback, 0, bytes);
@@ -431,7 +453,7 @@ impl<'g, T: Element> Executor<'g, T> {
     }
 
     /// The first channel that is stuck, in the schedule's own names.
-    fn explain(&self, progress: &[Progress]) -> Result<Hang, GpuError> {
+    pub(super) fn explain(&self, progress: &[Progress]) -> Result<Hang, GpuError> {
         let lanes = self.plan.lanes.len();
         let stuck = progress.iter().position(|lane| lane.next != lane.end).unwrap_or(0) / lanes;
         let mut next = vec![0; lanes];
@@ -450,7 +472,7 @@ impl<'g, T: Element> Executor<'g, T> {
         Ok(Hang::explain(&self.schedule, stuck as u32, &next, signal))
     }
 
-    fn download(
+    pub(super) fn download(
         &self,
         piece: usize,
         output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),

@@ -1,0 +1,315 @@
+//! Two records row by row: is B faster, slower, or is that noise?
+//!
+//! A row's band is its median plus and minus how far its fastest iteration lies below it, and at least one percent:
+//! slow outliers are the machine's, and must not widen it. Bands that touch are noise.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::BenchError;
+use super::record::SCHEMA;
+
+/// Least half-width of a band, relative to the median.
+const LEAST: f64 = 0.01;
+/// Fewer iterations give no band.
+const LEAST_ITERATIONS: usize = 5;
+
+#[derive(Debug, Deserialize)]
+struct File {
+    schema: String,
+    devices: Vec<Device>,
+    results: Vec<Measured>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Device {
+    name: String,
+    backend: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Measured {
+    size: u64,
+    #[serde(rename = "type")]
+    data_type: String,
+    redop: String,
+    collective: String,
+    algorithm: String,
+    sync: String,
+    ranks: u32,
+    device: usize,
+    out_of_place: Placement,
+    out_of_place_per_iter: Samples,
+    in_place: Placement,
+    in_place_per_iter: Samples,
+}
+
+#[derive(Debug, Deserialize)]
+struct Placement {
+    dispatch: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Samples {
+    skipped_iterations: usize,
+    min_us: f64,
+    p50_us: f64,
+    times_us: Vec<f64>,
+}
+
+/// One placement of one size in one record.
+#[derive(Debug)]
+struct Entry {
+    /// Collective, type, operation: equal in both, or the rows are of different things.
+    what: String,
+    size: u64,
+    ranks: u32,
+    placement: &'static str,
+    /// Device, dispatch mode, algorithm, synchronisation: what a comparison may be about.
+    how: [String; HOW],
+    samples: Samples,
+}
+
+const HOW: usize = 4;
+
+/// What a pair of rows says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// B's band lies below A's.
+    Faster,
+    /// B's band lies above A's.
+    Slower,
+    /// The bands touch.
+    WithinNoise,
+    /// Too few iterations to tell.
+    Unknown,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Slower => "slower",
+            Self::WithinNoise => "within noise",
+            Self::Unknown => "too few iterations",
+        }
+    }
+}
+
+/// Compares the records at `a` and `b`, as text.
+///
+/// # Errors
+/// [`BenchError::File`], [`BenchError::Record`] and [`BenchError::Unrelated`].
+pub fn compare(a: &Path, b: &Path) -> Result<String, BenchError> {
+    report(&load(a)?, &load(b)?)
+}
+
+fn load(path: &Path) -> Result<Vec<Entry>, BenchError> {
+    let text = std::fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
+    parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
+}
+
+fn parse(text: &str) -> Result<Vec<Entry>, String> {
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.schema != SCHEMA {
+        return Err(format!("its schema is '{}', not '{SCHEMA}'", file.schema));
+    }
+    let mut entries = Vec::new();
+    for row in file.results {
+        let device = file.devices.get(row.device).ok_or_else(|| format!("it has no device {}", row.device))?;
+        for (placement, name, samples) in [
+            (&row.out_of_place, "out-of-place", &row.out_of_place_per_iter),
+            (&row.in_place, "in-place", &row.in_place_per_iter),
+        ] {
+            let mode = placement.dispatch.clone().unwrap_or_default();
+            entries.push(Entry {
+                what: format!("{} {} {}", row.collective, row.data_type, row.redop),
+                size: row.size,
+                ranks: row.ranks,
+                placement: name,
+                how: [format!("{} ({})", device.name, device.backend), mode, row.algorithm.clone(), row.sync.clone()],
+                samples: samples.clone(),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// Which of the `how` fields tell rows apart: where each record has only one value, the comparison is about it.
+fn telling(a: &[Entry], b: &[Entry]) -> [bool; HOW] {
+    std::array::from_fn(|field| {
+        let uniform = |entries: &[Entry]| entries.windows(2).all(|pair| pair[0].how[field] == pair[1].how[field]);
+        !(uniform(a) && uniform(b))
+    })
+}
+
+fn report(a: &[Entry], b: &[Entry]) -> Result<String, BenchError> {
+    let telling = telling(a, b);
+    let key = |entry: &Entry| {
+        let how: Vec<String> =
+            entry.how.iter().zip(telling).filter(|(_, telling)| *telling).map(|(how, _)| how.clone()).collect();
+        (entry.what.clone(), entry.size, entry.ranks, entry.placement, how)
+    };
+    // Repetitions of a row are compared in order.
+    let mut of_b: HashMap<_, std::collections::VecDeque<&Entry>> = HashMap::new();
+    b.iter().for_each(|entry| of_b.entry(key(entry)).or_default().push_back(entry));
+
+    let mut text = String::new();
+    for (field, name) in ["device", "dispatch", "algorithm", "sync"].into_iter().enumerate() {
+        if let (false, [a, ..], [b, ..]) = (telling[field], a, b) {
+            let (a, b) = (&a.how[field], &b.how[field]);
+            let _ = match a == b {
+                true if a.is_empty() => Ok(()),
+                true => writeln!(text, "# {name}: {a}"),
+                false => writeln!(text, "# {name}: A {}, B {}", or_none(a), or_none(b)),
+            };
+        }
+    }
+    let _ = writeln!(
+        text,
+        "# {:>10}  {:>5}  {:>12}  {:>9}  {:>9}  {:>6}  {:>7}  verdict\n# {:>10}  {:>5}  {:>12}  {:>9}  {:>9}  {:>6}  {:>7}",
+        "size", "ranks", "", "A p50", "B p50", "B/A", "noise", "(B)", "", "", "(us)", "(us)", "(time)", "(%)"
+    );
+    let mut counts = [Verdict::Faster, Verdict::Slower, Verdict::WithinNoise, Verdict::Unknown].map(|v| (v, 0));
+    let (mut logs, mut rows) = (0.0, 0);
+    for entry in a {
+        let Some(other) = of_b.get_mut(&key(entry)).and_then(std::collections::VecDeque::pop_front) else { continue };
+        let (p50, other_p50) = (entry.samples.p50_us, other.samples.p50_us);
+        let ratio = other_p50 / p50;
+        let verdict = judge(&entry.samples, &other.samples);
+        counts.iter_mut().filter(|(v, _)| *v == verdict).for_each(|(_, n)| *n += 1);
+        rows += 1;
+        logs += ratio.ln();
+        let noise = 100.0 * (half_width(&entry.samples) / p50 + half_width(&other.samples) / other_p50);
+        let how: Vec<&str> =
+            entry.how.iter().zip(telling).filter(|(_, telling)| *telling).map(|(how, _)| how.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "{:>12}  {:>5}  {:>12}  {p50:>9.2}  {other_p50:>9.2}  {ratio:>6.3}  {noise:>7.1}  {:<12}  {}",
+            entry.size,
+            entry.ranks,
+            entry.placement,
+            verdict.name(),
+            how.join(", ")
+        );
+    }
+    if rows == 0 {
+        return Err(BenchError::Unrelated);
+    }
+    let unmatched = a.len() + b.len() - 2 * rows;
+    let counts: Vec<String> =
+        counts.iter().filter(|(_, n)| *n > 0).map(|(verdict, n)| format!("{n} {}", verdict.name())).collect();
+    let _ = write!(
+        text,
+        "# B against A: {}; geometric mean of B/A {:.3} over {rows} rows",
+        counts.join(", "),
+        (logs / rows as f64).exp()
+    );
+    if unmatched > 0 {
+        let _ = write!(text, "; {unmatched} rows are in one record only");
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    Ok(lines.join("\n"))
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+fn half_width(samples: &Samples) -> f64 {
+    (samples.p50_us - samples.min_us).max(LEAST * samples.p50_us)
+}
+
+fn judge(a: &Samples, b: &Samples) -> Verdict {
+    let counted = |samples: &Samples| samples.times_us.len().saturating_sub(samples.skipped_iterations);
+    if counted(a).min(counted(b)) < LEAST_ITERATIONS {
+        return Verdict::Unknown;
+    }
+    let band = |samples: &Samples| (samples.p50_us - half_width(samples), samples.p50_us + half_width(samples));
+    let ((a_low, a_high), (b_low, b_high)) = (band(a), band(b));
+    if b_high < a_low {
+        Verdict::Faster
+    } else if b_low > a_high {
+        Verdict::Slower
+    } else {
+        Verdict::WithinNoise
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(min: f64, p50: f64, iterations: usize) -> Samples {
+        Samples { skipped_iterations: 0, min_us: min, p50_us: p50, times_us: vec![p50; iterations] }
+    }
+
+    #[test]
+    fn bands_that_touch_are_noise() {
+        for (a, b, verdict) in [
+            ((100.0, 100.0), (100.0, 100.0), Verdict::WithinNoise),
+            ((100.0, 100.0), (100.0, 101.9), Verdict::WithinNoise),
+            ((100.0, 100.0), (103.0, 103.0), Verdict::Slower),
+            ((100.0, 100.0), (90.0, 95.0), Verdict::WithinNoise),
+            ((100.0, 100.0), (90.0, 92.0), Verdict::Faster),
+            ((80.0, 100.0), (130.0, 130.0), Verdict::Slower),
+            ((80.0, 100.0), (120.0, 121.0), Verdict::WithinNoise),
+        ] {
+            assert_eq!(judge(&samples(a.0, a.1, 20), &samples(b.0, b.1, 20)), verdict, "{a:?} {b:?}");
+        }
+        assert_eq!(judge(&samples(1.0, 1.0, 4), &samples(9.0, 9.0, 20)), Verdict::Unknown);
+    }
+
+    fn entry(size: u64, device: &str, algorithm: &str, p50: f64) -> Entry {
+        Entry {
+            what: "all-reduce f32 sum".to_owned(),
+            size,
+            ranks: 4,
+            placement: "out-of-place",
+            how: [device.to_owned(), "fused".to_owned(), algorithm.to_owned(), "neighbor".to_owned()],
+            samples: samples(p50, p50, 20),
+        }
+    }
+
+    #[test]
+    fn a_comparison_is_about_what_each_record_has_one_of() {
+        let a = [entry(8, "x", "ring", 10.0), entry(16, "x", "ring", 10.0)];
+        let b = [
+            entry(8, "y", "ring-staged", 20.0),
+            entry(16, "y", "ring-staged", 5.0),
+            entry(32, "y", "ring-staged", 5.0),
+        ];
+        let text = report(&a, &b).unwrap();
+        for fragment in [
+            "# device: A x, B y",
+            "# algorithm: A ring, B ring-staged",
+            "# sync: neighbor",
+            "2.000",
+            "slower",
+            "0.500",
+            "1 faster, 1 slower; geometric mean of B/A 1.000 over 2 rows; 1 rows are in one record only",
+        ] {
+            assert!(text.contains(fragment), "'{fragment}' is not in\n{text}");
+        }
+        // With two algorithms in a record they tell rows apart.
+        let both = [entry(8, "x", "ring", 10.0), entry(8, "x", "ring-staged", 30.0)];
+        assert!(report(&both, &both).unwrap().contains("2 within noise"));
+        assert!(matches!(report(&a, &[entry(64, "x", "ring", 1.0)]), Err(BenchError::Unrelated)));
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for (text, why) in [
+            ("", "EOF"),
+            ("{}", "schema"),
+            ("[1]", "invalid"),
+            (r#"{"schema": "wgccl-bench/2", "devices": [], "results": []}"#, "wgccl-bench/2"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Time and busbw over size as a picture, for a report.
+//!
+//! The font is compiled in, so that a machine without any, a CI say, draws the same picture.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::ops::Range;
+use std::path::Path;
+
+use epaint_default_fonts::UBUNTU_LIGHT;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::register_font;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::BenchError;
+use super::bandwidth::{bus_factor, rate};
+use super::result::{Device, Group, Row};
+
+/// What the end of a file's name asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text stays text.
+    Svg,
+    /// Twice as many pixels as the SVG has units.
+    Png,
+}
+
+impl Format {
+    /// The format of `path`.
+    ///
+    /// # Errors
+    /// [`BenchError::Plot`].
+    pub fn of(path: &Path) -> Result<Self, BenchError> {
+        match path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("svg") => Ok(Self::Svg),
+            Some("png") => Ok(Self::Png),
+            _ => Err(failed(path, "the name must end in .svg or .png")),
+        }
+    }
+}
+
+fn failed(path: &Path, why: impl ToString) -> BenchError {
+    BenchError::Plot { path: path.to_owned(), why: why.to_string() }
+}
+
+const WIDTH: u32 = 1200;
+const PANELS_HEIGHT: u32 = 440;
+const TITLE_HEIGHT: u32 = 52;
+const LEGEND_LINE: u32 = 24;
+/// Distinct also for most who see few colours (Okabe and Ito).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(60, 60, 60),
+];
+const INK: RGBColor = RGBColor(40, 40, 40);
+const FAINT: RGBColor = RGBColor(225, 225, 225);
+const FONT: &str = "sans-serif";
+
+/// One line.
+struct Series {
+    group: Group,
+    label: String,
+    colour: RGBColor,
+    /// Past the last colour they begin again, with hollow points.
+    hollow: bool,
+    points: Vec<Point>,
+}
+
+impl Series {
+    fn fill(&self) -> RGBColor {
+        if self.hollow { WHITE } else { self.colour }
+    }
+}
+
+/// One size of a line, out of place.
+#[derive(Clone, Copy)]
+struct Point {
+    size: f64,
+    time: f64,
+    fastest: f64,
+    slowest: f64,
+    bus_bw: f64,
+    roof_time: f64,
+    roof_bus_bw: f64,
+}
+
+type Spread = fn(&Point) -> (f64, f64);
+
+/// One of the two panels: its caption, its value at a point, the spread of that, and the roof's.
+struct Panel {
+    caption: &'static str,
+    value: fn(&Point) -> f64,
+    spread: Option<Spread>,
+    roof: fn(&Point) -> f64,
+}
+
+const PANELS: [Panel; 2] = [
+    Panel {
+        caption: "time of a launch (us), mean; bars: fastest to 99th percentile",
+        value: |point| point.time,
+        spread: Some(|point| (point.fastest, point.slowest)),
+        roof: |point| point.roof_time,
+    },
+    Panel { caption: "busbw (GB/s)", value: |point| point.bus_bw, spread: None, roof: |point| point.roof_bus_bw },
+];
+
+/// Draws `rows` to `path`, overwriting it: a picture can be made again from a record.
+///
+/// # Errors
+/// [`BenchError::Plot`] and [`BenchError::File`].
+pub fn draw(path: &Path, devices: &[Device], rows: &[Row]) -> Result<(), BenchError> {
+    let format = Format::of(path)?;
+    register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT).map_err(|_| failed(path, "its font is broken"))?;
+    let (title, series) = series(devices, rows);
+    let legend = legend(&series);
+    let height = TITLE_HEIGHT + PANELS_HEIGHT + LEGEND_LINE * (legend.len() as u32) + LEGEND_LINE / 2;
+    match format {
+        Format::Svg => {
+            let mut text = String::new();
+            let area = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
+            picture(&area, 1.0, &title, &series, &legend).map_err(|why| failed(path, why))?;
+            drop(area);
+            std::fs::write(path, text).map_err(|error| BenchError::File { path: path.to_owned(), error })
+        }
+        Format::Png => {
+            let (width, height) = (2 * WIDTH, 2 * height);
+            let mut pixels = vec![0; 3 * width as usize * height as usize];
+            let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+            picture(&area, 2.0, &title, &series, &legend).map_err(|why| failed(path, why))?;
+            drop(area);
+            write_png(path, width, height, &pixels).map_err(|error| BenchError::File { path: path.to_owned(), error })
+        }
+    }
+}
+
+fn write_png(path: &Path, width: u32, height: u32, pixels: &[u8]) -> io::Result<()> {
+    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    Ok(writer.finish()?)
+}
+
+/// What all lines have in common is the title; what tells them apart, their labels.
+fn series(devices: &[Device], rows: &[Row]) -> (String, Vec<Series>) {
+    let mut series: Vec<Series> = Vec::new();
+    for row in rows {
+        let placement = &row.out_of_place;
+        let statistics = &row.out_of_place_per_iter.statistics;
+        let factor = bus_factor(row.collective, row.ranks);
+        let point = Point {
+            size: row.size as f64,
+            time: placement.time,
+            fastest: statistics.min,
+            slowest: statistics.p99,
+            bus_bw: placement.bus_bw,
+            roof_time: row.roof.time,
+            roof_bus_bw: rate(row.size as f64, row.roof.time) * factor,
+        };
+        match series.iter_mut().find(|series| series.group == row.group()) {
+            Some(series) => series.points.push(point),
+            None => {
+                let colour = COLOURS[series.len() % COLOURS.len()];
+                let hollow = series.len() / COLOURS.len() % 2 == 1;
+                series.push(Series { group: row.group(), label: String::new(), colour, hollow, points: vec![point] });
+            }
+        }
+    }
+    let names = |group: &Group| -> [String; 6] {
+        let device = devices.get(group.device);
+        [
+            format!("{} {} {}", group.collective, group.data_type, group.redop),
+            group.algorithm.to_string(),
+            group.sync.to_string(),
+            format!("{} ranks", group.ranks),
+            device.map_or_else(String::new, |device| format!("{} ({})", short(&device.name), device.backend)),
+            format!("cycle {}", group.cycle + 1),
+        ]
+    };
+    let all: Vec<[String; 6]> = series.iter().map(|series| names(&series.group)).collect();
+    let (mut title, mut labels) = (Vec::new(), vec![Vec::new(); series.len()]);
+    for field in 0..6 {
+        let common = all.windows(2).all(|pair| pair[0][field] == pair[1][field]);
+        match all.first() {
+            // The first cycle goes without saying, and so does the usual synchronisation.
+            Some(first) if common && !["cycle 1", "neighbor"].contains(&first[field].as_str()) => {
+                title.push(first[field].clone());
+            }
+            _ if common => {}
+            _ => labels.iter_mut().zip(&all).for_each(|(label, names)| label.push(names[field].clone())),
+        }
+    }
+    for (series, label) in series.iter_mut().zip(labels) {
+        series.label = if label.is_empty() { series.group.algorithm.to_string() } else { label.join(", ") };
+    }
+    (title.join(", "), series)
+}
+
+/// Names of devices hold their compilers.
+fn short(name: &str) -> &str {
+    name.split(" (").next().unwrap_or(name)
+}
+
+/// Entries of the legend in lines; `None` is the roof.
+fn legend(series: &[Series]) -> Vec<Vec<Option<usize>>> {
+    let longest = series.iter().map(|series| series.label.chars().count()).max().unwrap_or(0).max(30);
+    let columns = (WIDTH as usize / (longest * 7 + 70)).clamp(1, 5);
+    let entries: Vec<Option<usize>> = (0..series.len()).map(Some).chain([None]).collect();
+    entries.chunks(columns).map(<[_]>::to_vec).collect()
+}
+
+type Failure<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
+
+fn picture<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    scale: f64,
+    title: &str,
+    series: &[Series],
+    legend: &[Vec<Option<usize>>],
+) -> Result<(), Failure<B>> {
+    let px = |n: f64| (n * scale).round() as i32;
+    area.fill(&WHITE)?;
+    let (head, rest) = area.split_vertically(px(TITLE_HEIGHT.into()));
+    let style = (FONT, 20.0 * scale).into_font().color(&INK);
+    head.draw(&Text::new(title.to_owned(), (px(24.0), px(18.0)), style))?;
+    let (panels, foot) = rest.split_vertically(px(PANELS_HEIGHT.into()));
+    for (area, of) in panels.split_evenly((1, 2)).iter().zip(&PANELS) {
+        panel(area, scale, of, series)?;
+    }
+    let middle = Pos::new(HPos::Left, VPos::Center);
+    let columns = legend.first().map_or(1, Vec::len);
+    let column = f64::from(WIDTH - 48) / columns as f64;
+    for (line, entries) in legend.iter().enumerate() {
+        for (n, entry) in entries.iter().enumerate() {
+            let (x, y) = (24.0 + column * n as f64, f64::from(LEGEND_LINE) * (line as f64 + 0.5));
+            let style = TextStyle::from((FONT, 14.0 * scale).into_font()).color(&INK);
+            let text = match entry.and_then(|index| series.get(index)) {
+                Some(of) => {
+                    let stroke = of.colour.stroke_width(px(2.0) as u32);
+                    foot.draw(&PathElement::new([(px(x), px(y)), (px(x + 30.0), px(y))], stroke))?;
+                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), of.fill().filled()))?;
+                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), stroke))?;
+                    of.label.clone()
+                }
+                None => {
+                    for dash in [0.0, 12.0, 24.0] {
+                        let stroke = INK.stroke_width(px(1.0) as u32);
+                        foot.draw(&PathElement::new([(px(x + dash), px(y)), (px(x + dash + 6.0), px(y))], stroke))?;
+                    }
+                    "roof: plain copy of all vectors".to_owned()
+                }
+            };
+            foot.draw(&Text::new(text, (px(x + 38.0), px(y)), style.pos(middle)))?;
+        }
+    }
+    area.present()
+}
+
+fn panel<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    scale: f64,
+    of: &Panel,
+    series: &[Series],
+) -> Result<(), Failure<B>> {
+    let px = |n: f64| (n * scale).round() as i32;
+    let points = || series.iter().flat_map(|series| &series.points);
+    let sizes = decades(points().map(|point| point.size), 2.0);
+    let values = decades(points().flat_map(|point| [(of.value)(point), (of.roof)(point)]), 10.0);
+    // A panel of busbw for one rank has nothing to show.
+    let (Some(sizes), Some(values)) = (sizes, values) else { return Ok(()) };
+    let (x_exponents, y_exponents) = (exponents(&sizes, 8), exponents(&values, 10));
+    let mut chart = ChartBuilder::on(area)
+        .margin(px(12.0))
+        .margin_right(px(24.0))
+        .x_label_area_size(px(40.0))
+        .y_label_area_size(px(62.0))
+        .caption(of.caption, (FONT, 15.0 * scale).into_font().color(&INK))
+        .build_cartesian_2d(
+            Axis { range: sizes.clone(), marks: x_exponents.clone() },
+            Axis { range: values.clone(), marks: y_exponents.clone() },
+        )?;
+    // Axes hold exponents; lines and labels are drawn at whole ones.
+    for &x in &x_exponents {
+        chart.draw_series([PathElement::new(
+            [(x, values.start), (x, values.end)],
+            FAINT.stroke_width(px(1.0) as u32),
+        )])?;
+    }
+    for &y in &y_exponents {
+        chart
+            .draw_series([PathElement::new([(sizes.start, y), (sizes.end, y)], FAINT.stroke_width(px(1.0) as u32))])?;
+    }
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_label_formatter(&|x| bytes(x.exp2()))
+        .y_label_formatter(&|y| plain(10_f64.powf(*y)))
+        .x_desc("bytes of a rank's vector")
+        .axis_style(INK.stroke_width(px(1.0) as u32))
+        .label_style((FONT, 13.0 * scale).into_font().color(&INK))
+        .set_all_tick_mark_size(px(6.0))
+        .draw()?;
+    let at = |point: &Point, value: f64| (point.size.log2(), value.log10());
+    let mut roofs = Vec::new();
+    for series in series {
+        let colour = series.colour;
+        let shown: Vec<&Point> = series.points.iter().filter(|point| (of.value)(point) > 0.0).collect();
+        if !roofs.contains(&(series.group.device, series.group.ranks)) {
+            roofs.push((series.group.device, series.group.ranks));
+            let roof: Vec<(f64, f64)> = series
+                .points
+                .iter()
+                .filter(|point| (of.roof)(point) > 0.0)
+                .map(|point| at(point, (of.roof)(point)))
+                .collect();
+            let stroke = colour.mix(0.8).stroke_width(px(1.0) as u32);
+            chart.draw_series(DashedLineSeries::new(roof, px(5.0) as u32, px(4.0) as u32, stroke))?;
+        }
+        chart.draw_series(LineSeries::new(
+            shown.iter().map(|point| at(point, (of.value)(point))),
+            colour.stroke_width(px(2.0) as u32),
+        ))?;
+        if let Some(spread) = of.spread {
+            chart.draw_series(shown.iter().map(|point| {
+                let (low, high) = spread(point);
+                let ends = [at(point, low), at(point, high)];
+                PathElement::new(ends, colour.mix(0.6).stroke_width(px(1.0) as u32))
+            }))?;
+        }
+        for style in [series.fill().filled(), colour.stroke_width(px(2.0) as u32)] {
+            chart.draw_series(shown.iter().map(|point| Circle::new(at(point, (of.value)(point)), px(3.5), style)))?;
+        }
+    }
+    Ok(())
+}
+
+/// An axis of exponents with labels at given ones only.
+struct Axis {
+    range: Range<f64>,
+    marks: Vec<f64>,
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let share = (value - self.range.start) / (self.range.end - self.range.start);
+        limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format(exponent: &f64) -> String {
+        exponent.to_string()
+    }
+}
+
+/// The whole exponents of `base` around all positive values.
+fn decades(values: impl Iterator<Item = f64>, base: f64) -> Option<Range<f64>> {
+    let logs = values.filter(|value| *value > 0.0 && value.is_finite()).map(|value| value.log(base));
+    let (low, high) = logs.fold((f64::MAX, f64::MIN), |(low, high), log| (low.min(log), high.max(log)));
+    let (low, high) = ((low + 1e-9).floor(), (high - 1e-9).ceil());
+    (low <= high).then_some(if low == high { low - 1.0..high + 1.0 } else { low..high })
+}
+
+/// Whole exponents of a range, at most `most` of them and evenly apart.
+fn exponents(range: &Range<f64>, most: usize) -> Vec<f64> {
+    let (start, end) = (range.start.round() as i64, range.end.round() as i64);
+    let step = ((end - start + 1) as usize).div_ceil(most).max(1);
+    (start..=end).step_by(step).map(|exponent| exponent as f64).collect()
+}
+
+fn bytes(value: f64) -> String {
+    match value {
+        v if v >= 1024.0 * 1024.0 * 1024.0 => format!("{}G", v / (1024.0 * 1024.0 * 1024.0)),
+        v if v >= 1024.0 * 1024.0 => format!("{}M", v / (1024.0 * 1024.0)),
+        v if v >= 1024.0 => format!("{}K", v / 1024.0),
+        v => format!("{v}"),
+    }
+}
+
+fn plain(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{v:.0e}"),
+        v if v >= 1.0 => format!("{v:.0}"),
+        v => {
+            let text = format!("{v:.6}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::testing::row;
+    use crate::schedule::Algorithm;
+
+    fn rows() -> Vec<Row> {
+        let mut rows: Vec<Row> = (10..24).step_by(2).map(|n| row(1 << n, 10.0 + f64::from(1 << n) / 1e3)).collect();
+        let slow = |row: &Row| Row { algorithm: Algorithm::RingExchange, ..row.clone() };
+        rows.extend(rows.clone().iter().map(slow));
+        rows
+    }
+
+    #[test]
+    fn what_lines_have_in_common_is_the_title() {
+        let (title, series) = series(&[], &rows());
+        assert!(
+            title.contains("all-reduce f32 sum") && title.contains("4 ranks") && !title.contains("ring"),
+            "{title}"
+        );
+        let labels: Vec<&str> = series.iter().map(|series| series.label.as_str()).collect();
+        assert_eq!(labels, ["ring", "ring-exchange"]);
+    }
+
+    #[test]
+    fn pictures_are_what_their_names_say() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, magic) in [("a.svg", &b"<svg"[..]), ("a.png", b"\x89PNG"), ("b.PNG", b"\x89PNG")] {
+            let path = dir.path().join(name);
+            draw(&path, &[], &rows()).unwrap();
+            assert!(std::fs::read(&path).unwrap().starts_with(magic), "{name}");
+        }
+        let text = std::fs::read_to_string(dir.path().join("a.svg")).unwrap();
+        for fragment in ["ring-exchange", "busbw (GB/s)", "64K", "roof"] {
+            assert!(text.contains(fragment), "{fragment}");
+        }
+        assert!(matches!(draw(&dir.path().join("a.pdf"), &[], &rows()), Err(BenchError::Plot { .. })));
+        // One row, one rank, nothing measurable: no picture of it may fail.
+        let mut alone = row(1024, 10.0);
+        alone.out_of_place.bus_bw = 0.0;
+        alone.roof.time = 0.0;
+        draw(&dir.path().join("alone.svg"), &[], &[alone]).unwrap();
+    }
+
+    #[test]
+    fn axes_end_at_whole_exponents() {
+        for (values, base, range) in [
+            (vec![1024.0, 4096.0], 2.0, Some(10.0..12.0)),
+            (vec![0.5, 30.0], 10.0, Some(-1.0..2.0)),
+            (vec![1.0], 10.0, Some(-1.0..1.0)),
+            (vec![0.0, f64::NAN], 10.0, None),
+        ] {
+            assert_eq!(decades(values.iter().copied(), base), range, "{values:?}");
+        }
+        assert_eq!(exponents(&(0.0..20.0), 8), [0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0]);
+    }
+}

@@ -1,0 +1,329 @@
+//! The record of a benchmark: JSON with nccl-tests' key names where the meaning is the same, or CSV.
+//!
+//! A record is evidence, so it is never overwritten, and it holds what was run on what, but nothing of the environment.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::BenchError;
+use super::result::{Device, Row, Summary};
+use super::size::Step;
+use super::sweep::Request;
+
+/// The layout of the JSON; it changes when a key changes its meaning or goes.
+pub const SCHEMA: &str = "wgccl-bench/1";
+
+/// A file that did not exist before.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    file: File,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: &'static str,
+    version: &'static str,
+    start_time: &'a str,
+    args: &'a [String],
+    config: Config<'a>,
+    devices: &'a [Device],
+    results: &'a [Row],
+    out_of_bounds: OutOfBounds,
+    average_bus_bandwidth: Average,
+    errors: &'a [String],
+    end_time: String,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    minimum_bytes: u64,
+    maximum_bytes: u64,
+    step_factor: Option<u64>,
+    step_bytes: Option<u64>,
+    warmup_iters: usize,
+    iterations: usize,
+    per_iter_skip: usize,
+    validation: usize,
+    run_cycles: u64,
+    unalign: usize,
+    seed: u64,
+    ranks: &'a [u32],
+    dispatch: String,
+}
+
+#[derive(Serialize)]
+struct OutOfBounds {
+    count: u64,
+    okay: bool,
+}
+
+#[derive(Serialize)]
+struct Average {
+    bandwidth: f64,
+    /// Null where nothing was demanded.
+    okay: Option<bool>,
+}
+
+/// What a record is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// Command line.
+    pub args: &'a [String],
+    /// What was asked for.
+    pub request: &'a Request,
+    /// Devices that rows name by index.
+    pub devices: &'a [Device],
+    /// What was measured.
+    pub rows: &'a [Row],
+    /// Their sums.
+    pub summary: &'a Summary,
+    /// What went wrong.
+    pub errors: &'a [String],
+    /// When it began.
+    pub start_time: &'a str,
+}
+
+impl Record {
+    /// Opens `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
+    ///
+    /// # Errors
+    /// [`BenchError::File`].
+    pub fn create(path: &Path) -> Result<Self, BenchError> {
+        let mut tried = path.to_owned();
+        for next in 0_u32.. {
+            match File::create_new(&tried) {
+                Ok(file) => return Ok(Self { path: tried, file }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(BenchError::File { path: tried, error }),
+            }
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{next}"));
+            tried = name.into();
+        }
+        Err(BenchError::File { path: tried, error: io::ErrorKind::AlreadyExists.into() })
+    }
+
+    /// The name that was free.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes CSV where `wanted`, the name that was asked for, ends in `.csv`; else JSON.
+    ///
+    /// # Errors
+    /// [`BenchError::File`].
+    pub fn write(mut self, wanted: &Path, contents: &Contents<'_>) -> Result<PathBuf, BenchError> {
+        let is_csv = wanted.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let text = if is_csv { Ok(csv(contents)) } else { json(contents) };
+        let written = text.map_err(io::Error::from).and_then(|text| {
+            self.file.write_all(text.as_bytes())?;
+            self.file.sync_all()
+        });
+        match written {
+            Ok(()) => Ok(self.path),
+            Err(error) => Err(BenchError::File { path: self.path, error }),
+        }
+    }
+}
+
+/// Local time, as nccl-tests writes it.
+pub fn now() -> String {
+    jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
+    let Contents { args, request, devices, rows, summary, errors, start_time } = *contents;
+    let (step_factor, step_bytes) = match request.range.step {
+        Step::Factor(by) => (Some(by), None),
+        Step::Bytes(by) => (None, Some(by)),
+    };
+    let mut text = serde_json::to_string_pretty(&Json {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        start_time,
+        args,
+        config: Config {
+            minimum_bytes: request.range.first,
+            maximum_bytes: request.range.last,
+            step_factor,
+            step_bytes,
+            warmup_iters: request.warmup,
+            iterations: request.iterations,
+            per_iter_skip: request.skip,
+            validation: request.checks,
+            run_cycles: request.cycles,
+            unalign: request.unalign,
+            seed: request.seed,
+            ranks: &request.ranks,
+            dispatch: request.dispatch_name(),
+        },
+        devices,
+        results: rows,
+        out_of_bounds: OutOfBounds { count: summary.wrong, okay: summary.wrong == 0 },
+        average_bus_bandwidth: Average { bandwidth: summary.average_bus_bw, okay: summary.fast_enough() },
+        errors,
+        end_time: now(),
+    })?;
+    text.push('\n');
+    Ok(text)
+}
+
+const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
+                          dispatches,channels,pieces,clock,time_us,host_time_us,reset_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
+                          nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,kernel,timestamp";
+
+/// One line for each placement.
+fn csv(contents: &Contents<'_>) -> String {
+    let mut text = CSV_HEADER.to_owned();
+    for row in contents.rows {
+        let device = contents.devices.get(row.device);
+        for (name, (placement, samples)) in ["out_of_place", "in_place"].into_iter().zip(row.placements()) {
+            let s = &samples.statistics;
+            let clock = match placement.clock {
+                super::result::Clock::Device => "device",
+                super::result::Clock::Host => "host",
+            };
+            let fields = [
+                row.size.to_string(),
+                row.count.to_string(),
+                row.data_type.to_string(),
+                row.redop.to_string(),
+                row.root.to_string(),
+                row.collective.to_string(),
+                row.algorithm.to_string(),
+                row.sync.to_string(),
+                row.ranks.to_string(),
+                device.map_or_else(String::new, |device| quoted(&device.name)),
+                device.map_or("", |device| device.backend).to_owned(),
+                device.and_then(|device| device.driver.as_deref()).map_or_else(String::new, quoted),
+                row.cycle.to_string(),
+                name.to_owned(),
+                optional(placement.dispatch),
+                optional(placement.dispatches),
+                placement.channels.to_string(),
+                placement.pieces.to_string(),
+                clock.to_owned(),
+                placement.time.to_string(),
+                placement.host_time.to_string(),
+                optional(placement.reset_time),
+                placement.alg_bw.to_string(),
+                placement.bus_bw.to_string(),
+                placement.mem_bw.to_string(),
+                placement.roof_pct.to_string(),
+                optional(placement.nwrong),
+                s.min.to_string(),
+                s.p50.to_string(),
+                s.p99.to_string(),
+                s.max.to_string(),
+                s.stdev.to_string(),
+                s.cv_pct.to_string(),
+                row.bytes_moved.to_string(),
+                row.roof.time.to_string(),
+                row.roof.bandwidth.to_string(),
+                placement.kernel.clone().unwrap_or_default(),
+                row.timestamp.clone(),
+            ];
+            text.push('\n');
+            text.push_str(&fields.join(","));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn optional(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// Names of devices hold commas.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+/// FNV-1a over the text of a shader: the same on every machine and in every release of Rust.
+pub fn hash(text: &str) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::testing::row;
+
+    #[test]
+    fn hashes_are_those_of_fnv_1a() {
+        for (text, hex) in [("", "cbf29ce484222325"), ("a", "af63dc4c8601ec8c"), ("foobar", "85944171f73967e8")] {
+            assert_eq!(hash(text), hex, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_exist_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        for name in ["a.json", "a.json.0", "a.json.1"] {
+            assert_eq!(Record::create(&path).unwrap().path(), dir.path().join(name));
+        }
+        let missing = dir.path().join("none").join("a.json");
+        assert!(matches!(Record::create(&missing), Err(BenchError::File { .. })));
+    }
+
+    #[test]
+    fn csv_has_a_field_for_every_column() {
+        let rows = [row(1024, 10.0)];
+        let device = Device {
+            index: None,
+            name: "a, \"b\"".to_owned(),
+            backend: "cpu",
+            kind: "cpu",
+            driver: None,
+            threads: Some(2),
+        };
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: &[device],
+            rows: &rows,
+            summary: &summary,
+            errors: &[],
+            start_time: "",
+        };
+        let text = csv(&contents);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].contains("\"a, \"\"b\"\"\""));
+        let commas = |line: &str| line.replace("a, ", "").matches(',').count();
+        assert!(lines.iter().all(|line| commas(line) == commas(lines[0])), "{text}");
+    }
+
+    #[test]
+    fn nan_is_null_and_booleans_are_booleans() {
+        let mut rows = [row(1024, 10.0)];
+        rows[0].out_of_place.roof_pct = f64::NAN;
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &["x".to_owned()],
+            request: &request,
+            devices: &[],
+            rows: &rows,
+            summary: &summary,
+            errors: &[],
+            start_time: "now",
+        };
+        let json: serde_json::Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
+        assert_eq!(json["schema"], "wgccl-bench/1");
+        assert!(json["results"][0]["out_of_place"]["roof_pct"].is_null());
+        assert_eq!(json["results"][0]["in_place"]["nwrong"], serde_json::Value::Null);
+        assert_eq!(json["out_of_bounds"]["okay"], true);
+        assert!(json["average_bus_bandwidth"]["okay"].is_null());
+        for key in ["min_us", "avg_us", "p50_us", "p99_us", "stdev_us", "cv_pct", "times_us"] {
+            assert!(!json["results"][0]["out_of_place_per_iter"][key].is_null(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What was measured: one row per size, in both placements, with all that is needed to judge it later.
+//!
+//! Table, record, comparison and picture are all made from these values and from nothing else.
+
+use serde::Serialize;
+
+use super::Statistics;
+use crate::collective::{Collective, Op};
+use crate::element::DataType;
+use crate::plan::Mode;
+use crate::schedule::{Algorithm, Sync};
+
+/// Where times come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The device's own timestamps around the dispatches.
+    Device,
+    /// The host, from submission to completion.
+    Host,
+}
+
+/// A device under test.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Device {
+    /// What `--device` takes; `None` is the CPU executor.
+    pub index: Option<usize>,
+    /// As the driver says.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`, `gl` or `cpu`.
+    pub backend: &'static str,
+    /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Driver and version.
+    pub driver: Option<String>,
+    /// Threads of the CPU executor.
+    pub threads: Option<usize>,
+}
+
+/// Times of one placement, in microseconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Samples {
+    /// First iterations that the statistics leave out.
+    pub skipped_iterations: usize,
+    /// Of the others.
+    #[serde(flatten)]
+    pub statistics: Statistics,
+    /// All of them.
+    pub times_us: Vec<f64>,
+}
+
+/// One placement of a row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Placement {
+    /// Mean time of a launch in microseconds.
+    pub time: f64,
+    /// By which clock.
+    pub clock: Clock,
+    /// Mean time from submission to completion by the host's clock.
+    pub host_time: f64,
+    /// Mean time of the reset before the dispatches, by the device's clock. Not part of `time`.
+    pub reset_time: Option<f64>,
+    /// Bytes of a rank's vector / time.
+    pub alg_bw: f64,
+    /// As nccl-tests defines it.
+    pub bus_bw: f64,
+    /// Bytes that the schedule reads and writes / time.
+    pub mem_bw: f64,
+    /// `mem_bw` in percent of the copy bandwidth.
+    pub roof_pct: f64,
+    /// Elements that differ from the golden in the checked iterations, over all ranks; `None` if unchecked.
+    pub nwrong: Option<u64>,
+    /// Dispatch mode, on a GPU.
+    pub dispatch: Option<Mode>,
+    /// Dispatches of a launch, on a GPU.
+    pub dispatches: Option<u32>,
+    /// Independent slices.
+    pub channels: u32,
+    /// Pieces that the payload goes in, one after the other.
+    pub pieces: usize,
+    /// Bytes of device memory for inputs and outputs, and for the windows, on a GPU.
+    pub device_bytes: Option<(u64, u64)>,
+    /// Hash of the WGSL that ran.
+    pub kernel: Option<String>,
+}
+
+/// What the device's memory does for the same bytes when nothing is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Roof {
+    /// Median time in microseconds to copy all ranks' vectors once.
+    pub time: f64,
+    /// By which clock.
+    pub clock: Clock,
+    /// Bytes read and written / time.
+    pub bandwidth: f64,
+}
+
+/// One size.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Bytes of a rank's vector.
+    pub size: u64,
+    /// Elements of it.
+    pub count: usize,
+    /// Of type.
+    #[serde(rename = "type")]
+    pub data_type: DataType,
+    /// Reduction.
+    pub redop: Op,
+    /// -1 where there is none.
+    pub root: i32,
+    /// What is computed.
+    pub collective: Collective,
+    /// How.
+    pub algorithm: Algorithm,
+    /// Who waits for whom.
+    pub sync: Sync,
+    /// Participants.
+    pub ranks: u32,
+    /// Index into the devices.
+    pub device: usize,
+    /// Which repetition of the sweep, from 0.
+    pub cycle: u64,
+    /// When it was done.
+    pub timestamp: String,
+    /// Bytes that one launch reads and writes by the schedule.
+    pub bytes_moved: u64,
+    /// Copy bandwidth for this size on this device in this run.
+    pub roof: Roof,
+    /// Inputs and outputs apart.
+    pub out_of_place: Placement,
+    /// Its times.
+    pub out_of_place_per_iter: Samples,
+    /// Every output where its input was.
+    pub in_place: Placement,
+    /// Its times.
+    pub in_place_per_iter: Samples,
+}
+
+impl Row {
+    /// Both placements with their times.
+    pub fn placements(&self) -> [(&Placement, &Samples); 2] {
+        [(&self.out_of_place, &self.out_of_place_per_iter), (&self.in_place, &self.in_place_per_iter)]
+    }
+
+    /// Rows of one line in a picture and of one part of the table.
+    pub fn group(&self) -> Group {
+        let Self { device, collective, algorithm, sync, ranks, data_type, redop, cycle, .. } = *self;
+        Group { device, collective, algorithm, sync, ranks, data_type, redop, cycle }
+    }
+}
+
+/// What all rows of a sweep have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// Index into the devices.
+    pub device: usize,
+    /// What is computed.
+    pub collective: Collective,
+    /// How.
+    pub algorithm: Algorithm,
+    /// Who waits for whom.
+    pub sync: Sync,
+    /// Participants.
+    pub ranks: u32,
+    /// Element type.
+    pub data_type: DataType,
+    /// Reduction.
+    pub redop: Op,
+    /// Repetition.
+    pub cycle: u64,
+}
+
+/// Sums over all rows, as the footer and the exit code have them.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Summary {
+    /// Wrong elements.
+    pub wrong: u64,
+    /// Plain mean of busbw over all sizes and both placements.
+    pub average_bus_bw: f64,
+    /// What `WGCCL_MIN_BW` asks for.
+    pub least_bus_bw: Option<f64>,
+}
+
+/// nccl-tests' tolerance below the demanded bandwidth.
+const TOLERANCE: f64 = 0.9;
+
+impl Summary {
+    /// Sums up `rows`.
+    pub fn of(rows: &[Row], least_bus_bw: Option<f64>) -> Self {
+        let placements = || rows.iter().flat_map(|row| [&row.out_of_place, &row.in_place]);
+        let count = placements().count().max(1) as f64;
+        Self {
+            wrong: placements().filter_map(|placement| placement.nwrong).sum(),
+            average_bus_bw: placements().map(|placement| placement.bus_bw).sum::<f64>() / count,
+            least_bus_bw,
+        }
+    }
+
+    /// Whether the demanded bandwidth is reached; `None` if none is demanded.
+    pub fn fast_enough(&self) -> Option<bool> {
+        self.least_bus_bw.map(|least| self.average_bus_bw >= TOLERANCE * least)
+    }
+}

@@ -1,0 +1,104 @@
+//! The copy that every bandwidth is held against: all ranks' vectors, read once and written once.
+//!
+//! No all-reduce can do with less traffic, so it is also the shortest time that one could take on this device.
+
+use std::sync::Barrier;
+use std::time::Instant;
+
+use super::Statistics;
+use super::bandwidth::rate;
+use super::result::{Clock, Roof};
+use crate::error::Error;
+use crate::gpu::{Gpu, Timed};
+use crate::run::microseconds;
+
+/// Copies that are timed.
+const COPIES: usize = 20;
+
+/// On a GPU: buffer to buffer, in as many pieces as the launch goes in.
+pub(super) fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
+    let times = gpu.time_copy(bytes.div_ceil(pieces.max(1) as u64), COPIES)?;
+    let (clock, times) = microseconds_of(&times);
+    Ok(roof(bytes, clock, &times, pieces))
+}
+
+/// The device's clock where all have it, else the host's.
+pub(super) fn microseconds_of(times: &[Timed]) -> (Clock, Vec<f64>) {
+    let device: Option<Vec<f64>> =
+        times.iter().map(|timed| timed.device.map(|device| microseconds(device.work))).collect();
+    match device {
+        Some(times) => (Clock::Device, times),
+        None => (Clock::Host, times.iter().map(|timed| microseconds(timed.wall)).collect()),
+    }
+}
+
+/// On cores: the better of one thread and all of them, for a small copy is over before a thread has woken up.
+pub(super) fn on_cpu<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
+    let bytes: u64 = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
+    let alone = roof(bytes, Clock::Host, &copies(inputs, outputs, 1), 1);
+    if threads < 2 {
+        return alone;
+    }
+    let together = roof(bytes, Clock::Host, &copies(inputs, outputs, threads), 1);
+    if together.bandwidth > alone.bandwidth { together } else { alone }
+}
+
+/// Every thread copies its part of every vector.
+fn copies<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Vec<f64> {
+    let mut parts: Vec<Vec<(&[T], &mut [T])>> = (0..threads).map(|_| Vec::new()).collect();
+    for (input, output) in inputs.iter().zip(outputs) {
+        let part = input.len().div_ceil(threads).max(1);
+        for (thread, pair) in input.chunks(part).zip(output.chunks_mut(part)).enumerate() {
+            parts[thread].push(pair);
+        }
+    }
+    let (begin, end) = (Barrier::new(threads), Barrier::new(threads));
+    let work = |part: &mut Vec<(&[T], &mut [T])>| {
+        (0..=COPIES)
+            .map(|_| {
+                begin.wait();
+                let start = Instant::now();
+                for (input, output) in &mut *part {
+                    output.copy_from_slice(std::hint::black_box(input));
+                    std::hint::black_box(&output);
+                }
+                end.wait();
+                microseconds(start.elapsed())
+            })
+            // The first copy warms up.
+            .skip(1)
+            .collect()
+    };
+    let work = &work;
+    std::thread::scope(|scope| {
+        let mut parts = parts.iter_mut();
+        let mine = parts.next();
+        for part in parts {
+            scope.spawn(move || -> Vec<f64> { work(part) });
+        }
+        mine.map_or_else(Vec::new, work)
+    })
+}
+
+fn roof(bytes: u64, clock: Clock, times: &[f64], pieces: usize) -> Roof {
+    let time = Statistics::of(times).map_or(0.0, |statistics| statistics.p50) * pieces as f64;
+    Roof { time, clock, bandwidth: rate(2.0 * bytes as f64, time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_copies_everything() {
+        for count in [1_usize, 5, 1000] {
+            for threads in [1, 2, 3] {
+                let inputs: Vec<Vec<u32>> = (0..3).map(|rank| (rank..rank + count as u32).collect()).collect();
+                let views: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+                let mut outputs = vec![vec![0; count]; 3];
+                assert_eq!(copies(&views, &mut outputs, threads).len(), COPIES);
+                assert_eq!(inputs, outputs, "{count} {threads}");
+            }
+        }
+    }
+}

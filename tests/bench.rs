@@ -1,0 +1,355 @@
+//! `wgccl bench` as scripts see it: flags, refusals, columns, records, comparisons, exit codes. Never how long it took.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::devices::{devices, one_at_a_time};
+use serde_json::Value;
+use wgccl::collective::{Collective, Op};
+use wgccl::golden::compare;
+use wgccl::gpu::{Choice, Executor, LaunchError, Options};
+use wgccl::hang::Fault;
+use wgccl::inputs::{Fill, generate};
+use wgccl::schedule::{Algorithm, Sync, build};
+use wgccl::verify::{self, prove};
+use wgccl::window::Payload;
+
+fn bench(args: &[&str]) -> Output {
+    bench_in(Path::new("."), args, &[])
+}
+
+fn bench_in(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+    command.current_dir(dir).arg("bench").args(args).env("NO_COLOR", "1").env_remove("WGCCL_MIN_BW");
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Rows, split into words.
+fn rows(output: &Output) -> Vec<Vec<String>> {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    let text = stdout(output);
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    rows.map(|row| row.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+const QUICK: [&str; 6] = ["--device", "cpu", "-n", "5", "-w", "1"];
+
+#[test]
+fn flags_choose_the_sizes() {
+    for (args, sizes) in [
+        ("-b 8 -e 64 -f 2", "8 16 32 64"),
+        ("-b 1K -e 2k -i 512", "1024 1536 2048"),
+        ("-b 1K -e 4K -i 1K -f 4", "1024 4096"),
+        ("-b 1K -e 2K -i 1K -f 1", "1024 2048"),
+        ("-b 1.5K -e 1.5KB", "1536"),
+        ("--minbytes 1KiB --maxbytes 4KiB --stepfactor 2", "1024 2048 4096"),
+        ("-b 9 -e 11 -i 1", "8"),
+        ("-e 1K", "1024"),
+    ] {
+        let mut all: Vec<&str> = QUICK.to_vec();
+        all.extend(args.split(' '));
+        let got: Vec<String> = rows(&bench(&all)).into_iter().map(|row| row[0].clone()).collect();
+        assert_eq!(got.join(" "), sizes, "{args}");
+    }
+}
+
+#[test]
+fn rows_have_the_columns_of_nccl_tests() {
+    // Flags, words of a row, the column of in-place #wrong.
+    for (args, words, wrong) in [
+        ("", 16, "0"),
+        ("-c 0", 16, "N/A"),
+        ("-c 2", 16, "0"),
+        ("-I 1", 24, "0"),
+        ("-I 0 -S 0", 16, "0"),
+        ("-S 1", 18, "0"),
+        ("-I -S", 26, "0"),
+        ("-M 1 -K 2 -N 1 -T 100 -u 3 -o sum -d float --seed 3", 16, "0"),
+        ("-o all -d all --sync barrier", 16, "0"),
+    ] {
+        let mut all: Vec<&str> = QUICK.to_vec();
+        all.extend(["-b", "1000", "-e", "1000", "-P", "3"]);
+        all.extend(args.split_whitespace());
+        let output = bench(&all);
+        let rows = rows(&output);
+        assert_eq!(rows.len(), 1, "{args}");
+        let row = &rows[0];
+        assert_eq!(row.len(), words, "{args}: {row:?}");
+        assert_eq!(row[..5], ["1000", "250", "float", "sum", "-1"], "{args}");
+        let per_placement = if args.contains("-I 1") || args.contains("-I -S") { 8 } else { 4 };
+        assert_eq!(row[5 + per_placement + 3], wrong, "{args}: {row:?}");
+        for line in [
+            "# Collective test starting: wgccl bench all-reduce",
+            "# Using devices",
+            "#  Rank  2 Group  0 Pid",
+            "# Out of bounds values : 0 OK",
+            "# Avg bus bandwidth    : ",
+            "# Collective test concluded: wgccl bench all-reduce",
+        ] {
+            assert!(stdout(&output).contains(line), "{args}: '{line}' is not in {}", stdout(&output));
+        }
+        assert!(output.stderr.is_empty(), "{}", stderr(&output));
+        assert_eq!(stdout(&output).contains("# GPU memory usage     : User-Allocated"), args.contains("-M 1"));
+    }
+}
+
+#[test]
+fn every_device_and_algorithm_has_its_rows() {
+    let _turn = one_at_a_time();
+    let args = ["--device", "all", "--algorithm", "all", "-P", "1,3", "-b", "4", "-e", "4K", "-f", "32", "-n", "3"];
+    let rows = rows(&bench(&args));
+    // 4 B, 128 B and 4 KiB; the CPU executor is a device, too.
+    assert_eq!(rows.len(), (devices().len() + 1) * Algorithm::ALL.len() * 2 * 3);
+    for row in &rows {
+        assert_eq!((row[8].as_str(), row[12].as_str()), ("0", "0"), "{row:?}");
+    }
+    let named = bench(&["--device", "cpu,cpu", "--device", "cpu", "-e", "1K", "-n", "3", "-P", "1"]);
+    assert_eq!(self::rows(&named).len(), 3);
+}
+
+#[test]
+fn cycles_repeat_everything() {
+    let output = bench(&["--device", "cpu", "-b", "64", "-e", "128", "-f", "2", "-n", "2", "-N", "3"]);
+    let sizes: Vec<String> = rows(&output).iter().map(|row| row[0].clone()).collect();
+    assert_eq!(sizes, ["64", "128", "64", "128", "64", "128"]);
+}
+
+#[test]
+fn every_mistake_gets_one_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, code, fragments) in [
+        ("-t 2", 6, vec!["-t (--nthreads)", "-P"]),
+        ("-g 8", 6, vec!["-g (--ngpus)", "--device"]),
+        ("--ngpus 8", 6, vec!["-g (--ngpus)"]),
+        ("-p 1", 6, vec!["-p (--parallel_init)"]),
+        ("-z 0", 6, vec!["-z (--blocking)"]),
+        ("-y 1", 6, vec!["-y (--stream_null)"]),
+        ("-G 4", 6, vec!["-G (--cudagraph)"]),
+        ("-R 1", 6, vec!["-R (--local_register)"]),
+        ("-x 1", 6, vec!["-x (--cta_policy)", "--dispatch"]),
+        ("-C 1", 6, vec!["-C (--report_cputime)", "host_time"]),
+        ("-D 2", 6, vec!["-D (--device_implementation)", "--algorithm"]),
+        ("-V 16", 6, vec!["-V (--device_cta_count)"]),
+        ("-m 4", 6, vec!["-m (--agg_iters)", "-n"]),
+        ("-a 1", 6, vec!["-a (--average)"]),
+        ("-b 8X", 6, vec!["'8X' is no size", "32M"]),
+        ("-b 8MBx", 6, vec!["'8MBx'"]),
+        ("-b 8K -e 1K", 6, vec!["8192 to 1024", "above the last"]),
+        ("-b 0", 6, vec!["less than an element"]),
+        ("-b 8 -e 16 -i 0", 6, vec!["leads nowhere"]),
+        ("-b 8 -e 16 -f 0", 6, vec!["leads nowhere"]),
+        ("-e 1K -n 0", 6, vec!["-n 1"]),
+        ("-e 1K -n 5 -K 5", 6, vec!["-K 5", "5 iterations"]),
+        ("-o prod", 6, vec!["'prod'", "sum"]),
+        ("-d half", 6, vec!["'half'", "f32"]),
+        ("-r 0", 6, vec!["no root"]),
+        ("-I 2", 6, vec!["0 or 1"]),
+        ("-T 0", 6, vec!["above 0"]),
+        ("-N 0 -J x.json", 6, vec!["never ends"]),
+        ("-P 0", 6, vec!["0 ranks"]),
+        ("-P 2000 --device cpu -e 1K", 6, vec!["2000 ranks", "1024"]),
+        ("--algorithm ring,tree", 6, vec!["'tree'", "ring-staged"]),
+        ("--sync none", 6, vec!["'none'"]),
+        ("--dispatch magic", 6, vec!["'magic'"]),
+        ("--device cpu --dispatch fused", 6, vec!["no dispatch modes"]),
+        ("--device nonesuch", 2, vec!["no device 'nonesuch'"]),
+        ("--device cpu -b 1024G -e 1024G", 6, vec!["memory"]),
+        ("--plot picture.pdf", 6, vec!["picture.pdf", ".svg or .png"]),
+        ("-J none/such/dir.json", 6, vec!["dir.json"]),
+        ("--compare a.json", 6, vec!["--compare"]),
+        ("--compare a.json b.json", 6, vec!["a.json"]),
+        ("all-to-all", 6, vec!["'all-to-all'"]),
+    ] {
+        let output = bench_in(dir.path(), &args.split(' ').collect::<Vec<_>>(), &[]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args}: {text}");
+        assert!(fragments.iter().all(|fragment| text.contains(fragment)), "{args}: {fragments:?} in {text}");
+        assert!(!stdout(&output).lines().any(|line| !line.starts_with('#')), "{args}: {}", stdout(&output));
+        assert!(!text.contains("panicked"), "{args}: {text}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a refused run leaves no file");
+}
+
+#[test]
+fn a_demanded_bandwidth_decides_the_exit_code() {
+    for (least, code, verdict) in
+        [("1e-9", 0, "OK"), ("1e9", 7, "FAILED"), ("-1", 0, "OK"), ("fast", 6, ""), ("nan", 6, "")]
+    {
+        let args = ["--device", "cpu", "-e", "1K", "-n", "2"];
+        let output = bench_in(Path::new("."), &args, &[("WGCCL_MIN_BW", least)]);
+        assert_eq!(output.status.code(), Some(code), "{least}: {}", stderr(&output));
+        let text = stdout(&output);
+        let line = text.lines().find(|line| line.starts_with("# Avg bus bandwidth"));
+        assert_eq!(line.is_some(), code != 6);
+        assert!(line.is_none_or(|line| line.ends_with(verdict)), "{line:?}");
+        assert_eq!(text.contains("# error: "), code == 7);
+    }
+}
+
+#[test]
+fn a_row_that_takes_too_long_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--device", "cpu", "-e", "1K", "-T", "1e-9", "-J", "r.json"];
+    let output = bench_in(dir.path(), &args, &[]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("Test timeout") && stdout(&output).contains("# error: Test timeout"));
+    let record = json(&dir.path().join("r.json"));
+    assert!(record["errors"][0].as_str().unwrap().contains("Test timeout"), "{record}");
+}
+
+#[test]
+fn records_hold_what_was_run_and_are_never_overwritten() {
+    let _turn = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--device", "all", "-b", "1K", "-e", "1K", "-n", "4", "-K", "1", "--json", "r.json"];
+    for name in ["r.json", "r.json.0", "r.json.1"] {
+        let output = bench_in(dir.path(), &args, &[("WGCCL_A_SECRET", "hunter2")]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains(&format!("# Writing record to {name}\n")), "{}", stdout(&output));
+        assert!(!std::fs::read_to_string(dir.path().join(name)).unwrap().contains("hunter2"));
+    }
+    let record = json(&dir.path().join("r.json"));
+    assert_eq!(record["schema"], "wgccl-bench/1");
+    for key in ["version", "start_time", "args", "config", "devices", "results", "out_of_bounds", "end_time"] {
+        assert!(!record[key].is_null(), "{key}");
+    }
+    assert_eq!(record["out_of_bounds"]["okay"], true);
+    assert_eq!(record["average_bus_bandwidth"]["okay"], Value::Null);
+    assert_eq!(record["config"]["iterations"], 4);
+    assert_eq!(record["errors"].as_array().unwrap().len(), 0);
+    let results = record["results"].as_array().unwrap();
+    assert_eq!(results.len(), record["devices"].as_array().unwrap().len());
+    for row in results {
+        assert_eq!((&row["size"], &row["count"], &row["type"]), (&1024.into(), &256.into(), &"f32".into()));
+        // Per rank and chunk of a ring of 4: RS 3 x (2 reads, 1 write), AG 3 x (1 read, 1 write).
+        assert_eq!(row["bytes_moved"], 4 * 15 * 256);
+        let device = &record["devices"][row["device"].as_u64().unwrap() as usize];
+        for placement in ["out_of_place", "in_place"] {
+            for key in ["time", "host_time", "alg_bw", "bus_bw", "mem_bw", "roof_pct"] {
+                assert!(row[placement][key].as_f64().unwrap() > 0.0, "{key}: {row}");
+            }
+            assert_eq!(row[placement]["nwrong"], 0);
+            let on_gpu = device["backend"] != "cpu";
+            assert_eq!(row[placement]["kernel"].as_str().map(str::len), on_gpu.then_some(16));
+            assert_eq!(row[placement]["dispatches"].is_u64(), on_gpu);
+            let samples = &row[format!("{placement}_per_iter")];
+            assert_eq!(samples["times_us"].as_array().unwrap().len(), 4);
+            assert_eq!(samples["skipped_iterations"], 1);
+        }
+    }
+    let output = bench_in(dir.path(), &["--device", "cpu", "-e", "1K", "-n", "2", "-J", "r.csv"], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let csv = std::fs::read_to_string(dir.path().join("r.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 3);
+    assert!(csv.starts_with("size,count,type,redop,root,"), "{csv}");
+}
+
+#[test]
+fn records_are_compared_row_by_row() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, algorithm) in [("a.json", "ring"), ("b.json", "ring-exchange")] {
+        let args =
+            ["--device", "cpu", "-b", "1K", "-e", "4K", "-f", "4", "-n", "5", "--algorithm", algorithm, "-J", name];
+        assert_eq!(bench_in(dir.path(), &args, &[]).status.code(), Some(0));
+    }
+    let same = bench_in(dir.path(), &["--compare", "a.json", "a.json"], &[]);
+    assert_eq!(same.status.code(), Some(0), "{}", stderr(&same));
+    assert!(stdout(&same).contains("# B against A: 4 within noise; geometric mean of B/A 1.000 over 4 rows"));
+    let text = stdout(&bench_in(dir.path(), &["--compare", "a.json", "b.json"], &[]));
+    for fragment in ["# algorithm: A ring, B ring-exchange", "out-of-place", "in-place", "over 4 rows"] {
+        assert!(text.contains(fragment), "'{fragment}' is not in\n{text}");
+    }
+    std::fs::write(dir.path().join("c.json"), "{\"version\": 3}").unwrap();
+    let other = bench_in(dir.path(), &["--compare", "a.json", "c.json"], &[]);
+    assert_eq!(other.status.code(), Some(6));
+    assert!(stderr(&other).contains("c.json: no benchmark record"), "{}", stderr(&other));
+}
+
+#[test]
+fn pictures_are_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, magic) in [("p.svg", &b"<svg"[..]), ("p.png", b"\x89PNG")] {
+        let args = ["--device", "cpu", "-e", "4K", "-n", "2", "--algorithm", "ring,ring-staged", "--plot", name];
+        let output = bench_in(dir.path(), &args, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(std::fs::read(dir.path().join(name)).unwrap().starts_with(magic), "{name}");
+    }
+}
+
+#[test]
+fn repeated_launches_leave_the_right_result() {
+    let _turn = one_at_a_time();
+    const COUNT: usize = 3000;
+    let proved =
+        prove(build(Collective::AllReduce, Algorithm::Ring, 4, Sync::Neighbor).unwrap(), verify::Options::default())
+            .unwrap();
+    let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
+    let inputs: Vec<Vec<f32>> = (0..4).map(|rank| generate(Fill::Normal, 1, rank, 4, COUNT)).collect();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    for device in devices() {
+        for mode in device.sound_modes() {
+            // The second arena is so small that the payload goes in pieces.
+            for arena_bytes in [None, Some(32 << 10)] {
+                let case = format!("{} {mode} {arena_bytes:?}", device.name);
+                let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
+                let mut executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
+                assert_eq!(executor.pieces() > 1, arena_bytes.is_some(), "{case}");
+                let mut outputs = vec![vec![0.0_f32; COUNT]; 4];
+                for piece in 0..executor.pieces() {
+                    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                    executor.load(piece, &inputs).unwrap();
+                    let early = executor.fetch(piece, &mut views);
+                    assert!(matches!(early, Err(LaunchError::NotLaunched)), "{case}: {early:?}");
+                    let timing = executor.time(3).unwrap();
+                    assert_eq!(timing.launches.len(), 3, "{case}");
+                    assert!(timing.dispatches > 0, "{case}");
+                    executor.fetch(piece, &mut views).unwrap();
+                }
+                let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+                assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).wrong, 0, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_launch_that_does_not_finish_has_no_time() {
+    let _turn = one_at_a_time();
+    let proved =
+        prove(build(Collective::AllReduce, Algorithm::Ring, 4, Sync::Neighbor).unwrap(), verify::Options::default())
+            .unwrap();
+    let payload = Payload::new(proved.schedule(), 1000, 4).unwrap();
+    let inputs = vec![vec![1.0_f32; 1000]; 4];
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    for device in devices() {
+        for mode in device.sound_modes() {
+            let fault = Some(Fault::DropNotify { rank: 1, row: 2 });
+            let options = Options { dispatch: Choice::Named(mode), fault, ..Options::default() };
+            let mut executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
+            executor.load(0, &inputs).unwrap();
+            let result = executor.time(2);
+            let Err(LaunchError::Hang(hang)) = result else { panic!("{} {mode}: {result:?}", device.name) };
+            assert!(hang.to_string().contains("rank 2 RS round 3"), "{} {mode}: {hang}", device.name);
+            let mut outputs = vec![vec![0.0_f32; 1000]; 4];
+            let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            assert!(matches!(executor.fetch(0, &mut views), Err(LaunchError::Hang(_))), "{} {mode}", device.name);
+        }
+    }
+}
