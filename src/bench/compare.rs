@@ -1,7 +1,8 @@
 //! Two records row by row: is B faster, slower, or is that noise?
 //!
-//! A row's band is its median plus and minus how far its fastest iteration lies below it, and at least one percent:
-//! slow outliers are the machine's, and must not widen it. Bands that touch are noise.
+//! A row's band is its median plus and minus how far the fastest iteration lies below it or the 84th percentile above
+//! it, whichever is more, and at least three percent: the slowest ones are the machine's, and must not widen it. Bands
+//! that touch are noise. What differs between two processes on a busy machine no band of one of them can show.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,9 +12,12 @@ use serde::Deserialize;
 
 use super::BenchError;
 use super::record::SCHEMA;
+use super::statistics::nearest_rank;
 
 /// Least half-width of a band, relative to the median.
-const LEAST: f64 = 0.01;
+const LEAST: f64 = 0.03;
+/// One standard deviation above the median, if times were normal.
+const HIGH: usize = 84;
 /// Fewer iterations give no band.
 const LEAST_ITERATIONS: usize = 5;
 
@@ -220,7 +224,10 @@ fn or_none(text: &str) -> &str {
 }
 
 fn half_width(samples: &Samples) -> f64 {
-    (samples.p50_us - samples.min_us).max(LEAST * samples.p50_us)
+    let mut times = samples.times_us.get(samples.skipped_iterations..).unwrap_or_default().to_vec();
+    times.sort_by(f64::total_cmp);
+    let high = if times.is_empty() { samples.p50_us } else { nearest_rank(&times, HIGH) };
+    (samples.p50_us - samples.min_us).max(high - samples.p50_us).max(LEAST * samples.p50_us)
 }
 
 fn judge(a: &Samples, b: &Samples) -> Verdict {
@@ -251,12 +258,12 @@ mod tests {
     fn bands_that_touch_are_noise() {
         for (a, b, verdict) in [
             ((100.0, 100.0), (100.0, 100.0), Verdict::WithinNoise),
-            ((100.0, 100.0), (100.0, 101.9), Verdict::WithinNoise),
-            ((100.0, 100.0), (103.0, 103.0), Verdict::Slower),
+            ((100.0, 100.0), (100.0, 105.9), Verdict::WithinNoise),
+            ((100.0, 100.0), (107.0, 107.0), Verdict::Slower),
             ((100.0, 100.0), (90.0, 95.0), Verdict::WithinNoise),
-            ((100.0, 100.0), (90.0, 92.0), Verdict::Faster),
+            ((100.0, 100.0), (90.0, 91.0), Verdict::Faster),
             ((80.0, 100.0), (130.0, 130.0), Verdict::Slower),
-            ((80.0, 100.0), (120.0, 121.0), Verdict::WithinNoise),
+            ((80.0, 100.0), (120.0, 122.0), Verdict::WithinNoise),
         ] {
             assert_eq!(judge(&samples(a.0, a.1, 20), &samples(b.0, b.1, 20)), verdict, "{a:?} {b:?}");
         }

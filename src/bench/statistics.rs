@@ -44,7 +44,7 @@ impl Statistics {
 }
 
 /// The smallest value that `percent` percent of the sorted sample do not exceed.
-fn nearest_rank(sorted: &[f64], percent: usize) -> f64 {
+pub(super) fn nearest_rank(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted[rank - 1]
 }
