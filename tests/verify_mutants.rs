@@ -30,7 +30,7 @@ fn judge(mutant: &Schedule, variant: Variant, edit: Edit, count: &mut Count) {
     let name = || format!("{variant}, {edit:?}\n{truth:?}\n{report}");
     let verdict = |proof| report.outcome(proof).unwrap().verdict;
     let failed = |proof| verdict(proof) == Verdict::Fails;
-    assert_eq!(verdict(Proof::DeadlockFree) == Verdict::NotReached, truth.out_of_range, "{}", name());
+    assert_eq!(verdict(Proof::DeadlockFree) == Verdict::NotReached, truth.malformed, "{}", name());
     assert_eq!(failed(Proof::DeadlockFree), truth.deadlock, "{}", name());
     assert_eq!(failed(Proof::RaceFree), truth.race || truth.erases, "{}", name());
     if !truth.race {
@@ -146,6 +146,10 @@ fn a_dropped_wait_is_explained() {
 fn zeroing_in_kernel_is_explained() {
     for variant in variants(2..=8) {
         let schedule = variant.schedule();
+        // Where nobody notifies, zeroing erases nothing.
+        if schedule.signal_rows == 0 {
+            continue;
+        }
         for lane in 0..schedule.lanes.len() {
             let report = check(&Edit::Zero(lane).apply(&schedule), variant.options());
             let structure = &report.outcome(Proof::Structure).unwrap().findings;

@@ -26,7 +26,7 @@ pub fn elements_moved(schedule: &Schedule, payload: &Payload) -> u64 {
 }
 
 fn moved(instruction: &Instruction, payload: &Payload) -> u64 {
-    let addresses: Vec<Address> = instruction.reads().chain(instruction.to.iter().copied()).collect();
+    let addresses: Vec<Address> = instruction.from.iter().chain(&instruction.to).copied().collect();
     let first = addresses.iter().filter_map(|address| chunk(address, payload)).min_by_key(|&(order, _)| order);
     let elements: usize = (0..instruction.chunks)
         .map(|k| first.map_or(payload.chunk_elements, |(_, chunk)| payload.elements(chunk.saturating_add(k)).len()))

@@ -106,7 +106,10 @@ impl Edit {
     pub(crate) fn all(schedule: &Schedule) -> Vec<Self> {
         let mut edits = Vec::new();
         for (l, lane) in schedule.lanes.iter().enumerate() {
-            edits.push(Self::Zero(l));
+            // Where nobody notifies, zeroing erases nothing.
+            if schedule.signal_rows > 0 {
+                edits.push(Self::Zero(l));
+            }
             for (i, instruction) in lane.instructions.iter().enumerate() {
                 let at = At(l, i);
                 for n in 0..instruction.waits.len() {

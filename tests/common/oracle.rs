@@ -10,8 +10,8 @@ use wgccl::verify::Options;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Truth {
-    /// An address lies outside its buffer; nothing else is known then.
-    pub(crate) out_of_range: bool,
+    /// An address lies outside its buffer, or two destinations coincide; nothing else is known then.
+    pub(crate) malformed: bool,
     /// Some instruction can never begin; nothing that follows is known then.
     pub(crate) deadlock: bool,
     pub(crate) race: bool,
@@ -38,11 +38,12 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
     assert!(schedule.lanes.iter().enumerate().all(|(i, lane)| lane.rank as usize == i));
     let mut truth = Truth::default();
     let all: Vec<_> = schedule.lanes.iter().flat_map(|lane| lane.instructions.iter().map(|i| (lane.rank, i))).collect();
-    truth.out_of_range = all.iter().any(|(_, i)| {
+    truth.malformed = all.iter().any(|(_, i)| {
         let mut addresses = i.from.iter().chain(&i.to).copied();
-        addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > schedule.buffer_chunks(a.buffer))
+        let twice = i.to.iter().enumerate().any(|(n, to)| i.to[..n].contains(to));
+        twice || addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > schedule.buffer_chunks(a.buffer))
     });
-    if truth.out_of_range {
+    if truth.malformed {
         return truth;
     }
 
