@@ -8,8 +8,10 @@ use crate::element::Element;
 
 /// Most operands of one pass.
 pub(super) const OPERANDS: usize = 4;
-/// Elements of a line: a whole number of the widest vectors, for every element size.
-const LINE: usize = 16;
+/// Elements that are read before any is written: many, so that a load seldom meets a store to the same place in another
+/// page that is still under way (64 doubles what 16 reach in cache); then fewer, for what is left.
+const LONG: usize = 64;
+const SHORT: usize = 16;
 
 /// Asks the processor what it has, which takes tens of microseconds in a virtual machine, before a launch has to.
 pub(super) fn warm_up() {
@@ -89,32 +91,40 @@ unsafe fn lines<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T;
 /// That of [`fold`].
 #[inline(always)]
 unsafe fn combine<T: Element, const N: usize>(to: *mut T, from: [*const T; N], len: usize, f: impl Fn(T, T) -> T) {
-    let whole = len - len % LINE;
-    let mut i = 0;
-    while i < whole {
-        // SAFETY: `i + LINE <= len`, for which all pointers are valid; no alignment is asked for beyond the element's.
-        unsafe {
-            let mut line: [T; LINE] = from[0].add(i).cast::<[T; LINE]>().read();
-            for operand in &from[1..] {
-                let other: [T; LINE] = operand.add(i).cast::<[T; LINE]>().read();
-                for (a, b) in line.iter_mut().zip(other) {
-                    *a = f(*a, b);
-                }
-            }
-            to.add(i).cast::<[T; LINE]>().write(line);
+    let mut done = 0;
+    // SAFETY: each call stays below `len`, for which all pointers are valid.
+    unsafe {
+        while len - done >= LONG {
+            run::<T, N, LONG>(to.add(done), from.map(|operand| operand.add(done)), &f);
+            done += LONG;
         }
-        i += LINE;
+        while len - done >= SHORT {
+            run::<T, N, SHORT>(to.add(done), from.map(|operand| operand.add(done)), &f);
+            done += SHORT;
+        }
+        while done < len {
+            run::<T, N, 1>(to.add(done), from.map(|operand| operand.add(done)), &f);
+            done += 1;
+        }
     }
-    while i < len {
-        // SAFETY: `i < len`.
-        unsafe {
-            let mut sum = from[0].add(i).read();
-            for operand in &from[1..] {
-                sum = f(sum, operand.add(i).read());
+}
+
+/// Reads `L` elements of every operand before it writes any.
+///
+/// # Safety
+/// That of [`fold`], for `L` elements.
+#[inline(always)]
+unsafe fn run<T: Element, const N: usize, const L: usize>(to: *mut T, from: [*const T; N], f: impl Fn(T, T) -> T) {
+    // SAFETY: valid for `L` elements by the contract; no alignment is asked for beyond the element's.
+    unsafe {
+        let mut line: [T; L] = from[0].cast::<[T; L]>().read();
+        for operand in &from[1..] {
+            let other: [T; L] = operand.cast::<[T; L]>().read();
+            for (a, b) in line.iter_mut().zip(other) {
+                *a = f(*a, b);
             }
-            to.add(i).write(sum);
         }
-        i += 1;
+        to.cast::<[T; L]>().write(line);
     }
 }
 
