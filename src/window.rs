@@ -330,10 +330,20 @@ impl Arena {
         (self.chunk_vectors * VECTOR_BYTES) as u64
     }
 
+    /// Bytes of all ranks' inputs, outputs or slots; in place, inputs and outputs are the same bytes.
+    pub fn region_bytes(&self, buffer: Buffer) -> u64 {
+        let chunks = match buffer {
+            Buffer::Input => self.input_chunks,
+            Buffer::Output => self.output_chunks,
+            Buffer::Slot => self.slots,
+        };
+        (self.ranks * chunks) as u64 * self.chunk_bytes()
+    }
+
     /// Bytes of all vectors.
     pub fn vector_bytes(&self) -> u64 {
-        let inputs = if self.in_place { 0 } else { self.input_chunks };
-        (self.ranks * (inputs + self.output_chunks + self.slots)) as u64 * self.chunk_bytes()
+        let inputs = if self.in_place { 0 } else { self.region_bytes(Buffer::Input) };
+        inputs + self.region_bytes(Buffer::Output) + self.region_bytes(Buffer::Slot)
     }
 
     /// The vectors that hold something before the launch only if a user put it there: outputs (unless they are also

@@ -199,7 +199,7 @@ impl<'g, T: Element> Executor<'g, T> {
             fresh_progress: gpu.buffer_of("fresh progress", progress, Usage::COPY_SRC)?,
             readback: gpu.buffer(
                 "readback",
-                region_bytes(&schedule, &arena, Buffer::Output) + progress.len() as u64 + arena.signal_bytes(),
+                arena.region_bytes(Buffer::Output) + progress.len() as u64 + arena.signal_bytes(),
                 Usage::MAP_READ | Usage::COPY_DST,
             )?,
         };
@@ -266,8 +266,8 @@ impl<'g, T: Element> Executor<'g, T> {
 
     /// Bytes of device memory: of all inputs and outputs, and of the windows.
     pub fn device_bytes(&self) -> (u64, u64) {
-        let outputs = region_bytes(&self.schedule, &self.arena, Buffer::Output);
-        let inputs = if self.in_place { 0 } else { region_bytes(&self.schedule, &self.arena, Buffer::Input) };
+        let outputs = self.arena.region_bytes(Buffer::Output);
+        let inputs = if self.in_place { 0 } else { self.arena.region_bytes(Buffer::Input) };
         (inputs + outputs, self.arena.bytes() - inputs - outputs)
     }
 
@@ -345,7 +345,7 @@ impl<'g, T: Element> Executor<'g, T> {
         input: &impl Fn(usize, std::ops::Range<usize>) -> S,
     ) -> Result<(), GpuError> {
         let first = self.arena.byte(Address::input(0, 0));
-        let bytes = region_bytes(&self.schedule, &self.arena, Buffer::Input);
+        let bytes = self.arena.region_bytes(Buffer::Input);
         let view = wgpu::BufferSize::new(bytes)
             .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, first, bytes));
         self.gpu.check()?;
@@ -477,7 +477,7 @@ impl<'g, T: Element> Executor<'g, T> {
         piece: usize,
         output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),
     ) -> Result<(), GpuError> {
-        let bytes = region_bytes(&self.schedule, &self.arena, Buffer::Output);
+        let bytes = self.arena.region_bytes(Buffer::Output);
         let first = self.arena.byte(Address::output(0, 0));
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffers.arena, first, &self.buffers.readback, 0, bytes);
@@ -501,12 +501,6 @@ fn poison_word<T: Element>() -> u32 {
     let poison = T::poison();
     let bytes = bytemuck::bytes_of(&poison);
     u32::from_ne_bytes(std::array::from_fn(|i| bytes[i % bytes.len()]))
-}
-
-/// Bytes of all ranks' inputs, outputs or slots.
-fn region_bytes(schedule: &Schedule, arena: &Arena, buffer: Buffer) -> u64 {
-    let chunks = schedule.buffer_chunks(buffer);
-    u64::from(schedule.ranks) * u64::from(chunks) * arena.chunk_bytes()
 }
 
 fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
