@@ -6,13 +6,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::{Gpu, GpuError};
+use super::program::Moves;
 use crate::collective::Op;
 use crate::element::DataType;
 
 const PAYLOAD_PLAIN: &str = include_str!("../../shaders/payload/plain.wgsl");
 const PAYLOAD_COHERENT: &str = include_str!("../../shaders/payload/coherent.wgsl");
 const SIGNAL: &str = include_str!("../../shaders/signal.wgsl");
-const EXECUTOR: &str = include_str!("../../shaders/executor.wgsl");
+const PROGRAM: &str = include_str!("../../shaders/program.wgsl");
+const MOVE: &str = include_str!("../../shaders/move.wgsl");
+const STEPPED: &str = include_str!("../../shaders/stepped.wgsl");
+const FUSED: &str = include_str!("../../shaders/fused.wgsl");
 const FILL: &str = include_str!("../../shaders/fill.wgsl");
 const F32_SUM: &str = include_str!("../../shaders/element/f32_sum.wgsl");
 
@@ -34,12 +38,12 @@ fn element(data_type: DataType, op: Op) -> &'static str {
 }
 
 fn executor(data_type: DataType, op: Op, coherent: bool) -> Source {
-    let payload = if coherent { PAYLOAD_COHERENT } else { PAYLOAD_PLAIN };
-    let kind = if coherent { "coherent" } else { "plain" };
+    let (name, payload, stage) =
+        if coherent { ("fused", PAYLOAD_COHERENT, FUSED) } else { ("stepped", PAYLOAD_PLAIN, STEPPED) };
     Source {
-        name: format!("executor {data_type} {op} {kind}"),
+        name: format!("{name} {data_type} {op}"),
         coherent,
-        text: [payload, SIGNAL, element(data_type, op), EXECUTOR].join("\n"),
+        text: [payload, PROGRAM, SIGNAL, element(data_type, op), MOVE, stage].join("\n"),
     }
 }
 
@@ -84,7 +88,7 @@ pub(super) struct Kernel {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Variant {
-    Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape },
+    Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape, moves: Moves },
     Fill { workgroup: u32 },
 }
 
@@ -115,24 +119,32 @@ impl Gpu {
         use wgpu::BufferBindingType::{Storage, Uniform};
         let (writable, readable) = (Storage { read_only: false }, Storage { read_only: true });
         let (source, entry_point, bindings, constants): (_, _, Vec<_>, Vec<(&str, f64)>) = match variant {
-            Variant::Executor { data_type, op, coherent, shape } => (
-                executor(data_type, op, coherent),
-                "execute",
-                vec![
+            Variant::Executor { data_type, op, coherent, shape, moves } => {
+                let flag = |is: bool| f64::from(u8::from(is));
+                let mut bindings = vec![
                     (writable, false),
                     (writable, false),
                     (readable, false),
                     (readable, false),
                     (writable, false),
                     (Uniform, true),
-                ],
-                vec![
+                ];
+                let mut constants = vec![
                     ("WORKGROUP", shape.workgroup.into()),
                     ("GROUP", shape.group.into()),
                     ("POLLS", shape.polls.into()),
-                    ("TURN_LIMIT", TURN_LIMIT.into()),
-                ],
-            ),
+                    ("OPERANDS", moves.unrolled.0.into()),
+                    ("DESTINATIONS", moves.unrolled.1.into()),
+                    ("COPIES", flag(moves.copies)),
+                    ("REDUCTIONS", flag(moves.reductions)),
+                    ("OTHERS", flag(moves.others)),
+                ];
+                match coherent {
+                    true => constants.push(("TURN_LIMIT", TURN_LIMIT.into())),
+                    false => bindings.push((readable, false)),
+                }
+                (executor(data_type, op, coherent), "execute", bindings, constants)
+            }
             Variant::Fill { workgroup } => {
                 (fill(), "fill", vec![(writable, false), (Uniform, false)], vec![("WORKGROUP", workgroup.into())])
             }
@@ -150,10 +162,16 @@ impl Gpu {
         let label = Some(source.name.as_str());
         let layout =
             self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(source.text.as_str().into()),
-        });
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.text.as_str().into()) };
+        // SAFETY: the loop guards that this leaves out are for loops that may not end. Every loop of these shaders
+        // counts up to a number that it does not change; a test allows no other form.
+        let module = unsafe {
+            self.device.create_shader_module_trusted(
+                descriptor,
+                wgpu::ShaderRuntimeChecks { force_loop_bounding: std::env::var("CHECK_LOOPS").is_ok(), bounds_checks: std::env::var("CHECK_BOUNDS").is_ok(), ..wgpu::ShaderRuntimeChecks::checked() },
+            )
+        };
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&layout)],

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::cut::{Cut, choose_mode, cut};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Source, Variant};
-use super::program::{Params, Program, Progress};
+use super::program::{Moves, Params, Program, Progress};
 use super::tuning::Tuning;
 use crate::collective::Op;
 use crate::element::Element;
@@ -179,7 +179,8 @@ impl<'g, T: Element> Executor<'g, T> {
         let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
 
         let coherent = mode == Mode::Fused;
-        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape: tuning.shape })?;
+        let (shape, moves) = (tuning.shape, Moves::of(&schedule));
+        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape, moves })?;
         let fill = gpu.kernel(Variant::Fill { workgroup: tuning.shape.workgroup })?;
 
         use wgpu::BufferUsages as Usage;
@@ -205,18 +206,20 @@ impl<'g, T: Element> Executor<'g, T> {
         };
         let instructions = gpu.buffer_of("program", bytemuck::cast_slice(&program.instructions), Usage::STORAGE)?;
         let links = gpu.buffer_of("links", bytemuck::cast_slice(&program.links), Usage::STORAGE)?;
+        let starts = gpu.buffer_of("starts", bytemuck::cast_slice(&program.starts), Usage::STORAGE)?;
         let payload_range = range(&buffers.arena, 0, arena.vector_bytes());
-        let group = gpu.bind(
-            &kernel,
-            &[
-                payload_range.clone(),
-                range(&buffers.arena, arena.signal_offset(), arena.signal_bytes()),
-                instructions.as_entire_buffer_binding(),
-                links.as_entire_buffer_binding(),
-                buffers.progress.as_entire_buffer_binding(),
-                range(&buffers.params, 0, size_of::<Params>() as u64),
-            ],
-        )?;
+        let mut bindings = vec![
+            payload_range.clone(),
+            range(&buffers.arena, arena.signal_offset(), arena.signal_bytes()),
+            instructions.as_entire_buffer_binding(),
+            links.as_entire_buffer_binding(),
+            buffers.progress.as_entire_buffer_binding(),
+            range(&buffers.params, 0, size_of::<Params>() as u64),
+        ];
+        if !coherent {
+            bindings.push(starts.as_entire_buffer_binding());
+        }
+        let group = gpu.bind(&kernel, &bindings)?;
         let poisoned = arena.poisoned();
         let workgroups = (poisoned.len() as u32).div_ceil(tuning.shape.workgroup).clamp(1, FILL_WORKGROUPS);
         let region = [poisoned.start, poisoned.end, poison_word::<T>(), workgroups * tuning.shape.workgroup];
@@ -362,7 +365,7 @@ impl<'g, T: Element> Executor<'g, T> {
         let vectors = self.pieces.vectors(piece).len() as u32;
         let mut params = vec![0_u8; self.plan.dispatches.len() * BINDING_ALIGN];
         for (i, dispatch) in self.plan.dispatches.iter().enumerate() {
-            let dispatch = Params::new(dispatch, self.plan.lanes.len() as u32, &self.arena, vectors);
+            let dispatch = Params::new(i as u32, dispatch, self.plan.lanes.len() as u32, &self.arena, vectors);
             params[i * BINDING_ALIGN..][..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&dispatch));
         }
         self.gpu.queue.write_buffer(&self.buffers.params, 0, &params);

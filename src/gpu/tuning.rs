@@ -4,7 +4,6 @@
 
 use super::device::Gpu;
 use super::kernel::Shape;
-use super::program::OWN;
 use crate::plan::Mode;
 use crate::schedule::Instruction;
 
@@ -53,7 +52,7 @@ impl Tuning {
         let part = slice_vectors.div_ceil(u64::from(workgroup / group));
         let each = |n: usize| (n as u64).div_ceil(workgroup.into());
         // Every further operand or destination is a turn for every vector, and so is the end of either loop.
-        let more = instruction.from.len().saturating_sub(OWN) + instruction.to.len().saturating_sub(OWN);
+        let more = instruction.from.len().saturating_sub(1) + instruction.to.len().saturating_sub(1);
         let each_vector = if more > 0 { more as u64 + 8 } else { 1 };
         let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) * each_vector + 14);
         // Hardware has no such limit, and its long waits must not count as work.
