@@ -15,7 +15,7 @@ use wgccl::window::Payload;
 
 const ROUNDS: usize = 9;
 const RANKS: [u32; 3] = [2, 4, 8];
-const SIZES: [u64; 3] = [64 << 10, 1 << 20, 4 << 20];
+const SIZES: [u64; 5] = [1 << 10, 64 << 10, 1 << 20, 4 << 20, 16 << 20];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
@@ -103,12 +103,15 @@ struct Hand {
     ranks: u32,
     workgroups: u32,
     direct: wgpu::ComputePipeline,
-    ring: wgpu::ComputePipeline,
+    /// By [`Hand::form`].
+    ring: Vec<wgpu::ComputePipeline>,
     group: wgpu::BindGroup,
 }
 
 /// Uniform buffers are bound at multiples of this.
 const ALIGN: u32 = 256;
+/// Forms of a round of the ring: see `kernels/ring.wgsl`.
+const FORMS: u32 = 5;
 
 impl Hand {
     fn new(gpu: &Gpu, ranks: u32, bytes: u64) -> Result<Self, Box<dyn Error>> {
@@ -123,17 +126,13 @@ impl Hand {
             other.name == info.name && format!("{:?}", other.backend).to_lowercase() == info.backend
         };
         let adapter = adapters.find(same).ok_or("the adapter has gone")?;
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            required_limits: adapter.limits(),
-            ..Default::default()
-        }))?;
+        let (device, queue) = pollster::block_on(
+            adapter.request_device(&wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() }),
+        )?;
         let vectors = (bytes / 16) as u32;
         let software = info.is_software();
-        let (workgroup, group, workgroups) = if software {
-            (64, 8, (vectors / 1024).clamp(1, 64))
-        } else {
-            (256, 256, (vectors / 1024).clamp(1, 1024))
-        };
+        let (workgroup, group, workgroups) =
+            if software { (64, 8, (vectors / 1024).clamp(1, 64)) } else { (256, 256, (vectors / 1024).clamp(1, 1024)) };
         let per_rank = (workgroups / ranks).max(1);
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -176,25 +175,25 @@ impl Hand {
             bind_group_layouts: &[Some(&layout)],
             ..Default::default()
         });
-        let pipeline = |text: &str, entry_point| {
+        let pipeline = |text: &str, form: Option<u32>| {
             let descriptor =
                 wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(text.into()) };
             let checks = wgpu::ShaderRuntimeChecks::unchecked();
             // SAFETY: loops count up to numbers that they do not change; every index is below the buffer's length.
             let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+            let mut constants = vec![("WORKGROUP", f64::from(workgroup)), ("GROUP", f64::from(group))];
+            constants.extend(form.map(|form| ("FORM", f64::from(form))));
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: None,
                 layout: Some(&pipeline_layout),
                 module: &module,
-                entry_point: Some(entry_point),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[("WORKGROUP", f64::from(workgroup)), ("GROUP", f64::from(group))],
-                    ..Default::default()
-                },
+                entry_point: None,
+                compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
                 cache: None,
             })
         };
-        let (direct, ring) = (pipeline(&direct, "direct"), pipeline(include_str!("kernels/ring.wgsl"), "ring"));
+        let direct = pipeline(&direct, None);
+        let ring = (0..FORMS).map(|form| pipeline(include_str!("kernels/ring.wgsl"), Some(form))).collect();
         let slice = wgpu::BufferBinding { buffer: &params, offset: 0, size: wgpu::BufferSize::new(16) };
         let resources = [
             inputs.as_entire_binding(),
@@ -216,10 +215,22 @@ impl Hand {
     }
 
     fn ring(&self, pass: &mut wgpu::ComputePass<'_>) {
-        pass.set_pipeline(&self.ring);
         for round in 0..2 * (self.ranks - 1) {
+            pass.set_pipeline(&self.ring[self.form(round) as usize]);
             pass.set_bind_group(0, &self.group, &[ALIGN * (round + 1)]);
             pass.dispatch_workgroups((self.workgroups / self.ranks).max(1) * self.ranks, 1, 1);
+        }
+    }
+
+    /// `FORM` of the shader.
+    fn form(&self, round: u32) -> u32 {
+        let (first, last) = (round == 0, round + 2 == self.ranks);
+        match round + 1 < self.ranks {
+            true if first && last => 1,
+            true if first => 2,
+            true if last => 3,
+            true => 4,
+            false => 0,
         }
     }
 

@@ -19,6 +19,9 @@ override WORKGROUP: u32 = 64u;
 // Adjacent invocations that walk a part together.
 override GROUP: u32 = 8u;
 
+// All-gather; reduce-scatter in a single round; its first, last and other rounds.
+override FORM: u32 = 0u;
+
 @compute @workgroup_size(WORKGROUP)
 fn ring(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let ranks = params.ranks;
@@ -36,24 +39,16 @@ fn ring(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let part = (n + groups - 1u) / groups;
     let start = min(group * part, n);
     let end = min(start + part, n);
-    if (!scatter) {
-        for (var i = start + invocation % GROUP; i < end; i += GROUP) {
+    for (var i = start + invocation % GROUP; i < end; i += GROUP) {
+        if (FORM == 0u) {
             outputs[own + i] = outputs[theirs + i];
-        }
-    } else if (ranks == 2u) {
-        for (var i = start + invocation % GROUP; i < end; i += GROUP) {
+        } else if (FORM == 1u) {
             outputs[own + i] = inputs[theirs + i] + inputs[own + i];
-        }
-    } else if (params.round == 0u) {
-        for (var i = start + invocation % GROUP; i < end; i += GROUP) {
+        } else if (FORM == 2u) {
             slots[own + i] = inputs[theirs + i] + inputs[own + i];
-        }
-    } else if (params.round == ranks - 2u) {
-        for (var i = start + invocation % GROUP; i < end; i += GROUP) {
+        } else if (FORM == 3u) {
             outputs[own + i] = slots[theirs + i] + inputs[own + i];
-        }
-    } else {
-        for (var i = start + invocation % GROUP; i < end; i += GROUP) {
+        } else {
             slots[own + i] = slots[theirs + i] + inputs[own + i];
         }
     }

@@ -254,16 +254,7 @@ mod tests {
         same_layout!(
             module,
             "Params",
-            Params {
-                row,
-                first_lane,
-                lanes,
-                all_lanes,
-                chunk_stride,
-                chunk_vectors,
-                slice_vectors,
-                channel_signals
-            }
+            Params { row, first_lane, lanes, all_lanes, chunk_stride, chunk_vectors, slice_vectors, channel_signals }
         );
         same_layout!(
             module,

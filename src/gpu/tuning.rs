@@ -23,10 +23,10 @@ impl Tuning {
         if gpu.info().is_software() {
             // A spinning workgroup only keeps the notifier from running.
             let polls = if mode == Mode::Fused { 16 } else { 1 };
-            let workgroup = most.min(64);
+            let workgroup = most.min(8);
             Self {
                 software: true,
-                shape: Shape { workgroup, group: workgroup.min(8), polls },
+                shape: Shape { workgroup, group: workgroup, polls },
                 slice_bytes: 64 << 10,
                 workgroups: 64,
             }
