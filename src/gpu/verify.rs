@@ -241,22 +241,23 @@ mod tests {
         a == b || is_nan(a) && is_nan(b)
     }
 
-    /// Bytes of which many are all ones or zeros, so that infinities and NaN of every payload are among the elements.
-    fn random(seed: u64, bytes: usize) -> Vec<u8> {
+    /// Elements of which many are zeros, infinities and NaN of both ends.
+    fn random(seed: u64, bits: Bits, elements: usize) -> Vec<u8> {
+        let infinity = u64::from(bits.exponent) << (8 * bits.bytes).saturating_sub(32);
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            (state >> 33) as u32
+            state ^ (state >> 29)
         };
-        let byte = |random: u32| match random % 8 {
+        let mut element = || match (next() >> 13) % 8 {
             0 => 0,
-            1 => 0x7f,
-            2 => 0x7c,
-            3 => 0x80,
-            4..=6 => 0xff,
-            _ => (random >> 8) as u8,
+            1 => infinity,
+            2 => infinity | 1,
+            3 => u64::MAX >> (65 - 8 * bits.bytes),
+            4 => u64::MAX,
+            _ => next(),
         };
-        (0..bytes).map(|_| byte(next())).collect()
+        (0..elements).flat_map(|_| element().to_le_bytes().into_iter().take(bits.bytes as usize)).collect()
     }
 
     struct Case {
@@ -272,13 +273,13 @@ mod tests {
     fn counted(gpu: &Gpu, case: &Case) -> (u32, u32) {
         let Case { bits, elements, block_bytes, every, alternative } = *case;
         let (size, padded) = (bits.bytes as usize, (elements * bits.bytes as usize).next_multiple_of(VECTOR_BYTES));
-        let expected = random(1, elements * size);
-        let other = random(2, elements * size);
+        let expected = random(1, bits, elements);
+        let other = random(2, bits, elements);
         let mut arena = Vec::new();
         let mut wrong = 0;
         for output in 0..3 {
             let mut got = expected.clone();
-            let strange = random(3 + output, elements * size);
+            let strange = random(3 + output, bits, elements);
             for element in (0..elements).step_by(every) {
                 let range = element * size..(element + 1) * size;
                 let source = if element % 3 == 0 { &other } else { &strange };
