@@ -231,8 +231,7 @@ fn every_rank_is_held_against_its_own_golden() {
     let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
     for golden in [goldens.golden(), goldens.flushed()] {
         let third = |rank| golden.expected(rank).iter().step_by(3).collect::<Vec<_>>();
-        assert_ne!(golden.expected(0), golden.expected(1));
-        assert_eq!(third(0) != third(1), std::ptr::eq(golden, goldens.flushed()));
+        assert_ne!(third(0), third(1));
     }
     for device in devices() {
         let options = named(Mode::PerStep);
