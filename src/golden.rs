@@ -3,6 +3,8 @@
 //! Because the order comes from the schedule's proof, a device must agree in every bit. Stated exceptions: payloads of
 //! NaN, and devices that flush subnormals to zero. A second golden in f64 has no order and gives the rounding error.
 
+use std::cell::OnceCell;
+
 use rustc_hash::FxHashMap;
 
 use crate::collective::Op;
@@ -57,6 +59,19 @@ impl<T: Element> Golden<T> {
     /// What `rank` must get.
     pub fn expected(&self, rank: u32) -> &[T] {
         &self.distinct[self.of_rank[rank as usize]]
+    }
+
+    /// Every different output once, with the ranks that must get it: at least one.
+    pub fn distinct(&self) -> impl Iterator<Item = (&[T], Vec<u32>)> {
+        self.distinct.iter().enumerate().map(|(index, output)| {
+            let ranks = (0..).zip(&self.of_rank).filter(|&(_, &of_rank)| of_rank == index);
+            (output.as_slice(), ranks.map(|(rank, _)| rank).collect())
+        })
+    }
+
+    /// Elements that each rank must get.
+    pub(crate) fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.of_rank.iter().map(|&index| self.distinct[index].len())
     }
 }
 
@@ -151,6 +166,64 @@ pub struct Comparison {
     pub max_ulp: f64,
 }
 
+/// What outputs are held against: the golden, and where they differ from it, what flushing subnormals makes of it.
+#[derive(Debug)]
+pub struct Goldens<'a, T> {
+    proved: &'a Proved,
+    payload: &'a Payload,
+    op: Op,
+    inputs: &'a [&'a [T]],
+    golden: Golden<T>,
+    flushed: OnceCell<Golden<T>>,
+}
+
+impl<'a, T: Element> Goldens<'a, T> {
+    /// Evaluates what every rank must get from `inputs`, one slice of `payload.count` elements per rank.
+    pub fn new(proved: &'a Proved, payload: &'a Payload, op: Op, inputs: &'a [&'a [T]]) -> Self {
+        let golden = Golden::new(proved, payload, op, inputs);
+        Self { proved, payload, op, inputs, golden, flushed: OnceCell::new() }
+    }
+
+    /// What every rank must get.
+    pub fn golden(&self) -> &Golden<T> {
+        &self.golden
+    }
+
+    /// The same of a device that flushes subnormals. Evaluated on first use: most devices never need it.
+    pub fn flushed(&self) -> &Golden<T> {
+        self.flushed.get_or_init(|| Golden::flushed(self.proved, self.payload, self.op, self.inputs))
+    }
+
+    /// Compares every rank's output, bit for bit.
+    pub fn compare(&self, outputs: &[&[T]]) -> Comparison {
+        let count = self.payload.count;
+        let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
+        for (rank, output) in outputs.iter().enumerate() {
+            let rank = rank as u32;
+            if output.len() != count {
+                comparison.wrong += count as u64;
+                comparison.bit_identical = false;
+                continue;
+            }
+            for (i, (got, expected)) in output.iter().zip(self.golden.expected(rank)).enumerate() {
+                if got.agrees(*expected) {
+                    continue;
+                }
+                if got.agrees(self.flushed().expected(rank)[i]) {
+                    comparison.flushed += 1;
+                } else {
+                    comparison.wrong += 1;
+                    comparison.first_wrong.get_or_insert((rank, i));
+                }
+            }
+            comparison.bit_identical &=
+                bytemuck::cast_slice::<T, u8>(output) == bytemuck::cast_slice::<T, u8>(outputs[0]);
+        }
+        comparison.max_ulp = outputs.first().map_or(0.0, |output| max_ulp(self.op, self.inputs, output));
+        comparison
+    }
+}
+
 /// Compares every rank's output with the golden, bit for bit.
 pub fn compare<T: Element>(
     proved: &Proved,
@@ -159,33 +232,7 @@ pub fn compare<T: Element>(
     inputs: &[&[T]],
     outputs: &[&[T]],
 ) -> Comparison {
-    let golden = Golden::new(proved, payload, op, inputs);
-    let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
-    // Evaluated only where something differs: devices that keep subnormals never need it.
-    let mut flushed = None;
-    for (rank, output) in outputs.iter().enumerate() {
-        let rank = rank as u32;
-        if output.len() != payload.count {
-            comparison.wrong += payload.count as u64;
-            comparison.bit_identical = false;
-            continue;
-        }
-        for (i, (got, expected)) in output.iter().zip(golden.expected(rank)).enumerate() {
-            if got.agrees(*expected) {
-                continue;
-            }
-            let flushed = flushed.get_or_insert_with(|| Golden::flushed(proved, payload, op, inputs));
-            if got.agrees(flushed.expected(rank)[i]) {
-                comparison.flushed += 1;
-            } else {
-                comparison.wrong += 1;
-                comparison.first_wrong.get_or_insert((rank, i));
-            }
-        }
-        comparison.bit_identical &= bytemuck::cast_slice::<T, u8>(output) == bytemuck::cast_slice::<T, u8>(outputs[0]);
-    }
-    comparison.max_ulp = outputs.first().map_or(0.0, |output| max_ulp(op, inputs, output));
-    comparison
+    Goldens::new(proved, payload, op, inputs).compare(outputs)
 }
 
 /// Against the sum in f64, in rank order: f64 has room for the sum of some 2^29 f32 of like size without an error here.

@@ -13,7 +13,7 @@ use super::{BenchError, Statistics};
 use crate::collective::Op;
 use crate::element::Element;
 use crate::error::Error;
-use crate::golden::compare;
+use crate::golden::Goldens;
 use crate::gpu::{Gpu, Timed};
 use crate::run::{microseconds, views};
 use crate::verify::Proved;
@@ -95,13 +95,7 @@ impl<T: Element> Case<'_, T> {
                 false => times.iter_mut().zip(of_piece).for_each(|(sum, timed)| *sum = add(*sum, timed)),
             }
         }
-        let nwrong = self.wrong(|inputs, outputs| {
-            match self.proved.options().in_place {
-                true => executor.run_in_place(outputs)?,
-                false => executor.run(inputs, outputs)?,
-            };
-            Ok(())
-        })?;
+        let nwrong = self.wrong(|goldens| Ok(executor.count_wrong(self.inputs, goldens)?))?;
         let raw = Raw {
             times,
             nwrong,
@@ -139,12 +133,14 @@ impl<T: Element> Case<'_, T> {
             self.deadline.check()?;
         }
         drop(buffers);
-        let nwrong = self.wrong(|inputs, outputs| {
+        let nwrong = self.wrong(|goldens| {
+            let mut buffers = self.buffers(in_place)?;
+            let mut outputs = self.outputs(&mut buffers);
             match in_place {
-                true => executor.run_in_place(outputs)?,
-                false => executor.run(inputs, outputs)?,
+                true => executor.run_in_place(&mut outputs)?,
+                false => executor.run(self.inputs, &mut outputs)?,
             }
-            Ok(())
+            Ok(goldens.compare(&views_from(&buffers, self.request.unalign)).wrong)
         })?;
         let raw = Raw {
             times,
@@ -162,20 +158,16 @@ impl<T: Element> Case<'_, T> {
     }
 
     /// Elements that differ from the golden in all checked launches; as nccl-tests, it stops at the first wrong one.
-    fn wrong(
-        &self,
-        mut launch: impl FnMut(&[&[T]], &mut [&mut [T]]) -> Result<(), Error>,
-    ) -> Result<Option<u64>, Error> {
+    /// Each launch is of fresh inputs and poisoned outputs.
+    fn wrong(&self, mut launch: impl FnMut(&Goldens<'_, T>) -> Result<u64, Error>) -> Result<Option<u64>, Error> {
         if self.request.checks == 0 {
             return Ok(None);
         }
+        let goldens = Goldens::new(self.proved, &self.payload, self.op, self.inputs);
         let mut wrong = 0;
         for _ in 0..self.request.checks {
-            let mut buffers = self.buffers(self.proved.options().in_place)?;
-            launch(self.inputs, &mut self.outputs(&mut buffers))?;
             self.deadline.check()?;
-            let outputs: Vec<&[T]> = buffers.iter().map(|buffer| &buffer[self.request.unalign..]).collect();
-            wrong += compare(self.proved, &self.payload, self.op, self.inputs, &outputs).wrong;
+            wrong += launch(&goldens)?;
             self.deadline.check()?;
             if wrong > 0 {
                 break;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::{Gpu, GpuError};
 use super::program::Moves;
+use super::verify::Bits;
 use crate::collective::Op;
 use crate::element::DataType;
 
@@ -18,6 +19,7 @@ const MOVE: &str = include_str!("../../shaders/move.wgsl");
 const STEPPED: &str = include_str!("../../shaders/stepped.wgsl");
 const FUSED: &str = include_str!("../../shaders/fused.wgsl");
 const FILL: &str = include_str!("../../shaders/fill.wgsl");
+const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
 const F32_SUM: &str = include_str!("../../shaders/element/f32_sum.wgsl");
 
 /// A complete shader.
@@ -51,6 +53,10 @@ fn fill() -> Source {
     Source { name: "fill".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, FILL].join("\n") }
 }
 
+fn verify() -> Source {
+    Source { name: "verify".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, VERIFY].join("\n") }
+}
+
 impl Source {
     /// The executor's shader for an element type and operation, with or without fused dispatch.
     pub fn executor(data_type: DataType, op: Op, coherent: bool) -> Self {
@@ -61,7 +67,7 @@ impl Source {
 /// Every shader that the library can ask a device to run.
 pub fn sources() -> Vec<Source> {
     let types = DataType::ALL.iter().flat_map(|&t| Op::ALL.iter().map(move |&op| (t, op)));
-    types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill()]).collect()
+    types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill(), verify()]).collect()
 }
 
 /// The override constants of the executor.
@@ -90,6 +96,7 @@ pub(super) struct Kernel {
 pub(super) enum Variant {
     Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape, moves: Moves },
     Fill { workgroup: u32 },
+    Verify { bits: Bits, workgroup: u32 },
 }
 
 /// Compiled kernels of one device.
@@ -148,6 +155,17 @@ impl Gpu {
             Variant::Fill { workgroup } => {
                 (fill(), "fill", vec![(writable, false), (Uniform, false)], vec![("WORKGROUP", workgroup.into())])
             }
+            Variant::Verify { bits, workgroup } => (
+                verify(),
+                "verify",
+                vec![(writable, false), (readable, false), (readable, false), (writable, false), (Uniform, false)],
+                vec![
+                    ("WORKGROUP", workgroup.into()),
+                    ("ELEMENT_BYTES", bits.bytes.into()),
+                    ("EXPONENT", bits.exponent.into()),
+                    ("MANTISSA", bits.mantissa.into()),
+                ],
+            ),
         };
         let entries: Vec<_> = bindings
             .into_iter()

@@ -81,7 +81,7 @@ pub enum LaunchError {
     /// Wrong number or length of inputs or outputs.
     #[error("{what} {rank} has {got} elements, but the launch was prepared for {ranks} ranks of {count}")]
     Shape {
-        /// "input", "output" or "buffer".
+        /// "input", "output", "buffer" or "golden".
         what: &'static str,
         /// The first that is wrong, or the number of ranks that were given.
         rank: usize,
@@ -107,7 +107,7 @@ pub enum LaunchError {
 }
 
 /// What a launch took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Launched {
     /// Dispatches of the schedule, over all pieces.
     pub dispatches: u32,
@@ -121,9 +121,9 @@ pub struct Launched {
 /// A schedule prepared for a payload on a device.
 pub struct Executor<'g, T> {
     pub(super) gpu: &'g Gpu,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     in_place: bool,
-    payload: Payload,
+    pub(super) payload: Payload,
     pub(super) pieces: Pieces,
     pub(super) arena: Arena,
     pub(super) plan: Plan,
@@ -373,7 +373,7 @@ impl<'g, T: Element> Executor<'g, T> {
     }
 
     /// Contiguous runs of the user's payload that `piece` holds, each with the chunk at which it starts.
-    fn runs(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
+    pub(super) fn runs(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
         // Whole chunks lie one after the other in the arena as they do for the user.
         let whole = self.pieces.count() == 1;
         let chunks = if whole { 1 } else { self.payload.chunks };
@@ -388,7 +388,7 @@ impl<'g, T: Element> Executor<'g, T> {
 
     /// Signals to zero, lanes to their beginning, poison wherever a result is to be. By the host's command stream: a
     /// kernel that did it could erase what a faster workgroup has already notified.
-    fn reset(&self) -> Result<(), GpuError> {
+    pub(super) fn reset(&self) -> Result<(), GpuError> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.clear_buffer(&self.buffers.arena, self.arena.signal_offset(), Some(self.arena.signal_bytes()));
         let bytes = self.buffers.progress.size();
@@ -409,7 +409,7 @@ impl<'g, T: Element> Executor<'g, T> {
     }
 
     /// All dispatches in one submission; in fused mode more of them as long as lanes get further.
-    fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
+    pub(super) fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
         let mut dispatches = self.first_dispatches();
         let mut before = self.begun.clone();
         loop {
@@ -506,6 +506,6 @@ fn poison_word<T: Element>() -> u32 {
     u32::from_ne_bytes(std::array::from_fn(|i| bytes[i % bytes.len()]))
 }
 
-fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
+pub(super) fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) }
 }

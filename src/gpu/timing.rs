@@ -89,6 +89,18 @@ impl<T: Element> Executor<'_, T> {
         Ok(timing)
     }
 
+    /// Encodes and submits one launch over the loaded piece as [`time`](Self::time) does, and returns while it runs;
+    /// [`Gpu::finish`] waits, and [`fetch`](Self::fetch) tells if it finished.
+    ///
+    /// # Errors
+    /// [`GpuError`].
+    pub fn enqueue(&mut self) -> Result<(), GpuError> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.encode_launch(&mut encoder, self.first_dispatches(), None);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.check()
+    }
+
     /// The outputs that the last launch left, as far as they belong to `piece`, which must be the one that is loaded.
     ///
     /// # Errors
@@ -117,6 +129,20 @@ impl<T: Element> Executor<'_, T> {
         Ok(LaunchError::Hang(Box::new(self.explain(&now)?)))
     }
 
+    /// The reset, then the dispatches, with timestamps of the given submission around both.
+    fn encode_launch(&self, encoder: &mut wgpu::CommandEncoder, dispatches: usize, stamps: Option<(&Stamps, u32)>) {
+        mark(encoder, stamps, 0);
+        let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
+        encoder.clear_buffer(&self.buffers.arena, signals, Some(bytes));
+        let words = self.buffers.progress.size();
+        encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, words);
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: None,
+            timestamp_writes: stamps.map(|(stamps, submission)| stamps.writes(submission, 1, Some(2))),
+        });
+        self.encode(&mut pass, dispatches);
+    }
+
     /// Times, and the progress words of the first launch that did not finish.
     fn batch(&self, count: usize, dispatches: usize) -> Result<(Vec<Timed>, Option<Vec<Progress>>), GpuError> {
         let gpu = self.gpu;
@@ -127,17 +153,7 @@ impl<T: Element> Executor<'_, T> {
         let mut walls = Vec::with_capacity(count);
         for i in 0..count {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
-            let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
-            mark(&mut encoder, stamps.as_ref(), i as u32, 0);
-            encoder.clear_buffer(&self.buffers.arena, signals, Some(bytes));
-            encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, words);
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: stamps.as_ref().map(|stamps| stamps.writes(i as u32, 1, Some(2))),
-                });
-                self.encode(&mut pass, dispatches);
-            }
+            self.encode_launch(&mut encoder, dispatches, stamps.as_ref().map(|stamps| (stamps, i as u32)));
             encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &log, words * i as u64, words);
             walls.push(wall(gpu, encoder.finish())?);
         }
@@ -170,10 +186,11 @@ impl Gpu {
         let mut walls = Vec::with_capacity(count);
         for i in 0..count as u32 {
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            mark(&mut encoder, stamps.as_ref(), i, 0);
+            let stamps = stamps.as_ref().map(|stamps| (stamps, i));
+            mark(&mut encoder, stamps, 0);
             encoder.copy_buffer_to_buffer(&from, 0, &to, 0, from.size());
-            mark(&mut encoder, stamps.as_ref(), i, 1);
-            mark(&mut encoder, stamps.as_ref(), i, 2);
+            mark(&mut encoder, stamps, 1);
+            mark(&mut encoder, stamps, 2);
             walls.push(wall(self, encoder.finish())?);
         }
         let stamps = stamps.map(|stamps| stamps.read(self)).transpose()?;
@@ -190,8 +207,8 @@ fn wall(gpu: &Gpu, commands: wgpu::CommandBuffer) -> Result<Duration, GpuError> 
 }
 
 /// A timestamp between two commands: that of a pass without dispatches. Stamps inside an encoder are a rarer feature.
-fn mark(encoder: &mut wgpu::CommandEncoder, stamps: Option<&Stamps>, submission: u32, stamp: u32) {
-    if let Some(stamps) = stamps {
+fn mark(encoder: &mut wgpu::CommandEncoder, stamps: Option<(&Stamps, u32)>, stamp: u32) {
+    if let Some((stamps, submission)) = stamps {
         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: None,
             timestamp_writes: Some(stamps.writes(submission, stamp, None)),
