@@ -195,7 +195,7 @@ fn what_does_not_exist_is_named() {
             "memory beyond any machine",
             push().slots(u32::MAX),
             s,
-            &["2 ranks of 4294967297 chunks and slots are more than the 134217728 that can be checked"],
+            &["the 8589934594 chunks and slots of 2 ranks are more than the 134217728 that can be checked"],
         ),
     ]);
 }
