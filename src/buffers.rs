@@ -125,14 +125,12 @@ impl Extents<'_> {
         }
     }
 
-    /// Fills `into`, `rank`'s buffer before a launch: poison, and its input where that is in place.
+    /// Appends to `into` what `rank`'s output is before a launch: poison, and in place its buffer with `input` in it.
     pub fn prepare<T: Element>(&self, rank: u32, input: &[T], into: &mut Vec<T>) {
-        into.clear();
+        let (start, what) = (into.len(), if self.in_place { Given::InPlace } else { Given::Output });
+        into.resize(start + self.len(what, rank), T::poison());
         if self.in_place {
-            into.resize(self.len(Given::InPlace, rank), T::poison());
-            into[self.input(rank)].copy_from_slice(input);
-        } else {
-            into.resize(self.len(Given::Output, rank), T::poison());
+            into[start..][self.input(rank)].copy_from_slice(input);
         }
     }
 }

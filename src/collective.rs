@@ -129,6 +129,11 @@ impl Collective {
         !matches!(self, Self::AllToAll | Self::SendRecv | Self::Barrier)
     }
 
+    /// Whether all ranks get the same.
+    pub fn gives_all_the_same(self) -> bool {
+        matches!(self, Self::AllReduce | Self::AllGather | Self::Broadcast)
+    }
+
     /// Whether the root is the only rank with an input.
     pub fn only_root_gives(self) -> bool {
         matches!(self, Self::Broadcast | Self::Scatter)

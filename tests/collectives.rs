@@ -111,6 +111,52 @@ fn every_collective_is_nccls_on_the_cpu() {
     other_variants(1..=8).into_iter().chain(variants([1, 2, 3, 8])).for_each(on_cpu);
 }
 
+/// Few numbers of ranks, the first and the last root; every mode that is sound; counts that fit, that pad every part, and
+/// that go in pieces.
+#[cfg(feature = "gpu")]
+#[test]
+fn every_collective_is_nccls_on_every_device() {
+    use common::devices::{devices, one_at_a_time};
+    use wgccl::gpu::{Choice, Executor, Options};
+
+    let _turn = one_at_a_time();
+    let few = |variant: &Variant| [0, variant.ranks - 1].contains(&variant.root);
+    let variants: Vec<Variant> = other_variants([1, 2, 5, 8]).into_iter().filter(few).chain(variants([3])).collect();
+    for device in devices() {
+        let mut cases = 0;
+        for &variant in &variants {
+            let proved = proved(variant);
+            for (count, arena_bytes) in [(1, None), (256, None), (1001, None), (1001, Some(16 << 10))] {
+                let count = if variant.collective == Collective::Barrier { 0 } else { count };
+                let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+                // Every mode shows addresses as well as the other: they take turns, so that each meets every count.
+                let modes = device.sound_modes();
+                let mode = modes[(cases + cases / 4) % modes.len()];
+                cases += 1;
+                let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
+                let case = format!("{} {mode} {variant}, {count} elements, {arena_bytes:?}", device.name);
+                let mut executor = Executor::new(&device.gpu, &proved, payload, Op::Sum, options)
+                    .unwrap_or_else(|error| panic!("{case}: {error}"));
+                for fill in [Fill::Exact, Fill::Normal] {
+                    let inputs = inputs(proved.schedule(), fill, count);
+                    let before = buffers(variant, count, &inputs);
+                    let mut after = before.clone();
+                    match variant.in_place {
+                        true => executor.run_in_place(&mut slices_mut(&mut after)),
+                        false => executor.run(&slices(&inputs), &mut slices_mut(&mut after)),
+                    }
+                    .unwrap_or_else(|error| panic!("{case}: {error}"));
+                    compares(&proved, &payload, &inputs, &after, &case);
+                    if fill == Fill::Exact {
+                        judge(variant, count, &inputs, &after, &before, &case);
+                    }
+                }
+            }
+        }
+        println!("{}: {cases} cases, two launches each", device.name);
+    }
+}
+
 /// The upstream kernels' test: their inputs, their formulas, their counts, up to their largest number of ranks.
 #[test]
 fn upstream_goldens() {
