@@ -4,10 +4,11 @@
 //! NaN, and devices that flush subnormals to zero. A second golden in f64 has no order and gives the rounding error.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
-use crate::collective::Op;
+use crate::collective::{Holds, Op};
 use crate::element::Element;
 use crate::verify::{Node, Proved, Term, Terms};
 use crate::window::Payload;
@@ -30,7 +31,7 @@ enum Subnormals {
 }
 
 impl<T: Element> Golden<T> {
-    /// Evaluates what every rank must get from `inputs`, one slice of `payload.count` elements per rank.
+    /// Evaluates what every rank must get from `inputs`, one slice per rank, empty where it has none.
     pub fn new(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Self {
         Self::evaluate(proved, payload, op, inputs, Subnormals::Kept)
     }
@@ -83,9 +84,9 @@ fn output<T: Element>(
     inputs: &[&[T]],
     subnormals: Subnormals,
 ) -> Vec<T> {
-    let mut expected = vec![T::poison(); payload.count];
-    for (chunk, &term) in outputs.iter().enumerate() {
-        let elements = payload.elements(chunk as u32);
+    let mut expected = vec![T::poison(); outputs.len() / payload.chunks as usize * payload.count];
+    for (chunk, &term) in (0..).zip(outputs) {
+        let elements = in_buffer(payload, chunk);
         let postfix = terms.evaluation(term);
         let mut start = elements.start;
         while start < elements.end {
@@ -96,6 +97,13 @@ fn output<T: Element>(
         }
     }
     expected
+}
+
+/// Elements of chunk `chunk` in a user's buffer, counted through all its parts.
+fn in_buffer(payload: &Payload, chunk: u32) -> Range<usize> {
+    let (part, elements) = (chunk / payload.chunks, payload.elements(chunk % payload.chunks));
+    let start = part as usize * payload.count;
+    start + elements.start..start + elements.end
 }
 
 /// Evaluates `into.len()` elements, `offset` elements into the chunk.
@@ -126,7 +134,7 @@ fn block<T: Element>(
         match *node {
             Node::Unknown => return,
             Node::Input { rank, chunk } => {
-                let start = payload.elements(chunk).start + offset;
+                let start = in_buffer(payload, chunk).start + offset;
                 stack.push(Value::Input(&inputs[rank as usize][start..start + into.len()]));
             }
             Node::Reduce(..) => {
@@ -160,7 +168,7 @@ pub struct Comparison {
     pub first_wrong: Option<(u32, usize)>,
     /// Elements that agree only with the golden of a device that flushes subnormals.
     pub flushed: u64,
-    /// All ranks hold the same bits.
+    /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
     /// Largest error against the order-free f64 reference, in units of the last place.
     pub max_ulp: f64,
@@ -194,18 +202,17 @@ impl<'a, T: Element> Goldens<'a, T> {
         self.flushed.get_or_init(|| Golden::flushed(self.proved, self.payload, self.op, self.inputs))
     }
 
-    /// Compares every rank's output, bit for bit.
+    /// Compares every rank's output, bit for bit. `outputs` are outputs alone, also of a launch in place.
     pub fn compare(&self, outputs: &[&[T]]) -> Comparison {
-        let count = self.payload.count;
         let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
-        for (rank, output) in outputs.iter().enumerate() {
-            let rank = rank as u32;
-            if output.len() != count {
-                comparison.wrong += count as u64;
+        for (rank, output) in (0..).zip(outputs) {
+            let expected = self.golden.expected(rank);
+            if output.len() != expected.len() {
+                comparison.wrong += expected.len() as u64;
                 comparison.bit_identical = false;
                 continue;
             }
-            for (i, (got, expected)) in output.iter().zip(self.golden.expected(rank)).enumerate() {
+            for (i, (got, expected)) in output.iter().zip(expected).enumerate() {
                 if got.agrees(*expected) {
                     continue;
                 }
@@ -216,15 +223,30 @@ impl<'a, T: Element> Goldens<'a, T> {
                     comparison.first_wrong.get_or_insert((rank, i));
                 }
             }
-            comparison.bit_identical &=
-                bytemuck::cast_slice::<T, u8>(output) == bytemuck::cast_slice::<T, u8>(outputs[0]);
         }
-        comparison.max_ulp = outputs.first().map_or(0.0, |output| max_ulp(self.op, self.inputs, output));
+        let count = self.payload.count;
+        let mut first = FxHashMap::<Holds, &[T]>::default();
+        for (rank, output) in (0..).zip(outputs) {
+            for (part, elements) in (0..).zip(output.chunks_exact(count.max(1))) {
+                let holds = self.proved.schedule().holds(rank, part);
+                if let Some(same) = first.get(&holds) {
+                    comparison.bit_identical &=
+                        bytemuck::cast_slice::<T, u8>(elements) == bytemuck::cast_slice::<T, u8>(same);
+                    continue;
+                }
+                first.insert(holds, elements);
+                if let Holds::Reduction { part } = holds {
+                    let start = part as usize * count;
+                    let parts: Vec<&[T]> = self.inputs.iter().map(|input| &input[start..start + count]).collect();
+                    comparison.max_ulp = comparison.max_ulp.max(max_ulp(self.op, &parts, elements));
+                }
+            }
+        }
         comparison
     }
 }
 
-/// Compares every rank's output with the golden, bit for bit.
+/// Compares every rank's output with the golden, bit for bit. `outputs` are outputs alone, also of a launch in place.
 pub fn compare<T: Element>(
     proved: &Proved,
     payload: &Payload,

@@ -11,11 +11,12 @@ use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Source, Variant};
 use super::program::{Moves, Params, Program, Progress};
 use super::tuning::Tuning;
+use crate::buffers::{BufferError, Extents, Given};
 use crate::collective::Op;
 use crate::element::Element;
 use crate::hang::{Fault, Hang};
 use crate::plan::{Mode, Plan};
-use crate::schedule::{Address, Buffer, Instruction, Schedule};
+use crate::schedule::{Buffer, Instruction, Schedule};
 use crate::verify::{Proved, Signal};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, WindowError};
 
@@ -78,20 +79,9 @@ pub enum LaunchError {
         /// Which limit.
         what: String,
     },
-    /// Wrong number or length of inputs or outputs.
-    #[error("{what} {rank} has {got} elements, but the launch was prepared for {ranks} ranks of {count}")]
-    Shape {
-        /// "input", "output", "buffer" or "golden".
-        what: &'static str,
-        /// The first that is wrong, or the number of ranks that were given.
-        rank: usize,
-        /// Its length.
-        got: usize,
-        /// Prepared ranks.
-        ranks: u32,
-        /// Prepared elements.
-        count: usize,
-    },
+    /// Buffers that do not fit the schedule and the payload.
+    #[error(transparent)]
+    Buffers(#[from] BufferError),
     /// The launch was prepared in place and given two buffers a rank, or the reverse.
     #[error("the schedule was proved {}; launch it so", if *.in_place { "in place" } else { "out of place" })]
     Placement {
@@ -151,7 +141,7 @@ impl<'g, T: Element> Executor<'g, T> {
     /// Prepares `proved` for `payload` on `gpu`.
     ///
     /// # Errors
-    /// [`LaunchError`], all but `Shape`, `Placement` and `Hang`.
+    /// [`LaunchError`], all but `Buffers`, `Placement` and `Hang`.
     pub fn new(gpu: &'g Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
         let schedule = proved.schedule();
         if schedule.ranks > MAX_RANKS {
@@ -200,7 +190,7 @@ impl<'g, T: Element> Executor<'g, T> {
             fresh_progress: gpu.buffer_of("fresh progress", progress, Usage::COPY_SRC)?,
             readback: gpu.buffer(
                 "readback",
-                arena.region_bytes(Buffer::Output) + progress.len() as u64 + arena.signal_bytes(),
+                bytes(&arena.region(Buffer::Output)) + progress.len() as u64 + arena.signal_bytes(),
                 Usage::MAP_READ | Usage::COPY_DST,
             )?,
         };
@@ -269,12 +259,12 @@ impl<'g, T: Element> Executor<'g, T> {
 
     /// Bytes of device memory: of all inputs and outputs, and of the windows.
     pub fn device_bytes(&self) -> (u64, u64) {
-        let outputs = self.arena.region_bytes(Buffer::Output);
-        let inputs = if self.in_place { 0 } else { self.arena.region_bytes(Buffer::Input) };
-        (inputs + outputs, self.arena.bytes() - inputs - outputs)
+        let user = self.arena.region(Buffer::Output).end;
+        (user, self.arena.bytes() - user)
     }
 
-    /// Launches once: `inputs` and `outputs` have one slice of the payload's count for every rank.
+    /// Launches once: `inputs` and `outputs` have one slice for every rank, as many parts of the payload's count as the
+    /// collective gives it, one after the other, and empty where that is none.
     ///
     /// # Errors
     /// [`LaunchError`]; outputs then hold nothing of use. The next launch is not affected.
@@ -282,8 +272,8 @@ impl<'g, T: Element> Executor<'g, T> {
         if self.in_place {
             return Err(LaunchError::Placement { in_place: true });
         }
-        self.check_shape("input", inputs.iter().map(|input| input.len()))?;
-        self.check_shape("output", outputs.iter().map(|output| output.len()))?;
+        self.extents().check(Given::Input, inputs.iter().map(|input| input.len()))?;
+        self.extents().check(Given::Output, outputs.iter().map(|output| output.len()))?;
         self.run_pieces(
             |rank, range| &inputs[rank][range],
             |rank, range, bytes| {
@@ -292,7 +282,8 @@ impl<'g, T: Element> Executor<'g, T> {
         )
     }
 
-    /// Launches once in place: every buffer is a rank's input and becomes its output.
+    /// Launches once in place: every buffer is a rank's input and becomes its output. Where these differ in length the
+    /// buffer is as long as the longer, and the shorter is the rank's part of it, as in NCCL: [`Extents`] says which.
     ///
     /// # Errors
     /// [`LaunchError`]; buffers may then hold outputs of some pieces. The next launch is not affected.
@@ -300,7 +291,7 @@ impl<'g, T: Element> Executor<'g, T> {
         if !self.in_place {
             return Err(LaunchError::Placement { in_place: false });
         }
-        self.check_shape("buffer", buffers.iter().map(|buffer| buffer.len()))?;
+        self.extents().check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
         let buffers = std::cell::RefCell::new(buffers);
         self.run_pieces(
             |rank, range| buffers.borrow()[rank][range].to_vec(),
@@ -310,20 +301,8 @@ impl<'g, T: Element> Executor<'g, T> {
         )
     }
 
-    pub(super) fn check_shape(
-        &self,
-        what: &'static str,
-        lengths: impl ExactSizeIterator<Item = usize>,
-    ) -> Result<(), LaunchError> {
-        let (ranks, count) = (self.schedule.ranks, self.payload.count);
-        let wrong = |rank, got| LaunchError::Shape { what, rank, got, ranks, count };
-        if lengths.len() != ranks as usize {
-            return Err(wrong(lengths.len(), 0));
-        }
-        match lengths.enumerate().find(|&(_, length)| length != count) {
-            Some((rank, got)) => Err(wrong(rank, got)),
-            None => Ok(()),
-        }
+    pub(super) fn extents(&self) -> Extents<'_> {
+        Extents { schedule: &self.schedule, count: self.payload.count, in_place: self.in_place }
     }
 
     fn run_pieces<S: AsRef<[T]>>(
@@ -341,21 +320,21 @@ impl<'g, T: Element> Executor<'g, T> {
         Ok(launched)
     }
 
-    /// Every chunk's slice of every input, and the dispatches' parameters, which depend on the slice's length.
+    /// Every chunk's slice of every input (in place, of every buffer), and the dispatches' parameters, which depend on the
+    /// slice's length.
     pub(super) fn upload<S: AsRef<[T]>>(
         &self,
         piece: usize,
         input: &impl Fn(usize, std::ops::Range<usize>) -> S,
     ) -> Result<(), GpuError> {
-        let first = self.arena.byte(Address::input(0, 0));
-        let bytes = self.arena.region_bytes(Buffer::Input);
-        let view = wgpu::BufferSize::new(bytes)
-            .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, first, bytes));
+        let region = self.arena.region(Buffer::Input);
+        let view = wgpu::BufferSize::new(bytes(&region))
+            .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, region.start, bytes));
         self.gpu.check()?;
         if let Some(mut view) = view {
             for rank in 0..self.schedule.ranks {
-                for (chunk, elements) in self.runs(piece) {
-                    let at = (self.arena.byte(Address::input(rank, chunk)) - first) as usize;
+                let parts = self.schedule.user_parts(Buffer::Input, rank, self.in_place);
+                for (at, elements) in self.runs(piece, Buffer::Input, rank, 0..parts) {
                     let elements = input(rank as usize, elements);
                     let bytes: &[u8] = bytemuck::cast_slice(elements.as_ref());
                     view.slice(at..at + bytes.len()).copy_from_slice(bytes);
@@ -372,8 +351,8 @@ impl<'g, T: Element> Executor<'g, T> {
         self.gpu.check()
     }
 
-    /// Contiguous runs of the user's payload that `piece` holds, each with the chunk at which it starts.
-    pub(super) fn runs(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
+    /// Contiguous runs of a part's elements that `piece` holds, each with the chunk at which it starts.
+    pub(super) fn runs_of_part(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
         // Whole chunks lie one after the other in the arena as they do for the user.
         let whole = self.pieces.count() == 1;
         let chunks = if whole { 1 } else { self.payload.chunks };
@@ -384,6 +363,25 @@ impl<'g, T: Element> Executor<'g, T> {
                 (chunk, elements)
             })
             .filter(|(_, elements)| !elements.is_empty())
+    }
+
+    /// Contiguous runs of the elements of these parts of `rank`'s buffer that `piece` holds, each with its first byte in
+    /// the region of all ranks' buffers.
+    fn runs(
+        &self,
+        piece: usize,
+        buffer: Buffer,
+        rank: u32,
+        parts: std::ops::Range<u32>,
+    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+        let (first, chunk_bytes) = (self.arena.user_byte(buffer, rank), self.arena.chunk_bytes() as usize);
+        parts.flat_map(move |part| {
+            let start = part as usize * self.payload.count;
+            self.runs_of_part(piece).map(move |(chunk, elements)| {
+                let at = (part * self.payload.chunks + chunk) as usize;
+                (first + at * chunk_bytes, start + elements.start..start + elements.end)
+            })
+        })
     }
 
     /// Signals to zero, lanes to their beginning, poison wherever a result is to be. By the host's command stream: a
@@ -480,21 +478,29 @@ impl<'g, T: Element> Executor<'g, T> {
         piece: usize,
         output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),
     ) -> Result<(), GpuError> {
-        let bytes = self.arena.region_bytes(Buffer::Output);
-        let first = self.arena.byte(Address::output(0, 0));
+        let region = self.arena.region(Buffer::Output);
+        if region.is_empty() {
+            return Ok(());
+        }
+        let (start, bytes) = (region.start, bytes(&region));
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffers.arena, first, &self.buffers.readback, 0, bytes);
+        encoder.copy_buffer_to_buffer(&self.buffers.arena, start, &self.buffers.readback, 0, bytes);
         self.gpu.run(encoder.finish())?;
         self.gpu.read(&self.buffers.readback, bytes, |view| {
             for rank in 0..self.schedule.ranks {
-                for (chunk, elements) in self.runs(piece) {
-                    let at = (self.arena.byte(Address::output(rank, chunk)) - first) as usize;
+                let first = if self.in_place { self.schedule.task.output_in_place(rank) } else { 0 };
+                let parts = first..first + self.schedule.task.output_parts(rank, self.schedule.ranks);
+                for (at, elements) in self.runs(piece, Buffer::Output, rank, parts) {
                     let bytes = elements.len() * self.payload.element_bytes;
                     output(rank as usize, elements, &view[at..at + bytes]);
                 }
             }
         })
     }
+}
+
+fn bytes(region: &std::ops::Range<u64>) -> u64 {
+    region.end - region.start
 }
 
 /// Enough for any device to be busy; each invocation loops.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::device::{Gpu, GpuError};
 use super::launch::{Executor, LaunchError};
 use super::program::Progress;
+use crate::buffers::Given;
 use crate::element::Element;
 use crate::plan::Mode;
 
@@ -46,13 +47,14 @@ const MOST_LAUNCHES: usize = 512;
 const MOST_LOG_BYTES: u64 = 16 << 20;
 
 impl<T: Element> Executor<'_, T> {
-    /// Puts one piece of every rank's input on the device, where it stays for [`time`](Self::time) and
-    /// [`fetch`](Self::fetch).
+    /// Puts one piece of every rank's input, in place of its buffer, on the device, where it stays for
+    /// [`time`](Self::time) and [`fetch`](Self::fetch).
     ///
     /// # Errors
-    /// [`LaunchError::Shape`] and [`LaunchError::Gpu`].
+    /// [`LaunchError::Buffers`] and [`LaunchError::Gpu`].
     pub fn load(&mut self, piece: usize, inputs: &[&[T]]) -> Result<(), LaunchError> {
-        self.check_shape("input", inputs.iter().map(|input| input.len()))?;
+        let what = if self.extents().in_place { Given::InPlace } else { Given::Input };
+        self.extents().check(what, inputs.iter().map(|input| input.len()))?;
         self.upload(piece, &|rank: usize, range| &inputs[rank][range])?;
         // Writes wait for the next submission, and must not be part of the first launch. What was launched before is void.
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
@@ -104,9 +106,10 @@ impl<T: Element> Executor<'_, T> {
     /// The outputs that the last launch left, as far as they belong to `piece`, which must be the one that is loaded.
     ///
     /// # Errors
-    /// [`LaunchError::Shape`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
+    /// [`LaunchError::Buffers`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
     pub fn fetch(&mut self, piece: usize, outputs: &mut [&mut [T]]) -> Result<(), LaunchError> {
-        self.check_shape("output", outputs.iter().map(|output| output.len()))?;
+        let what = if self.extents().in_place { Given::InPlace } else { Given::Output };
+        self.extents().check(what, outputs.iter().map(|output| output.len()))?;
         let now = self.progress()?;
         if !self.finished(&now) {
             let launched = now.iter().any(|lane| lane.end > 0);

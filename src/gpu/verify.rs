@@ -8,6 +8,7 @@ use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Variant};
 use super::launch::{Executor, LaunchError, Launched, range};
 use super::tuning::Tuning;
+use crate::buffers::Given;
 use crate::element::{DataType, Element};
 use crate::golden::Goldens;
 use crate::schedule::Address;
@@ -159,10 +160,21 @@ impl<T: Element> Executor<'_, T> {
     /// It takes up to 8 MiB of device memory beside the executor's, for the time of the call.
     ///
     /// # Errors
-    /// [`LaunchError::Shape`], [`LaunchError::Hang`] and [`LaunchError::Gpu`]. The next launch is not affected.
+    /// [`LaunchError::Buffers`], [`LaunchError::Hang`] and [`LaunchError::Gpu`]. The next launch is not affected.
     pub fn count_wrong(&mut self, inputs: &[&[T]], goldens: &Goldens<'_, T>) -> Result<u64, LaunchError> {
-        self.check_shape("input", inputs.iter().map(|input| input.len()))?;
-        self.check_shape("golden", goldens.golden().lengths())?;
+        let extents = self.extents();
+        extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
+        extents.check(Given::Output, goldens.golden().lengths())?;
+        let mut buffers: Vec<Vec<T>> = Vec::new();
+        if extents.in_place {
+            buffers.extend((0..).zip(inputs).map(|(rank, input)| {
+                let mut buffer = Vec::new();
+                extents.prepare(rank, input, &mut buffer);
+                buffer
+            }));
+        }
+        let given: Vec<&[T]> =
+            if extents.in_place { buffers.iter().map(Vec::as_slice).collect() } else { inputs.to_vec() };
         let whole = self.arena.vector_bytes();
         let most = (self.payload.count * self.payload.element_bytes).next_multiple_of(VECTOR_BYTES);
         let comparer = Comparer::new(
@@ -176,7 +188,7 @@ impl<T: Element> Executor<'_, T> {
         let mut launched = Launched::default();
         let mut wrong = 0;
         for piece in 0..self.pieces.count() {
-            self.upload(piece, &|rank: usize, range| &inputs[rank][range])?;
+            self.upload(piece, &|rank: usize, range| &given[rank][range])?;
             self.reset()?;
             self.launch(&mut launched)?;
             wrong += match self.count_piece(&comparer, piece, goldens, false)? {
@@ -199,11 +211,16 @@ impl<T: Element> Executor<'_, T> {
         for (expected, ranks) in goldens.golden().distinct() {
             // Ranks that share one golden share the other.
             let flushed = may_flush.then(|| goldens.flushed().expected(ranks[0]));
-            for (chunk, elements) in self.runs(piece) {
-                let output = |&rank: &u32| self.arena.vector(Address::output(rank, chunk)) as u32;
-                let outputs: Vec<u32> = ranks.iter().map(output).collect();
-                let flushed = flushed.map(|flushed| bytemuck::cast_slice(&flushed[elements.clone()]));
-                comparer.compare(&outputs, bytemuck::cast_slice(&expected[elements]), flushed)?;
+            let count = self.payload.count;
+            for part in 0..expected.len() / count.max(1) {
+                for (chunk, elements) in self.runs_of_part(piece) {
+                    let chunk = part as u32 * self.payload.chunks + chunk;
+                    let elements = part * count + elements.start..part * count + elements.end;
+                    let output = |&rank: &u32| self.arena.vector(Address::output(rank, chunk)) as u32;
+                    let outputs: Vec<u32> = ranks.iter().map(output).collect();
+                    let flushed = flushed.map(|flushed| bytemuck::cast_slice(&flushed[elements.clone()]));
+                    comparer.compare(&outputs, bytemuck::cast_slice(&expected[elements]), flushed)?;
+                }
             }
         }
         Ok(comparer.take()?.into())
