@@ -282,7 +282,7 @@ fn a_golden_of_another_shape_is_refused() {
         let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
         let short: Vec<&[f32]> = inputs.iter().map(|input| &input[..8]).collect();
         let error = executor(device, &proved, 8, Options::default()).count_wrong(&short, &goldens).unwrap_err();
-        assert!(error.to_string().contains("golden 0 has 9 elements"), "{error}");
+        assert!(error.to_string().contains("output of rank 0 has 9 elements"), "{error}");
     }
 }
 
