@@ -83,7 +83,8 @@ impl Starter {
     /// Runs the process and reads its line.
     pub fn measure(&self, ranks: usize, bytes: usize, method: Method) -> Result<Round, Error> {
         let mut command = Command::new("timeout");
-        command.arg(LIMIT_SECONDS).envs(self.environment.iter().copied());
+        // In the foreground, so that an interrupt reaches the peer too.
+        command.args(["--foreground", LIMIT_SECONDS]).envs(self.environment.iter().copied());
         if let Some(launcher) = self.launcher {
             command.args([launcher, "-np", &ranks.to_string()]);
             if launcher == OPENMPI {

@@ -93,6 +93,9 @@ pub struct Round {
     pub times_us: Vec<f64>,
     /// Elements that differ from the exact sum, over all ranks.
     pub wrong: usize,
+    /// Share of the machine's time that other processes took meanwhile, where that is known.
+    #[serde(default)]
+    pub others: Option<f64>,
 }
 
 impl Record {

@@ -31,7 +31,7 @@ impl Case {
         let bytes: usize = number(bytes)?;
         let (ranks, repetitions) = (number(ranks)?, number(repetitions)?);
         let case = Self { ranks, count: bytes / 4, seconds: number(seconds)?, repetitions, budget: number(budget)? };
-        match case.ranks > 0 && case.count > 0 && bytes % 4 == 0 {
+        match case.ranks > 0 && case.count > 0 && bytes.is_multiple_of(4) {
             true => Ok(case),
             false => Err("RANKS and BYTES must be above 0, and BYTES a multiple of 4".to_owned()),
         }

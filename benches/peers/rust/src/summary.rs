@@ -84,8 +84,8 @@ fn time<'a>(peer: &'a Peer, cell: &Cell) -> Option<Time<'a>> {
 /// Bytes as people write them.
 pub fn size(bytes: usize) -> String {
     match bytes {
-        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
-        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
+        b if b >= 1 << 20 && b.is_multiple_of(1 << 20) => format!("{} MiB", b >> 20),
+        b if b >= 1 << 10 && b.is_multiple_of(1 << 10) => format!("{} KiB", b >> 10),
         b => format!("{b} B"),
     }
 }
@@ -133,7 +133,7 @@ mod tests {
             ("b", &[50.0]),
         ];
         for (peer, times) in cases {
-            record.add(peer, (2, 1024), Round { calls: 3, times_us: times.to_vec(), wrong: 0 });
+            record.add(peer, (2, 1024), Round { calls: 3, times_us: times.to_vec(), wrong: 0, others: None });
         }
         record
     }
@@ -187,7 +187,7 @@ mod tests {
     fn wrong_elements_are_named() {
         let mut record = record();
         assert!(record.wrong().is_empty());
-        record.add("w", (4, 1 << 20), Round { calls: 3, times_us: vec![1.0], wrong: 5 });
+        record.add("w", (4, 1 << 20), Round { calls: 3, times_us: vec![1.0], wrong: 5, others: None });
         assert_eq!(record.wrong(), ["w, 4 ranks of 1 MiB"]);
     }
 

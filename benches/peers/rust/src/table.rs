@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use wgccl::bench::Statistics;
+
 use crate::record::{Record, Role};
 use crate::summary::{NOISE, Time, digits, duration, size};
 
@@ -55,7 +57,7 @@ fn head(record: &Record) -> String {
          {}.\n\n\
          A cell is the median of each of {rounds} rounds, then the median of these, for the row's best variant: \
          time · ratio to `wgccl CPU direct` / ratio to the floor (variant). \
-         Sizes are those of one rank's vector. Do not read differences below {NOISE}x as real. \
+         Sizes are those of one rank's vector. {}Do not read differences below {NOISE}x as real. \
          `benches/peers/README.md` says what each row means and what it does not.\n",
         machine.cpu,
         machine.threads,
@@ -63,7 +65,20 @@ fn head(record: &Record) -> String {
         record.start_time,
         record.end_time,
         versions.join(", "),
+        disturbance(record),
     )
+}
+
+/// What others took of the machine.
+fn disturbance(record: &Record) -> String {
+    let rounds = record.cells.iter().flat_map(|cell| &cell.rounds);
+    let others: Vec<f64> = rounds.filter_map(|round| round.others).map(|others| 100.0 * others).collect();
+    Statistics::of(&others).map_or_else(String::new, |others| {
+        format!(
+            "Other processes took {:.1} % of the machine in the median measurement, {:.0} % in one of a hundred. ",
+            others.p50, others.p99
+        )
+    })
 }
 
 fn header(sizes: &[usize]) -> String {
