@@ -104,9 +104,9 @@ impl Starter {
         let stdout = text(&output.stdout);
         let line = stdout.lines().find(|line| line.starts_with("{\"calls\"")).filter(|_| output.status.success());
         let why = || {
-            let stderr = text(&output.stderr);
-            let said = stderr.lines().find(|line| line.chars().any(char::is_alphanumeric)).unwrap_or("it said nothing");
-            Error::Peer(format!("it failed: {}", said.trim()))
+            // What it said may name directories, which are nobody's business in a record.
+            eprint!("{}", text(&output.stderr));
+            Error::Peer(format!("it failed with {}", output.status))
         };
         serde_json::from_str(line.ok_or_else(why)?).map_err(Error::peer)
     }
