@@ -150,7 +150,9 @@ fn panel<B: DrawingBackend>(
         .label_style((FONT, 13.0).into_font().color(&INK))
         .set_all_tick_mark_size(6)
         .draw()?;
-    for style in styles {
+    // The subject lies on top.
+    let (subjects, others): (Vec<_>, Vec<_>) = styles.iter().partition(|style| style.role == Role::Subject);
+    for style in others.into_iter().chain(subjects) {
         let points: Vec<(f64, f64)> = sizes
             .iter()
             .filter_map(|&bytes| Some(((bytes as f64).log2(), record.best(style.row, ranks, bytes)?.median.log10())))
