@@ -70,8 +70,8 @@ impl<T: Element> Golden<T> {
         })
     }
 
-    /// Elements that each rank must get.
-    pub(crate) fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+    /// How many elements each rank must get.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
         self.of_rank.iter().map(|&index| self.distinct[index].len())
     }
 }
