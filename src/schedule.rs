@@ -6,7 +6,13 @@
 
 mod algorithm;
 mod direct;
+mod halving_doubling;
+mod ibing;
+mod one_phase;
+mod recursive_doubling;
 mod ring;
+mod tree;
+mod two_phase;
 
 use std::fmt;
 

@@ -1,6 +1,8 @@
 //! The algorithms by name, and the one function that builds any of them.
 
-use super::{MAX_RANKS, Schedule, direct, ring};
+use super::{
+    MAX_RANKS, Schedule, direct, halving_doubling, ibing, one_phase, recursive_doubling, ring, tree, two_phase,
+};
 use crate::collective::{Collective, named};
 
 /// A way to carry out a collective. One file each; a name never stands for another algorithm.
@@ -13,16 +15,52 @@ pub enum Algorithm {
     RingStaged,
     /// The staged ring with an extra exchange slot into which every round's chunk is published. History.
     RingExchange,
+    /// Two rings over half the payload each, in opposite directions, on a lane each.
+    BidirectionalRing,
+    /// One ring in both directions: every rank reads from both neighbours in each of P-1 steps.
+    Ibing,
     /// Each rank reduces its chunk from all inputs and writes it to all outputs. The least traffic on one device.
     Direct,
+    /// Every rank reduces everything from all ranks, in rank order.
+    OnePhase,
+    /// The same in the upstream kernels' order: the own contribution first. Ranks may differ in the last bits.
+    OnePhaseOwnFirst,
+    /// Each rank reduces its chunk from all inputs, then copies the other chunks from their owners.
+    TwoPhase,
+    /// log2 P exchanges of the whole payload with partners 1, 2, 4, ... away. Powers of two only.
+    RecursiveDoubling,
+    /// Rabenseifner: exchanges of P/2, P/4, ... chunks and back. Powers of two only.
+    HalvingDoubling,
+    /// NCCL's double binary tree: half of the chunks up and down each of two trees, pipelined.
+    Tree,
 }
 
 named!(Algorithm, "algorithm", {
     Ring => "ring",
     RingStaged => "ring-staged",
     RingExchange => "ring-exchange",
+    BidirectionalRing => "bidirectional-ring",
+    Ibing => "ibing",
     Direct => "direct",
+    OnePhase => "one-phase",
+    OnePhaseOwnFirst => "one-phase-own-first",
+    TwoPhase => "two-phase",
+    RecursiveDoubling => "recursive-doubling",
+    HalvingDoubling => "halving-doubling",
+    Tree => "tree",
 });
+
+impl Algorithm {
+    /// Whether it is defined for powers of two only.
+    pub fn needs_power_of_two(self) -> bool {
+        matches!(self, Self::RecursiveDoubling | Self::HalvingDoubling)
+    }
+
+    /// Whether it has rounds that all ranks go through together, so that ranks can synchronise in several ways.
+    fn has_rounds(self) -> bool {
+        matches!(self, Self::Ring | Self::RingStaged | Self::RingExchange | Self::BidirectionalRing)
+    }
+}
 
 /// Who waits for whom between two rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -43,9 +81,22 @@ pub enum BuildError {
     /// Outside 1..=[`MAX_RANKS`].
     #[error("{0} ranks: a schedule has 1 to {MAX_RANKS} ranks")]
     Ranks(u32),
-    /// The algorithm has no rounds between which ranks could synchronise in that way.
+    /// The algorithm synchronises in one way only.
     #[error("{0} has no rounds that a {1} could stand between; leave --sync out")]
     Sync(Algorithm, Sync),
+    /// The algorithm pairs ranks off by the bits of their numbers.
+    #[error(
+        "{algorithm} needs a power of two: take {} or {} ranks instead of {ranks}, or an algorithm for any number of \
+         ranks, such as tree or ring",
+        .ranks.next_power_of_two() / 2,
+        .ranks.next_power_of_two()
+    )]
+    PowerOfTwo {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// Not a power of two.
+        ranks: u32,
+    },
 }
 
 /// Builds the schedule of `algorithm` for `collective` over `ranks` ranks.
@@ -56,13 +107,28 @@ pub fn build(collective: Collective, algorithm: Algorithm, ranks: u32, sync: Syn
     if !(1..=MAX_RANKS).contains(&ranks) {
         return Err(BuildError::Ranks(ranks));
     }
+    if sync != Sync::Neighbor && !algorithm.has_rounds() {
+        return Err(BuildError::Sync(algorithm, sync));
+    }
+    if algorithm.needs_power_of_two() && !ranks.is_power_of_two() {
+        return Err(BuildError::PowerOfTwo { algorithm, ranks });
+    }
     let name = algorithm.name();
     let ring = |staging| ring::all_reduce(name, ranks, staging, sync);
-    match (collective, algorithm) {
-        (Collective::AllReduce, Algorithm::Ring) => Ok(ring(ring::Staging::None)),
-        (Collective::AllReduce, Algorithm::RingStaged) => Ok(ring(ring::Staging::Slots)),
-        (Collective::AllReduce, Algorithm::RingExchange) => Ok(ring(ring::Staging::Exchange)),
-        (Collective::AllReduce, Algorithm::Direct) if sync != Sync::Neighbor => Err(BuildError::Sync(algorithm, sync)),
-        (Collective::AllReduce, Algorithm::Direct) => Ok(direct::all_reduce(name, ranks)),
-    }
+    Ok(match (collective, algorithm) {
+        (Collective::AllReduce, Algorithm::Ring) => ring(ring::Staging::None),
+        (Collective::AllReduce, Algorithm::RingStaged) => ring(ring::Staging::Slots),
+        (Collective::AllReduce, Algorithm::RingExchange) => ring(ring::Staging::Exchange),
+        (Collective::AllReduce, Algorithm::BidirectionalRing) => ring::bidirectional(name, ranks, sync),
+        (Collective::AllReduce, Algorithm::Ibing) => ibing::all_reduce(name, ranks),
+        (Collective::AllReduce, Algorithm::Direct) => direct::all_reduce(name, ranks),
+        (Collective::AllReduce, Algorithm::OnePhase) => one_phase::all_reduce(name, ranks, one_phase::Order::Ranks),
+        (Collective::AllReduce, Algorithm::OnePhaseOwnFirst) => {
+            one_phase::all_reduce(name, ranks, one_phase::Order::OwnFirst)
+        }
+        (Collective::AllReduce, Algorithm::TwoPhase) => two_phase::all_reduce(name, ranks),
+        (Collective::AllReduce, Algorithm::RecursiveDoubling) => recursive_doubling::all_reduce(name, ranks),
+        (Collective::AllReduce, Algorithm::HalvingDoubling) => halving_doubling::all_reduce(name, ranks),
+        (Collective::AllReduce, Algorithm::Tree) => tree::all_reduce(name, ranks),
+    })
 }
