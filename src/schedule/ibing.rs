@@ -23,7 +23,7 @@ pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
     let ring = Ring { ranks, even, side: (ranks - 1) / 2 };
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks)
         .slots(if even { 2 } else { 0 })
-        .signal_rows((ranks - 1).min(1) + u32::from(ranks == 2));
+        .signal_rows(u32::from(ranks > 1));
     schedule.lanes = (0..ranks).map(|rank| ring.lane(rank)).collect();
     schedule
 }
@@ -84,20 +84,21 @@ impl Ring {
         }
     }
 
-    /// What travels `way` has its signals on this row: two ranks are each other's neighbours on both sides.
-    fn row(&self, way: Way) -> u32 {
-        u32::from(self.ranks == 2 && way == Way::Left)
+    /// Two ranks are each other's neighbours on both sides: what one of them announces last stands for all before it.
+    fn is_announced(&self, way: Way) -> bool {
+        self.ranks > 2 || way == Way::Left
     }
 
     fn announce(&self, instruction: Instruction, rank: u32, way: Way) -> Instruction {
-        instruction.notify(self.ahead(rank, way, 1), self.row(way))
+        if self.is_announced(way) { instruction.notify(self.ahead(rank, way, 1), 0) } else { instruction }
     }
 
     /// Wait for the `n`-th announcement that comes `way`.
     fn await_nth(&self, instruction: Instruction, rank: u32, way: Way, n: usize) -> Instruction {
-        match n {
-            0 => instruction,
-            n => instruction.wait_for(self.row(way), self.behind(rank, way, 1), n as u32),
+        if n > 0 && self.is_announced(way) {
+            instruction.wait_for(0, self.behind(rank, way, 1), n as u32)
+        } else {
+            instruction
         }
     }
 

@@ -27,6 +27,12 @@ impl Variant {
         build(Collective::AllReduce, self.algorithm, self.ranks, self.sync).unwrap()
     }
 
+    /// The algorithms of neighbour rounds, in which everything is needed, in either place.
+    pub(crate) fn is_ring(self) -> bool {
+        use Algorithm::{BidirectionalRing, Ring, RingExchange, RingStaged};
+        matches!(self.algorithm, Ring | RingStaged | RingExchange | BidirectionalRing)
+    }
+
     pub(crate) fn options(self) -> Options {
         Options { in_place: self.in_place }
     }
