@@ -1,7 +1,8 @@
 //! Double binary tree all-reduce, after NCCL: two trees, each over half the chunks; sums go up and come down again.
 //!
 //! A leaf of one tree is an inner rank of the other, but for the ends, so that both halves together keep all ranks busy.
-//! A tree has as many chunks as levels below its root: then all levels work at once, on chunks one behind the other.
+//! A tree has as many chunks as levels below its root: then all levels work at once, on chunks one behind the other,
+//! and each has a lane of its own for either direction, so that a sum that comes down waits for none that goes up.
 //! Inner ranks keep partial sums in their output, which nobody else needs before the complete one comes down.
 
 use std::ops::Range;
@@ -11,12 +12,12 @@ use crate::collective::Collective;
 
 pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
     let trees = [Shape::Plain, Shape::Twin].map(|shape| Tree::new(ranks, shape));
-    let chunks = trees[0].height[trees[0].root as usize].max(1);
+    let chunks = trees[0].height.max(1);
     let rows = if ranks == 1 { 0 } else { 2 };
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, 2 * chunks).signal_rows(rows);
     for rank in 0..ranks {
         for (row, tree) in (0..).zip(&trees) {
-            schedule.lanes.push(tree.lane(rank, row, row * chunks..(row + 1) * chunks));
+            schedule.lanes.extend(tree.lanes(rank, row, row * chunks..(row + 1) * chunks));
         }
     }
     schedule
@@ -61,56 +62,42 @@ impl Shape {
 }
 
 struct Tree {
-    root: u32,
     parent: Vec<Option<u32>>,
     children: Vec<Vec<u32>>,
-    /// Levels below each rank; a leaf has none.
-    height: Vec<u32>,
-    /// Levels above each rank; the root has none.
-    depth: Vec<u32>,
+    /// Levels below the root.
+    height: u32,
 }
 
 impl Tree {
     fn new(ranks: u32, shape: Shape) -> Self {
         let parent: Vec<Option<u32>> = (0..ranks).map(|rank| shape.parent(rank, ranks)).collect();
-        let none = || vec![0; ranks as usize];
-        let mut tree =
-            Self { root: 0, parent, children: vec![Vec::new(); ranks as usize], height: none(), depth: none() };
+        let mut children = vec![Vec::new(); ranks as usize];
+        let mut height = 0;
         for rank in 0..ranks {
-            match tree.parent[rank as usize] {
-                Some(parent) => tree.children[parent as usize].push(rank),
-                None => tree.root = rank,
+            if let Some(parent) = parent[rank as usize] {
+                children[parent as usize].push(rank);
             }
-            let mut above = tree.parent[rank as usize];
-            while let Some(ancestor) = above {
-                tree.depth[rank as usize] += 1;
-                let height = &mut tree.height[ancestor as usize];
-                *height = (*height).max(tree.depth[rank as usize]);
-                above = tree.parent[ancestor as usize];
-            }
+            let ancestors = std::iter::successors(parent[rank as usize], |&ancestor| parent[ancestor as usize]);
+            height = height.max(ancestors.count() as u32);
         }
-        tree
+        Self { parent, children, height }
     }
 
     fn is_leaf(&self, rank: u32) -> bool {
         self.children[rank as usize].is_empty()
     }
 
-    fn lane(&self, rank: u32, row: u32, chunks: Range<u32>) -> Lane {
-        let (height, depth) = (self.height[rank as usize], self.depth[rank as usize]);
-        let top = self.height[self.root as usize];
-        // In the order in which chunks arrive when every level takes one step a chunk.
-        let mut steps = Vec::new();
-        for (n, chunk) in (0..).zip(chunks) {
-            if !self.is_leaf(rank) || rank == self.root {
-                steps.push((height + n, self.up(rank, row, chunk, n)));
-            }
-            if let Some(parent) = self.parent[rank as usize] {
-                steps.push((top + depth + n, self.down(rank, parent, row, chunk, n)));
-            }
-        }
-        steps.sort_by_key(|&(time, _)| time);
-        Lane { rank, instructions: steps.into_iter().map(|(_, step)| step).collect() }
+    /// A lane for what goes up, but not of a leaf, and a lane for what comes down, but not of the root.
+    fn lanes(&self, rank: u32, row: u32, chunks: Range<u32>) -> impl Iterator<Item = Lane> {
+        let lane = |step: &dyn Fn(u32, u32) -> Instruction| {
+            let steps = (0..).zip(chunks.clone()).map(|(n, chunk)| step(chunk, n));
+            Lane { rank, instructions: steps.collect() }
+        };
+        let parent = self.parent[rank as usize];
+        let goes_up = !self.is_leaf(rank) || parent.is_none();
+        let up = goes_up.then(|| lane(&|chunk, n| self.up(rank, row, chunk, n)));
+        let down = parent.map(|parent| lane(&|chunk, n| self.down(rank, parent, row, chunk, n)));
+        up.into_iter().chain(down)
     }
 
     /// Reduce the children's n-th chunk with the own one.
@@ -171,7 +158,7 @@ mod tests {
         for ranks in 1..=130_u32 {
             let trees = [Shape::Plain, Shape::Twin].map(|shape| Tree::new(ranks, shape));
             let height = ranks.next_power_of_two().ilog2();
-            assert_eq!(trees.each_ref().map(|tree| tree.height[tree.root as usize]), [height; 2], "{ranks}");
+            assert_eq!(trees.each_ref().map(|tree| tree.height), [height; 2], "{ranks}");
             let inner_twice = (0..ranks).filter(|&rank| trees.iter().all(|tree| !tree.is_leaf(rank))).count();
             assert!(inner_twice <= 2, "{ranks}: {inner_twice}");
         }
