@@ -47,12 +47,18 @@ enum Command {
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
 struct ScheduleArgs {
-    /// Algorithm: ring, ring-staged, ring-exchange or direct
-    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>)]
+    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>,
+          help = format!("Algorithm: {}", algorithms()))]
     algorithm: Algorithm,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
     sync: Sync,
+}
+
+/// The names of all algorithms, for help.
+fn algorithms() -> String {
+    let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    names.join(", ")
 }
 
 /// What is computed, for the positional argument.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
 use crate::inputs::{Fill, generate};
 use crate::run::{AUTO, CPU, Device, check_memory, reserved};
-use crate::schedule::{Algorithm, Sync, build};
+use crate::schedule::{Algorithm, BuildError, Schedule, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::Payload;
 
@@ -32,6 +32,8 @@ pub struct Request {
     pub collective: Collective,
     /// How, one after the other.
     pub algorithms: Vec<Algorithm>,
+    /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
+    pub only_defined: bool,
     /// Who waits for whom.
     pub sync: Sync,
     /// Numbers of participants, one after the other.
@@ -70,6 +72,7 @@ impl Default for Request {
         Self {
             collective: Collective::AllReduce,
             algorithms: vec![Algorithm::Ring],
+            only_defined: false,
             sync: Sync::Neighbor,
             ranks: vec![4],
             data_types: vec![DataType::F32],
@@ -112,11 +115,23 @@ impl Request {
         }
     }
 
+    /// The schedules over `ranks` ranks, and why any is left out.
+    fn schedules(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(Algorithm, Schedule)>, BuildError> {
+        let mut schedules = Vec::new();
+        for &algorithm in &self.algorithms {
+            match build(self.collective, algorithm, ranks, self.sync) {
+                Ok(schedule) => schedules.push((algorithm, schedule)),
+                Err(error) if self.only_defined && !matches!(error, BuildError::Ranks(_)) => {
+                    notes.push(format!("left out: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(schedules)
+    }
+
     /// Refuses what can be refused without a device.
     fn check(&self) -> Result<(), Error> {
-        for (&algorithm, &ranks) in self.algorithms.iter().flat_map(|a| self.ranks.iter().map(move |r| (a, r))) {
-            build(self.collective, algorithm, ranks, self.sync)?;
-        }
         for data_type in &self.data_types {
             let counts = self.range.counts(data_type.bytes())?;
             let (largest, ranks) = (counts.last().copied().unwrap_or(0), self.ranks.iter().copied().max().unwrap_or(0));
@@ -142,8 +157,12 @@ impl Request {
 /// # Errors
 /// [`Error`]; wrong elements are counted in rows and are none.
 pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Error> {
-    request.check()?;
     let mut notes = Vec::new();
+    let mut groups = 0;
+    for &ranks in &request.ranks {
+        groups += request.schedules(ranks, &mut notes)?.len();
+    }
+    request.check()?;
     let devices = devices(&request.devices, &mut notes)?;
     for device in &devices {
         let is_cpu = matches!(device, Device::Cpu);
@@ -159,7 +178,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     }
     let counts: usize =
         request.data_types.iter().map(|t| Ok(request.range.counts(t.bytes())?.len())).sum::<Result<_, BenchError>>()?;
-    let rows = counts * request.ops.len() * request.ranks.len() * request.algorithms.len() * devices.len();
+    let rows = counts * request.ops.len() * groups * devices.len();
     let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
@@ -225,8 +244,7 @@ fn of_device<T: Element>(
     for &ranks in &request.ranks {
         // The copy knows no algorithm: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
-        for &algorithm in &request.algorithms {
-            let schedule = build(request.collective, algorithm, ranks, request.sync)?;
+        for (algorithm, schedule) in request.schedules(ranks, &mut Vec::new())? {
             let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
             let Request { collective, sync, .. } = *request;
             let group = Group { device: index, collective, algorithm, sync, ranks, data_type: T::TYPE, redop, cycle };

@@ -14,8 +14,8 @@ use crate::window::{Payload, Region, Stride, Window};
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
-    /// Algorithm: ring, ring-staged, ring-exchange or direct
-    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = parse::<Algorithm>)]
+    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = parse::<Algorithm>,
+          help = format!("Algorithm: {}", super::algorithms()))]
     algorithm: Algorithm,
     /// Number of ranks
     #[arg(long, default_value_t = 4, value_name = "P")]
@@ -42,6 +42,7 @@ struct Json {
     count: usize,
     #[serde(rename = "type")]
     data_type: DataType,
+    chunks: u32,
     chunk_elements: usize,
     chunk_bytes: usize,
     slots: u32,
@@ -67,6 +68,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         ranks: args.ranks,
         count: args.count,
         data_type: args.data_type,
+        chunks: payload.chunks,
         chunk_elements: payload.chunk_elements,
         chunk_bytes: payload.chunk_bytes(),
         slots: window.slots,
@@ -89,9 +91,9 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 }
 
 fn table(layout: &Json) -> String {
-    let Json { algorithm, ranks, count, data_type, chunk_elements, .. } = layout;
+    let Json { algorithm, ranks, count, data_type, chunks, chunk_elements, .. } = layout;
     let mut text = format!(
-        "window of one rank: {algorithm}, {ranks} ranks, {count} {data_type} in {ranks} chunks of {chunk_elements}\n\n\
+        "window of one rank: {algorithm}, {ranks} ranks, {count} {data_type} in {chunks} chunks of {chunk_elements}\n\n\
          {DIM}{:>12} {:>12}  region{DIM:#}\n",
         "offset", "bytes"
     );
@@ -109,16 +111,21 @@ fn table(layout: &Json) -> String {
         layout.signal_rows,
         layout.signal_stride
     );
-    match layout.exchange_bytes_saved {
-        0 => text.push_str(
-            "saved      nothing: the last slot is the exchange slot, which ring and ring-staged do without\n",
-        ),
-        bytes => {
-            let _ = writeln!(text, "saved      {bytes} bytes: no exchange slot");
+    // Only the upstream kernels' ring has had an exchange slot.
+    let exchange = match algorithm {
+        Algorithm::RingExchange => {
+            Some("nothing: the last slot is the exchange slot, which ring and ring-staged do without".to_owned())
         }
-    }
-    if let Some(percent) = layout.signal_bytes_saved_percent {
-        let _ = writeln!(text, "           {percent} % of the signals' bytes, against 16 columns");
+        Algorithm::Ring | Algorithm::RingStaged => {
+            Some(format!("{} bytes: no exchange slot", layout.exchange_bytes_saved))
+        }
+        _ => None,
+    };
+    let stride = layout
+        .signal_bytes_saved_percent
+        .map(|percent| format!("{percent} % of the signals' bytes, against 16 columns"));
+    for (line, name) in exchange.into_iter().chain(stride).zip(["saved", ""]) {
+        let _ = writeln!(text, "{name:<10} {line}");
     }
     text.truncate(text.trim_end().len());
     text
