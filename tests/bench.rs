@@ -232,6 +232,7 @@ fn every_mistake_gets_one_clear_error() {
         ("-N 0 -J x.json", 6, vec!["never ends"]),
         ("-P 0", 6, vec!["0 ranks"]),
         ("-P 2000 --device cpu -e 1K", 6, vec!["2000 ranks", "1024"]),
+        ("--algorithm ring,halving-doubling -P 3", 6, vec!["power of two", "2 or 4 ranks"]),
         ("--algorithm ring,trees", 6, vec!["'trees'", "ring-staged"]),
         ("--sync none", 6, vec!["'none'"]),
         ("--dispatch magic", 6, vec!["'magic'"]),

@@ -324,7 +324,6 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --count 4611686018427387904 --device cpu", 6, &["4611686018427387904"]),
         case("run --algorithm trees", 6, &["'trees'", "ring, ring-staged, ring-exchange"]),
         case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "tree"]),
-        case("bench --algorithm halving-doubling -P 3", 6, &["power of two", "2 or 4 ranks"]),
         case("run --algorithm tree --sync barrier", 6, &["tree", "barrier", "--sync"]),
         case("run --type f16", 6, &["'f16'", "f32"]),
         case("run --op prod", 6, &["'prod'", "sum"]),
