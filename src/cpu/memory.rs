@@ -101,6 +101,8 @@ pub(super) struct Slices {
     /// Chunk slots of a rank.
     pub(super) slots: usize,
     pub(super) ranks: usize,
+    /// Whether any buffer has more than one part.
+    pub(super) several_parts: bool,
 }
 
 impl Slices {
@@ -126,19 +128,40 @@ impl<T: Element> Channel<'_, T> {
     /// # Safety
     /// These are operands and destinations of a step of a proved schedule, its waits are over, it has not executed in
     /// this launch, and bases, slices and slots are those of that schedule and launch: see the module.
-    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, (from, to): (&[Operand], &[Operand]), stream: bool) {
+    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, operands: (&[Operand], &[Operand]), stream: bool) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.slices.several_parts {
+                false => self.execute_in::<false>(op, chunks, operands, stream),
+                true => self.execute_in::<true>(op, chunks, operands, stream),
+            }
+        }
+    }
+
+    /// Without `PARTS` no buffer has more than one part, and the divisions, which cost as much as all the rest, fall away.
+    ///
+    /// # Safety
+    /// That of [`execute`](Self::execute).
+    unsafe fn execute_in<const PARTS: bool>(
+        &self,
+        op: Op,
+        chunks: u32,
+        (from, to): (&[Operand], &[Operand]),
+        stream: bool,
+    ) {
         for k in 0..chunks {
-            let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
-            let place = |operand: &Operand| self.place(*operand, k);
+            let len =
+                from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists::<PARTS>(operand, k)));
+            let place = |operand: &Operand| self.place::<PARTS>(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.
             unsafe {
                 match (from, to) {
                     ([], _) | (_, []) => {}
-                    _ if stream => self.blocks(op, from, to, k, len, stream),
+                    _ if stream => self.blocks::<PARTS>(op, from, to, k, len, stream),
                     ([a], [to]) => kernel::fold(op, place(to), &[place(a)], len),
                     ([a, b], [to]) => kernel::fold(op, place(to), &[place(a), place(b)], len),
-                    _ => self.blocks(op, from, to, k, len, stream),
+                    _ => self.blocks::<PARTS>(op, from, to, k, len, stream),
                 }
             }
         }
@@ -148,14 +171,22 @@ impl<T: Element> Channel<'_, T> {
     ///
     /// # Safety
     /// That of [`execute`](Self::execute), with at least one operand and destination that all have `len` elements.
-    unsafe fn blocks(&self, op: Op, from: &[Operand], to: &[Operand], k: u32, len: usize, stream: bool) {
+    unsafe fn blocks<const PARTS: bool>(
+        &self,
+        op: Op,
+        from: &[Operand],
+        to: &[Operand],
+        k: u32,
+        len: usize,
+        stream: bool,
+    ) {
         let [first_to, more_to @ ..] = to else { return };
         let mut partial = [const { MaybeUninit::<T>::uninit() }; BLOCK];
         let partial: *mut T = partial.as_mut_ptr().cast();
         let mut start = 0;
         while start < len {
             let n = BLOCK.min(len - start);
-            let place = |operand: &Operand| self.place(*operand, k).wrapping_add(start);
+            let place = |operand: &Operand| self.place::<PARTS>(*operand, k).wrapping_add(start);
             // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
             let mut operands = [partial.cast_const(); kernel::OPERANDS];
             let (mut held, mut rest) = (0, from);
@@ -191,34 +222,36 @@ impl<T: Element> Channel<'_, T> {
         self.slices.per.min(self.slices.payload.chunk_elements - self.index * self.slices.per)
     }
 
-    /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
-    fn start(&self, chunk: usize) -> usize {
+    /// Elements of the users' buffers before the part that holds the operand's `k`-th chunk, and first element, in that part,
+    /// of the channel's slice of the chunk.
+    fn start<const PARTS: bool>(&self, operand: Operand, k: u32) -> (usize, usize) {
         let Slices { payload, per, .. } = self.slices;
-        (chunk * payload.chunk_elements + self.index * per).min(payload.count)
+        let index = operand.chunk + k;
+        let (part, chunk) = if PARTS { (index / payload.chunks, index % payload.chunks) } else { (0, index) };
+        let start = chunk as usize * payload.chunk_elements + self.index * per;
+        (part as usize * payload.count, start.min(payload.count))
     }
 
     /// How many elements there are from the beginning of the slice; in slots, as many as can be asked for.
-    fn exists(&self, operand: Operand, k: u32) -> usize {
-        match operand.buffer() {
+    fn exists<const PARTS: bool>(&self, operand: Operand, k: u32) -> usize {
+        match operand.buffer {
             Buffer::Slot => usize::MAX,
-            Buffer::Input | Buffer::Output => {
-                let payload = &self.slices.payload;
-                let (_, chunk) = operand.at(k, payload.chunks);
-                payload.count - self.start(chunk)
-            }
+            Buffer::Input | Buffer::Output => self.slices.payload.count - self.start::<PARTS>(operand, k).1,
         }
     }
 
     /// Where the channel's slice of the operand's `k`-th chunk is.
-    fn place(&self, operand: Operand, k: u32) -> *mut T {
-        let rank = operand.rank();
-        let Slices { payload, per, slots, .. } = self.slices;
+    fn place<const PARTS: bool>(&self, operand: Operand, k: u32) -> *mut T {
+        let rank = usize::from(operand.rank);
         let offset = || {
-            let (part, chunk) = operand.at(k, payload.chunks);
-            part * payload.count + self.start(chunk)
+            let (before, start) = self.start::<PARTS>(operand, k);
+            before + start
         };
-        match operand.buffer() {
-            Buffer::Slot => self.slots.wrapping_add((rank * slots + operand.slot(k)) * per),
+        match operand.buffer {
+            Buffer::Slot => {
+                let Slices { per, slots, .. } = self.slices;
+                self.slots.wrapping_add((rank * slots + operand.chunk as usize + k as usize) * per)
+            }
             Buffer::Input => self.bases.inputs[rank].wrapping_add(offset()).cast_mut(),
             Buffer::Output => self.bases.outputs[rank].wrapping_add(offset()),
         }
