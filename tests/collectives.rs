@@ -12,7 +12,7 @@ use wgccl::cpu::{self, CpuError, Spread};
 use wgccl::golden::compare;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Phase, Schedule, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::verify::{self, Proof, Proved, prove};
 use wgccl::window::Payload;
 
 const COUNTS: [usize; 4] = [1, 3, 17, 256];
