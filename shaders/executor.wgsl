@@ -2,7 +2,7 @@
 // every chunk until the dispatch's number, a missing signal or the turn limit stops it, and then stores how far it got.
 // The next dispatch goes on from there, so progress never depends on two workgroups running at the same time.
 //
-// Joined with payload/, signal.wgsl and element/. The host's side is src/gpu/program.rs.
+// Joined with payload/, signal.wgsl, element/, op/ and contribution/. The host's side is src/gpu/program.rs.
 
 // Invocations of a workgroup, and how many adjacent ones walk a part of the slice together.
 override WORKGROUP: u32 = 64u;
@@ -35,6 +35,11 @@ struct Params {
     slice_vectors: u32,
     // Signals of a channel.
     channel_signals: u32,
+    // What contributions are multiplied by, as the elements of a vector lie in two words; and a zero that no compiler knows.
+    scale_low: u32,
+    scale_high: u32,
+    zero: u32,
+    unused: u32,
 }
 
 struct Instruction {
@@ -58,10 +63,12 @@ struct Instruction {
     first_more: u32,
     end_more_from: u32,
     end_more_to: u32,
-    unused: u32,
+    // Bit 0: a is an input; bit 1: b is.
+    inputs: u32,
 }
 
-// A signal and, for a wait, the value to wait for; or the first vector of a further operand or destination.
+// A signal and, for a wait, the value to wait for; or the first vector of a further operand, and whether it is an input; or
+// that of a further destination.
 struct Link {
     index: u32,
     at_least: u32,
@@ -143,11 +150,11 @@ fn move_chunks(instruction: Instruction, channel: u32, invocation: u32) {
         let offset = chunk * params.chunk_stride;
         if (instruction.kind == COPY) {
             for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
-                store(instruction, i, payload[instruction.a + i]);
+                store(instruction, i, load_a(instruction, i));
             }
         } else if (instruction.kind == REDUCE) {
             for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
-                store(instruction, i, combine(payload[instruction.a + i], payload[instruction.b + i]));
+                store(instruction, i, combine(load_a(instruction, i), load_b(instruction, i)));
             }
         } else if (instruction.kind == REDUCE_ALL) {
             for (var i = offset + start + invocation % GROUP; i < offset + end; i += GROUP) {
@@ -158,17 +165,25 @@ fn move_chunks(instruction: Instruction, channel: u32, invocation: u32) {
 }
 
 fn reduce_all(instruction: Instruction, i: u32) {
-    var value = payload[instruction.a + i];
+    var value = load_a(instruction, i);
     if (instruction.b != NOWHERE) {
-        value = combine(value, payload[instruction.b + i]);
+        value = combine(value, load_b(instruction, i));
     }
     for (var j = instruction.first_more; j < instruction.end_more_from; j++) {
-        value = combine(value, payload[links[j].index + i]);
+        value = combine(value, contribution(payload[links[j].index + i], links[j].at_least != 0u));
     }
     store(instruction, i, value);
     for (var j = instruction.end_more_from; j < instruction.end_more_to; j++) {
         payload[links[j].index + i] = value;
     }
+}
+
+fn load_a(instruction: Instruction, i: u32) -> vec4<u32> {
+    return contribution(payload[instruction.a + i], (instruction.inputs & 1u) != 0u);
+}
+
+fn load_b(instruction: Instruction, i: u32) -> vec4<u32> {
+    return contribution(payload[instruction.b + i], (instruction.inputs & 2u) != 0u);
 }
 
 fn store(instruction: Instruction, i: u32, value: vec4<u32>) {

@@ -20,12 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustc_hash::FxHashMap;
 
 use crate::collective::Op;
-use crate::element::Element;
+use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
 use crate::schedule::{Buffer, Schedule};
 use crate::verify::{Graph, Proved, Signal};
 use crate::window::Payload;
 use cut::Cut;
+use kernel::Reduction;
 use memory::{Bases, Slices, Slots};
 use program::Program;
 use stall::Stall;
@@ -68,6 +69,9 @@ pub enum CpuError {
     /// Above [`MAX_RANKS`].
     #[error("{0} ranks are more than the {MAX_RANKS} that the CPU executor runs; use fewer ranks")]
     Ranks(u32),
+    /// An operation that the type does not have.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
     /// The payload was cut for another schedule or element type.
     #[error("the payload was cut for another schedule or element type; make it with Payload::new from this schedule")]
     Payload,
@@ -168,6 +172,7 @@ impl<T: Element> Executor<T> {
         if schedule.ranks > MAX_RANKS {
             return Err(CpuError::Ranks(schedule.ranks));
         }
+        supported(T::TYPE, op)?;
         // All bounds rest on the payload's arithmetic, so it is not taken on trust.
         if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
             return Err(CpuError::Payload);
@@ -179,7 +184,8 @@ impl<T: Element> Executor<T> {
         let slots = schedule.buffer_chunks(Buffer::Slot) as usize;
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
-        let shared = Arc::new(share(program, op, slices, &cut, in_place)?);
+        let how = Reduction::new(op, schedule.ranks);
+        let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         let team = Team::new(shared.clone(), cut.workers).map_err(CpuError::Threads)?;
         Ok(Self { schedule: schedule.clone(), in_place, channels, shared, team })
     }
@@ -292,7 +298,7 @@ impl<T: Element> fmt::Debug for Executor<T> {
 /// All that launches need; the only allocations of an executor's life.
 fn share<T: Element>(
     program: Program,
-    op: Op,
+    how: Reduction<T>,
     slices: Slices,
     cut: &Cut,
     in_place: bool,
@@ -319,7 +325,7 @@ fn share<T: Element>(
     });
     Ok(Shared {
         program,
-        op,
+        how,
         slices,
         stream: cut.stream,
         private: cut.private,

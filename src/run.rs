@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::collective::{Collective, Op};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, supported};
 use crate::error::Error;
 use crate::golden::{Comparison, compare};
 use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
@@ -156,6 +156,7 @@ impl<T> Finished<T> {
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
 pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
+    supported(T::TYPE, request.op)?;
     let mut notes = Vec::new();
     let device = Device::find(&request.device, &mut notes)?;
     if matches!(device, Device::Cpu) && request.dispatch != Choice::Auto {

@@ -13,7 +13,7 @@ use super::result::{self, Group, Roof, Row};
 use super::roof;
 use super::size::{Range, Step};
 use crate::collective::{Collective, Op};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
 use crate::inputs::{Fill, generate};
@@ -112,17 +112,34 @@ impl Request {
         }
     }
 
+    /// Every type with every operation that it has. Where several were asked for, one that does not exist is only noted.
+    fn pairs(&self, notes: &mut Vec<String>) -> Result<Vec<(DataType, Op)>, Error> {
+        let mut pairs = Vec::new();
+        let mut refused = None;
+        for (&data_type, &op) in self.data_types.iter().flat_map(|t| self.ops.iter().map(move |op| (t, op))) {
+            match supported(data_type, op) {
+                Ok(()) => pairs.push((data_type, op)),
+                Err(unsupported) => {
+                    notes.push(unsupported.to_string());
+                    refused.get_or_insert(unsupported);
+                }
+            }
+        }
+        match refused {
+            Some(unsupported) if pairs.is_empty() => Err(unsupported.into()),
+            _ => Ok(pairs),
+        }
+    }
+
     /// Refuses what can be refused without a device.
     fn check(&self) -> Result<(), Error> {
         for (&algorithm, &ranks) in self.algorithms.iter().flat_map(|a| self.ranks.iter().map(move |r| (a, r))) {
             build(self.collective, algorithm, ranks, self.sync)?;
         }
-        for data_type in &self.data_types {
+        for &data_type in &self.data_types {
             let counts = self.range.counts(data_type.bytes())?;
             let (largest, ranks) = (counts.last().copied().unwrap_or(0), self.ranks.iter().copied().max().unwrap_or(0));
-            match data_type {
-                DataType::F32 => check_memory::<f32>(ranks, largest.saturating_add(self.unalign))?,
-            }
+            dispatch!(data_type, T => check_memory::<T>(ranks, largest.saturating_add(self.unalign)))?;
         }
         match self {
             _ if self.iterations == 0 => {
@@ -157,20 +174,17 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
         }
         request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
     }
+    let pairs = request.pairs(&mut notes)?;
     let counts: usize =
-        request.data_types.iter().map(|t| Ok(request.range.counts(t.bytes())?.len())).sum::<Result<_, BenchError>>()?;
-    let rows = counts * request.ops.len() * request.ranks.len() * request.algorithms.len() * devices.len();
+        pairs.iter().map(|(t, _)| Ok(request.range.counts(t.bytes())?.len())).sum::<Result<_, BenchError>>()?;
+    let rows = counts * request.ranks.len() * request.algorithms.len() * devices.len();
     let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
     while request.cycles == 0 || cycle < request.cycles {
         for (index, device) in devices.iter().enumerate() {
-            for &data_type in &request.data_types {
-                for &op in &request.ops {
-                    match data_type {
-                        DataType::F32 => of_device::<f32>(request, (index, device), op, cycle, observer)?,
-                    }
-                }
+            for &(data_type, op) in &pairs {
+                dispatch!(data_type, T => of_device::<T>(request, (index, device), op, cycle, observer))?;
             }
         }
         cycle += 1;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
 use crate::collective::{Collective, Op, parse};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, dispatch};
 use crate::error::{Error, exit};
 use crate::gpu::Choice;
 use crate::hang::Fault;
@@ -33,10 +33,10 @@ pub(super) struct RunArgs {
     /// Elements per rank; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
     #[arg(long, value_name = "N", value_parser = super::count)]
     count: Option<usize>,
-    /// Element type: f32
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
     #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
     data_type: DataType,
-    /// Reduction: sum
+    /// Reduction: sum, prod, min, max or avg (of floats)
     #[arg(long, default_value = "sum", value_name = "OP", value_parser = parse::<Op>)]
     op: Op,
     /// Root rank, for collectives that have one
@@ -46,7 +46,7 @@ pub(super) struct RunArgs {
     #[arg(long, default_value = AUTO, value_name = "DEVICE")]
     device: String,
     /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch)]
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode)]
     dispatch: Choice,
     /// Generated inputs: exact (sums exact in any order), pattern (i + 100 * rank) or normal
     #[arg(long, default_value = "exact", value_name = "KIND", value_parser = parse::<Fill>)]
@@ -89,7 +89,7 @@ impl Default for RunArgs {
     }
 }
 
-pub(super) fn dispatch(name: &str) -> Result<Choice, String> {
+pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
     match name {
         AUTO => Ok(Choice::Auto),
         name => parse::<Mode>(name).map(Choice::Named).map_err(|error| format!("{error}, auto")),
@@ -112,9 +112,7 @@ struct Json<'a> {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
-    match args.data_type {
-        DataType::F32 => run_typed::<f32>(args),
-    }
+    dispatch!(args.data_type, T => run_typed::<T>(args))
 }
 
 fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {

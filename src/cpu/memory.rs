@@ -20,17 +20,24 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::kernel;
+use super::kernel::{self, Contributions, Reduction};
 use super::program::Operand;
-use crate::collective::Op;
 use crate::element::Element;
 use crate::schedule::Buffer;
 use crate::window::Payload;
 
+/// Which of up to [`kernel::OPERANDS`] operands are contributions.
+fn contributions<'a>(operands: impl Iterator<Item = &'a Operand>) -> Contributions {
+    operands.enumerate().fold(0, |bits, (i, operand)| bits | Contributions::from(operand.contribution) << i)
+}
+
 /// A cache line; slots start at one.
 const LINE: usize = 64;
-/// Elements that are combined together where there are many operands or destinations.
-const BLOCK: usize = 8 << 10;
+/// Bytes that are combined together where there are many operands or destinations.
+const BLOCK_BYTES: usize = 32 << 10;
+
+#[repr(align(64))]
+struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
 
 /// Zeroed elements for chunk slots. Pages that are never touched cost nothing.
 pub(super) struct Slots<T> {
@@ -125,7 +132,15 @@ impl<T: Element> Channel<'_, T> {
     /// # Safety
     /// These are operands and destinations of a step of a proved schedule, its waits are over, it has not executed in
     /// this launch, and bases, slices and slots are those of that schedule and launch: see the module.
-    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, (from, to): (&[Operand], &[Operand]), stream: bool) {
+    pub(super) unsafe fn execute(
+        &self,
+        how: Reduction<T>,
+        chunks: u32,
+        (from, to): (&[Operand], &[Operand]),
+        stream: bool,
+    ) {
+        // Bits of the operands that are contributions, where that matters; `blocks` asks for its own.
+        let scaled = if how.scales() { contributions(from.iter().take(kernel::OPERANDS)) } else { 0 };
         for k in 0..chunks {
             let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
             let place = |operand: &Operand| self.place(*operand, k);
@@ -134,10 +149,10 @@ impl<T: Element> Channel<'_, T> {
             unsafe {
                 match (from, to) {
                     ([], _) | (_, []) => {}
-                    _ if stream => self.blocks(op, from, to, k, len, stream),
-                    ([a], [to]) => kernel::fold(op, place(to), &[place(a)], len),
-                    ([a, b], [to]) => kernel::fold(op, place(to), &[place(a), place(b)], len),
-                    _ => self.blocks(op, from, to, k, len, stream),
+                    _ if stream => self.blocks(how, from, to, k, len, stream),
+                    ([a], [to]) => kernel::fold(how, place(to), &[place(a)], scaled, len),
+                    ([a, b], [to]) => kernel::fold(how, place(to), &[place(a), place(b)], scaled, len),
+                    _ => self.blocks(how, from, to, k, len, stream),
                 }
             }
         }
@@ -147,13 +162,14 @@ impl<T: Element> Channel<'_, T> {
     ///
     /// # Safety
     /// That of [`execute`](Self::execute), with at least one operand and destination that all have `len` elements.
-    unsafe fn blocks(&self, op: Op, from: &[Operand], to: &[Operand], k: u32, len: usize, stream: bool) {
+    unsafe fn blocks(&self, how: Reduction<T>, from: &[Operand], to: &[Operand], k: u32, len: usize, stream: bool) {
+        const { assert!(align_of::<T>() <= align_of::<Block>()) };
         let [first_to, more_to @ ..] = to else { return };
-        let mut partial = [const { MaybeUninit::<T>::uninit() }; BLOCK];
-        let partial: *mut T = partial.as_mut_ptr().cast();
+        let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
+        let partial: *mut T = partial.0.as_mut_ptr().cast();
         let mut start = 0;
         while start < len {
-            let n = BLOCK.min(len - start);
+            let n = (BLOCK_BYTES / size_of::<T>()).min(len - start);
             let place = |operand: &Operand| self.place(*operand, k).wrapping_add(start);
             // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
             let mut operands = [partial.cast_const(); kernel::OPERANDS];
@@ -166,8 +182,9 @@ impl<T: Element> Channel<'_, T> {
                     for (slot, operand) in operands[held..].iter_mut().zip(now) {
                         *slot = place(operand);
                     }
+                    let scaled = if how.scales() { contributions(now.iter()) << held } else { 0 };
                     let into = if later.is_empty() && !stream { place(first_to) } else { partial };
-                    kernel::fold(op, into, &operands[..held + now.len()], n);
+                    kernel::fold(how, into, &operands[..held + now.len()], scaled, n);
                     if later.is_empty() {
                         break;
                     }
@@ -176,7 +193,7 @@ impl<T: Element> Channel<'_, T> {
                 if stream {
                     to.iter().for_each(|to| kernel::stream(place(to), partial, n));
                 } else {
-                    more_to.iter().for_each(|to| kernel::fold(op, place(to), &[place(first_to)], n));
+                    more_to.iter().for_each(|to| kernel::fold(how, place(to), &[place(first_to)], 0, n));
                 }
             }
             start += n;

@@ -42,6 +42,8 @@ pub(super) struct Operand {
     pub(super) buffer: Buffer,
     pub(super) rank: u16,
     pub(super) chunk: u32,
+    /// It is an input, also in place.
+    pub(super) contribution: bool,
 }
 
 pub(super) struct Wait {
@@ -81,6 +83,7 @@ impl Program {
                 // `Executor::new` admits no more than 1024 ranks.
                 rank: address.rank as u16,
                 chunk: address.chunk,
+                contribution: address.buffer == Buffer::Input,
             };
             let first_operand = program.operands.len() as u32;
             program.operands.extend(instruction.from.iter().chain(&instruction.to).copied().map(operand));

@@ -4,9 +4,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::element::Element;
 use crate::hang::Fault;
 use crate::plan::{Dispatch, Plan};
-use crate::schedule::{Address, Instruction, Schedule};
+use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::Signal;
 use crate::window::Arena;
 
@@ -32,6 +33,10 @@ pub(super) struct Params {
     pub(super) chunk_vectors: u32,
     pub(super) slice_vectors: u32,
     pub(super) channel_signals: u32,
+    pub(super) scale_low: u32,
+    pub(super) scale_high: u32,
+    pub(super) zero: u32,
+    unused: u32,
 }
 
 /// `Instruction` in the shader.
@@ -53,7 +58,7 @@ pub(super) struct Word {
     first_more: u32,
     end_more_from: u32,
     end_more_to: u32,
-    unused: u32,
+    inputs: u32,
 }
 
 /// `Link` in the shader.
@@ -117,10 +122,12 @@ impl Program {
                     at_least: 0,
                 }));
                 let first_more = links.len() as u32;
-                let further = |&address| Link { index: arena.vector(address) as u32, at_least: 0 };
-                links.extend(instruction.from.iter().skip(OWN).map(further));
+                let is_input = |address: Address| u32::from(address.buffer == Buffer::Input);
+                let operand = |&from| Link { index: arena.vector(from) as u32, at_least: is_input(from) };
+                links.extend(instruction.from.iter().skip(OWN).map(operand));
                 let end_more_from = links.len() as u32;
-                links.extend(instruction.to.iter().skip(OWN).map(further));
+                let destination = |&to| Link { index: arena.vector(to) as u32, at_least: 0 };
+                links.extend(instruction.to.iter().skip(OWN).map(destination));
                 let address = |list: &[Address], i: usize| list.get(i).map_or(NOWHERE, |&a| arena.vector(a) as u32);
                 instructions.push(Word {
                     kind: match (instruction.from.len(), instruction.to.len()) {
@@ -143,7 +150,8 @@ impl Program {
                     first_more,
                     end_more_from,
                     end_more_to: links.len() as u32,
-                    unused: 0,
+                    inputs: (instruction.from.iter().take(OWN).enumerate())
+                        .fold(0, |bits, (i, &from)| bits | is_input(from) << i),
                 });
             }
             lanes.push(Progress { next: first, end: instructions.len() as u32 });
@@ -153,9 +161,21 @@ impl Program {
     }
 }
 
+/// As many elements of one value as two words hold.
+pub(super) fn two_words<T: Element>(value: T) -> [u32; 2] {
+    let bytes = bytemuck::bytes_of(&value);
+    [0, 4].map(|start| u32::from_ne_bytes(std::array::from_fn(|i| bytes[(start + i) % bytes.len()])))
+}
+
 impl Params {
-    /// One dispatch over `chunk_vectors` vectors of every chunk.
-    pub(super) fn new(dispatch: &Dispatch, all_lanes: u32, arena: &Arena, chunk_vectors: u32) -> Self {
+    /// One dispatch over `chunk_vectors` vectors of every chunk; `scale` is of no use to operations that do not scale.
+    pub(super) fn new(
+        dispatch: &Dispatch,
+        all_lanes: u32,
+        arena: &Arena,
+        chunk_vectors: u32,
+        [scale_low, scale_high]: [u32; 2],
+    ) -> Self {
         Self {
             dispatch: dispatch.number,
             first_lane: dispatch.first_lane,
@@ -165,6 +185,10 @@ impl Params {
             chunk_vectors,
             slice_vectors: (arena.chunk_vectors as u32).div_ceil(arena.channels),
             channel_signals: arena.channel_signals() as u32,
+            scale_low,
+            scale_high,
+            zero: 0,
+            unused: 0,
         }
     }
 }
@@ -210,7 +234,11 @@ mod tests {
                 chunk_stride,
                 chunk_vectors,
                 slice_vectors,
-                channel_signals
+                channel_signals,
+                scale_low,
+                scale_high,
+                zero,
+                unused
             }
         );
         same_layout!(
@@ -232,7 +260,7 @@ mod tests {
                 first_more,
                 end_more_from,
                 end_more_to,
-                unused
+                inputs
             }
         );
         same_layout!(module, "Link", Link { index, at_least });
