@@ -86,7 +86,15 @@ impl Element for f32 {
         match op {
             // Compared as integers on every device.
             Op::Min | Op::Max => Self::combine(op, a, b),
-            Op::Sum | Op::Prod | Op::Avg => Self::combine(op, a.flush(), b.flush()).flush(),
+            // Sums that are subnormal are exact.
+            Op::Sum | Op::Avg => Self::combine(op, a.flush(), b.flush()).flush(),
+            // Products are judged before they are rounded to what a subnormal can hold: with 24 bits of any exponent.
+            Op::Prod => {
+                let (a, b) = (a.flush(), b.flush());
+                let raised = (f64::from(a) * f64::from(b) * power_of_two(64)) as f32;
+                let is_tiny = f64::from(raised.abs()) < power_of_two(64 - 126);
+                if is_tiny { (a * b) * 0.0 } else { a * b }
+            }
         }
     }
 
@@ -260,6 +268,9 @@ mod tests {
         assert_eq!((-1e-40_f32).flush().to_bits(), (-0.0_f32).to_bits());
         assert_eq!(f32::combine_flushed(Op::Sum, 1e-40, 2.0), 2.0);
         assert_eq!(f32::combine_flushed(Op::Max, 1e-40, 0.0), 1e-40);
+        // Rounded as a subnormal this would be the least normal number.
+        assert_eq!(f32::combine_flushed(Op::Prod, f32::MIN_POSITIVE, -1.0 + f32::EPSILON / 2.0).to_bits(), 1 << 31);
+        assert_eq!(f32::combine_flushed(Op::Prod, f32::MIN_POSITIVE, 1.0), f32::MIN_POSITIVE);
         assert!(f32::poison().is_nan() && f32::poison().agrees(f32::NAN));
     }
 
