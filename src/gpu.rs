@@ -13,7 +13,9 @@ mod program;
 mod timing;
 mod tuning;
 
-pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, adapters, select};
+pub use adapter::{
+    Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, TypeSupport, adapters, select, types,
+};
 pub use device::{Gpu, GpuError};
 pub use kernel::{Arithmetic, Source, arithmetic, sources};
 pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};

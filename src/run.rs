@@ -117,7 +117,7 @@ pub struct Outcome {
     pub flushed: u64,
     /// All ranks hold the same bits.
     pub bit_identical: bool,
-    /// Largest error against f64, in units of the last place.
+    /// Largest error against a reference of higher precision, in units of the last place.
     pub max_ulp: f64,
     /// Microseconds from submission to completion, copies to and from the device not counted.
     pub time_us: f64,

@@ -213,7 +213,7 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
         "\n{style}{verdict}{style:#}: {} of {elements} elements equal the golden{flushed}, {identical}\n\
          {DIM}rounding{DIM:#}  {}",
         elements - o.wrong,
-        rounding(o.max_ulp)
+        rounding(o.op, o.max_ulp)
     );
     if let (Some(dir), true) = (&args.output, o.ok) {
         let _ = write!(text, "\nwritten   {}", dir.display());
@@ -230,10 +230,19 @@ fn pieces(pieces: usize) -> String {
     if pieces == 1 { String::new() } else { format!(", {pieces} pieces") }
 }
 
-fn rounding(ulp: f64) -> String {
+fn rounding(op: Op, ulp: f64) -> String {
+    let what = match op {
+        Op::Sum => "sum",
+        Op::Prod => "product",
+        Op::Min => "minimum",
+        Op::Max => "maximum",
+        Op::Avg => "average",
+    };
     match ulp {
-        0.0 => "none: every sum is exact".to_owned(),
-        ulp => format!("at most {ulp:.2} ulp from the sum in f64, in the order that the schedule adds"),
+        0.0 => format!("none: every {what} is exact"),
+        ulp => {
+            format!("at most {ulp:.2} ulp from the {what} in higher precision, in the order that the schedule takes")
+        }
     }
 }
 
@@ -250,7 +259,7 @@ fn first<T: Element>(values: &[T]) -> String {
     const WIDTH: usize = 32;
     let mut text = String::new();
     for (i, value) in values.iter().enumerate() {
-        let value = format!("{:.5}", value.to_f64());
+        let value = format!("{value:.5}");
         let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
         if text.len() + value.len() + 3 > WIDTH {
             return format!("{text} …");
