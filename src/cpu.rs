@@ -23,7 +23,7 @@ use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
 use crate::schedule::{Buffer, Schedule};
-use crate::verify::{Graph, Proved, Signal};
+use crate::verify::{Graph, Proved, Signal, Unscalable};
 use crate::window::Payload;
 use cut::Cut;
 use kernel::Reduction;
@@ -72,6 +72,9 @@ pub enum CpuError {
     /// An operation that the type does not have.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// An average in place of a schedule that reads contributions as outputs.
+    #[error(transparent)]
+    Unscalable(#[from] Unscalable),
     /// The payload was cut for another schedule or element type.
     #[error("the payload was cut for another schedule or element type; make it with Payload::new from this schedule")]
     Payload,
@@ -173,6 +176,9 @@ impl<T: Element> Executor<T> {
             return Err(CpuError::Ranks(schedule.ranks));
         }
         supported(T::TYPE, op)?;
+        if op == Op::Avg {
+            proved.scalable()?;
+        }
         // All bounds rest on the payload's arithmetic, so it is not taken on trust.
         if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
             return Err(CpuError::Payload);

@@ -16,7 +16,7 @@ use crate::element::{Element, Unsupported, scale, supported};
 use crate::hang::{Fault, Hang};
 use crate::plan::{Mode, Plan};
 use crate::schedule::{Address, Buffer, Instruction, Schedule};
-use crate::verify::{Proved, Signal};
+use crate::verify::{Proved, Signal, Unscalable};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, WindowError};
 
 /// Most ranks on a GPU.
@@ -55,6 +55,9 @@ pub enum LaunchError {
     /// An operation that the type does not have.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// An average in place of a schedule that reads contributions as outputs.
+    #[error(transparent)]
+    Unscalable(#[from] Unscalable),
     /// The window cannot be laid out.
     #[error(transparent)]
     Window(#[from] WindowError),
@@ -163,6 +166,9 @@ impl<'g, T: Element> Executor<'g, T> {
             return Err(LaunchError::Ranks(schedule.ranks));
         }
         supported(T::TYPE, op)?;
+        if op == Op::Avg {
+            proved.scalable()?;
+        }
         let mode = choose_mode(gpu, proved, options.dispatch)?;
         Self::prepare(gpu, proved, payload, op, mode, options)
     }
