@@ -183,7 +183,6 @@ impl<T: Element> Executor<T> {
         if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
             return Err(CpuError::Payload);
         }
-        kernel::warm_up();
         let program = Program::new(proved, options.fault);
         let cut = Cut::new(program.lanes(), schedule.ranks, &payload, &options)?;
         let ranks = schedule.ranks as usize;

@@ -13,10 +13,34 @@ pub(super) const OPERANDS: usize = 4;
 const LONG: usize = 64;
 const SHORT: usize = 16;
 
-/// Asks the processor what it has, which takes tens of microseconds in a virtual machine, before a launch has to.
-pub(super) fn warm_up() {
+/// The widest instructions that the processor has. Made by [`Width::widest`] alone.
+#[derive(Debug, Clone, Copy)]
+enum Width {
     #[cfg(target_arch = "x86_64")]
-    let _ = (has_avx512(), std::is_x86_feature_detected!("avx2"));
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Any,
+}
+
+impl Width {
+    /// Asks the processor, which takes tens of microseconds in a virtual machine.
+    fn widest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // With bytes, words and 64-bit products: what every processor with AVX-512 but the first had.
+            if std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512dq")
+            {
+                return Self::Avx512;
+            }
+            if std::is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+        }
+        Self::Any
+    }
 }
 
 /// What is done to operands.
@@ -25,11 +49,12 @@ pub(super) struct Reduction<T> {
     op: Op,
     /// What contributions are multiplied by when they are read.
     scale: Option<T>,
+    width: Width,
 }
 
 impl<T: Element> Reduction<T> {
     pub(super) fn new(op: Op, ranks: u32) -> Self {
-        Self { op, scale: scale(op, ranks) }
+        Self { op, scale: scale(op, ranks), width: Width::widest() }
     }
 
     /// Whether it matters which operands are contributions.
@@ -76,27 +101,16 @@ unsafe fn widest<T: Element, const N: usize>(
     scaled: Contributions,
     len: usize,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if has_avx512() {
-            // SAFETY: the processor has AVX-512; otherwise handed on.
-            return unsafe { with_avx512(how, to, from, scaled, len) };
-        }
-        if std::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2; otherwise handed on.
-            return unsafe { with_avx2(how, to, from, scaled, len) };
+    // SAFETY: the processor has what `width` says; otherwise handed on.
+    unsafe {
+        match how.width {
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx512 => with_avx512(how, to, from, scaled, len),
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx2 => with_avx2(how, to, from, scaled, len),
+            Width::Any => lines(how, to, from, scaled, len),
         }
     }
-    // SAFETY: handed on.
-    unsafe { lines(how, to, from, scaled, len) }
-}
-
-/// With byte and word, and 64-bit multiplication: what every processor with AVX-512 but the first had.
-#[cfg(target_arch = "x86_64")]
-fn has_avx512() -> bool {
-    std::is_x86_feature_detected!("avx512f")
-        && std::is_x86_feature_detected!("avx512bw")
-        && std::is_x86_feature_detected!("avx512dq")
 }
 
 /// # Safety
@@ -143,17 +157,12 @@ unsafe fn lines<T: Element, const N: usize>(
     // SAFETY: handed on.
     unsafe {
         match how.scale {
-            None => with_op!(how.op, OP => combine(to, from, len, |_, a| a, |a, b| T::combine(OP, a, b))),
-            Some(by) => {
-                let load = |operand: usize, a| if scaled >> operand & 1 == 1 { T::combine(Op::Prod, a, by) } else { a };
-                combine(to, from, len, load, |a, b| T::combine(how.op, a, b));
-            }
+            None => with_op!(how.op, OP => combine(to, from, len, None, |a, b| T::combine(OP, a, b))),
+            Some(by) => combine(to, from, len, Some((by, scaled)), |a, b| T::combine(Op::Sum, a, b)),
         }
     }
 }
 
-/// `load` is given an operand's number and an element of it.
-///
 /// # Safety
 /// That of [`fold`].
 #[inline(always)]
@@ -161,22 +170,22 @@ unsafe fn combine<T: Element, const N: usize>(
     to: *mut T,
     from: [*const T; N],
     len: usize,
-    load: impl Fn(usize, T) -> T,
+    scale: Option<(T, Contributions)>,
     f: impl Fn(T, T) -> T,
 ) {
     let mut done = 0;
     // SAFETY: each call stays below `len`, for which all pointers are valid.
     unsafe {
         while len - done >= LONG {
-            run::<T, N, LONG>(to.add(done), from.map(|operand| operand.add(done)), &load, &f);
+            run::<T, N, LONG>(to.add(done), from.map(|operand| operand.add(done)), scale, &f);
             done += LONG;
         }
         while len - done >= SHORT {
-            run::<T, N, SHORT>(to.add(done), from.map(|operand| operand.add(done)), &load, &f);
+            run::<T, N, SHORT>(to.add(done), from.map(|operand| operand.add(done)), scale, &f);
             done += SHORT;
         }
         while done < len {
-            run::<T, N, 1>(to.add(done), from.map(|operand| operand.add(done)), &load, &f);
+            run::<T, N, 1>(to.add(done), from.map(|operand| operand.add(done)), scale, &f);
             done += 1;
         }
     }
@@ -190,17 +199,24 @@ unsafe fn combine<T: Element, const N: usize>(
 unsafe fn run<T: Element, const N: usize, const L: usize>(
     to: *mut T,
     from: [*const T; N],
-    load: impl Fn(usize, T) -> T,
+    scale: Option<(T, Contributions)>,
     f: impl Fn(T, T) -> T,
 ) {
     // SAFETY: valid for `L` elements by the contract; no alignment is asked for beyond the element's.
     unsafe {
-        let mut line: [T; L] = from[0].cast::<[T; L]>().read();
-        line.iter_mut().for_each(|a| *a = load(0, *a));
-        for (number, operand) in from.iter().enumerate().skip(1) {
-            let other: [T; L] = operand.cast::<[T; L]>().read();
-            for (a, b) in line.iter_mut().zip(other) {
-                *a = f(*a, load(number, b));
+        let read = |number: usize| {
+            let mut line: [T; L] = from[number].cast::<[T; L]>().read();
+            if let Some((by, scaled)) = scale
+                && scaled >> number & 1 == 1
+            {
+                line.iter_mut().for_each(|a| *a = T::combine(Op::Prod, *a, by));
+            }
+            line
+        };
+        let mut line = read(0);
+        for number in 1..N {
+            for (a, b) in line.iter_mut().zip(read(number)) {
+                *a = f(*a, b);
             }
         }
         to.cast::<[T; L]>().write(line);
