@@ -1,5 +1,5 @@
-// The one notify and the one wait. Both are only the atomic: the fences around them stand in executor.wgsl, where all
-// invocations of the workgroup take part in them. shaders/README.md argues why that is enough.
+// The one notify and the one wait. Both are only the atomic: what orders the data around them is said in stepped.wgsl
+// and fused.wgsl, and argued in shaders/README.md.
 
 @group(0) @binding(1) var<storage, read_write> signals: array<atomic<u32>>;
 

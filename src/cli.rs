@@ -47,12 +47,30 @@ enum Command {
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
 struct ScheduleArgs {
-    /// Algorithm: ring, ring-staged, ring-exchange or direct
-    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>)]
-    algorithm: Algorithm,
+    /// Algorithm: ring, ring-staged, ring-exchange or direct for all-reduce; mesh for everything else [default: the first]
+    #[arg(long, value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>)]
+    algorithm: Option<Algorithm>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
     sync: Sync,
+    /// Root rank of broadcast, reduce, gather and scatter [default: 0]
+    #[arg(long, value_name = "RANK")]
+    root: Option<u32>,
+}
+
+impl ScheduleArgs {
+    fn algorithm(&self, collective: Collective) -> Algorithm {
+        self.algorithm.unwrap_or_else(|| Algorithm::default_of(collective))
+    }
+
+    fn root(&self, collective: Collective) -> Result<u32, Error> {
+        match self.root {
+            Some(_) if !collective.has_root() => {
+                Err(Error::Usage(format!("{collective} has no root; leave --root out")))
+            }
+            root => Ok(root.unwrap_or(0)),
+        }
+    }
 }
 
 /// What is computed, for the positional argument.

@@ -2,8 +2,12 @@
 //!
 //! Kept apart from the algorithms, because a proof and a golden are about *what*, never about *how*.
 
+mod task;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use task::{Holds, Task};
 
 /// A name that is not one of the names that exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,29 +81,74 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// A collective operation over all ranks.
+/// A collective operation over all ranks, as NCCL defines it. `count` elements are one *part* of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Collective {
     /// Every rank gives `count` elements; every rank gets their reduction, `count` elements.
     AllReduce,
+    /// Every rank gives `count` elements; every rank gets those of all ranks, in rank order.
+    AllGather,
+    /// Every rank gives `count` elements for each rank; every rank gets the reduction of those for it.
+    ReduceScatter,
+    /// The root gives `count` elements; every rank gets them.
+    Broadcast,
+    /// Every rank gives `count` elements; the root gets their reduction.
+    Reduce,
+    /// Every rank gives `count` elements; the root gets those of all ranks, in rank order.
+    Gather,
+    /// The root gives `count` elements for each rank; every rank gets those for it.
+    Scatter,
+    /// Every rank gives `count` elements for each rank; every rank gets those for it from all ranks, in rank order.
+    AllToAll,
+    /// Every rank gives `count` elements; every rank gets those of one rank.
+    SendRecv,
+    /// Nobody gives or gets anything; no rank goes on before all have arrived.
+    Barrier,
 }
 
-named!(Collective, "collective", { AllReduce => "all-reduce" });
+named!(Collective, "collective", {
+    AllReduce => "all-reduce",
+    AllGather => "all-gather",
+    ReduceScatter => "reduce-scatter",
+    Broadcast => "broadcast",
+    Reduce => "reduce",
+    Gather => "gather",
+    Scatter => "scatter",
+    AllToAll => "all-to-all",
+    SendRecv => "send-recv",
+    Barrier => "barrier",
+});
 
 impl Collective {
-    /// Chunks of one rank's input, for a schedule that cuts the payload into `chunks`.
-    pub fn input_chunks(self, chunks: u32) -> u32 {
-        match self {
-            Self::AllReduce => chunks,
-        }
+    /// Whether one rank differs from the others.
+    pub fn has_root(self) -> bool {
+        matches!(self, Self::Broadcast | Self::Reduce | Self::Gather | Self::Scatter)
     }
 
-    /// Chunks of one rank's output, for a schedule that cuts the payload into `chunks`.
-    pub fn output_chunks(self, chunks: u32) -> u32 {
-        match self {
-            Self::AllReduce => chunks,
-        }
+    /// Whether elements are combined, and not only moved.
+    pub fn reduces(self) -> bool {
+        matches!(self, Self::AllReduce | Self::ReduceScatter | Self::Reduce)
+    }
+
+    /// `op` where elements are combined; where they are only moved, the one that does nothing to them.
+    pub(crate) fn op(self, op: Op) -> Op {
+        if self.reduces() { op } else { Op::Sum }
+    }
+
+    /// Whether a rank's input and output can be the same memory.
+    pub fn has_in_place(self) -> bool {
+        !matches!(self, Self::AllToAll | Self::SendRecv | Self::Barrier)
+    }
+
+    /// Whether all ranks get the same.
+    pub fn gives_all_the_same(self) -> bool {
+        matches!(self, Self::AllReduce | Self::AllGather | Self::Broadcast)
+    }
+
+    /// Whether the root is the only rank with an input.
+    pub fn only_root_gives(self) -> bool {
+        matches!(self, Self::Broadcast | Self::Scatter)
     }
 }
 

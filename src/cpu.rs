@@ -19,10 +19,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
+use crate::buffers::{BufferError, Extents, Given};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
-use crate::schedule::{Buffer, Schedule};
+use crate::schedule::Schedule;
 use crate::verify::{Graph, Proved, Signal, Unscalable};
 use crate::window::Payload;
 use cut::Cut;
@@ -87,28 +88,9 @@ pub enum CpuError {
     /// A worker thread could not be started.
     #[error("cannot start a worker thread; use fewer workers")]
     Threads(#[source] io::Error),
-    /// Not one buffer for each rank.
-    #[error("{got} {what} for {ranks} ranks; give one for each rank")]
-    Buffers {
-        /// "inputs", "outputs" or "buffers".
-        what: &'static str,
-        /// How many were given.
-        got: usize,
-        /// How many there must be.
-        ranks: u32,
-    },
-    /// A buffer of the wrong length.
-    #[error("the {what} of rank {rank} has {got} elements, but the payload has {count}")]
-    Length {
-        /// "input", "output" or "buffer".
-        what: &'static str,
-        /// Whose.
-        rank: usize,
-        /// Its length.
-        got: usize,
-        /// What it must be.
-        count: usize,
-    },
+    /// Buffers that do not fit the schedule and the payload.
+    #[error(transparent)]
+    Buffers(#[from] BufferError),
     /// [`Executor::run`] of a schedule that was proved for in-place buffers.
     #[error("this schedule was proved for launches in place; use run_in_place, or prove it without in_place")]
     ProvedInPlace,
@@ -175,6 +157,7 @@ impl<T: Element> Executor<T> {
         if schedule.ranks > MAX_RANKS {
             return Err(CpuError::Ranks(schedule.ranks));
         }
+        let op = schedule.task.collective.op(op);
         supported(T::TYPE, op)?;
         if op == Op::Avg {
             proved.scalable()?;
@@ -184,9 +167,10 @@ impl<T: Element> Executor<T> {
             return Err(CpuError::Payload);
         }
         let program = Program::new(proved, options.fault);
-        let cut = Cut::new(program.lanes(), schedule.ranks, &payload, &options)?;
-        let ranks = schedule.ranks as usize;
-        let slots = schedule.buffer_chunks(Buffer::Slot) as usize;
+        let extents = Extents { schedule, count: payload.count, in_place: false };
+        let elements = extents.total(Given::Input).max(extents.total(Given::Output));
+        let cut = Cut::new(program.lanes(), elements, &payload, &options)?;
+        let (ranks, slots) = (schedule.ranks as usize, schedule.slots as usize);
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
         let how = Reduction::new(op, schedule.ranks);
@@ -205,21 +189,23 @@ impl<T: Element> Executor<T> {
         self.shared.workers.len()
     }
 
-    /// One launch. `inputs` and `outputs` have a slice of `payload.count` elements for each rank.
+    /// One launch. `inputs` and `outputs` have a slice for each rank: as many parts of `payload.count` elements as the
+    /// collective gives it, one after the other, and empty where that is none.
     ///
     /// # Errors
-    /// [`CpuError::Buffers`], [`CpuError::Length`], [`CpuError::ProvedInPlace`]; [`CpuError::Hang`] with a fault;
-    /// [`CpuError::Panicked`].
+    /// [`CpuError::Buffers`], [`CpuError::ProvedInPlace`]; [`CpuError::Hang`] with a fault; [`CpuError::Panicked`].
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), CpuError> {
         if self.in_place {
             return Err(CpuError::ProvedInPlace);
         }
-        self.fits("input", inputs.iter().map(|input| input.len()))?;
-        self.fits("output", outputs.iter().map(|output| output.len()))?;
+        let extents = self.extents();
+        extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
+        extents.check(Given::Output, outputs.iter().map(|output| output.len()))?;
         self.launch(inputs, outputs)
     }
 
-    /// One launch in which every rank's buffer is its input and its output.
+    /// One launch in which every rank's buffer is its input and its output. Where these differ in length the buffer is as
+    /// long as the longer, and the shorter is the rank's part of it, as in NCCL: [`Extents`] says which.
     ///
     /// # Errors
     /// As [`run`](Self::run), with [`CpuError::NotProvedInPlace`] in place of its opposite.
@@ -227,25 +213,13 @@ impl<T: Element> Executor<T> {
         if !self.in_place {
             return Err(CpuError::NotProvedInPlace);
         }
-        self.fits("buffer", buffers.iter().map(|buffer| buffer.len()))?;
+        self.extents().check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
         self.launch(&[], buffers)
     }
 
-    fn fits(&self, what: &'static str, lengths: impl ExactSizeIterator<Item = usize>) -> Result<(), CpuError> {
-        let (got, ranks) = (lengths.len(), self.schedule.ranks);
-        if got != ranks as usize {
-            let what = match what {
-                "input" => "inputs",
-                "output" => "outputs",
-                _ => "buffers",
-            };
-            return Err(CpuError::Buffers { what, got, ranks });
-        }
+    fn extents(&self) -> Extents<'_> {
         let count = self.shared.slices.payload.count;
-        match lengths.enumerate().find(|&(_, got)| got != count) {
-            Some((rank, got)) => Err(CpuError::Length { what, rank, got, count }),
-            None => Ok(()),
-        }
+        Extents { schedule: &self.schedule, count, in_place: self.in_place }
     }
 
     /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.

@@ -4,9 +4,12 @@
 //! NaN, and devices that flush subnormals to zero. A second golden, of higher precision, has no order and gives the
 //! rounding error.
 
+use std::cell::OnceCell;
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
-use crate::collective::Op;
+use crate::collective::{Holds, Op};
 use crate::element::{Element, scale, with_op};
 use crate::verify::{Node, Proved, Term, Terms};
 use crate::window::Payload;
@@ -29,7 +32,7 @@ enum Subnormals {
 }
 
 impl<T: Element> Golden<T> {
-    /// Evaluates what every rank must get from `inputs`, one slice of `payload.count` elements per rank.
+    /// Evaluates what every rank must get from `inputs`, one slice per rank, empty where it has none.
     pub fn new(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Self {
         Self::evaluate(proved, payload, op, inputs, Subnormals::Kept)
     }
@@ -40,6 +43,7 @@ impl<T: Element> Golden<T> {
     }
 
     fn evaluate(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]], subnormals: Subnormals) -> Self {
+        let op = proved.schedule().task.collective.op(op);
         let terms = proved.terms();
         let mut known = FxHashMap::<&[Term], usize>::default();
         let mut distinct = Vec::new();
@@ -59,6 +63,19 @@ impl<T: Element> Golden<T> {
     pub fn expected(&self, rank: u32) -> &[T] {
         &self.distinct[self.of_rank[rank as usize]]
     }
+
+    /// Every different output once, with the ranks that must get it: at least one.
+    pub fn distinct(&self) -> impl Iterator<Item = (&[T], Vec<u32>)> {
+        self.distinct.iter().enumerate().map(|(index, output)| {
+            let ranks = (0..).zip(&self.of_rank).filter(|&(_, &of_rank)| of_rank == index);
+            (output.as_slice(), ranks.map(|(rank, _)| rank).collect())
+        })
+    }
+
+    /// How many elements each rank must get.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.of_rank.iter().map(|&index| self.distinct[index].len())
+    }
 }
 
 fn output<T: Element>(
@@ -69,9 +86,9 @@ fn output<T: Element>(
     inputs: &[&[T]],
     subnormals: Subnormals,
 ) -> Vec<T> {
-    let mut expected = vec![T::poison(); payload.count];
-    for (chunk, &term) in outputs.iter().enumerate() {
-        let elements = payload.elements(chunk as u32);
+    let mut expected = vec![T::poison(); outputs.len() / payload.chunks as usize * payload.count];
+    for (chunk, &term) in (0..).zip(outputs) {
+        let elements = in_buffer(payload, chunk);
         let postfix = terms.evaluation(term);
         let mut start = elements.start;
         while start < elements.end {
@@ -82,6 +99,13 @@ fn output<T: Element>(
         }
     }
     expected
+}
+
+/// Elements of chunk `chunk` in a user's buffer, counted through all its parts.
+fn in_buffer(payload: &Payload, chunk: u32) -> Range<usize> {
+    let (part, elements) = (chunk / payload.chunks, payload.elements(chunk % payload.chunks));
+    let start = part as usize * payload.count;
+    start + elements.start..start + elements.end
 }
 
 /// Evaluates `into.len()` elements, `offset` elements into the chunk.
@@ -112,7 +136,7 @@ fn block<T: Element>(
         match *node {
             Node::Unknown => return,
             Node::Input { rank, chunk } => {
-                let start = payload.elements(chunk).start + offset;
+                let start = in_buffer(payload, chunk).start + offset;
                 let input = &inputs[rank as usize][start..start + into.len()];
                 stack.push(match scale::<T>(op, inputs.len() as u32) {
                     None => Value::Input(input),
@@ -157,13 +181,85 @@ pub struct Comparison {
     pub first_wrong: Option<(u32, usize)>,
     /// Elements that agree only with the golden of a device that flushes subnormals.
     pub flushed: u64,
-    /// All ranks hold the same bits.
+    /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
     /// Largest error against the order-free reference of higher precision, in units of the last place.
     pub max_ulp: f64,
 }
 
-/// Compares every rank's output with the golden, bit for bit.
+/// What outputs are held against: the golden, and where they differ from it, what flushing subnormals makes of it.
+#[derive(Debug)]
+pub struct Goldens<'a, T> {
+    proved: &'a Proved,
+    payload: &'a Payload,
+    op: Op,
+    inputs: &'a [&'a [T]],
+    golden: Golden<T>,
+    flushed: OnceCell<Golden<T>>,
+}
+
+impl<'a, T: Element> Goldens<'a, T> {
+    /// Evaluates what every rank must get from `inputs`, one slice of `payload.count` elements per rank.
+    pub fn new(proved: &'a Proved, payload: &'a Payload, op: Op, inputs: &'a [&'a [T]]) -> Self {
+        let golden = Golden::new(proved, payload, op, inputs);
+        Self { proved, payload, op, inputs, golden, flushed: OnceCell::new() }
+    }
+
+    /// What every rank must get.
+    pub fn golden(&self) -> &Golden<T> {
+        &self.golden
+    }
+
+    /// The same of a device that flushes subnormals. Evaluated on first use: most devices never need it.
+    pub fn flushed(&self) -> &Golden<T> {
+        self.flushed.get_or_init(|| Golden::flushed(self.proved, self.payload, self.op, self.inputs))
+    }
+
+    /// Compares every rank's output, bit for bit. `outputs` are outputs alone, also of a launch in place.
+    pub fn compare(&self, outputs: &[&[T]]) -> Comparison {
+        let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
+        for (rank, output) in (0..).zip(outputs) {
+            let expected = self.golden.expected(rank);
+            if output.len() != expected.len() {
+                comparison.wrong += expected.len() as u64;
+                comparison.bit_identical = false;
+                continue;
+            }
+            for (i, (got, expected)) in output.iter().zip(expected).enumerate() {
+                if got.agrees(*expected) {
+                    continue;
+                }
+                if got.agrees(self.flushed().expected(rank)[i]) {
+                    comparison.flushed += 1;
+                } else {
+                    comparison.wrong += 1;
+                    comparison.first_wrong.get_or_insert((rank, i));
+                }
+            }
+        }
+        let count = self.payload.count;
+        let mut first = FxHashMap::<Holds, &[T]>::default();
+        for (rank, output) in (0..).zip(outputs) {
+            for (part, elements) in (0..).zip(output.chunks_exact(count.max(1))) {
+                let holds = self.proved.schedule().holds(rank, part);
+                if let Some(same) = first.get(&holds) {
+                    comparison.bit_identical &=
+                        bytemuck::cast_slice::<T, u8>(elements) == bytemuck::cast_slice::<T, u8>(same);
+                    continue;
+                }
+                first.insert(holds, elements);
+                if let Holds::Reduction { part } = holds {
+                    let start = part as usize * count;
+                    let parts: Vec<&[T]> = self.inputs.iter().map(|input| &input[start..start + count]).collect();
+                    comparison.max_ulp = comparison.max_ulp.max(max_ulp(self.op, &parts, elements));
+                }
+            }
+        }
+        comparison
+    }
+}
+
+/// Compares every rank's output with the golden, bit for bit. `outputs` are outputs alone, also of a launch in place.
 pub fn compare<T: Element>(
     proved: &Proved,
     payload: &Payload,
@@ -171,33 +267,7 @@ pub fn compare<T: Element>(
     inputs: &[&[T]],
     outputs: &[&[T]],
 ) -> Comparison {
-    let golden = Golden::new(proved, payload, op, inputs);
-    let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
-    // Evaluated only where something differs: devices that keep subnormals never need it.
-    let mut flushed = None;
-    for (rank, output) in outputs.iter().enumerate() {
-        let rank = rank as u32;
-        if output.len() != payload.count {
-            comparison.wrong += payload.count as u64;
-            comparison.bit_identical = false;
-            continue;
-        }
-        for (i, (got, expected)) in output.iter().zip(golden.expected(rank)).enumerate() {
-            if got.agrees(*expected) {
-                continue;
-            }
-            let flushed = flushed.get_or_insert_with(|| Golden::flushed(proved, payload, op, inputs));
-            if got.agrees(flushed.expected(rank)[i]) {
-                comparison.flushed += 1;
-            } else {
-                comparison.wrong += 1;
-                comparison.first_wrong.get_or_insert((rank, i));
-            }
-        }
-        comparison.bit_identical &= bytemuck::cast_slice::<T, u8>(output) == bytemuck::cast_slice::<T, u8>(outputs[0]);
-    }
-    comparison.max_ulp = outputs.first().map_or(0.0, |output| max_ulp(op, inputs, output));
-    comparison
+    Goldens::new(proved, payload, op, inputs).compare(outputs)
 }
 
 /// Against the type's own reference of higher precision, in rank order: f64 has room for the sum of some 2^29 f32 of

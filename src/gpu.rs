@@ -12,6 +12,7 @@ mod probe;
 mod program;
 mod timing;
 mod tuning;
+mod verify;
 
 pub use adapter::{
     Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, TypeSupport, adapters, select, types,

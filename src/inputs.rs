@@ -2,8 +2,9 @@
 //!
 //! Nothing has to be shipped or stored, and the exact kind makes every order of additions give the same bits.
 
-use crate::collective::named;
+use crate::collective::{Collective, named};
 use crate::element::{DataType, Element};
+use crate::schedule::{Buffer, Schedule};
 
 /// Which inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -11,7 +12,8 @@ pub enum Fill {
     /// Hashed small multiples of a power of two per element: sums are exact in any order (nccl-tests' idea).
     #[default]
     Exact,
-    /// The upstream kernels' pattern i + 100 * rank, whose sum is P*i + 100*P(P-1)/2.
+    /// The upstream kernels' pattern: i + 100 * rank, whose sum is P*i + 100*P(P-1)/2; of an all-to-all, for rank d,
+    /// 1000 * rank + 100 * d + i.
     Pattern,
     /// Normally distributed: every order of additions rounds differently.
     Normal,
@@ -34,6 +36,25 @@ pub fn generate_into<T: Element>(into: &mut Vec<T>, fill: Fill, seed: u64, rank:
         Fill::Pattern => T::scaled(index as i64 + 100 * i64::from(rank), 0),
         Fill::Normal => T::from_f64(normal(seed, rank, index) * deviation(T::TYPE)),
     }));
+}
+
+/// `rank`'s input of `schedule` for a payload of `count` elements, into memory that the caller may have reserved: every
+/// part that the collective gives the rank, and nothing where that is none.
+pub fn generate_parts<T: Element>(
+    into: &mut Vec<T>,
+    schedule: &Schedule,
+    fill: Fill,
+    seed: u64,
+    rank: u32,
+    count: usize,
+) {
+    let parts = schedule.user_parts(Buffer::Input, rank, false) as usize;
+    if (fill, schedule.task.collective) != (Fill::Pattern, Collective::AllToAll) {
+        return generate_into(into, fill, seed, rank, schedule.ranks, parts * count);
+    }
+    into.clear();
+    let pattern = |part| (0..count).map(move |index| 1000 * i64::from(rank) + (100 * part + index) as i64);
+    into.extend((0..parts).flat_map(pattern).map(|value| T::scaled(value, 0)));
 }
 
 /// Partial sums are at most 2^(precision - 1) multiples of one power of two, hence exact whatever the order.

@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #[cfg(feature = "cli")]
 pub mod bench;
+pub mod buffers;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod collective;

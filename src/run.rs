@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::collective::{Collective, Op};
+use crate::buffers::{Extents, Given};
+use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, supported};
 use crate::error::Error;
 use crate::golden::{Comparison, compare};
 use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
 use crate::hang::Fault;
-use crate::inputs::{Fill, generate_into};
+use crate::inputs::{Fill, generate_parts};
 use crate::plan::Mode;
 use crate::schedule::{Algorithm, Schedule, Sync, build};
 use crate::verify::{self, Proved, prove};
@@ -30,6 +31,8 @@ pub const AUTO: &str = "auto";
 pub struct Request {
     /// What is computed.
     pub collective: Collective,
+    /// For collectives that have one.
+    pub root: u32,
     /// How.
     pub algorithm: Algorithm,
     /// Who waits for whom.
@@ -63,15 +66,17 @@ pub enum Source {
         seed: u64,
         /// For how many ranks.
         ranks: u32,
-        /// Elements of each.
+        /// Elements of a part.
         count: usize,
     },
     /// Read from files.
     Files {
-        /// One per rank, or one for all.
+        /// One per rank, or one for all. Where only the root gives something: its input, in one file.
         files: Vec<PathBuf>,
         /// The tensor in a file that has several.
         tensor: Option<String>,
+        /// For how many ranks, where files do not say so because only the root's is there.
+        ranks: Option<u32>,
     },
 }
 
@@ -80,19 +85,23 @@ pub enum Source {
 pub struct Outcome {
     /// What was computed.
     pub collective: Collective,
+    /// The root, where there is one.
+    pub root: Option<u32>,
     /// How.
     pub algorithm: Algorithm,
     /// Who waited for whom.
     pub sync: Sync,
     /// Participants.
     pub ranks: u32,
-    /// Elements of each.
+    /// Elements of a part: what NCCL's calls take as count.
     pub count: usize,
+    /// Elements of all outputs together.
+    pub elements: u64,
     /// Element type.
     #[serde(rename = "type")]
     pub data_type: DataType,
-    /// Reduction.
-    pub op: Op,
+    /// Reduction, where there is one.
+    pub op: Option<Op>,
     /// Input was output.
     pub in_place: bool,
     /// Name of the device.
@@ -115,7 +124,7 @@ pub struct Outcome {
     pub wrong: u64,
     /// Elements that agree only where subnormals are flushed to zero.
     pub flushed: u64,
-    /// All ranks hold the same bits.
+    /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
     /// Largest error against a reference of higher precision, in units of the last place.
     pub max_ulp: f64,
@@ -132,9 +141,9 @@ pub struct Outcome {
 pub struct Finished<T> {
     /// What came out.
     pub outcome: Outcome,
-    /// What went in: one vector per rank.
+    /// What went in: one vector per rank, empty where it has none.
     pub inputs: Vec<Vec<T>>,
-    /// One vector per rank.
+    /// What came out: one vector per rank, empty where it has none.
     pub outputs: Vec<Vec<T>>,
     /// Where the first wrong element is.
     pub first_wrong: Option<(u32, usize)>,
@@ -146,8 +155,8 @@ impl<T> Finished<T> {
     /// The error that a wrong result is.
     pub fn error(&self) -> Option<Error> {
         let (rank, index) = self.first_wrong.unwrap_or_default();
-        let elements = u64::from(self.outcome.ranks) * self.outcome.count as u64;
-        (!self.outcome.ok).then_some(Error::Wrong { wrong: self.outcome.wrong, elements, rank, index })
+        let Outcome { ok, wrong, elements, .. } = self.outcome;
+        (!ok).then_some(Error::Wrong { wrong, elements, rank, index })
     }
 }
 
@@ -156,29 +165,35 @@ impl<T> Finished<T> {
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
 pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
-    supported(T::TYPE, request.op)?;
+    supported(T::TYPE, request.collective.op(request.op))?;
     let mut notes = Vec::new();
     let device = Device::find(&request.device, &mut notes)?;
     if matches!(device, Device::Cpu) && request.dispatch != Choice::Auto {
         return Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()));
     }
-    let ranks = match &request.source {
-        Source::Generated { ranks, .. } => Some(*ranks),
-        Source::Files { .. } => None,
-    };
+    check_place(request.collective, request.in_place)?;
     // Everything that can be refused without data is refused before data is made.
-    if let (Some(ranks), Source::Generated { count, .. }) = (ranks, &request.source) {
-        let schedule = build(request.collective, request.algorithm, ranks, request.sync)?;
-        device.check_ranks(ranks)?;
-        Payload::new(&schedule, *count, T::TYPE.bytes())?;
-        check_memory::<T>(ranks, *count)?;
-    }
-    let inputs = inputs::<T>(&request.source)?;
-    let (ranks, count) = (inputs.len() as u32, inputs.first().map_or(0, Vec::len));
-    let schedule = build(request.collective, request.algorithm, ranks, request.sync)?;
+    let (ranks, loaded) = match &request.source {
+        Source::Generated { ranks, .. } => (*ranks, None),
+        Source::Files { files, tensor, ranks } => {
+            let inputs = load::<T>(request, files, tensor.as_deref(), *ranks)?;
+            (inputs.len() as u32, Some(inputs))
+        }
+    };
+    let task = Task::from(request.collective).root(request.root);
+    let schedule = build(task, request.algorithm, ranks, request.sync)?;
     device.check_ranks(ranks)?;
+    let count = match (&request.source, &loaded) {
+        (_, Some(inputs)) => part_of(&schedule, inputs)?,
+        (Source::Generated { count, .. }, _) => *count,
+        (Source::Files { .. }, None) => 0,
+    };
     let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
-    check_memory::<T>(ranks, count)?;
+    check_memory::<T>(&schedule, count)?;
+    let inputs = match loaded {
+        Some(inputs) => inputs,
+        None => generated(request, &schedule, count)?,
+    };
 
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
@@ -188,28 +203,35 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
     let proved = prove(schedule, verify::Options { in_place: request.in_place })?;
     let proof = start.elapsed();
 
+    let extents = Extents { schedule: proved.schedule(), count, in_place: request.in_place };
     let mut outputs = Vec::new();
-    for input in &inputs {
-        let mut output = reserved(ranks, count)?;
-        match request.in_place {
-            true => output.extend_from_slice(input),
-            false => output.resize(count, T::poison()),
-        }
+    for (rank, input) in (0..).zip(&inputs) {
+        let what = if request.in_place { Given::InPlace } else { Given::Output };
+        let mut output = reserved(ranks, extents.len(what, rank))?;
+        extents.prepare(rank, input, &mut output);
         outputs.push(output);
     }
     let ran = device.launch(request, &proved, payload, &inputs, &mut outputs)?;
+    // What else is in a buffer in place is the rank's input.
+    for (rank, output) in (0..).zip(&mut outputs) {
+        let range = extents.output(rank);
+        output.truncate(range.end);
+        output.drain(..range.start);
+    }
 
     let (input_views, output_views) = (views(&inputs), views(&outputs));
     let Comparison { wrong, first_wrong, flushed, bit_identical, max_ulp } =
         compare(&proved, &payload, request.op, &input_views, &output_views);
     let outcome = Outcome {
         collective: request.collective,
+        root: request.collective.has_root().then_some(request.root),
         algorithm: request.algorithm,
         sync: request.sync,
         ranks,
         count,
+        elements: extents.total(Given::Output) as u64,
         data_type: T::TYPE,
-        op: request.op,
+        op: request.collective.reduces().then_some(request.op),
         in_place: request.in_place,
         device: ran.device,
         backend: ran.backend,
@@ -228,6 +250,14 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         ok: wrong == 0,
     };
     Ok(Finished { outcome, inputs, outputs, first_wrong, notes })
+}
+
+/// Said in the program's words, before the proof says it in its own.
+pub(crate) fn check_place(collective: Collective, in_place: bool) -> Result<(), Error> {
+    match in_place && !collective.has_in_place() {
+        true => Err(Error::Usage(format!("{collective} has no form in place; leave --in-place out"))),
+        false => Ok(()),
+    }
 }
 
 /// A fault that changes nothing would be taken for a launch that survived it.
@@ -256,17 +286,62 @@ pub(crate) fn views<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
     vectors.iter().map(Vec::as_slice).collect()
 }
 
-fn inputs<T: Element>(source: &Source) -> Result<Vec<Vec<T>>, Error> {
-    match source {
-        Source::Generated { fill, seed, ranks, count } => (0..*ranks)
-            .map(|rank| {
-                let mut input = reserved(*ranks, *count)?;
-                generate_into(&mut input, *fill, *seed, rank, *ranks, *count);
-                Ok(input)
-            })
-            .collect(),
-        Source::Files { files, tensor } => Ok(tensor::load(files, tensor.as_deref())?),
+fn generated<T: Element>(request: &Request, schedule: &Schedule, count: usize) -> Result<Vec<Vec<T>>, Error> {
+    let Source::Generated { fill, seed, .. } = request.source else { return Ok(Vec::new()) };
+    let extents = Extents { schedule, count, in_place: false };
+    (0..schedule.ranks)
+        .map(|rank| {
+            let mut input = reserved(schedule.ranks, extents.len(Given::Input, rank))?;
+            generate_parts(&mut input, schedule, fill, seed, rank, count);
+            Ok(input)
+        })
+        .collect()
+}
+
+/// One vector for each rank, empty where the collective gives it no input.
+fn load<T: Element>(
+    request: &Request,
+    files: &[PathBuf],
+    tensor: Option<&str>,
+    ranks: Option<u32>,
+) -> Result<Vec<Vec<T>>, Error> {
+    let Request { collective, root, .. } = *request;
+    let usage = |text: &str| Err(Error::Usage(format!("{collective}: {text}")));
+    if collective == Collective::Barrier {
+        return usage("there is nothing to give in; leave --input out");
     }
+    if !collective.only_root_gives() {
+        if ranks.is_some() {
+            return usage("--input decides the number of ranks; leave --ranks out");
+        }
+        return Ok(tensor::load(files, tensor)?);
+    }
+    let Some(ranks) = ranks else {
+        return usage("--input is the root's alone and does not say how many ranks there are; give --ranks");
+    };
+    let [file] = files else {
+        return usage("only the root has an input; give one file");
+    };
+    if root >= ranks {
+        return usage(&format!("root {root} is not a rank; there are {ranks}"));
+    }
+    let mut inputs: Vec<Vec<T>> = (0..ranks).map(|_| Vec::new()).collect();
+    inputs[root as usize] = tensor::load_whole(file, tensor)?;
+    Ok(inputs)
+}
+
+/// Elements of a part, where `inputs` are whole inputs of equal length.
+fn part_of<T>(schedule: &Schedule, inputs: &[Vec<T>]) -> Result<usize, Error> {
+    let giver = inputs.iter().position(|input| !input.is_empty()).unwrap_or(0);
+    let length = inputs.get(giver).map_or(0, Vec::len);
+    let parts = schedule.task.input_parts(giver as u32, schedule.ranks).max(1) as usize;
+    if length % parts == 0 {
+        return Ok(length / parts);
+    }
+    let collective = schedule.task.collective;
+    Err(Error::Usage(format!(
+        "{collective}: an input of {length} elements has no equal parts for {parts} ranks; give a multiple of {parts}"
+    )))
 }
 
 pub(crate) fn reserved<T>(ranks: u32, count: usize) -> Result<Vec<T>, Error> {
@@ -276,12 +351,16 @@ pub(crate) fn reserved<T>(ranks: u32, count: usize) -> Result<Vec<T>, Error> {
 }
 
 /// Inputs, outputs, the golden and one copy on the way to a device must fit what the system has free, where it says so:
-/// being killed half-way is the worst of all error messages.
-pub(crate) fn check_memory<T>(ranks: u32, count: usize) -> Result<(), Error> {
-    let needed = (count as u64).saturating_mul(size_of::<T>() as u64).saturating_mul(3 * u64::from(ranks) + 1);
+/// being killed half-way is the worst of all error messages. `count` has been found to be addressable.
+pub(crate) fn check_memory<T>(schedule: &Schedule, count: usize) -> Result<(), Error> {
+    let extents = Extents { schedule, count, in_place: false };
+    let [inputs, outputs] = [Given::Input, Given::Output].map(|what| extents.total(what) as u64);
+    let elements = inputs.saturating_add(outputs.saturating_mul(2)).saturating_add(count as u64);
+    let needed = elements.saturating_mul(size_of::<T>() as u64);
     match available_memory() {
         Some(available) if needed > available => Err(Error::Usage(format!(
-            "{count} elements for each of {ranks} ranks need about {} MiB of memory, and {} MiB are free; use a smaller count",
+            "a count of {count} elements for {} ranks needs about {} MiB of memory, and {} MiB are free; use a smaller count",
+            schedule.ranks,
             needed >> 20,
             available >> 20
         ))),

@@ -6,14 +6,17 @@
 
 mod algorithm;
 mod direct;
+mod mesh;
+mod places;
 mod ring;
 
 use std::fmt;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::collective::Collective;
+use crate::collective::{Holds, Task};
 pub use algorithm::{Algorithm, BuildError, Sync, build};
+pub use places::Places;
 
 /// Most ranks that a schedule may have; executors have limits of their own below it.
 pub const MAX_RANKS: u32 = 4096;
@@ -37,10 +40,10 @@ pub struct Schedule {
     /// The algorithm's name, for people.
     pub name: String,
     /// What it claims to compute; [`crate::verify`] holds it to that.
-    pub collective: Collective,
+    pub task: Task,
     /// Participants, 1 to [`MAX_RANKS`].
     pub ranks: u32,
-    /// Equal pieces that the payload is cut into.
+    /// Equal pieces that each part of a buffer is cut into.
     pub chunks: u32,
     /// Chunk slots in each rank's window.
     pub slots: u32,
@@ -86,14 +89,14 @@ pub struct Address {
     pub rank: u32,
     /// Which of its buffers.
     pub buffer: Buffer,
-    /// Index of the (first) chunk in that buffer.
+    /// Index of the (first) chunk in that buffer: of an input or output, part * [`Schedule::chunks`] + chunk in the part.
     pub chunk: u32,
 }
 
 /// The three memories that a rank has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Buffer {
-    /// What the rank contributes. Never written, unless the launch is in place.
+    /// What the rank contributes. Never written, but for what is also output in place.
     Input,
     /// What the rank gets.
     Output,
@@ -150,8 +153,9 @@ pub enum Phase {
 
 impl Schedule {
     /// A schedule without lanes, slots and signals.
-    pub fn new(name: impl Into<String>, collective: Collective, ranks: u32, chunks: u32) -> Self {
-        Self { name: name.into(), collective, ranks, chunks, slots: 0, signal_rows: 0, lanes: Vec::new() }
+    pub fn new(name: impl Into<String>, task: impl Into<Task>, ranks: u32, chunks: u32) -> Self {
+        let (name, task) = (name.into(), task.into());
+        Self { name, task, ranks, chunks, slots: 0, signal_rows: 0, lanes: Vec::new() }
     }
 
     /// Sets the number of chunk slots in each rank's window.
@@ -175,12 +179,41 @@ impl Schedule {
         self
     }
 
-    /// Chunks in each rank's buffer of that kind.
-    pub fn buffer_chunks(&self, buffer: Buffer) -> u32 {
+    /// Chunks in that buffer of `rank`.
+    pub fn buffer_chunks(&self, buffer: Buffer, rank: u32) -> u32 {
         match buffer {
-            Buffer::Input => self.collective.input_chunks(self.chunks),
-            Buffer::Output => self.collective.output_chunks(self.chunks),
+            Buffer::Input => self.task.input_parts(rank, self.ranks).saturating_mul(self.chunks),
+            Buffer::Output => self.task.output_parts(rank, self.ranks).saturating_mul(self.chunks),
             Buffer::Slot => self.slots,
+        }
+    }
+
+    /// Parts of the buffer that a user gives for `rank`'s input or output. In place it is one, as long as the longer.
+    pub fn user_parts(&self, buffer: Buffer, rank: u32, in_place: bool) -> u32 {
+        let input = self.task.input_parts(rank, self.ranks);
+        let output = self.task.output_parts(rank, self.ranks);
+        match buffer {
+            Buffer::Slot => 0,
+            _ if in_place => input.max(output),
+            Buffer::Input => input,
+            Buffer::Output => output,
+        }
+    }
+
+    /// What part `part` of `rank`'s output must hold.
+    pub fn holds(&self, rank: u32, part: u32) -> Holds {
+        self.task.holds(rank, part, self.ranks)
+    }
+
+    /// `address` for people: in buffers of several parts, part and chunk.
+    pub(crate) fn show(&self, address: Address) -> String {
+        let Address { rank, buffer, chunk } = address;
+        // Ranks and chunks out of range are shown as well.
+        let parts = if buffer == Buffer::Slot { 0 } else { self.user_parts(buffer, rank, false) };
+        match self.chunks {
+            _ if parts < 2 => address.to_string(),
+            1 => format!("rank {rank} {buffer}[part {chunk}]"),
+            chunks => format!("rank {rank} {buffer}[part {}, chunk {}]", chunk / chunks, chunk % chunks),
         }
     }
 
@@ -311,14 +344,19 @@ impl Address {
     }
 }
 
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Slot => "slot",
+        })
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let buffer = match self.buffer {
-            Buffer::Input => "input",
-            Buffer::Output => "output",
-            Buffer::Slot => "slot",
-        };
-        write!(f, "rank {} {buffer}[{}]", self.rank, self.chunk)
+        write!(f, "rank {} {}[{}]", self.rank, self.buffer, self.chunk)
     }
 }
 

@@ -54,6 +54,14 @@ pub fn load<T: Element>(files: &[PathBuf], tensor: Option<&str>) -> Result<Vec<V
     }
 }
 
+/// Reads one file whole, of any shape, flattened in C order: one vector.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_whole<T: Element>(file: &Path, tensor: Option<&str>) -> Result<Vec<T>, TensorError> {
+    Ok(Source::open(file, tensor, T::TYPE)?.read(1)?.concat())
+}
+
 /// Where a file keeps its elements, as its header says.
 struct Layout {
     shape: Vec<u64>,

@@ -14,7 +14,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::schedule::{Label, Schedule};
+use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Label, Places, Schedule};
 pub use contribution::Unscalable;
 pub(crate) use graph::{Graph, Sources};
 pub use result::{Node, Term, Terms};
@@ -22,7 +23,8 @@ pub use result::{Node, Term, Terms};
 /// What is presumed about a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Every rank's input and output are the same memory.
+    /// Every rank's input and output are the same memory, by NCCL's rules: of buffers of unlike length, the shorter is
+    /// the rank's part of the longer.
     pub in_place: bool,
 }
 
@@ -36,7 +38,7 @@ pub enum Proof {
     DeadlockFree,
     /// Any two overlapping accesses, one of them a write, are ordered; no notify can be erased.
     RaceFree,
-    /// Every output chunk holds each contribution exactly once.
+    /// Every output chunk holds each contribution that it must exactly once. In a barrier: nobody leaves early.
     Result,
     /// All ranks form each chunk by the same tree of operations. Information: a schedule may differ and be right.
     BitIdentical,
@@ -55,7 +57,7 @@ impl Proof {
             Self::Structure => "addresses and signals in range, every notify has its wait",
             Self::DeadlockFree => "every lane reaches its end, whatever the timing",
             Self::RaceFree => "conflicting accesses are ordered, no notify can be lost",
-            Self::Result => "every output chunk holds each contribution exactly once",
+            Self::Result => "every output chunk holds what it must, each contribution exactly once",
             Self::BitIdentical => "all ranks add in the same order, so they agree in every bit",
             Self::Initialised => "nothing is read that nobody wrote",
         }
@@ -330,12 +332,22 @@ pub fn check(schedule: &Schedule, options: Options) -> Report {
 pub fn prove(schedule: Schedule, options: Options) -> Result<Proved, Box<Refused>> {
     let (report, artefacts) = analyse(&schedule, options);
     match artefacts {
-        Some((order, terms)) if report.ok() => Ok(Proved { schedule, options, order, terms, report }),
+        Some(Artefacts { order, terms, effective }) if report.ok() => {
+            Ok(Proved { schedule: effective.unwrap_or(schedule), options, order, terms, report })
+        }
         _ => Err(Box::new(Refused { name: schedule.name, report })),
     }
 }
 
-fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<(Vec<u32>, Terms)>) {
+/// What proofs leave behind for executors.
+struct Artefacts {
+    order: Vec<u32>,
+    terms: Terms,
+    /// The schedule as it is in effect, if that differs.
+    effective: Option<Schedule>,
+}
+
+fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<Artefacts>) {
     let mut report = Report { proofs: Vec::with_capacity(Proof::ALL.len()) };
     let ranges = structure::ranges(schedule, options);
     if !ranges.is_empty() {
@@ -343,6 +355,9 @@ fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<(Vec<u32>, 
         Proof::ALL.into_iter().skip(1).for_each(|proof| report.add(proof, None));
         return (report, None);
     }
+    let places = Places::new(schedule, options.in_place);
+    let effective = if options.in_place { without_idle_copies(schedule, &places) } else { None };
+    let schedule = effective.as_ref().unwrap_or(schedule);
     let graph = Graph::new(schedule);
     report.add(Proof::Structure, Some(structure::signals(schedule, &graph)));
 
@@ -353,11 +368,36 @@ fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<(Vec<u32>, 
         Proof::ALL.into_iter().skip(2).for_each(|proof| report.add(proof, None));
         return (report, None);
     }
-    report.add(Proof::RaceFree, Some(order::races(schedule, options, &graph, &order)));
+    let ordered = order::races(schedule, &places, &graph, &order);
+    report.add(Proof::RaceFree, Some(ordered.races));
 
-    let symbolic = result::evaluate(schedule, options, &graph, &order);
-    report.add(Proof::Result, Some(symbolic.wrong));
+    let symbolic = result::evaluate(schedule, &places, &graph, &order);
+    let barrier = schedule.task.collective == Collective::Barrier;
+    report.add(Proof::Result, Some(if barrier { ordered.early } else { symbolic.wrong }));
     report.add(Proof::BitIdentical, Some(symbolic.differing));
     report.add(Proof::Initialised, Some(symbolic.uninitialised));
-    (report, Some((order, symbolic.terms)))
+    (report, Some(Artefacts { order, terms: symbolic.terms, effective }))
+}
+
+/// In place, a copy from input to output may find its operand where it is to go. Then it does nothing: executors leave it
+/// out, so that nobody has to wait for it, and it is no access here either. None where there is no such copy.
+fn without_idle_copies(schedule: &Schedule, places: &Places) -> Option<Schedule> {
+    let idle = |instruction: &Instruction| -> Option<usize> {
+        let [from] = instruction.from[..] else { return None };
+        let same = |to: &Address| to.buffer != from.buffer && places.index(*to) == places.index(from);
+        instruction.to.iter().position(same)
+    };
+    let mut effective: Option<Schedule> = None;
+    for (l, lane) in schedule.lanes.iter().enumerate() {
+        for (i, instruction) in lane.instructions.iter().enumerate() {
+            // Destinations do not coincide, so there is one at most.
+            let Some(destination) = idle(instruction) else { continue };
+            let changed = &mut effective.get_or_insert_with(|| schedule.clone()).lanes[l].instructions[i];
+            changed.to.remove(destination);
+            if changed.to.is_empty() {
+                changed.from.clear();
+            }
+        }
+    }
+    effective
 }

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::collective::named;
-use crate::schedule::{Address, Buffer, Schedule};
+use crate::collective::{Collective, named};
+use crate::schedule::{Address, Buffer, Places, Schedule};
 use crate::verify::Signal;
 
 /// Chunks are padded to this many bytes: one vector of the device, and what NCCL aligns to.
@@ -49,12 +49,15 @@ pub enum WindowError {
     /// Nothing to do.
     #[error("a count of 0 elements leaves nothing to do; give at least 1")]
     Empty,
+    /// Elements for a collective that takes none.
+    #[error("a {0} has no payload; give a count of 0, not {1}")]
+    NoPayload(Collective, usize),
     /// More ranks than the classic matrix has columns.
     #[error("the classic stride has {CLASSIC_STRIDE} columns, too few for {0} ranks; use the compact stride")]
     Classic(u32),
     /// Sizes that do not fit this machine's addresses.
     #[error(
-        "{count} elements for each of {ranks} ranks are more than memory can be addressed for; use a smaller count"
+        "a count of {count} elements for {ranks} ranks is more than memory can be addressed for; use a smaller count"
     )]
     TooLarge {
         /// Elements per rank.
@@ -64,17 +67,17 @@ pub enum WindowError {
     },
 }
 
-/// How a payload of `count` elements is cut into chunks.
+/// How the `count` elements of a part are cut into chunks.
 ///
-/// Every chunk has `chunk_elements` elements but for the last ones of the user's payload, which may be short or empty:
-/// any count works, divisible or not.
+/// Every chunk has `chunk_elements` elements but for the last ones of a part, which may be short or empty: any count works,
+/// divisible or not. In a user's buffer chunk c of part p begins at element p * `count` + c * `chunk_elements`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Payload {
-    /// Elements of one rank.
+    /// Elements of a part: what NCCL's calls take as count.
     pub count: usize,
     /// Bytes of an element.
     pub element_bytes: usize,
-    /// Chunks.
+    /// Chunks of a part.
     pub chunks: u32,
     /// Elements of a whole chunk, padded to [`VECTOR_BYTES`].
     pub chunk_elements: usize,
@@ -86,17 +89,23 @@ impl Payload {
     /// # Errors
     /// [`WindowError::Empty`] and [`WindowError::TooLarge`].
     pub fn new(schedule: &Schedule, count: usize, element_bytes: usize) -> Result<Self, WindowError> {
-        if count == 0 {
-            return Err(WindowError::Empty);
+        let collective = schedule.task.collective;
+        match (collective == Collective::Barrier, count) {
+            (false, 0) => return Err(WindowError::Empty),
+            (true, 1..) => return Err(WindowError::NoPayload(collective, count)),
+            _ => {}
         }
         let chunks = schedule.chunks.max(1);
         let lanes = VECTOR_BYTES / element_bytes;
-        let chunk_elements = count.div_ceil(chunks as usize).div_ceil(lanes) * lanes;
+        // Nothing at all is a vector long, so that nobody divides by its length.
+        let chunk_elements = count.div_ceil(chunks as usize).div_ceil(lanes).max(1) * lanes;
         // Inputs, outputs and slots together must be addressable; every later product is smaller.
-        let places = 2 * u64::from(chunks) + u64::from(schedule.slots);
+        let buffers = [Buffer::Input, Buffer::Output, Buffer::Slot];
+        let chunks_of = |rank| buffers.map(|buffer| u64::from(schedule.buffer_chunks(buffer, rank)));
+        let places: u64 = (0..schedule.ranks).flat_map(chunks_of).sum();
         (chunk_elements as u64)
             .checked_mul(element_bytes as u64)
-            .and_then(|bytes| bytes.checked_mul(places)?.checked_mul(schedule.ranks.into()))
+            .and_then(|bytes| bytes.checked_mul(places.max(1)))
             .filter(|&bytes| bytes <= isize::MAX as u64)
             .ok_or(WindowError::TooLarge { count, ranks: schedule.ranks })?;
         Ok(Self { count, element_bytes, chunks, chunk_elements })
@@ -112,7 +121,7 @@ impl Payload {
         self.chunk_bytes() / VECTOR_BYTES
     }
 
-    /// Elements of chunk `chunk` in the user's payload: short or empty at the end.
+    /// Elements of a part that chunk `chunk` of it holds: short or empty at the end.
     pub fn elements(&self, chunk: u32) -> Range<usize> {
         let start = (chunk as usize * self.chunk_elements).min(self.count);
         start..(start + self.chunk_elements).min(self.count)
@@ -255,7 +264,7 @@ impl Pieces {
         start..(start + self.piece_vectors).min(self.chunk_vectors)
     }
 
-    /// Elements of the user's payload that piece `piece` holds of chunk `chunk`.
+    /// Elements of a part that piece `piece` holds of the part's chunk `chunk`.
     pub fn elements(&self, payload: &Payload, chunk: u32, piece: usize) -> Range<usize> {
         let per_vector = VECTOR_BYTES / payload.element_bytes;
         let whole = payload.elements(chunk);
@@ -267,17 +276,15 @@ impl Pieces {
 
 /// All windows, inputs and outputs of a launch in one device buffer.
 ///
-/// Vectors first: every rank's input, then every rank's output, then every rank's slots. Then, at the next
-/// [`BINDING_ALIGN`], the signals: `channels` copies of every rank's matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Vectors first, in the order of [`Places`]: every rank's input, then every rank's output, then every rank's slots. Then,
+/// at the next [`BINDING_ALIGN`], the signals: `channels` copies of every rank's matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arena {
-    ranks: usize,
-    input_chunks: usize,
-    output_chunks: usize,
-    slots: usize,
+    places: Places,
     in_place: bool,
     /// Vectors of a chunk's slice.
     pub chunk_vectors: usize,
+    ranks: usize,
     matrix: usize,
     signal_stride: usize,
     /// Independent copies of every lane, each over its part of a chunk's slice.
@@ -285,21 +292,13 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Chunk slices that the arena of `schedule` holds.
-    pub fn places(schedule: &Schedule, in_place: bool) -> usize {
-        let inputs = if in_place { 0 } else { schedule.buffer_chunks(Buffer::Input) };
-        schedule.ranks as usize * (inputs + schedule.buffer_chunks(Buffer::Output) + schedule.slots) as usize
-    }
-
     /// Lays out an arena whose chunk slices have `chunk_vectors` vectors.
     pub fn new(schedule: &Schedule, window: &Window, chunk_vectors: usize, channels: u32, in_place: bool) -> Self {
         Self {
-            ranks: schedule.ranks as usize,
-            input_chunks: schedule.buffer_chunks(Buffer::Input) as usize,
-            output_chunks: schedule.buffer_chunks(Buffer::Output) as usize,
-            slots: schedule.slots as usize,
+            places: Places::new(schedule, in_place),
             in_place,
             chunk_vectors,
+            ranks: schedule.ranks as usize,
             matrix: window.signals(),
             signal_stride: window.signal_stride as usize,
             channels,
@@ -308,21 +307,13 @@ impl Arena {
 
     /// Index of the first vector at `address`.
     pub fn vector(&self, address: Address) -> usize {
-        let rank = address.rank as usize;
-        let inputs = if self.in_place { 0 } else { self.ranks * self.input_chunks };
-        let outputs = self.ranks * self.output_chunks;
-        let place = match address.buffer {
-            Buffer::Input if self.in_place => rank * self.output_chunks,
-            Buffer::Input => rank * self.input_chunks,
-            Buffer::Output => inputs + rank * self.output_chunks,
-            Buffer::Slot => inputs + outputs + rank * self.slots,
-        };
-        (place + address.chunk as usize) * self.chunk_vectors
+        self.places.index(address) * self.chunk_vectors
     }
 
-    /// First byte of `address`.
-    pub fn byte(&self, address: Address) -> u64 {
-        (self.vector(address) * VECTOR_BYTES) as u64
+    /// First byte of the buffer that a user gives for `rank`'s input or output, from the first byte of all ranks'.
+    pub fn user_byte(&self, buffer: Buffer, rank: u32) -> usize {
+        let place = self.places.user(buffer, rank) - self.places.all(buffer).start;
+        place * self.chunk_vectors * VECTOR_BYTES
     }
 
     /// Bytes of one chunk's slice.
@@ -330,27 +321,23 @@ impl Arena {
         (self.chunk_vectors * VECTOR_BYTES) as u64
     }
 
-    /// Bytes of all ranks' inputs, outputs or slots; in place, inputs and outputs are the same bytes.
-    pub fn region_bytes(&self, buffer: Buffer) -> u64 {
-        let chunks = match buffer {
-            Buffer::Input => self.input_chunks,
-            Buffer::Output => self.output_chunks,
-            Buffer::Slot => self.slots,
-        };
-        (self.ranks * chunks) as u64 * self.chunk_bytes()
+    /// All ranks' inputs, outputs or slots, in bytes; in place, inputs and outputs are the same bytes.
+    pub fn region(&self, buffer: Buffer) -> Range<u64> {
+        let places = self.places.all(buffer);
+        places.start as u64 * self.chunk_bytes()..places.end as u64 * self.chunk_bytes()
     }
 
-    /// Bytes of all vectors.
+    /// Bytes of all vectors; never 0, because nothing can be bound to an empty range.
     pub fn vector_bytes(&self) -> u64 {
-        let inputs = if self.in_place { 0 } else { self.region_bytes(Buffer::Input) };
-        inputs + self.region_bytes(Buffer::Output) + self.region_bytes(Buffer::Slot)
+        (self.places.len() as u64 * self.chunk_bytes()).max(VECTOR_BYTES as u64)
     }
 
     /// The vectors that hold something before the launch only if a user put it there: outputs (unless they are also
     /// inputs) and slots. Poisoned before every launch.
     pub fn poisoned(&self) -> Range<u32> {
-        let inputs = self.ranks * if self.in_place { self.output_chunks } else { self.input_chunks };
-        (inputs * self.chunk_vectors) as u32..(self.vector_bytes() / VECTOR_BYTES as u64) as u32
+        let first = if self.in_place { Buffer::Slot } else { Buffer::Output };
+        let vectors = |places: usize| (places * self.chunk_vectors) as u32;
+        vectors(self.places.all(first).start)..vectors(self.places.len())
     }
 
     /// Index of `signal` among all signals of a channel.
@@ -469,7 +456,18 @@ mod tests {
             assert!(starts.iter().enumerate().all(|(i, &start)| start == i * arena.chunk_vectors));
             assert_eq!(arena.vector_bytes(), (starts.len() * payload.chunk_bytes()) as u64);
             assert_eq!(arena.signal_offset() % BINDING_ALIGN as u64, 0);
-            assert_eq!(starts.len(), Arena::places(&schedule, in_place));
         }
+    }
+
+    #[test]
+    fn a_barrier_has_no_payload_and_nothing_else_is_without() {
+        let barrier = build(Collective::Barrier, Algorithm::Mesh, 3, Sync::Neighbor).unwrap();
+        assert_eq!(Payload::new(&barrier, 1, 4), Err(WindowError::NoPayload(Collective::Barrier, 1)));
+        let payload = Payload::new(&barrier, 0, 4).unwrap();
+        assert!(payload.chunk_vectors() > 0 && payload.elements(0).is_empty());
+        let window = Window::new(&barrier, payload, Stride::Compact).unwrap();
+        let arena = Arena::new(&barrier, &window, 1, 1, false);
+        assert!(arena.poisoned().is_empty() && arena.region(Buffer::Input).is_empty());
+        assert_eq!(arena.vector_bytes(), VECTOR_BYTES as u64);
     }
 }

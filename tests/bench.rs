@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "../examples/tables/tables.rs"]
+mod tables;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -129,13 +131,76 @@ fn rows_have_the_columns_of_nccl_tests() {
     }
 }
 
+/// Size, count, operation and root as nccl-tests prints them; busbw is algbw by its factor; N/A where it cannot be in place.
+#[test]
+fn every_collective_has_nccl_tests_rows() {
+    for (args, expected, factor) in [
+        ("all-reduce", "1000 250 float sum -1", 1.5),
+        ("all-gather", "960 60 float none -1", 0.75),
+        ("reduce-scatter", "960 60 float sum -1", 0.75),
+        ("all-to-all", "960 60 float none -1", 0.75),
+        ("gather -r 2", "960 60 float none 2", 0.75),
+        ("scatter", "960 60 float none 0", 0.75),
+        ("broadcast -r 3", "1000 250 float none 3", 1.0),
+        ("reduce", "1000 250 float sum 0", 1.0),
+        ("send-recv", "1000 250 float none -1", 1.0),
+        ("barrier", "0 0 float none -1", 0.0),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all: Vec<&str> = args.split(' ').collect();
+        all.extend(QUICK);
+        all.extend(["-u", "1", "-I", "1", "-J", "r.json", "--plot", "p.svg"]);
+        if args != "barrier" {
+            all.extend(["-b", "1000", "-e", "1000"]);
+        }
+        let rows = rows(&bench_in(dir.path(), &all, &[]));
+        assert_eq!((rows.len(), rows[0][..5].join(" ")), (1, expected.to_owned()), "{args}");
+        assert_eq!(rows[0].len(), 24, "{args}: {:?}", rows[0]);
+        assert_eq!(rows[0][8], "0", "{args}: {:?}", rows[0]);
+        let in_place = !["all-to-all", "send-recv", "barrier"].contains(&args);
+        assert_eq!(rows[0][16], if in_place { "0" } else { "N/A" }, "{args}: {:?}", rows[0]);
+
+        let row = &json(&dir.path().join("r.json"))["results"][0];
+        assert_eq!((row["in_place"].is_object(), row["in_place_per_iter"].is_object()), (in_place, in_place), "{row}");
+        let number = |key: &str| row["out_of_place"][key].as_f64().unwrap();
+        assert!((number("bus_bw") - factor * number("alg_bw")).abs() <= 1e-9 * number("alg_bw"), "{args}: {row}");
+        assert_eq!(number("alg_bw") > 0.0, args != "barrier");
+        let again = bench_in(dir.path(), &["--compare", "r.json", "r.json"], &[]);
+        assert_eq!(again.status.code(), Some(0), "{args}: {}", stderr(&again));
+    }
+    let mut all = vec!["reduce", "-r", "all", "-P", "2,3", "-b", "1K", "-e", "1K"];
+    all.extend(QUICK);
+    let roots: Vec<String> = rows(&bench(&all)).iter().map(|row| row[4].clone()).collect();
+    assert_eq!(roots, ["0", "1", "0", "1", "2"]);
+    let output = bench(&["all-gather", "--device", "cpu", "-n", "2", "-b", "8", "-e", "256", "-f", "2"]);
+    assert!(stdout(&output).contains("# note: sizes below 64 bytes leave nothing for each of 4 ranks"));
+    let sizes: Vec<String> = rows(&output).iter().map(|row| row[0].clone()).collect();
+    assert_eq!(sizes, ["64", "128", "256"]);
+}
+
+#[test]
+fn every_collective_is_measured_on_every_device() {
+    let _turn = one_at_a_time();
+    for &collective in Collective::ALL {
+        let mut args = vec![collective.name(), "--device", "all", "-P", "3", "-n", "2", "-w", "1"];
+        if collective != Collective::Barrier {
+            args.extend(["-b", "4K", "-e", "4K"]);
+        }
+        let rows = rows(&bench(&args));
+        assert_eq!(rows.len(), devices().len() + 1, "{collective}");
+        let wrong = |row: &[String]| [row[8].clone(), row[12].clone()];
+        let second = if collective.has_in_place() { "0" } else { "N/A" };
+        assert!(rows.iter().all(|row| wrong(row) == ["0", second]), "{collective}: {rows:?}");
+    }
+}
+
 #[test]
 fn every_device_and_algorithm_has_its_rows() {
     let _turn = one_at_a_time();
     let args = ["--device", "all", "--algorithm", "all", "-P", "1,3", "-b", "4", "-e", "4K", "-f", "32", "-n", "3"];
     let rows = rows(&bench(&args));
     // 4 B, 128 B and 4 KiB; the CPU executor is a device, too.
-    assert_eq!(rows.len(), (devices().len() + 1) * Algorithm::ALL.len() * 2 * 3);
+    assert_eq!(rows.len(), (devices().len() + 1) * Algorithm::of(Collective::AllReduce).len() * 2 * 3);
     for row in &rows {
         assert_eq!((row[8].as_str(), row[12].as_str()), ("0", "0"), "{row:?}");
     }
@@ -195,7 +260,13 @@ fn every_mistake_gets_one_clear_error() {
         ("-J none/such/dir.json", 6, vec!["dir.json"]),
         ("--compare a.json", 6, vec!["--compare"]),
         ("--compare a.json b.json", 6, vec!["a.json"]),
-        ("all-to-all", 6, vec!["'all-to-all'"]),
+        ("all-to-none", 6, vec!["'all-to-none'", "all-to-all"]),
+        ("gather --algorithm ring", 6, vec!["no gather by ring", "mesh"]),
+        ("reduce -r 4", 6, vec!["root 4 is not a rank"]),
+        ("reduce -r some", 6, vec!["a rank, or all"]),
+        ("all-gather -r all", 6, vec!["no root"]),
+        ("barrier -b 8", 6, vec!["no payload", "-b"]),
+        ("all-gather -b 8 -e 32", 6, vec!["less than 16 bytes for each rank"]),
     ] {
         let output = bench_in(dir.path(), &args.split(' ').collect::<Vec<_>>(), &[]);
         let text = stderr(&output);
@@ -371,5 +442,73 @@ fn a_launch_that_does_not_finish_has_no_time() {
             let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
             assert!(matches!(executor.fetch(0, &mut views), Err(LaunchError::Hang(_))), "{} {mode}", device.name);
         }
+    }
+}
+
+#[test]
+fn the_tables_of_the_pages_are_those_of_the_records() {
+    let stale = tables::stale_pages(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let names: Vec<_> = stale.iter().map(|page| &page.path).collect();
+    assert!(names.is_empty(), "run cargo run --example tables: {names:?}");
+}
+
+/// Copies what the tables are made from, edits one file of it, and asks.
+fn stale_after(file: &str, from: &str, to: &str) -> Result<Vec<String>, String> {
+    let (root, copy) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+    for dir in [".", "benches", "benches/definitions", "benches/results"] {
+        std::fs::create_dir_all(copy.path().join(dir)).unwrap();
+        for entry in std::fs::read_dir(root.join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "toml" || end == "json" || end == "md") {
+                std::fs::copy(&path, copy.path().join(dir).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let edited = copy.path().join(file);
+    let text = std::fs::read_to_string(&edited).unwrap_or_default();
+    assert!(text.contains(from), "'{from}' is not in {file}");
+    std::fs::write(&edited, text.replacen(from, to, 1)).unwrap();
+    let pages = tables::stale_pages(copy.path()).map_err(|error| error.to_string())?;
+    let name = |page: &tables::Page| page.path.strip_prefix(copy.path()).unwrap().to_string_lossy().into_owned();
+    // What is written is then up to date.
+    pages.iter().for_each(|page| std::fs::write(&page.path, &page.text).unwrap());
+    assert_eq!(tables::stale_pages(copy.path()).unwrap().len(), 0);
+    Ok(pages.iter().map(name).collect())
+}
+
+#[test]
+fn stale_tables_and_unexplained_records_are_found() {
+    let definition = "benches/definitions/all-reduce.toml";
+    let record = format!("benches/results/{}.json", {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(definition)).unwrap();
+        text.split("record = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    });
+    let both = ["README.md".to_owned(), "benches/README.md".to_owned()];
+    for (file, from, to, stale) in [
+        ("README.md", "| 4 | 1 KiB | ring |", "| 4 | 1 KiB | ring | 0.1 |", &both[..1]),
+        ("benches/README.md", "busbw", "bandwidth", &both[1..]),
+        (definition, "label = \"", "label = \"another ", &both),
+        (definition, "title = \"", "title = \"Another ", &both[1..]),
+        (&record, "\"p50_us\": ", "\"p50_us\": 1", &both[1..]),
+    ] {
+        assert_eq!(stale_after(file, from, to).unwrap(), stale, "{file}: {to}");
+    }
+    for (file, from, to, error) in [
+        ("README.md", "<!-- table: all-reduce in short -->", "", "no place for table 'all-reduce in short'"),
+        (
+            "README.md",
+            "<!-- table: all-reduce in",
+            "<!-- table: broadcast in",
+            "no definition has a table 'broadcast in",
+        ),
+        ("README.md", "<!-- end -->", "", "has no <!-- end -->"),
+        (definition, "-f 16", "-f 8", "its definition says"),
+        (definition, "title", "titel", "all-reduce.toml"),
+        (definition, "record = \"", "record = \"none-such-", "none-such-"),
+        (&record, "\"okay\": true", "\"okay\": false", "wrong elements"),
+        ("benches/results/stray.json", "", "{}", "stray: no definition names this record"),
+    ] {
+        let got = stale_after(file, from, to).unwrap_err();
+        assert!(got.contains(error), "{file}: {to}: {got}");
     }
 }

@@ -180,9 +180,82 @@ fn gradients_come_out_alike_on_every_device() {
     assert_eq!(first, [0x3e01_f351, 0xbc65_8c6e, 0x3d86_2287, 0xbda4_bd6c]);
 }
 
+/// Every collective from files to files: who gives, who gets, and how much.
+#[test]
+fn files_go_through_every_collective() {
+    let files = Files { dir: tempfile::tempdir().unwrap() };
+    let npy = |rank: u32| {
+        let data: Vec<u8> = (0..6).flat_map(|i| (100.0 * rank as f32 + i as f32).to_le_bytes()).collect();
+        files.npy(&format!("rank{rank}.npy"), "<f4", "(2, 3)", &data)
+    };
+    let (a, b) = (npy(0), npy(1));
+    let both = vec!["--input", &a, &b];
+    let root = vec!["--ranks", "2", "--root", "1", "--input", &a];
+    for (collective, args, root_arg, lengths, count) in [
+        ("all-reduce", &both, None, [Some(6), Some(6)], 6),
+        ("all-gather", &both, None, [Some(12), Some(12)], 6),
+        ("reduce-scatter", &both, None, [Some(3), Some(3)], 3),
+        ("all-to-all", &both, None, [Some(6), Some(6)], 3),
+        ("send-recv", &both, None, [Some(6), Some(6)], 6),
+        ("reduce", &both, Some("1"), [None, Some(6)], 6),
+        ("gather", &both, Some("0"), [Some(12), None], 6),
+        ("broadcast", &root, None, [Some(6), Some(6)], 6),
+        ("scatter", &root, None, [Some(3), Some(3)], 3),
+    ] {
+        for in_place in [false, true] {
+            if in_place && ["all-to-all", "send-recv"].contains(&collective) {
+                continue;
+            }
+            let out = files.dir.path().join(format!("{collective} {in_place}"));
+            let mut all = vec!["run", collective, "--device", "cpu", "--json", "--output", out.to_str().unwrap()];
+            all.extend(args);
+            root_arg.iter().for_each(|root| all.extend(["--root", root]));
+            if in_place {
+                all.push("--in-place");
+            }
+            let run = json(&all);
+            assert_eq!((&run["ok"], &run["count"]), (&true.into(), &count.into()), "{run}");
+            for (rank, length) in lengths.into_iter().enumerate() {
+                let bytes =
+                    std::fs::read(out.join(format!("rank{rank}.npy"))).ok().map(|bytes| (bytes.len() - 128) / 4);
+                assert_eq!(bytes, length, "{collective}, in place: {in_place}, rank {rank}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_collective_runs_is_checked_and_laid_out_by_name() {
+    for (collective, fragments) in [
+        ("all-gather", ["parts of 256 f32", "bit-exact: 4096 of 4096", "ranks agree"]),
+        ("reduce-scatter", ["by mesh", "bit-exact: 1024 of 1024", "rounding"]),
+        ("broadcast", ["root 0", "     1  - ", "bit-exact: 1024 of 1024"]),
+        ("reduce", ["root 0", "bit-exact: 256 of 256", "rounding"]),
+        ("gather", ["root 0", "parts of 256 f32", "bit-exact: 1024 of 1024"]),
+        ("scatter", ["root 0", "     1  - ", "bit-exact: 1024 of 1024"]),
+        ("all-to-all", ["by mesh", "parts of 256 f32", "bit-exact: 4096 of 4096"]),
+        ("send-recv", ["by mesh", "of 256 f32", "bit-exact: 1024 of 1024"]),
+        ("barrier", ["4 ranks\n", "proved", "passed: no rank left"]),
+    ] {
+        for device in devices() {
+            let output = wgccl(&["run", collective, "--device", &device]);
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            let text = stdout(&output);
+            assert!(fragments.iter().all(|fragment| text.contains(fragment)), "{fragments:?} in\n{text}");
+        }
+        assert_eq!(json(&["check", collective, "--json"])["ok"], true);
+        assert_eq!(json(&["layout", collective, "--json"])["collective"], collective);
+    }
+    assert_eq!(json(&["run", "all-gather", "--device", "cpu", "--json"])["op"], Value::Null);
+    assert_eq!(json(&["run", "reduce", "--root", "2", "--device", "cpu", "--json"])["root"], 2);
+}
+
 #[test]
 fn a_lost_notify_ends_with_exit_code_4_and_a_report() {
     for device in devices() {
+        let barrier = wgccl(&["run", "barrier", "--device", &device, "--drop-notify", "1:0"]);
+        assert_eq!(barrier.status.code(), Some(4), "{device}");
+        assert!(stderr(&barrier).contains("[row 0][sender 1]"), "{device}: {}", stderr(&barrier));
         let output = wgccl(&["run", "--device", &device, "--drop-notify", "1:2"]);
         assert_eq!(output.status.code(), Some(4), "{device}");
         let text = stderr(&output);
@@ -259,7 +332,16 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --op avg --type int64", 6, &["avg of i64 is refused", "use sum"]),
         case("run --sync none", 6, &["'none'", "neighbor, barrier"]),
         case("run --dispatch magic", 6, &["'magic'", "per-step", "auto"]),
-        case("run all-to-all", 6, &["'all-to-all'", "all-reduce"]),
+        case("run all-to-none", 6, &["'all-to-none'", "all-reduce", "all-to-all"]),
+        case("run barrier --algorithm ring", 6, &["no barrier by ring", "choose one of: mesh"]),
+        case("run --algorithm mesh", 6, &["no all-reduce by mesh", "ring, ring-staged"]),
+        case("run barrier --count 5", 6, &["barrier has no payload", "not 5"]),
+        case("run broadcast --root 4", 6, &["root 4 is not a rank", "ranks 0 to 3"]),
+        case("run gather --sync barrier", 6, &["leave --sync out"]),
+        case("run all-to-all --in-place", 6, &["all-to-all has no form in place"]),
+        case("run send-recv --root 0", 6, &["send-recv has no root"]),
+        case("check send-recv --in-place", 6, &["send-recv has no form in place"]),
+        case("layout barrier --count 1", 6, &["barrier has no payload"]),
         case("run schedule.xml", 6, &["not supported yet"]),
         case("run --root 1", 6, &["no root"]),
         case("run --device nonesuch", 2, &["no device 'nonesuch'", "cpu"]),
@@ -276,6 +358,34 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("layout --count 0", 6, &["0 elements"]),
         case("run --tensor x", 6, &["--input"]),
         input(&[&four, &three], &["four.npy", "three.npy", "4", "3"]),
+        (
+            format!("run reduce-scatter --device cpu --input {three} {three}").split(' ').map(str::to_owned).collect(),
+            6,
+            vec!["an input of 3 elements has no equal parts for 2 ranks"],
+        ),
+        (
+            format!("run broadcast --device cpu --input {three}").split(' ').map(str::to_owned).collect(),
+            6,
+            vec!["the root's alone", "--ranks"],
+        ),
+        (
+            format!("run scatter --ranks 2 --device cpu --input {four} {four}").split(' ').map(str::to_owned).collect(),
+            6,
+            vec!["only the root has an input"],
+        ),
+        (
+            format!("run barrier --device cpu --input {four}").split(' ').map(str::to_owned).collect(),
+            6,
+            vec!["nothing to give in"],
+        ),
+        (
+            format!("run all-gather --ranks 2 --device cpu --input {four} {four}")
+                .split(' ')
+                .map(str::to_owned)
+                .collect(),
+            6,
+            vec!["leave --ranks out"],
+        ),
         input(&[&double], &["double.npy", "f64"]),
         input(&[&short], &["short.npy"]),
         input(&[&huge], &["huge.npy"]),

@@ -4,11 +4,12 @@
 
 mod common;
 
+use wgccl::buffers::{Extents, Given};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
 use wgccl::golden;
-use wgccl::inputs::{Fill, generate};
+use wgccl::inputs::{Fill, generate, generate_parts};
 use wgccl::schedule::{Algorithm, Sync, build};
 use wgccl::verify::{self, Proved, prove};
 use wgccl::window::Payload;
@@ -248,7 +249,9 @@ fn executor_and_golden_compute_what_plain_arithmetic_does() {
         third.reverse();
         let inputs = [left, right, third];
         for op in operations::<T>() {
-            for (algorithm, in_place) in Algorithm::ALL.iter().flat_map(|&a| [(a, false), (a, true)]) {
+            for (algorithm, in_place) in
+                Algorithm::of(Collective::AllReduce).into_iter().flat_map(|a| [(a, false), (a, true)])
+            {
                 let proved = proved(algorithm, 3, in_place);
                 let outputs = on_cpu(&proved, op, &inputs);
                 for i in 0..inputs[0].len() {
@@ -286,6 +289,44 @@ fn every_type_runs_on_many_ranks() {
                 }
             }
         }
+    }
+    every_type!(check);
+}
+
+/// Elements by rank and part, and every rank's outputs of a launch on the CPU, held against the golden.
+fn other_collective<T: Plain>(collective: Collective, op: Op) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
+    let schedule = build(collective, Algorithm::default_of(collective), 3, Sync::Neighbor).unwrap();
+    let payload = Payload::new(&schedule, 101, size_of::<T>()).unwrap();
+    let proved = prove(schedule, verify::Options::default()).unwrap();
+    let extents = Extents { schedule: proved.schedule(), count: 101, in_place: false };
+    let mut inputs = vec![Vec::new(); 3];
+    (0..).zip(&mut inputs).for_each(|(rank, input)| {
+        generate_parts::<T>(input, proved.schedule(), Fill::Normal, 7, rank, 101);
+    });
+    let mut outputs: Vec<Vec<T>> = (0..3).map(|rank| vec![T::poison(); extents.len(Given::Output, rank)]).collect();
+    let mut executor = cpu::Executor::<T>::new(&proved, payload, op, cpu::Options::default()).unwrap();
+    let mut buffers: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    executor.run(&views(&inputs), &mut buffers).unwrap();
+    let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs));
+    assert_eq!((comparison.wrong, comparison.flushed), (0, 0), "{} {op} {collective}", T::TYPE);
+    (inputs, outputs)
+}
+
+#[test]
+fn other_collectives_reduce_every_type_and_leave_alone_what_they_only_move() {
+    fn check<T: Plain>() {
+        for op in operations::<T>() {
+            let (inputs, outputs) = other_collective::<T>(Collective::ReduceScatter, op);
+            for (rank, output) in outputs.iter().enumerate() {
+                for (i, &got) in output.iter().enumerate() {
+                    let ways = three_ways(op, [0, 1, 2].map(|from| inputs[from][rank * 101 + i]));
+                    assert!(ways.iter().any(|way| way.agrees(got)), "{} {op}", T::TYPE);
+                }
+            }
+        }
+        // An operation says nothing where nothing is combined, also one that the type does not have.
+        let (inputs, outputs) = other_collective::<T>(Collective::AllGather, Op::Avg);
+        assert!(outputs.iter().all(|output| *output == inputs.concat()), "{}", T::TYPE);
     }
     every_type!(check);
 }

@@ -7,7 +7,7 @@ mod common;
 
 use common::devices::{Device, devices, one_at_a_time};
 use wgccl::collective::{Collective, Op};
-use wgccl::golden::{Comparison, compare};
+use wgccl::golden::{Comparison, Goldens, compare};
 use wgccl::gpu::{Choice, Executor, LaunchError, Launched, Options, Support};
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
@@ -153,6 +153,139 @@ fn special_numbers_are_data() {
     }
 }
 
+/// Counted on the device with the inputs that were launched, against the golden of inputs of which `edits` differ.
+fn wrong_on_device(
+    device: &Device,
+    proved: &Proved,
+    inputs: &[Vec<f32>],
+    edits: &[(usize, usize, f32)],
+    options: Options,
+) -> u64 {
+    let mut executor = executor(device, proved, inputs[0].len(), options);
+    let launched: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut edited = inputs.to_vec();
+    for &(rank, index, value) in edits {
+        edited[rank][index] = value;
+    }
+    let edited: Vec<&[f32]> = edited.iter().map(Vec::as_slice).collect();
+    let payload = Payload::new(proved.schedule(), inputs[0].len(), 4).unwrap();
+    let goldens = Goldens::new(proved, &payload, Op::Sum, &edited);
+    let counts: Vec<u64> = (0..2).map(|_| executor.count_wrong(&launched, &goldens).unwrap()).collect();
+    assert_eq!(counts[0], counts[1], "a count does not go into the next one");
+    counts[0]
+}
+
+#[test]
+fn wrong_elements_are_counted_on_the_device() {
+    let _turn = one_at_a_time();
+    const COUNT: usize = 2503;
+    let nan = f32::from_bits(0x7fc1_2345);
+    for device in devices() {
+        for mode in device.sound_modes() {
+            for in_place in [false, true] {
+                // The second arena is so small that the payload goes in pieces.
+                for arena_bytes in [None, Some(16 << 10)] {
+                    let schedule = build(Collective::AllReduce, Algorithm::Ring, 3, Sync::Neighbor).unwrap();
+                    let proved = prove(schedule, verify::Options { in_place }).unwrap();
+                    let mut inputs = random(3, COUNT);
+                    inputs[1][77] = f32::NAN;
+                    inputs[2][2000] = f32::INFINITY;
+                    for (edits, wrong) in [
+                        (&[][..], 0),
+                        (&[(0, 0, 9.0)], 3),
+                        (&[(2, COUNT - 1, 9.0)], 3),
+                        (&[(0, 5, 9.0), (1, 5, 9.0), (1, 1200, 9.0), (2, 2501, 9.0)], 9),
+                        // NaN for a number, a number for NaN, one NaN for another, NaN for infinity.
+                        (&[(0, 3, nan)], 3),
+                        (&[(1, 77, 9.0)], 3),
+                        (&[(0, 77, nan), (1, 77, nan)], 0),
+                        (&[(2, 2000, nan)], 3),
+                    ] {
+                        let options = Options { arena_bytes, ..named(mode) };
+                        let counted = wrong_on_device(device, &proved, &inputs, edits, options);
+                        let case = format!("{} {mode} in place: {in_place} {arena_bytes:?} {edits:?}", device.name);
+                        assert_eq!(counted, wrong, "{case}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Three ranks sum in different orders, so that each has a golden of its own.
+#[test]
+fn every_rank_is_held_against_its_own_golden() {
+    let _turn = one_at_a_time();
+    let mut schedule = Schedule::new("own orders", Collective::AllReduce, 3, 1);
+    for rank in 0..3 {
+        let operands = (0..3).map(|i| Address::input((rank + i) % 3, 0));
+        let sum = Instruction::new(Phase::ReduceScatter, 0).reduce_all(operands).to(Address::output(rank, 0));
+        schedule = schedule.lane(Lane::new(rank).with(sum));
+    }
+    let proved = prove(schedule, verify::Options::default()).unwrap();
+    let mut inputs = random(3, 3000);
+    // Partial sums among the subnormals, so that goldens of devices that flush them differ between ranks, too.
+    inputs.iter_mut().flat_map(|input| input.iter_mut().step_by(3)).for_each(|x| *x *= 2.0 * f32::MIN_POSITIVE);
+    let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let payload = Payload::new(proved.schedule(), 3000, 4).unwrap();
+    let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
+    for golden in [goldens.golden(), goldens.flushed()] {
+        let third = |rank| golden.expected(rank).iter().step_by(3).collect::<Vec<_>>();
+        assert_ne!(third(0), third(1));
+    }
+    for device in devices() {
+        let options = named(Mode::PerStep);
+        assert_eq!(wrong_on_device(device, &proved, &inputs, &[], options), 0, "{}", device.name);
+        assert_eq!(wrong_on_device(device, &proved, &inputs, &[(1, 17, 9.0)], options), 3, "{}", device.name);
+    }
+}
+
+/// Several blocks of golden: above 4 MiB. And what the host counts when it compares, subnormals among it.
+#[test]
+fn device_and_host_count_the_same() {
+    let _turn = one_at_a_time();
+    let proved = ring(Algorithm::Direct, Sync::Neighbor, 2);
+    for count in [1000, (5 << 18) + 3] {
+        let mut inputs = random(2, count);
+        for i in (0..count).step_by(3) {
+            inputs[0][i] *= 1e-39;
+            inputs[1][i] *= 1e-39;
+        }
+        let edits: Vec<(usize, usize, f32)> = (0..count).step_by(11).map(|i| (i % 2, i, 1e-40)).collect();
+        let mut edited = inputs.clone();
+        edits.iter().for_each(|&(rank, index, value)| edited[rank][index] = value);
+        let edited: Vec<&[f32]> = edited.iter().map(Vec::as_slice).collect();
+        let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+        for device in devices() {
+            let mut executor = executor(device, &proved, count, Options::default());
+            let mut outputs = vec![vec![0.0; count]; 2];
+            let mut output_views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            executor.run(&views, &mut output_views).unwrap();
+            let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+            let on_host = compare(&proved, &payload, Op::Sum, &edited, &outputs);
+            assert!(on_host.wrong > 0, "{on_host:?}");
+            let on_device = wrong_on_device(device, &proved, &inputs, &edits, Options::default());
+            assert_eq!(on_device, on_host.wrong, "{} {count}: {on_host:?}", device.name);
+            assert_eq!(wrong_on_device(device, &proved, &inputs, &[], Options::default()), 0, "{}", device.name);
+        }
+    }
+}
+
+#[test]
+fn a_golden_of_another_shape_is_refused() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        let (proved, inputs) = (ring(Algorithm::Ring, Sync::Neighbor, 2), random(2, 9));
+        let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let payload = Payload::new(proved.schedule(), 9, 4).unwrap();
+        let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
+        let short: Vec<&[f32]> = inputs.iter().map(|input| &input[..8]).collect();
+        let error = executor(device, &proved, 8, Options::default()).count_wrong(&short, &goldens).unwrap_err();
+        assert!(error.to_string().contains("output of rank 0 has 9 elements"), "{error}");
+    }
+}
+
 /// A lane that moves chunks to and fro `rounds` times: each by copies of `chunks` chunks, or by reductions of many
 /// operands into many destinations.
 fn long_lane(rounds: u32, chunks: u32, step: impl Fn(u32, u32) -> Instruction) -> Proved {
@@ -231,7 +364,7 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
         let mut outputs = vec![right.clone(); 2];
         let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         for inputs in [vec![&right[..]], vec![&right[..], &short[..]], vec![&right[..]; 3]] {
-            assert!(matches!(executor.run(&inputs, &mut views), Err(LaunchError::Shape { .. })));
+            assert!(matches!(executor.run(&inputs, &mut views), Err(LaunchError::Buffers(_))));
         }
         assert!(matches!(executor.run_in_place(&mut views), Err(LaunchError::Placement { .. })));
         executor.run(&[&right, &right], &mut views).unwrap();

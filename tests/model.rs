@@ -53,7 +53,7 @@ const HELD: usize = 2;
 impl<'s> Model<'s> {
     fn new(schedule: &'s Schedule, options: Options) -> Self {
         let per_rank =
-            [Buffer::Input, Buffer::Output, Buffer::Slot].map(|b| schedule.buffer_chunks(b)).iter().sum::<u32>();
+            [Buffer::Input, Buffer::Output, Buffer::Slot].map(|b| schedule.buffer_chunks(b, 0)).iter().sum::<u32>();
         let ranks = schedule.ranks as usize;
         let signals = ranks * per_rank as usize;
         let lanes = signals + ranks * schedule.signal_rows as usize * ranks;
@@ -98,12 +98,12 @@ impl<'s> Model<'s> {
     }
 
     fn chunk(&self, address: Address, k: u32) -> usize {
-        let inputs = self.schedule.buffer_chunks(Buffer::Input);
+        let inputs = self.schedule.buffer_chunks(Buffer::Input, 0);
         let base = match address.buffer {
             Buffer::Input if self.options.in_place => inputs,
             Buffer::Input => 0,
             Buffer::Output => inputs,
-            Buffer::Slot => inputs + self.schedule.buffer_chunks(Buffer::Output),
+            Buffer::Slot => inputs + self.schedule.buffer_chunks(Buffer::Output, 0),
         };
         address.rank as usize * self.per_rank + (base + address.chunk + k) as usize
     }
@@ -225,7 +225,7 @@ fn only_right(ends: &BTreeSet<End>) -> bool {
 fn in_range(schedule: &Schedule) -> bool {
     common::edit::instructions(schedule).all(|i| {
         let mut addresses = i.from.iter().chain(&i.to).copied();
-        addresses.all(|a| a.chunk + i.chunks <= schedule.buffer_chunks(a.buffer))
+        addresses.all(|a| a.chunk + i.chunks <= schedule.buffer_chunks(a.buffer, a.rank))
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use wgccl::collective::Collective;
+use wgccl::collective::{Collective, Task};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Phase, Schedule, Sync, build};
 use wgccl::verify::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
 use wgccl::verify::{Options, Verdict, check, prove};
@@ -195,7 +195,7 @@ fn what_does_not_exist_is_named() {
             "memory beyond any machine",
             push().slots(u32::MAX),
             s,
-            &["2 ranks of 4294967297 chunks and slots are more than the 134217728 that can be checked"],
+            &["the 8589934594 chunks and slots of 2 ranks are more than the 134217728 that can be checked"],
         ),
     ]);
 }
@@ -457,6 +457,76 @@ fn wrong_results_are_told_by_contribution() {
         message,
         "rank 0 move (lane 0, instruction 1) reads rank 0 slot[1], which holds nothing that anybody wrote"
     );
+}
+
+/// Buffers of several parts, and of the root alone, in a user's words.
+#[test]
+fn other_collectives_are_held_to_what_they_promise() {
+    let mesh = |task: Task, ranks| build(task, Algorithm::Mesh, ranks, Sync::Neighbor).unwrap();
+    let of = |collective: Collective| mesh(collective.into(), 3);
+    let in_place = |schedule, fail, says| Case { options: IN_PLACE, ..case("in place", schedule, fail, says) };
+    let mut two_chunks = lanes(Schedule::new("by hand", Collective::AllGather, 2, 2), |rank| {
+        let copy = |from| step().copy(input(from, 0)).to(output(rank, 2 * from)).chunks(2);
+        vec![copy(0), copy(1)]
+    });
+    two_chunks.lanes[1].instructions[1] = step().copy(input(1, 0)).to(output(1, 3));
+    let mut absent_root = of(Collective::Broadcast);
+    absent_root.task.root = 3;
+    let mut half = of(Collective::Barrier);
+    half.lanes[2].instructions[1].waits.remove(0);
+    half.lanes[0].instructions[0].notifies.retain(|notify| notify.peer != 2);
+    // Instead of its own part rank 0 writes another's, where only inputs are.
+    let foreign = changed(of(Collective::ReduceScatter), 0, 0, |i| without_destination(i).to(input(0, 1)));
+    let own = changed(of(Collective::ReduceScatter), 1, 0, |i| without_destination(i).to(input(1, 1)));
+    run(vec![
+        case(
+            "another rank's part",
+            changed(of(Collective::AllGather), 2, 1, |i| i.copy(input(0, 0))),
+            &[RESULT],
+            &["rank 2 output[part 1] holds chunk 0 of rank 0's input, not chunk 0 of rank 1's input"],
+        ),
+        case(
+            "another chunk of a part",
+            two_chunks,
+            &[RESULT],
+            &["rank 1 output[part 1, chunk 1] holds chunk 0 of rank 1's input, not chunk 1 of rank 1's input"],
+        ),
+        case(
+            "a reduction for a copy",
+            changed(of(Collective::SendRecv), 1, 0, |i| i.reduce(input(0, 0), input(1, 0))),
+            &[RESULT],
+            &["rank 1 output[0] holds a reduction, not chunk 0 of rank 0's input"],
+        ),
+        case(
+            "another part of an input",
+            changed(of(Collective::ReduceScatter), 1, 0, |i| i.reduce_all([input(0, 1), input(1, 2), input(2, 1)])),
+            &[RESULT],
+            &["rank 1 output[0] holds part 2 of rank 1's input"],
+        ),
+        case(
+            "an input that only the root has",
+            changed(of(Collective::Scatter), 1, 0, |i| i.copy(input(1, 0))),
+            &[Structure],
+            &["names rank 1 input[0], 1 chunks long, of 0"],
+        ),
+        case("no such root", absent_root, &[Structure], &["root 3 is not a rank"]),
+        case(
+            "no such source",
+            Schedule::new("", Task::send_recv(vec![1, 2]), 2, 1),
+            &[Structure],
+            &["rank 1 receives"],
+        ),
+        case("early", half, &[RESULT], &["rank 2 can leave the barrier before rank 0 has come"]),
+        case("nobody meets", lanes(of_barrier(), |_| vec![]), &[RESULT], &["before rank 1, 2 has come"]),
+        in_place(of(Collective::AllToAll), &[Structure], &["all-to-all has no form in place"]),
+        in_place(of(Collective::AllGather), &[], &[]),
+        in_place(own, &[], &[]),
+        in_place(foreign, &[Structure], &["writes rank 0 input[part 1], but inputs are only read"]),
+    ]);
+}
+
+fn of_barrier() -> Schedule {
+    Schedule::new("by hand", Collective::Barrier, 3, 1)
 }
 
 #[test]

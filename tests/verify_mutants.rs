@@ -1,4 +1,4 @@
-//! Every ring variant is broken in every small way; the proofs must notice, or brute force must show that nothing broke.
+//! Every schedule is broken in every small way; the proofs must notice, or brute force must show that nothing broke.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use common::edit::{At, Edit, Kind, instructions};
 use common::oracle::truth;
-use common::{Variant, variants};
+use common::{Variant, other_variants, variants};
+use wgccl::collective::Collective;
 use wgccl::schedule::{Notify, Schedule, Sync, Wait};
 use wgccl::verify::{Proof, Signal, Verdict, check};
 
@@ -26,7 +27,7 @@ struct Count {
 /// The report says of every proof just what brute force says; only proof 1 may be stricter.
 fn judge(mutant: &Schedule, variant: Variant, edit: Edit, count: &mut Count) {
     let report = check(mutant, variant.options());
-    let truth = truth(mutant, variant.options());
+    let truth = truth(mutant, variant.nccl(), variant.in_place);
     let name = || format!("{variant}, {edit:?}\n{truth:?}\n{report}");
     let verdict = |proof| report.outcome(proof).unwrap().verdict;
     let failed = |proof| verdict(proof) == Verdict::Fails;
@@ -51,18 +52,29 @@ fn judge(mutant: &Schedule, variant: Variant, edit: Edit, count: &mut Count) {
     }
 }
 
-fn sweep(sync: Sync) {
+/// Numbers of mutants by kind.
+fn count(title: &str, variants: impl IntoIterator<Item = Variant>) -> BTreeMap<(String, Kind), Count> {
     let mut table = BTreeMap::<(String, Kind), Count>::new();
-    for variant in variants(2..=8).into_iter().filter(|variant| variant.sync == sync) {
+    for variant in variants {
         let schedule = variant.schedule();
         for edit in Edit::all(&schedule) {
             judge(&edit.apply(&schedule), variant, edit, table.entry((variant.family(), edit.kind())).or_default());
         }
     }
-    let mut text = format!("{:45}  mutants reported   strict equivalent\n", "2 to 8 ranks, in and out of place");
+    let mut text = format!("{title:52}  mutants reported   strict equivalent\n");
     for ((family, kind), Count { mutants, reported, strict, equivalent }) in &table {
-        text += &format!("{family:24}{kind:21} {mutants:8} {reported:8} {strict:8} {equivalent:10}\n");
+        text += &format!("{family:31}{kind:21} {mutants:8} {reported:8} {strict:8} {equivalent:10}\n");
         assert_eq!(*mutants, reported + strict + equivalent);
+    }
+    println!("{text}");
+    table
+}
+
+fn sweep(sync: Sync) {
+    let variants = variants(2..=8).into_iter().filter(|variant| variant.sync == sync);
+    for ((family, kind), Count { mutants, reported, equivalent, .. }) in
+        count("2 to 8 ranks, in and out of place", variants)
+    {
         match kind {
             Kind::Operands => assert_eq!(equivalent, mutants, "{family}: sums are commutative"),
             Kind::Notify | Kind::Zero | Kind::Row | Kind::RowWaits => assert_eq!(reported, mutants, "{family}, {kind}"),
@@ -73,7 +85,25 @@ fn sweep(sync: Sync) {
             _ => {}
         }
     }
-    println!("{text}");
+}
+
+/// Roots and places as well.
+#[test]
+fn every_mutant_of_the_other_collectives_is_reported_or_equivalent() {
+    let table = count("2 to 5 ranks, every root, in and out of place", other_variants(2..=5));
+    let of = |family: &str, kind| table[&(family.to_owned(), kind)];
+    for &collective in Collective::ALL {
+        // Without payload there are no operands and destinations to get wrong, and without waits nothing else.
+        let kinds: &[Kind] = match collective {
+            Collective::AllReduce => continue,
+            Collective::Barrier => &[Kind::Wait, Kind::Notify, Kind::Pair, Kind::Row, Kind::RowWaits, Kind::Rank],
+            _ => &[Kind::Rank],
+        };
+        for &kind in kinds {
+            let Count { mutants, reported, .. } = of(&format!("{collective} mesh neighbor"), kind);
+            assert!(mutants > 0 && reported == mutants, "{collective}, {kind}: {reported} of {mutants}");
+        }
+    }
 }
 
 // Two tests, so that they run at the same time.

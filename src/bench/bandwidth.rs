@@ -13,9 +13,23 @@ pub fn rate(bytes: f64, microseconds: f64) -> f64 {
 
 /// What nccl-tests multiplies algbw with to get busbw.
 pub fn bus_factor(collective: Collective, ranks: u32) -> f64 {
+    let others = f64::from(ranks.max(1) - 1) / f64::from(ranks.max(1));
     match collective {
-        Collective::AllReduce if ranks == 0 => 0.0,
-        Collective::AllReduce => 2.0 * f64::from(ranks - 1) / f64::from(ranks),
+        Collective::AllReduce => 2.0 * others,
+        Collective::AllGather | Collective::ReduceScatter => others,
+        Collective::AllToAll | Collective::Gather | Collective::Scatter => others,
+        Collective::Broadcast | Collective::Reduce | Collective::SendRecv => 1.0,
+        Collective::Barrier => 0.0,
+    }
+}
+
+/// Parts of which nccl-tests' size consists: it is that of a rank's largest buffer.
+pub fn size_parts(collective: Collective, ranks: u32) -> u32 {
+    match collective {
+        Collective::AllGather | Collective::ReduceScatter => ranks,
+        Collective::AllToAll | Collective::Gather | Collective::Scatter => ranks,
+        Collective::AllReduce | Collective::Broadcast | Collective::Reduce | Collective::SendRecv => 1,
+        Collective::Barrier => 0,
     }
 }
 
@@ -29,13 +43,16 @@ fn moved(instruction: &Instruction, payload: &Payload) -> u64 {
     let addresses: Vec<Address> = instruction.from.iter().chain(&instruction.to).copied().collect();
     let first = addresses.iter().filter_map(|address| chunk(address, payload)).min_by_key(|&(order, _)| order);
     let elements: usize = (0..instruction.chunks)
-        .map(|k| first.map_or(payload.chunk_elements, |(_, chunk)| payload.elements(chunk.saturating_add(k)).len()))
+        .map(|k| match first {
+            Some((_, chunk)) => payload.elements(chunk.saturating_add(k) % payload.chunks).len(),
+            None => payload.chunk_elements,
+        })
         .sum();
     elements as u64 * addresses.len() as u64
 }
 
-/// Which chunk of the payload lies at `address`, and how much that is to be trusted: inputs and outputs hold each chunk
-/// at its own index, slots usually do, and slots beyond the payload's chunks hold any.
+/// Which chunk of a part lies at `address`, and how much that is to be trusted: inputs and outputs hold each chunk at its
+/// own index, slots usually do, and slots beyond a part's chunks hold any.
 fn chunk(address: &Address, payload: &Payload) -> Option<(u8, u32)> {
     match address.buffer {
         Buffer::Input | Buffer::Output => Some((0, address.chunk)),
@@ -68,6 +85,13 @@ mod tests {
     }
 
     #[test]
+    fn every_part_counts() {
+        // 5 elements are a chunk; P of them are read and written by each of P ranks.
+        let schedule = build(Collective::AllGather, Algorithm::Mesh, 4, Sync::Neighbor).unwrap();
+        assert_eq!(elements_moved(&schedule, &Payload::new(&schedule, 5, 4).unwrap()), 2 * 5 * 16);
+    }
+
+    #[test]
     fn short_chunks_count_by_their_length() {
         // 5 elements in chunks of 4 for 4 ranks: 4, 1, 0, 0.
         assert!(moved_by(Algorithm::RingStaged, 4, 5) < moved_by(Algorithm::RingStaged, 4, 16) / 2);
@@ -79,6 +103,18 @@ mod tests {
     fn bandwidths_are_those_of_nccl_tests() {
         for (ranks, factor) in [(1, 0.0), (2, 1.0), (4, 1.5), (8, 1.75)] {
             assert_eq!(bus_factor(Collective::AllReduce, ranks), factor);
+            for collective in [
+                Collective::AllGather,
+                Collective::ReduceScatter,
+                Collective::AllToAll,
+                Collective::Gather,
+                Collective::Scatter,
+            ] {
+                assert_eq!((bus_factor(collective, ranks), size_parts(collective, ranks)), (factor / 2.0, ranks));
+            }
+            for collective in [Collective::Broadcast, Collective::Reduce, Collective::SendRecv] {
+                assert_eq!((bus_factor(collective, ranks), size_parts(collective, ranks)), (1.0, 1));
+            }
         }
         assert_eq!(rate(1e9, 1e6), 1.0);
         assert_eq!(rate(1.0, 0.0), 0.0);

@@ -40,6 +40,8 @@ struct Measured {
     #[serde(rename = "type")]
     data_type: String,
     redop: String,
+    #[serde(default = "no_root")]
+    root: i32,
     collective: String,
     algorithm: String,
     sync: String,
@@ -47,8 +49,12 @@ struct Measured {
     device: usize,
     out_of_place: Placement,
     out_of_place_per_iter: Samples,
-    in_place: Placement,
-    in_place_per_iter: Samples,
+    in_place: Option<Placement>,
+    in_place_per_iter: Option<Samples>,
+}
+
+fn no_root() -> i32 {
+    -1
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +73,7 @@ struct Samples {
 /// One placement of one size in one record.
 #[derive(Debug)]
 struct Entry {
-    /// Collective, type, operation: equal in both, or the rows are of different things.
+    /// Collective, type, operation, root: equal in both, or the rows are of different things.
     what: String,
     size: u64,
     ranks: u32,
@@ -124,13 +130,14 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     for row in file.results {
         let device = file.devices.get(row.device).ok_or_else(|| format!("it has no device {}", row.device))?;
-        for (placement, name, samples) in [
-            (&row.out_of_place, "out-of-place", &row.out_of_place_per_iter),
-            (&row.in_place, "in-place", &row.in_place_per_iter),
-        ] {
+        let root = if row.root < 0 { String::new() } else { format!(" root {}", row.root) };
+        let apart = (&row.out_of_place, "out-of-place", &row.out_of_place_per_iter);
+        let in_place = row.in_place.as_ref().zip(row.in_place_per_iter.as_ref());
+        let in_place = in_place.map(|(placement, samples)| (placement, "in-place", samples));
+        for (placement, name, samples) in std::iter::once(apart).chain(in_place) {
             let mode = placement.dispatch.clone().unwrap_or_default();
             entries.push(Entry {
-                what: format!("{} {} {}", row.collective, row.data_type, row.redop),
+                what: format!("{} {} {}{root}", row.collective, row.data_type, row.redop),
                 size: row.size,
                 ranks: row.ranks,
                 placement: name,

@@ -4,16 +4,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::bandwidth::{bus_factor, rate};
+use super::bandwidth::{bus_factor, elements_moved, rate};
 use super::record::hash;
 use super::result::{Placement, Roof, Samples};
 use super::roof::microseconds_of;
 use super::sweep::Request;
 use super::{BenchError, Statistics};
+use crate::buffers::{Extents, Given};
 use crate::collective::Op;
 use crate::element::Element;
 use crate::error::Error;
-use crate::golden::compare;
+use crate::golden::Goldens;
 use crate::gpu::{Gpu, Timed};
 use crate::run::{microseconds, views};
 use crate::verify::Proved;
@@ -51,7 +52,8 @@ pub(super) struct Case<'a, T> {
     pub(super) payload: Payload,
     pub(super) op: Op,
     pub(super) inputs: &'a [&'a [T]],
-    pub(super) bytes_moved: u64,
+    /// As nccl-tests counts.
+    pub(super) size: u64,
     pub(super) deadline: &'a Deadline,
 }
 
@@ -76,8 +78,10 @@ impl<T: Element> Case<'_, T> {
         let options = gpu::Options { dispatch: self.request.dispatch, ..gpu::Options::default() };
         let mut executor = gpu::Executor::<T>::new(gpu, self.proved, self.payload, self.op, options)?;
         let (mut times, mut dispatches) = (Vec::<Timed>::new(), 0);
+        let buffers = if self.in_place() { self.buffers()? } else { Vec::new() };
+        let given = if self.in_place() { views(&buffers) } else { self.inputs.to_vec() };
         for piece in 0..executor.pieces() {
-            executor.load(piece, self.inputs)?;
+            executor.load(piece, &given)?;
             let mut launch = |launches: usize| -> Result<Vec<Timed>, Error> {
                 let mut times = Vec::with_capacity(launches);
                 while times.len() < launches {
@@ -95,13 +99,9 @@ impl<T: Element> Case<'_, T> {
                 false => times.iter_mut().zip(of_piece).for_each(|(sum, timed)| *sum = add(*sum, timed)),
             }
         }
-        let nwrong = self.wrong(|inputs, outputs| {
-            match self.proved.options().in_place {
-                true => executor.run_in_place(outputs)?,
-                false => executor.run(inputs, outputs)?,
-            };
-            Ok(())
-        })?;
+        drop(given);
+        drop(buffers);
+        let nwrong = self.wrong(|goldens| Ok(executor.count_wrong(self.inputs, goldens)?))?;
         let raw = Raw {
             times,
             nwrong,
@@ -122,8 +122,8 @@ impl<T: Element> Case<'_, T> {
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
     ) -> Result<(Placement, Samples), Error> {
         let mut executor = cpu::Executor::<T>::new(self.proved, self.payload, self.op, cpu::Options::default())?;
-        let in_place = self.proved.options().in_place;
-        let mut buffers = self.buffers(in_place)?;
+        let in_place = self.in_place();
+        let mut buffers = self.buffers()?;
         let mut times = Vec::with_capacity(self.request.iterations);
         for i in 0..self.request.warmup + self.request.iterations {
             let mut outputs = self.outputs(&mut buffers);
@@ -139,12 +139,16 @@ impl<T: Element> Case<'_, T> {
             self.deadline.check()?;
         }
         drop(buffers);
-        let nwrong = self.wrong(|inputs, outputs| {
+        let nwrong = self.wrong(|goldens| {
+            let mut buffers = self.buffers()?;
+            let mut outputs = self.outputs(&mut buffers);
             match in_place {
-                true => executor.run_in_place(outputs)?,
-                false => executor.run(inputs, outputs)?,
+                true => executor.run_in_place(&mut outputs)?,
+                false => executor.run(self.inputs, &mut outputs)?,
             }
-            Ok(())
+            let views = views_from(&buffers, self.request.unalign);
+            let outputs: Vec<&[T]> = (0..).zip(views).map(|(rank, view)| &view[self.extents().output(rank)]).collect();
+            Ok(goldens.compare(&outputs).wrong)
         })?;
         let raw = Raw {
             times,
@@ -162,20 +166,16 @@ impl<T: Element> Case<'_, T> {
     }
 
     /// Elements that differ from the golden in all checked launches; as nccl-tests, it stops at the first wrong one.
-    fn wrong(
-        &self,
-        mut launch: impl FnMut(&[&[T]], &mut [&mut [T]]) -> Result<(), Error>,
-    ) -> Result<Option<u64>, Error> {
+    /// Each launch is of fresh inputs and poisoned outputs.
+    fn wrong(&self, mut launch: impl FnMut(&Goldens<'_, T>) -> Result<u64, Error>) -> Result<Option<u64>, Error> {
         if self.request.checks == 0 {
             return Ok(None);
         }
+        let goldens = Goldens::new(self.proved, &self.payload, self.op, self.inputs);
         let mut wrong = 0;
         for _ in 0..self.request.checks {
-            let mut buffers = self.buffers(self.proved.options().in_place)?;
-            launch(self.inputs, &mut self.outputs(&mut buffers))?;
             self.deadline.check()?;
-            let outputs: Vec<&[T]> = buffers.iter().map(|buffer| &buffer[self.request.unalign..]).collect();
-            wrong += compare(self.proved, &self.payload, self.op, self.inputs, &outputs).wrong;
+            wrong += launch(&goldens)?;
             self.deadline.check()?;
             if wrong > 0 {
                 break;
@@ -184,18 +184,29 @@ impl<T: Element> Case<'_, T> {
         Ok(Some(wrong))
     }
 
-    /// Outputs: inputs where they are in place, else poison; as far from an aligned address as was asked for.
-    fn buffers(&self, in_place: bool) -> Result<Vec<Vec<T>>, Error> {
-        let unalign = self.request.unalign;
-        self.inputs
-            .iter()
-            .map(|input| {
-                let mut buffer = crate::run::reserved(self.inputs.len() as u32, input.len() + unalign)?;
+    /// Bytes that a launch reads and writes by the schedule.
+    pub(super) fn bytes_moved(&self) -> u64 {
+        elements_moved(self.proved.schedule(), &self.payload) * self.payload.element_bytes as u64
+    }
+
+    fn in_place(&self) -> bool {
+        self.proved.options().in_place
+    }
+
+    fn extents(&self) -> Extents<'_> {
+        Extents { schedule: self.proved.schedule(), count: self.payload.count, in_place: self.in_place() }
+    }
+
+    /// Outputs, or buffers in place, as they are before a launch; as far from an aligned address as was asked for.
+    fn buffers(&self) -> Result<Vec<Vec<T>>, Error> {
+        let (unalign, extents) = (self.request.unalign, self.extents());
+        let what = if self.in_place() { Given::InPlace } else { Given::Output };
+        (0..)
+            .zip(self.inputs)
+            .map(|(rank, input)| {
+                let mut buffer = crate::run::reserved(extents.schedule.ranks, extents.len(what, rank) + unalign)?;
                 buffer.resize(unalign, T::poison());
-                match in_place {
-                    true => buffer.extend_from_slice(input),
-                    false => buffer.resize(unalign + input.len(), T::poison()),
-                }
+                extents.prepare(rank, input, &mut buffer);
                 Ok(buffer)
             })
             .collect()
@@ -217,16 +228,15 @@ impl<T: Element> Case<'_, T> {
         };
         let time = statistics.mean;
         let schedule = self.proved.schedule();
-        let size = (self.payload.count * self.payload.element_bytes) as f64;
-        let alg_bw = rate(size, time);
-        let mem_bw = rate(self.bytes_moved as f64, time);
+        let alg_bw = rate(self.size as f64, time);
+        let mem_bw = rate(self.bytes_moved() as f64, time);
         let placement = Placement {
             time,
             clock,
             host_time: mean(&|timed| Some(microseconds(timed.wall))).unwrap_or(time),
             reset_time: mean(&|timed| timed.device.map(|device| microseconds(device.reset))),
             alg_bw,
-            bus_bw: alg_bw * bus_factor(schedule.collective, schedule.ranks),
+            bus_bw: alg_bw * bus_factor(schedule.task.collective, schedule.ranks),
             mem_bw,
             roof_pct: if roof.bandwidth > 0.0 { 100.0 * mem_bw / roof.bandwidth } else { f64::NAN },
             nwrong: raw.nwrong,

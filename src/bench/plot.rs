@@ -16,7 +16,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::BenchError;
 use super::bandwidth::{bus_factor, rate};
-use super::result::{Device, Group, Row};
+use super::result::{Device, Group, Row, redop_name};
 
 /// What the end of a file's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,24 +174,25 @@ fn series(devices: &[Device], rows: &[Row]) -> (String, Vec<Series>) {
             }
         }
     }
-    let names = |group: &Group| -> [String; 6] {
+    let names = |group: &Group| -> [String; 7] {
         let device = devices.get(group.device);
         [
-            format!("{} {} {}", group.collective, group.data_type, group.redop),
+            format!("{} {} {}", group.collective, group.data_type, redop_name(group.redop)),
             group.algorithm.to_string(),
             group.sync.to_string(),
             format!("{} ranks", group.ranks),
+            format!("root {}", group.root.max(0)),
             device.map_or_else(String::new, |device| format!("{} ({})", short(&device.name), device.backend)),
             format!("cycle {}", group.cycle + 1),
         ]
     };
-    let all: Vec<[String; 6]> = series.iter().map(|series| names(&series.group)).collect();
+    let all: Vec<[String; 7]> = series.iter().map(|series| names(&series.group)).collect();
     let (mut title, mut labels) = (Vec::new(), vec![Vec::new(); series.len()]);
-    for field in 0..6 {
+    for field in 0..7 {
         let common = all.windows(2).all(|pair| pair[0][field] == pair[1][field]);
         match all.first() {
-            // The first cycle goes without saying, and so does the usual synchronisation.
-            Some(first) if common && !["cycle 1", "neighbor"].contains(&first[field].as_str()) => {
+            // The first cycle goes without saying, and so do the usual synchronisation and root.
+            Some(first) if common && !["cycle 1", "neighbor", "root 0"].contains(&first[field].as_str()) => {
                 title.push(first[field].clone());
             }
             _ if common => {}

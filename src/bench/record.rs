@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::BenchError;
-use super::result::{Device, Row, Summary};
+use super::result::{Device, Row, Summary, redop_name};
 use super::size::Step;
 use super::sweep::Request;
 
@@ -181,7 +181,7 @@ fn csv(contents: &Contents<'_>) -> String {
     let mut text = CSV_HEADER.to_owned();
     for row in contents.rows {
         let device = contents.devices.get(row.device);
-        for (name, (placement, samples)) in ["out_of_place", "in_place"].into_iter().zip(row.placements()) {
+        for (name, placement, samples) in row.placements() {
             let s = &samples.statistics;
             let clock = match placement.clock {
                 super::result::Clock::Device => "device",
@@ -191,7 +191,7 @@ fn csv(contents: &Contents<'_>) -> String {
                 row.size.to_string(),
                 row.count.to_string(),
                 row.data_type.to_string(),
-                row.redop.to_string(),
+                redop_name(row.redop).to_owned(),
                 row.root.to_string(),
                 row.collective.to_string(),
                 row.algorithm.to_string(),

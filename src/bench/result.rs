@@ -61,7 +61,7 @@ pub struct Placement {
     pub host_time: f64,
     /// Mean time of the reset before the dispatches, by the device's clock. Not part of `time`.
     pub reset_time: Option<f64>,
-    /// Bytes of a rank's vector / time.
+    /// [`Row::size`] / time.
     pub alg_bw: f64,
     /// As nccl-tests defines it.
     pub bus_bw: f64,
@@ -99,15 +99,16 @@ pub struct Roof {
 /// One size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Bytes of a rank's vector.
+    /// Bytes of a rank's largest buffer.
     pub size: u64,
-    /// Elements of it.
+    /// Elements of a part of it.
     pub count: usize,
     /// Of type.
     #[serde(rename = "type")]
     pub data_type: DataType,
-    /// Reduction.
-    pub redop: Op,
+    /// Reduction, where there is one.
+    #[serde(serialize_with = "redop_as_text")]
+    pub redop: Option<Op>,
     /// -1 where there is none.
     pub root: i32,
     /// What is computed.
@@ -132,22 +133,33 @@ pub struct Row {
     pub out_of_place: Placement,
     /// Its times.
     pub out_of_place_per_iter: Samples,
-    /// Every output where its input was.
-    pub in_place: Placement,
+    /// Input and output in one buffer, for collectives that have that.
+    pub in_place: Option<Placement>,
     /// Its times.
-    pub in_place_per_iter: Samples,
+    pub in_place_per_iter: Option<Samples>,
+}
+
+/// As nccl-tests calls it.
+pub fn redop_name(redop: Option<Op>) -> &'static str {
+    redop.map_or("none", Op::name)
+}
+
+fn redop_as_text<S: serde::Serializer>(redop: &Option<Op>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(redop_name(*redop))
 }
 
 impl Row {
-    /// Both placements with their times.
-    pub fn placements(&self) -> [(&Placement, &Samples); 2] {
-        [(&self.out_of_place, &self.out_of_place_per_iter), (&self.in_place, &self.in_place_per_iter)]
+    /// Out of place and, if there is one, in place, with their times.
+    pub fn placements(&self) -> impl Iterator<Item = (&'static str, &Placement, &Samples)> {
+        let apart = ("out_of_place", &self.out_of_place, &self.out_of_place_per_iter);
+        let in_place = self.in_place.as_ref().zip(self.in_place_per_iter.as_ref());
+        std::iter::once(apart).chain(in_place.map(|(placement, samples)| ("in_place", placement, samples)))
     }
 
     /// Rows of one line in a picture and of one part of the table.
     pub fn group(&self) -> Group {
-        let Self { device, collective, algorithm, sync, ranks, data_type, redop, cycle, .. } = *self;
-        Group { device, collective, algorithm, sync, ranks, data_type, redop, cycle }
+        let Self { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle, .. } = *self;
+        Group { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle }
     }
 }
 
@@ -158,6 +170,8 @@ pub struct Group {
     pub device: usize,
     /// What is computed.
     pub collective: Collective,
+    /// -1 where there is none.
+    pub root: i32,
     /// How.
     pub algorithm: Algorithm,
     /// Who waits for whom.
@@ -166,8 +180,8 @@ pub struct Group {
     pub ranks: u32,
     /// Element type.
     pub data_type: DataType,
-    /// Reduction.
-    pub redop: Op,
+    /// Reduction, where there is one.
+    pub redop: Option<Op>,
     /// Repetition.
     pub cycle: u64,
 }
@@ -189,7 +203,7 @@ const TOLERANCE: f64 = 0.9;
 impl Summary {
     /// Sums up `rows`.
     pub fn of(rows: &[Row], least_bus_bw: Option<f64>) -> Self {
-        let placements = || rows.iter().flat_map(|row| [&row.out_of_place, &row.in_place]);
+        let placements = || rows.iter().flat_map(Row::placements).map(|(_, placement, _)| placement);
         let count = placements().count().max(1) as f64;
         Self {
             wrong: placements().filter_map(|placement| placement.nwrong).sum(),

@@ -1,4 +1,4 @@
-//! The copy that every bandwidth is held against: all ranks' vectors, read once and written once.
+//! The copy that every bandwidth is held against: all ranks' longer vectors, read once and written once.
 //!
 //! No all-reduce can do with less traffic, so it is also the shortest time that one could take on this device.
 

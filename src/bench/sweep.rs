@@ -6,18 +6,18 @@
 use std::time::{Duration, Instant};
 
 use super::BenchError;
-use super::bandwidth::elements_moved;
 use super::measure::{Case, Deadline, views_from};
 use super::record::now;
 use super::result::{self, Group, Roof, Row};
 use super::roof;
-use super::size::{Range, Step};
-use crate::collective::{Collective, Op};
+use super::size::{Parts, Range, Step};
+use crate::buffers::{Extents, Given};
+use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
-use crate::inputs::{Fill, generate};
-use crate::run::{AUTO, CPU, Device, check_memory, reserved};
+use crate::inputs::{Fill, generate_parts};
+use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
 use crate::schedule::{Algorithm, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::Payload;
@@ -30,6 +30,8 @@ pub const ALL: &str = "all";
 pub struct Request {
     /// What is computed.
     pub collective: Collective,
+    /// For collectives that have one.
+    pub roots: Roots,
     /// How, one after the other.
     pub algorithms: Vec<Algorithm>,
     /// Who waits for whom.
@@ -64,11 +66,21 @@ pub struct Request {
     pub seed: u64,
 }
 
+/// Which roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roots {
+    /// This one.
+    One(u32),
+    /// Every rank, one after the other.
+    All,
+}
+
 impl Default for Request {
     /// Seven sizes, seconds on anything.
     fn default() -> Self {
         Self {
             collective: Collective::AllReduce,
+            roots: Roots::One(0),
             algorithms: vec![Algorithm::Ring],
             sync: Sync::Neighbor,
             ranks: vec![4],
@@ -112,13 +124,17 @@ impl Request {
         }
     }
 
-    /// Every type with every operation that it has. Where several were asked for, one that does not exist is only noted.
-    fn pairs(&self, notes: &mut Vec<String>) -> Result<Vec<(DataType, Op)>, Error> {
+    /// The reductions of every type, one after the other. Where several were asked for, one that does not exist is only
+    /// noted.
+    fn redops(&self, notes: &mut Vec<String>) -> Result<Vec<(DataType, Option<Op>)>, Error> {
+        if !self.collective.reduces() {
+            return Ok(self.data_types.iter().map(|&data_type| (data_type, None)).collect());
+        }
         let mut pairs = Vec::new();
         let mut refused = None;
         for (&data_type, &op) in self.data_types.iter().flat_map(|t| self.ops.iter().map(move |op| (t, op))) {
             match supported(data_type, op) {
-                Ok(()) => pairs.push((data_type, op)),
+                Ok(()) => pairs.push((data_type, Some(op))),
                 Err(unsupported) => {
                     notes.push(unsupported.to_string());
                     refused.get_or_insert(unsupported);
@@ -131,15 +147,33 @@ impl Request {
         }
     }
 
+    /// The roots among so many ranks; one where roots mean nothing.
+    fn roots(&self, ranks: u32) -> std::ops::Range<u32> {
+        match self.roots {
+            Roots::One(root) => root..root + 1,
+            Roots::All => 0..if self.collective.has_root() { ranks } else { 1 },
+        }
+    }
+
+    /// Elements of a part in every size.
+    fn counts(&self, data_type: DataType, ranks: u32) -> Result<Vec<usize>, BenchError> {
+        self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))
+    }
+
     /// Refuses what can be refused without a device.
     fn check(&self) -> Result<(), Error> {
-        for (&algorithm, &ranks) in self.algorithms.iter().flat_map(|a| self.ranks.iter().map(move |r| (a, r))) {
-            build(self.collective, algorithm, ranks, self.sync)?;
-        }
-        for &data_type in &self.data_types {
-            let counts = self.range.counts(data_type.bytes())?;
-            let (largest, ranks) = (counts.last().copied().unwrap_or(0), self.ranks.iter().copied().max().unwrap_or(0));
-            dispatch!(data_type, T => check_memory::<T>(ranks, largest.saturating_add(self.unalign)))?;
+        for &ranks in &self.ranks {
+            for (root, &algorithm) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
+                let schedule = build(Task::from(self.collective).root(root), algorithm, ranks, self.sync)?;
+                for data_type in &self.data_types {
+                    let counts = self.counts(*data_type, ranks)?;
+                    let largest = counts.last().map_or(0, |&count| count.saturating_add(self.unalign));
+                    if self.collective != Collective::Barrier {
+                        Payload::new(&schedule, largest, data_type.bytes())?;
+                    }
+                    dispatch!(*data_type, T => check_memory::<T>(&schedule, largest))?;
+                }
+            }
         }
         match self {
             _ if self.iterations == 0 => {
@@ -174,17 +208,28 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
         }
         request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
     }
-    let pairs = request.pairs(&mut notes)?;
-    let counts: usize =
-        pairs.iter().map(|(t, _)| Ok(request.range.counts(t.bytes())?.len())).sum::<Result<_, BenchError>>()?;
-    let rows = counts * request.ranks.len() * request.algorithms.len() * devices.len();
+    let redops = request.redops(&mut notes)?;
+    let mut rows = 0;
+    for &ranks in &request.ranks {
+        for &(data_type, _) in &redops {
+            rows += request.counts(data_type, ranks)?.len() * request.roots(ranks).len();
+        }
+        for &data_type in &request.data_types {
+            let parts = Parts::of(request.collective, ranks);
+            let least = request.range.least(data_type.bytes(), parts);
+            if parts != Parts::None && request.range.first < least {
+                notes.push(format!("sizes below {least} bytes leave nothing for each of {ranks} ranks: left out"));
+            }
+        }
+    }
+    rows *= request.algorithms.len() * devices.len();
     let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
     while request.cycles == 0 || cycle < request.cycles {
         for (index, device) in devices.iter().enumerate() {
-            for &(data_type, op) in &pairs {
-                dispatch!(data_type, T => of_device::<T>(request, (index, device), op, cycle, observer))?;
+            for &(data_type, redop) in &redops {
+                dispatch!(data_type, T => of_device::<T>(request, (index, device), redop, cycle, observer))?;
             }
         }
         cycle += 1;
@@ -231,20 +276,23 @@ fn threads() -> usize {
 fn of_device<T: Element>(
     request: &Request,
     (index, device): (usize, &Device),
-    redop: Op,
+    redop: Option<Op>,
     cycle: u64,
     observer: &mut impl Observer,
 ) -> Result<(), Error> {
-    let counts = request.range.counts(T::TYPE.bytes())?;
+    let Request { collective, sync, .. } = *request;
     for &ranks in &request.ranks {
-        // The copy knows no algorithm: measured once for a size.
+        let counts = request.counts(T::TYPE, ranks)?;
+        // The copy knows no algorithm and no root: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
-        for &algorithm in &request.algorithms {
-            let schedule = build(request.collective, algorithm, ranks, request.sync)?;
+        for (root, &algorithm) in request.roots(ranks).flat_map(|r| request.algorithms.iter().map(move |a| (r, a))) {
+            let schedule = build(Task::from(collective).root(root), algorithm, ranks, sync)?;
             let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
-            let Request { collective, sync, .. } = *request;
-            let group = Group { device: index, collective, algorithm, sync, ranks, data_type: T::TYPE, redop, cycle };
-            let test = Test { request, device, proved: [proved(false)?, proved(true)?], group };
+            let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
+            let root = if collective.has_root() { root as i32 } else { -1 };
+            let data_type = T::TYPE;
+            let group = Group { device: index, collective, root, algorithm, sync, ranks, data_type, redop, cycle };
+            let test = Test { request, device, proved: proved(false)?, in_place, group };
             for (&count, roof) in counts.iter().zip(&mut roofs) {
                 observer.row(test.row::<T>(count, roof)?)?;
             }
@@ -257,51 +305,55 @@ fn of_device<T: Element>(
 struct Test<'a> {
     request: &'a Request,
     device: &'a Device,
-    /// Out of place, in place.
-    proved: [Proved; 2],
+    proved: Proved,
+    /// For collectives that have that.
+    in_place: Option<Proved>,
     group: Group,
 }
 
 impl Test<'_> {
     fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
         let Self { request, device, .. } = *self;
-        let Group { device: index, collective, algorithm, sync, ranks, data_type, redop, cycle } = self.group;
-        let schedule = self.proved[0].schedule();
+        let Group { device: index, collective, root, algorithm, sync, ranks, data_type, redop, cycle } = self.group;
+        let schedule = self.proved.schedule();
         let payload = Payload::new(schedule, count, T::TYPE.bytes())?;
         let deadline = Deadline {
             at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
             what: format!("{collective} by {algorithm}, {ranks} ranks of {count} {}", T::TYPE),
         };
+        let extents = Extents { schedule, count, in_place: false };
         let inputs = (0..ranks)
             .map(|rank| {
-                let mut input = reserved(ranks, request.unalign + count)?;
+                let mut parts = reserved(ranks, extents.len(Given::Input, rank))?;
+                generate_parts::<T>(&mut parts, schedule, Fill::Exact, request.seed, rank, count);
+                let mut input = reserved(ranks, request.unalign + parts.len())?;
                 input.resize(request.unalign, T::poison());
-                input.extend(generate::<T>(Fill::Exact, request.seed, rank, ranks, count));
+                input.append(&mut parts);
                 Ok(input)
             })
             .collect::<Result<Vec<Vec<T>>, Error>>()?;
         let inputs = views_from(&inputs, request.unalign);
-        let bytes_moved = elements_moved(schedule, &payload) * T::TYPE.bytes() as u64;
+        let size = count as u64 * T::TYPE.bytes() as u64 * Parts::of(collective, ranks).number();
         let mut roof = |pieces: usize| match *known_roof {
             Some(roof) => Ok(roof),
-            None => Ok(*known_roof.insert(copy(device, &inputs, pieces)?)),
+            None => Ok(*known_roof.insert(copy::<T>(device, &extents, pieces)?)),
         };
-        let mut measure = |proved: &Proved| {
-            let case = Case { request, proved, payload, op: redop, inputs: &inputs, bytes_moved, deadline: &deadline };
-            match device {
-                Device::Cpu => case.on_cpu(&mut roof),
-                Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
-            }
+        let op = redop.unwrap_or(Op::Sum);
+        let of = |proved| Case { request, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
+        let mut measure = |case: Case<'_, T>| match device {
+            Device::Cpu => case.on_cpu(&mut roof),
+            Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
         };
-        let (out_of_place, out_of_place_per_iter) = measure(&self.proved[0])?;
-        let (in_place, in_place_per_iter) = measure(&self.proved[1])?;
+        let (out_of_place, out_of_place_per_iter) = measure(of(&self.proved))?;
+        let in_place = self.in_place.as_ref().map(|proved| measure(of(proved))).transpose()?;
+        let (in_place, in_place_per_iter) = in_place.unzip();
         let roof = roof(out_of_place.pieces)?;
         Ok(Row {
-            size: (count * T::TYPE.bytes()) as u64,
+            size,
             count,
             data_type,
             redop,
-            root: -1,
+            root,
             collective,
             algorithm,
             sync,
@@ -309,7 +361,7 @@ impl Test<'_> {
             device: index,
             cycle,
             timestamp: now(),
-            bytes_moved,
+            bytes_moved: of(&self.proved).bytes_moved(),
             roof,
             out_of_place,
             out_of_place_per_iter,
@@ -319,15 +371,21 @@ impl Test<'_> {
     }
 }
 
-fn copy<T: Element>(device: &Device, inputs: &[&[T]], pieces: usize) -> Result<Roof, Error> {
+/// Copies every rank's input or output, whichever is longer.
+fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
+    let ranks = extents.schedule.ranks;
+    let lengths = (0..ranks).map(|rank| extents.len(Given::InPlace, rank));
     match device {
         Device::Cpu => {
-            let mut outputs: Vec<Vec<T>> = inputs.iter().map(|input| vec![T::poison(); input.len()]).collect();
-            Ok(roof::on_cpu(inputs, &mut outputs, threads()))
+            let filled = |length| {
+                let mut vector = reserved(ranks, length)?;
+                vector.resize(length, T::poison());
+                Ok(vector)
+            };
+            let from = lengths.clone().map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
+            let mut to = lengths.map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
+            Ok(roof::on_cpu(&views(&from), &mut to, threads()))
         }
-        Device::Gpu(gpu) => {
-            let bytes = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
-            roof::on_gpu(gpu, bytes, pieces)
-        }
+        Device::Gpu(gpu) => roof::on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces),
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::number::{cell, general};
-use super::result::{Clock, Device, Group, Placement, Row, Samples, Summary};
+use super::result::{Clock, Device, Group, Placement, Row, Samples, Summary, redop_name};
 use super::size::Step;
 use super::sweep::Request;
 use crate::element::DataType;
@@ -78,7 +78,7 @@ impl Table {
         if self.last.replace(row.group()) != Some(row.group()) {
             text.push_str(&self.group(row));
         }
-        for (user, window) in [row.out_of_place.device_bytes, row.in_place.device_bytes].into_iter().flatten() {
+        for (user, window) in row.placements().filter_map(|(_, placement, _)| placement.device_bytes) {
             self.user_bytes = self.user_bytes.max(user);
             self.window_bytes = self.window_bytes.max(window);
         }
@@ -96,11 +96,14 @@ impl Table {
             row.size,
             row.count,
             type_name(row.data_type),
-            row.redop.name(),
+            redop_name(row.redop),
             row.root
         );
-        for (placement, samples) in row.placements() {
+        for (_, placement, samples) in row.placements() {
             text.push_str(&self.placement(placement, samples));
+        }
+        if row.in_place.is_none() {
+            text.push_str(&self.no_placement());
         }
         if self.columns.timestamps {
             let _ = write!(text, "{:>21}", row.timestamp);
@@ -122,6 +125,13 @@ impl Table {
             }
         }
         text
+    }
+
+    /// What has no time has no numbers; scrapers count on the columns.
+    fn no_placement(&self) -> String {
+        let none = "N/A";
+        let iterations = if self.columns.per_iteration { 4 } else { 0 };
+        format!("  {none:>7}  {none:>6}  {none:>6}  {none:>6}") + &format!("  {none:>7}").repeat(iterations)
     }
 
     fn group(&self, row: &Row) -> String {

@@ -34,7 +34,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         size,
         count: size as usize / 4,
         data_type: DataType::F32,
-        redop: Op::Sum,
+        redop: Some(Op::Sum),
         root: -1,
         collective: Collective::AllReduce,
         algorithm: Algorithm::Ring,
@@ -45,9 +45,9 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         timestamp: "2026-01-02 03:04:05".to_owned(),
         bytes_moved: 8 * size,
         roof: Roof { time: time / 4.0, clock: Clock::Device, bandwidth: 2.0 },
-        in_place: Placement { nwrong: None, ..placement.clone() },
+        in_place: Some(Placement { nwrong: None, ..placement.clone() }),
         out_of_place: placement,
         out_of_place_per_iter: samples.clone(),
-        in_place_per_iter: samples,
+        in_place_per_iter: Some(samples),
     }
 }

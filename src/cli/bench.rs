@@ -11,7 +11,7 @@ use super::{print, print_error};
 use crate::bench::record::{Contents, Record, now};
 use crate::bench::result::{Device, Row, Summary};
 use crate::bench::size::{self, Range, Step};
-use crate::bench::sweep::{Observer, Request, sweep};
+use crate::bench::sweep::{Observer, Request, Roots, sweep};
 use crate::bench::table::{Columns, Table};
 use crate::bench::{BenchError, compare, plot};
 use crate::collective::{Collective, Op, UnknownName, parse};
@@ -33,9 +33,9 @@ pub(super) struct BenchArgs {
     /// Number of ranks, several separated by commas
     #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
     ranks: Vec<u32>,
-    /// Algorithms separated by commas, or all
-    #[arg(long, value_name = "NAME,..", default_value = "ring", value_parser = list::<Algorithm>)]
-    algorithm: List<Algorithm>,
+    /// Algorithms separated by commas, or all that the collective has [default: its first]
+    #[arg(long, value_name = "NAME,..", value_parser = list::<Algorithm>)]
+    algorithm: Option<List<Algorithm>>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<Sync>)]
     sync: Sync,
@@ -45,7 +45,7 @@ pub(super) struct BenchArgs {
     /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
     #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = super::run::dispatch_mode)]
     dispatch: crate::gpu::Choice,
-    /// First size of a rank's vector [default: 1K]
+    /// First size, of a rank's input or output, whichever is longer [default: 1K]
     #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
     first: Option<u64>,
     /// Last size [default: 4M]
@@ -73,9 +73,9 @@ pub(super) struct BenchArgs {
     /// uint64, int8, uint8; or all
     #[arg(short = 'd', long = "datatype", value_name = "TYPE", default_value = "f32", value_parser = list::<DataType>)]
     data_type: List<DataType>,
-    /// Root rank, for collectives that have one
-    #[arg(short = 'r', long, value_name = "RANK")]
-    root: Option<String>,
+    /// Root rank of broadcast, reduce, gather and scatter, or all [default: 0]
+    #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
+    root: Option<Roots>,
     /// Repeat everything; 0 for ever
     #[arg(short = 'N', long = "run_cycles", value_name = "N", default_value_t = 1)]
     cycles: u64,
@@ -173,6 +173,13 @@ where
     }
 }
 
+fn roots(text: &str) -> Result<Roots, String> {
+    match text {
+        "all" => Ok(Roots::All),
+        rank => rank.parse().map(Roots::One).map_err(|_| "give a rank, or all".to_owned()),
+    }
+}
+
 fn flag(text: &str) -> Result<bool, String> {
     match text {
         "0" => Ok(false),
@@ -192,8 +199,12 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     if let Some((short, name, hint)) = args.refused.0.and_then(|index| INAPPLICABLE.get(index)) {
         return Err(Error::Usage(format!("-{short} (--{name}) of nccl-tests does not apply: {hint}")));
     }
-    if args.root.is_some() {
+    let collective = args.collective;
+    if args.root.is_some() && !collective.has_root() {
         return Err(Error::Usage(format!("{} has no root; leave -r out", args.collective)));
+    }
+    if collective == Collective::Barrier && (args.first, args.last) != (None, None) {
+        return Err(Error::Usage("a barrier has no payload, hence no sizes; leave -b and -e out".to_owned()));
     }
     if args.cycles == 0 && (args.record.is_some() || args.plot.is_some()) {
         return Err(Error::Usage("-N 0 never ends, so nothing would be written; give a number of cycles".to_owned()));
@@ -206,9 +217,15 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         (None, Some(bytes)) => Step::Bytes(bytes),
         (None, None) => defaults.range.step,
     };
+    let algorithms = match &args.algorithm {
+        None => vec![Algorithm::default_of(collective)],
+        Some(List(all)) if all == Algorithm::ALL => Algorithm::of(collective),
+        Some(List(algorithms)) => algorithms.clone(),
+    };
     Ok(Request {
-        collective: args.collective,
-        algorithms: args.algorithm.0.clone(),
+        collective,
+        roots: args.root.unwrap_or(Roots::One(0)),
+        algorithms,
         sync: args.sync,
         ranks: args.ranks.clone(),
         data_types: args.data_type.0.clone(),

@@ -6,8 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
-use crate::collective::Collective;
+use crate::collective::{Collective, Task};
 use crate::error::{Error, exit};
+use crate::run::check_place;
 use crate::schedule::{Algorithm, Sync, build};
 use crate::verify::{self, Outcome, Report, Verdict};
 
@@ -21,7 +22,7 @@ pub(super) struct CheckArgs {
     /// Number of ranks
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
-    /// Let every rank's output replace its input
+    /// Let every rank's input and output be one buffer, by NCCL's rules
     #[arg(long)]
     in_place: bool,
     /// Print one JSON object
@@ -33,6 +34,7 @@ pub(super) struct CheckArgs {
 struct Json<'a> {
     ok: bool,
     collective: Collective,
+    root: Option<u32>,
     algorithm: Algorithm,
     sync: Sync,
     ranks: u32,
@@ -45,14 +47,17 @@ struct Json<'a> {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
-    let ScheduleArgs { algorithm, sync } = args.schedule;
-    let schedule = build(args.collective, algorithm, args.ranks, sync)?;
+    let (collective, sync) = (args.collective, args.schedule.sync);
+    check_place(collective, args.in_place)?;
+    let (algorithm, root) = (args.schedule.algorithm(collective), args.schedule.root(collective)?);
+    let schedule = build(Task::from(collective).root(root), algorithm, args.ranks, sync)?;
     let report = verify::check(&schedule, verify::Options { in_place: args.in_place });
     let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
     if args.json {
         print_json(&Json {
             ok: report.ok(),
-            collective: args.collective,
+            collective,
+            root: collective.has_root().then_some(root),
             algorithm,
             sync,
             ranks: args.ranks,
@@ -64,9 +69,10 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         })?;
     } else {
         let place = if args.in_place { ", in place" } else { "" };
-        let (collective, ranks) = (args.collective, args.ranks);
+        let ranks = args.ranks;
+        let root = if collective.has_root() { format!(", root {root}") } else { String::new() };
         print(&format!(
-            "{collective} by {algorithm} ({sync}): {ranks} ranks, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            "{collective} by {algorithm} ({sync}): {ranks} ranks{root}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
             proofs(&report)
         ))?;
     }

@@ -5,24 +5,26 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{DIM, print, print_json};
-use crate::collective::{Collective, parse};
+use super::{DIM, ScheduleArgs, print, print_json};
+use crate::collective::{Collective, Task, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
-use crate::schedule::{Algorithm, Sync, build};
+use crate::schedule::{Algorithm, build};
 use crate::window::{Payload, Region, Stride, Window};
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
-    /// Algorithm: ring, ring-staged, ring-exchange or direct
-    #[arg(long, default_value = "ring", value_name = "NAME", value_parser = parse::<Algorithm>)]
-    algorithm: Algorithm,
+    /// What the schedule computes
+    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    collective: Collective,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
     /// Number of ranks
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
-    /// Elements per rank; K, M and G multiply by powers of 1024
-    #[arg(long, default_value = "256", value_name = "N", value_parser = super::count)]
-    count: usize,
+    /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
+    #[arg(long, value_name = "N", value_parser = super::count)]
+    count: Option<usize>,
     /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
     #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
     data_type: DataType,
@@ -37,11 +39,13 @@ pub(super) struct LayoutArgs {
 #[derive(Serialize)]
 struct Json {
     ok: bool,
+    collective: Collective,
     algorithm: Algorithm,
     ranks: u32,
     count: usize,
     #[serde(rename = "type")]
     data_type: DataType,
+    chunks: u32,
     chunk_elements: usize,
     chunk_bytes: usize,
     slots: u32,
@@ -57,16 +61,21 @@ struct Json {
 }
 
 pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
-    let schedule = build(Collective::AllReduce, args.algorithm, args.ranks, Sync::Neighbor)?;
-    let payload = Payload::new(&schedule, args.count, args.data_type.bytes())?;
+    let collective = args.collective;
+    let (algorithm, root) = (args.schedule.algorithm(collective), args.schedule.root(collective)?);
+    let schedule = build(Task::from(collective).root(root), algorithm, args.ranks, args.schedule.sync)?;
+    let count = args.count.unwrap_or(if collective == Collective::Barrier { 0 } else { 256 });
+    let payload = Payload::new(&schedule, count, args.data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
     let savings = window.savings();
     let json = Json {
         ok: true,
-        algorithm: args.algorithm,
+        collective,
+        algorithm,
         ranks: args.ranks,
-        count: args.count,
+        count,
         data_type: args.data_type,
+        chunks: payload.chunks,
         chunk_elements: payload.chunk_elements,
         chunk_bytes: payload.chunk_bytes(),
         slots: window.slots,
@@ -89,9 +98,10 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 }
 
 fn table(layout: &Json) -> String {
-    let Json { algorithm, ranks, count, data_type, chunk_elements, .. } = layout;
+    let Json { collective, algorithm, ranks, count, data_type, chunks, chunk_elements, .. } = layout;
     let mut text = format!(
-        "window of one rank: {algorithm}, {ranks} ranks, {count} {data_type} in {ranks} chunks of {chunk_elements}\n\n\
+        "window of one rank: {collective} by {algorithm}, {ranks} ranks, {count} {data_type} in {chunks} chunks of \
+         {chunk_elements}\n\n\
          {DIM}{:>12} {:>12}  region{DIM:#}\n",
         "offset", "bytes"
     );
@@ -110,6 +120,7 @@ fn table(layout: &Json) -> String {
         layout.signal_stride
     );
     match layout.exchange_bytes_saved {
+        _ if layout.slots == 0 => {}
         0 => text.push_str(
             "saved      nothing: the last slot is the exchange slot, which ring and ring-staged do without\n",
         ),

@@ -30,7 +30,8 @@ pub(super) struct RunArgs {
     /// Number of ranks [default: 4, or as many as there are inputs]
     #[arg(long, value_name = "P")]
     ranks: Option<u32>,
-    /// Elements per rank; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
+    /// Elements of a part, NCCL's count: what a rank gives in an all-gather and gets in a reduce-scatter, an all-reduce's
+    /// whole vector; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
     #[arg(long, value_name = "N", value_parser = super::count)]
     count: Option<usize>,
     /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
@@ -39,31 +40,28 @@ pub(super) struct RunArgs {
     /// Reduction: sum, prod, min, max or avg (of floats)
     #[arg(long, default_value = "sum", value_name = "OP", value_parser = parse::<Op>)]
     op: Op,
-    /// Root rank, for collectives that have one
-    #[arg(long, value_name = "RANK")]
-    root: Option<u32>,
     /// auto, cpu, or an index or words of a name from `wgccl devices`
     #[arg(long, default_value = AUTO, value_name = "DEVICE")]
     device: String,
     /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
     #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode)]
     dispatch: Choice,
-    /// Generated inputs: exact (sums exact in any order), pattern (i + 100 * rank) or normal
+    /// Generated inputs: exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal
     #[arg(long, default_value = "exact", value_name = "KIND", value_parser = parse::<Fill>)]
     fill: Fill,
     /// Seed of generated inputs
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Inputs: .npy or .safetensors, one file per rank or one of shape [ranks, count]
+    /// Inputs: .npy or .safetensors, one file per rank or one of shape [ranks, n]; of broadcast and scatter the root's alone
     #[arg(long, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Tensor of a .safetensors file that holds several
     #[arg(long, value_name = "NAME", requires = "input")]
     tensor: Option<String>,
-    /// Write the outputs there, as rank0.npy, rank1.npy, ...
+    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Let every rank's output replace its input
+    /// Let every rank's input and output be one buffer, by NCCL's rules
     #[arg(long)]
     in_place: bool,
     /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
@@ -134,20 +132,20 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
 }
 
 fn request(args: &RunArgs) -> Result<Request, Error> {
-    if args.root.is_some() {
-        return Err(Error::Usage(format!("{} has no root; leave --root out", args.collective)));
-    }
+    let collective = args.collective;
     let source = if args.input.is_empty() {
-        let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(COUNT));
+        let default = if collective == Collective::Barrier { 0 } else { COUNT };
+        let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(default));
         Source::Generated { fill: args.fill, seed: args.seed, ranks, count }
-    } else if args.ranks.is_some() || args.count.is_some() {
-        return Err(Error::Usage("--input decides the ranks and the count; leave --ranks and --count out".to_owned()));
+    } else if args.count.is_some() {
+        return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
     } else {
-        Source::Files { files: args.input.clone(), tensor: args.tensor.clone() }
+        Source::Files { files: args.input.clone(), tensor: args.tensor.clone(), ranks: args.ranks }
     };
     Ok(Request {
-        collective: args.collective,
-        algorithm: args.schedule.algorithm,
+        collective,
+        root: args.schedule.root(collective)?,
+        algorithm: args.schedule.algorithm(collective),
         sync: args.schedule.sync,
         data_type: args.data_type,
         op: args.op,
@@ -160,6 +158,31 @@ fn request(args: &RunArgs) -> Result<Request, Error> {
     })
 }
 
+/// What was computed, in a line.
+fn title(o: &Outcome) -> String {
+    let mut text = format!("{} by {} ({}): {}", o.collective, o.algorithm, o.sync, plural(o.ranks.into(), "rank"));
+    let size = format!("{} {}", o.count, o.data_type);
+    match o.collective {
+        Collective::Barrier => {}
+        Collective::AllReduce | Collective::Broadcast | Collective::Reduce | Collective::SendRecv => {
+            let _ = write!(text, " of {size}");
+        }
+        _ => {
+            let _ = write!(text, ", parts of {size}");
+        }
+    }
+    if let Some(op) = o.op {
+        let _ = write!(text, ", {op}");
+    }
+    if let Some(root) = o.root {
+        let _ = write!(text, ", root {root}");
+    }
+    if o.in_place {
+        text.push_str(", in place");
+    }
+    text
+}
+
 /// What a person reads.
 fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
     let o = &finished.outcome;
@@ -167,13 +190,7 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
     for note in &finished.notes {
         let _ = writeln!(text, "{DIM}note{DIM:#}      {note}");
     }
-    let place = if o.in_place { ", in place" } else { "" };
-    let (ranks, count) = (plural(o.ranks.into(), "rank"), o.count);
-    let _ = writeln!(
-        text,
-        "{} by {} ({}): {ranks} of {count} {}, {}{place}\n",
-        o.collective, o.algorithm, o.sync, o.data_type, o.op
-    );
+    let _ = writeln!(text, "{}\n", title(o));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{DIM}{name:<9}{DIM:#} {value}");
     };
@@ -194,6 +211,10 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
         }
     }
 
+    if o.collective == Collective::Barrier {
+        let _ = write!(text, "\n{GOOD}passed{GOOD:#}: no rank left before every rank had come");
+        return text;
+    }
     let _ = writeln!(text, "\n{DIM}{:>6}  {:<34}  output{DIM:#}", "rank", "input");
     const SHOWN: usize = 8;
     for rank in 0..finished.inputs.len().min(SHOWN) {
@@ -203,18 +224,23 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
     if finished.inputs.len() > SHOWN {
         let _ = writeln!(text, "{:>6}  and {} more ranks", "", finished.inputs.len() - SHOWN);
     }
-    let elements = u64::from(o.ranks) * o.count as u64;
     let style = if o.ok { GOOD } else { BAD };
     let verdict = if o.ok { "bit-exact" } else { "WRONG" };
-    let identical = if o.bit_identical { "ranks agree in every bit" } else { "ranks differ" };
+    let identical = match (o.collective.gives_all_the_same(), o.bit_identical) {
+        (false, _) => "",
+        (true, true) => ", ranks agree in every bit",
+        (true, false) => ", ranks differ",
+    };
     let flushed = if o.flushed > 0 { format!(", {} subnormals flushed", o.flushed) } else { String::new() };
     let _ = write!(
         text,
-        "\n{style}{verdict}{style:#}: {} of {elements} elements equal the golden{flushed}, {identical}\n\
-         {DIM}rounding{DIM:#}  {}",
-        elements - o.wrong,
-        rounding(o.op, o.max_ulp)
+        "\n{style}{verdict}{style:#}: {} of {} elements equal the golden{flushed}{identical}",
+        o.elements - o.wrong,
+        o.elements
     );
+    if let Some(op) = o.op {
+        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(op, o.max_ulp));
+    }
     if let (Some(dir), true) = (&args.output, o.ok) {
         let _ = write!(text, "\nwritten   {}", dir.display());
     }
@@ -257,6 +283,9 @@ fn time(microseconds: f64) -> String {
 /// The first elements, short enough for a column.
 fn first<T: Element>(values: &[T]) -> String {
     const WIDTH: usize = 32;
+    if values.is_empty() {
+        return "-".to_owned();
+    }
     let mut text = String::new();
     for (i, value) in values.iter().enumerate() {
         let value = format!("{value:.5}");

@@ -43,14 +43,15 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn new(lanes: usize, ranks: u32, payload: &Payload, options: &Options) -> Result<Self, CpuError> {
+    /// `elements` are those of all ranks' inputs or outputs, whichever are more.
+    pub(super) fn new(lanes: usize, elements: usize, payload: &Payload, options: &Options) -> Result<Self, CpuError> {
         if options.workers == Some(0) {
             return Err(CpuError::Nothing("workers"));
         }
         if options.channels == Some(0) {
             return Err(CpuError::Nothing("channels"));
         }
-        let bytes = ranks as usize * payload.count * payload.element_bytes;
+        let bytes = elements * payload.element_bytes;
         let inline = options.spread == Spread::Auto && bytes <= INLINE_BYTES;
         let most = if inline { 1 } else { options.workers.unwrap_or_else(cores).min(MAX_WORKERS) };
         let private = options.spread != Spread::Lanes;
@@ -126,7 +127,7 @@ mod tests {
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
                     for (workers, channels) in [(1, None), (5, None), (2, Some(3)), (7, Some(1_000_000))] {
                         let options = Options { workers: Some(workers), spread, channels, fault: None };
-                        let cut = Cut::new(ranks as usize, ranks, &payload, &options).unwrap();
+                        let cut = Cut::new(ranks as usize, ranks as usize * count, &payload, &options).unwrap();
                         let mut owners = vec![0; cut.channels * ranks as usize];
                         for worker in 0..cut.workers {
                             let (lanes, step) = cut.lanes_of(worker);

@@ -3,16 +3,17 @@
 //! # Why this is sound
 //! Lanes run on several threads, and an instruction may name any rank's memory. Every access is made by
 //! [`Channel::execute`], which stands in these facts:
-//! * *In bounds.* The proof of structure puts every address into its buffer: slots are allocated whole, and user memory
-//!   is clipped to `payload.count` elements, which each launch checks against the slices that it is given.
+//! * *In bounds.* The proof of structure puts every address into its buffer: slots are allocated whole, and in user memory
+//!   every part is clipped to `payload.count` elements; each launch checks that the slices that it is given have as many
+//!   parts as the proof says.
 //! * *Exclusive.* The race proof orders any two accesses to one chunk of which one is a write, by program order and
 //!   notify -> wait edges. A lane is one task of one worker, and [`Signal`](super::signal::Signal) makes each such edge
 //!   a happens-before edge. Channels touch disjoint slices of every chunk, and a set of slots that serves several
 //!   channels belongs to one worker, which runs them one after the other. So while an instruction executes nobody else
 //!   accesses what it writes or writes what it reads, and references to these may be formed.
 //! * *Alive.* User slices are borrowed by the launch, which ends, by return or panic, only after every worker has left.
-//! * *Writable.* The proof of structure lets nobody write an input unless the launch is in place, and then inputs have
-//!   become outputs; outputs come from `&mut` slices.
+//! * *Writable.* The proof of structure lets nobody write an input, unless it is in place also output; in place all user
+//!   memory, and else every output, comes from `&mut` slices.
 //! * *Published.* A notify is a release; stores past the caches are not ordered by one, so a fence ends each such step.
 //! * *Same or disjoint.* The proof of structure refuses operands that overlap a destination otherwise than exactly.
 
@@ -28,7 +29,7 @@ use crate::window::Payload;
 
 /// Which of up to [`kernel::OPERANDS`] operands are contributions.
 fn contributions<'a>(operands: impl Iterator<Item = &'a Operand>) -> Contributions {
-    operands.enumerate().fold(0, |bits, (i, operand)| bits | Contributions::from(operand.contribution) << i)
+    operands.enumerate().fold(0, |bits, (i, operand)| bits | Contributions::from(operand.is_contribution()) << i)
 }
 
 /// A cache line; slots start at one.
@@ -207,30 +208,36 @@ impl<T: Element> Channel<'_, T> {
         self.slices.per.min(self.slices.payload.chunk_elements - self.index * self.slices.per)
     }
 
-    /// First element, in the users' buffers, of the channel's slice of the operand's `k`-th chunk.
-    fn start(&self, operand: Operand, k: u32) -> usize {
+    /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
+    fn start(&self, chunk: usize) -> usize {
         let Slices { payload, per, .. } = self.slices;
-        ((operand.chunk as usize + k as usize) * payload.chunk_elements + self.index * per).min(payload.count)
+        (chunk * payload.chunk_elements + self.index * per).min(payload.count)
     }
 
     /// How many elements there are from the beginning of the slice; in slots, as many as can be asked for.
     fn exists(&self, operand: Operand, k: u32) -> usize {
-        match operand.buffer {
+        match operand.buffer() {
             Buffer::Slot => usize::MAX,
-            Buffer::Input | Buffer::Output => self.slices.payload.count - self.start(operand, k),
+            Buffer::Input | Buffer::Output => {
+                let payload = &self.slices.payload;
+                let (_, chunk) = operand.at(k, payload.chunks);
+                payload.count - self.start(chunk)
+            }
         }
     }
 
     /// Where the channel's slice of the operand's `k`-th chunk is.
     fn place(&self, operand: Operand, k: u32) -> *mut T {
-        let rank = usize::from(operand.rank);
-        match operand.buffer {
-            Buffer::Slot => {
-                let Slices { per, slots, .. } = self.slices;
-                self.slots.wrapping_add((rank * slots + operand.chunk as usize + k as usize) * per)
-            }
-            Buffer::Input => self.bases.inputs[rank].wrapping_add(self.start(operand, k)).cast_mut(),
-            Buffer::Output => self.bases.outputs[rank].wrapping_add(self.start(operand, k)),
+        let rank = operand.rank();
+        let Slices { payload, per, slots, .. } = self.slices;
+        let offset = || {
+            let (part, chunk) = operand.at(k, payload.chunks);
+            part * payload.count + self.start(chunk)
+        };
+        match operand.buffer() {
+            Buffer::Slot => self.slots.wrapping_add((rank * slots + operand.slot(k)) * per),
+            Buffer::Input => self.bases.inputs[rank].wrapping_add(offset()).cast_mut(),
+            Buffer::Output => self.bases.outputs[rank].wrapping_add(offset()),
         }
     }
 }

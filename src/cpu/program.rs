@@ -36,14 +36,60 @@ pub(super) struct Step {
     pub(super) notifies_end: u32,
 }
 
-/// An address in eight bytes. In place, inputs have become outputs.
+/// An address in eight bytes. In place, inputs have become parts of the one buffer, which counts as output.
 #[derive(Clone, Copy)]
 pub(super) struct Operand {
-    pub(super) buffer: Buffer,
-    pub(super) rank: u16,
-    pub(super) chunk: u32,
-    /// It is an input, also in place.
-    pub(super) contribution: bool,
+    /// Buffer, rank and part, in 2, 10 and 10 bits: `Executor::new` admits no more than 1024 ranks, hence parts. The
+    /// topmost bit is set for an input, also in place.
+    packed: u32,
+    chunk: u32,
+}
+
+impl Operand {
+    fn new(schedule: &Schedule, in_place: bool, address: Address) -> Self {
+        let Address { rank, buffer, chunk } = address;
+        let contribution = u32::from(buffer == Buffer::Input) << 31;
+        let (part, chunk) = match buffer {
+            Buffer::Slot => (0, chunk),
+            Buffer::Input | Buffer::Output => (chunk / schedule.chunks, chunk % schedule.chunks),
+        };
+        let (buffer, part) = match buffer {
+            Buffer::Input if in_place => (Buffer::Output, part + schedule.task.input_in_place(rank)),
+            Buffer::Output if in_place => (Buffer::Output, part + schedule.task.output_in_place(rank)),
+            _ => (buffer, part),
+        };
+        Self { packed: contribution | (buffer as u32) << 20 | rank << 10 | part, chunk }
+    }
+
+    pub(super) fn buffer(self) -> Buffer {
+        match self.packed >> 20 & 3 {
+            0 => Buffer::Input,
+            1 => Buffer::Output,
+            _ => Buffer::Slot,
+        }
+    }
+
+    pub(super) fn rank(self) -> usize {
+        (self.packed >> 10 & 0x3ff) as usize
+    }
+
+    /// Whether it is an input, also in place.
+    pub(super) fn is_contribution(self) -> bool {
+        self.packed >> 31 == 1
+    }
+
+    /// Part and chunk in it of the `k`-th chunk from here on, in parts of `chunks` chunks.
+    pub(super) fn at(self, k: u32, chunks: u32) -> (usize, usize) {
+        let (part, chunk) = (self.packed & 0x3ff, self.chunk + k);
+        // A division costs as much as all the rest, and hardly ever is there more than one part.
+        let (part, chunk) = if chunk < chunks { (part, chunk) } else { (part + chunk / chunks, chunk % chunks) };
+        (part as usize, chunk as usize)
+    }
+
+    /// The slot.
+    pub(super) fn slot(self, k: u32) -> usize {
+        self.chunk as usize + k as usize
+    }
 }
 
 pub(super) struct Wait {
@@ -75,16 +121,7 @@ impl Program {
         let read = outputs_read(schedule, in_place);
         for id in 0..graph.instructions() {
             let instruction = graph.instruction(schedule, id);
-            let operand = |address: Address| Operand {
-                buffer: match address.buffer {
-                    Buffer::Input if in_place => Buffer::Output,
-                    buffer => buffer,
-                },
-                // `Executor::new` admits no more than 1024 ranks.
-                rank: address.rank as u16,
-                chunk: address.chunk,
-                contribution: address.buffer == Buffer::Input,
-            };
+            let operand = |address: Address| Operand::new(schedule, in_place, address);
             let first_operand = program.operands.len() as u32;
             program.operands.extend(instruction.from.iter().chain(&instruction.to).copied().map(operand));
             let waits = graph.waits_of(id).iter();

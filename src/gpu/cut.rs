@@ -9,6 +9,7 @@ use super::launch::{Choice, LaunchError, Options};
 use super::program::Program;
 use super::tuning::Tuning;
 use crate::plan::{Mode, Plan};
+use crate::schedule::Places;
 use crate::verify::Proved;
 use crate::window::{Arena, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window};
 
@@ -58,7 +59,7 @@ pub(super) fn cut(
     let limits = &gpu.limits;
     let most_binding = limits.max_storage_buffer_binding_size.min(MAX_ARENA_BYTES);
     let most_vectors = most_binding.min(options.arena_bytes.unwrap_or(u64::MAX)).min(limits.max_buffer_size / 2);
-    let places = Arena::places(schedule, in_place);
+    let places = Places::new(schedule, in_place).len();
     let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
         .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
 

@@ -148,14 +148,30 @@ impl Gpu {
         let submitted = self.queue.submit([commands]);
         // A submission that was refused has no index that could be waited for.
         self.check()?;
-        self.wait(&submitted)?;
+        self.wait(Some(&submitted))?;
         self.check()
     }
 
-    fn wait(&self, submitted: &wgpu::SubmissionIndex) -> Result<(), GpuError> {
+    /// Waits until the device is through with everything that was submitted.
+    ///
+    /// # Errors
+    /// [`GpuError`].
+    pub fn finish(&self) -> Result<(), GpuError> {
+        self.wait(None)?;
+        self.check()
+    }
+
+    /// What a benchmark needs to submit something by hand. Errors that it causes are returned by the next call.
+    #[doc(hidden)]
+    pub fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
+        (&self.device, &self.queue)
+    }
+
+    /// For one submission, or for all.
+    fn wait(&self, submitted: Option<&wgpu::SubmissionIndex>) -> Result<(), GpuError> {
         let start = Instant::now();
         loop {
-            let poll = wgpu::PollType::Wait { submission_index: Some(submitted.clone()), timeout: Some(SLICE) };
+            let poll = wgpu::PollType::Wait { submission_index: submitted.cloned(), timeout: Some(SLICE) };
             // wgpu panics when the device is lost while it polls.
             let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
             match polled {
@@ -188,7 +204,7 @@ impl Gpu {
             let _ = mapped.send(result);
         });
         let submitted = self.queue.submit([]);
-        self.wait(&submitted)?;
+        self.wait(Some(&submitted))?;
         match arrived.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(refused(error.to_string())),

@@ -6,14 +6,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::{Gpu, GpuError};
+use super::program::Moves;
+use super::verify::Bits;
 use crate::collective::{Op, named};
 use crate::element::{DataType, supported};
 
 const PAYLOAD_PLAIN: &str = include_str!("../../shaders/payload/plain.wgsl");
 const PAYLOAD_COHERENT: &str = include_str!("../../shaders/payload/coherent.wgsl");
 const SIGNAL: &str = include_str!("../../shaders/signal.wgsl");
-const EXECUTOR: &str = include_str!("../../shaders/executor.wgsl");
+const PROGRAM: &str = include_str!("../../shaders/program.wgsl");
+const MOVE: &str = include_str!("../../shaders/move.wgsl");
+const STEPPED: &str = include_str!("../../shaders/stepped.wgsl");
+const FUSED: &str = include_str!("../../shaders/fused.wgsl");
 const FILL: &str = include_str!("../../shaders/fill.wgsl");
+const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
 
 /// A complete shader.
 #[derive(Debug, Clone)]
@@ -80,17 +86,21 @@ pub fn arithmetic(data_type: DataType) -> Arithmetic {
 }
 
 fn executor(data_type: DataType, op: Op, coherent: bool) -> Source {
-    let payload = if coherent { PAYLOAD_COHERENT } else { PAYLOAD_PLAIN };
-    let kind = if coherent { "coherent" } else { "plain" };
+    let (name, payload, stage) =
+        if coherent { ("fused", PAYLOAD_COHERENT, FUSED) } else { ("stepped", PAYLOAD_PLAIN, STEPPED) };
     Source {
-        name: format!("executor {data_type} {op} {kind}"),
+        name: format!("{name} {data_type} {op}"),
         coherent,
-        text: [&[payload, SIGNAL], element(data_type), operation(op), &[EXECUTOR]].concat().join("\n"),
+        text: [&[payload, PROGRAM, SIGNAL], element(data_type), operation(op), &[MOVE, stage]].concat().join("\n"),
     }
 }
 
 fn fill() -> Source {
     Source { name: "fill".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, FILL].join("\n") }
+}
+
+fn verify() -> Source {
+    Source { name: "verify".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, VERIFY].join("\n") }
 }
 
 impl Source {
@@ -104,7 +114,7 @@ impl Source {
 pub fn sources() -> Vec<Source> {
     let types = DataType::ALL.iter().flat_map(|&t| Op::ALL.iter().map(move |&op| (t, op)));
     let types = types.filter(|&(t, op)| supported(t, op).is_ok());
-    types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill()]).collect()
+    types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill(), verify()]).collect()
 }
 
 /// The override constants of the executor.
@@ -131,8 +141,9 @@ pub(super) struct Kernel {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Variant {
-    Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape },
+    Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape, moves: Moves },
     Fill { workgroup: u32 },
+    Verify { bits: Bits, workgroup: u32 },
 }
 
 /// Compiled kernels of one device.
@@ -162,27 +173,46 @@ impl Gpu {
         use wgpu::BufferBindingType::{Storage, Uniform};
         let (writable, readable) = (Storage { read_only: false }, Storage { read_only: true });
         let (source, entry_point, bindings, constants): (_, _, Vec<_>, Vec<(&str, f64)>) = match variant {
-            Variant::Executor { data_type, op, coherent, shape } => (
-                executor(data_type, op, coherent),
-                "execute",
-                vec![
+            Variant::Executor { data_type, op, coherent, shape, moves } => {
+                let flag = |is: bool| f64::from(u8::from(is));
+                let mut bindings = vec![
                     (writable, false),
                     (writable, false),
                     (readable, false),
                     (readable, false),
                     (writable, false),
                     (Uniform, true),
-                ],
-                vec![
+                ];
+                let mut constants = vec![
                     ("WORKGROUP", shape.workgroup.into()),
                     ("GROUP", shape.group.into()),
                     ("POLLS", shape.polls.into()),
-                    ("TURN_LIMIT", TURN_LIMIT.into()),
-                ],
-            ),
+                    ("OPERANDS", moves.unrolled.0.into()),
+                    ("DESTINATIONS", moves.unrolled.1.into()),
+                    ("COPIES", flag(moves.copies)),
+                    ("REDUCTIONS", flag(moves.reductions)),
+                    ("OTHERS", flag(moves.others)),
+                ];
+                match coherent {
+                    true => constants.push(("TURN_LIMIT", TURN_LIMIT.into())),
+                    false => bindings.push((readable, false)),
+                }
+                (executor(data_type, op, coherent), "execute", bindings, constants)
+            }
             Variant::Fill { workgroup } => {
                 (fill(), "fill", vec![(writable, false), (Uniform, false)], vec![("WORKGROUP", workgroup.into())])
             }
+            Variant::Verify { bits, workgroup } => (
+                verify(),
+                "verify",
+                vec![(writable, false), (readable, false), (readable, false), (writable, false), (Uniform, false)],
+                vec![
+                    ("WORKGROUP", workgroup.into()),
+                    ("ELEMENT_BYTES", bits.bytes.into()),
+                    ("EXPONENT", bits.exponent.into()),
+                    ("MANTISSA", bits.mantissa.into()),
+                ],
+            ),
         };
         let entries: Vec<_> = bindings
             .into_iter()
@@ -197,10 +227,19 @@ impl Gpu {
         let label = Some(source.name.as_str());
         let layout =
             self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(source.text.as_str().into()),
-        });
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.text.as_str().into()) };
+        // What checks cost was measured: half of the speed on SwiftShader.
+        let checks = wgpu::ShaderRuntimeChecks {
+            bounds_checks: !matches!(variant, Variant::Executor { .. }),
+            force_loop_bounding: false,
+            ..wgpu::ShaderRuntimeChecks::checked()
+        };
+        // SAFETY: loops end, because each counts up to a number that it does not change; a test allows no other form.
+        // Indices of the executor are in range: addresses and signals by the schedule's proof of structure, over an arena
+        // laid out for that schedule; vectors within a chunk by the slices' ends; instructions, links, lanes and rows
+        // because `Program` counts them from the lists that it fills, and pads links for the unrolled kind.
+        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&layout)],

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use super::cut::{Cut, choose_mode, cut};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Source, Variant};
-use super::program::{Params, Program, Progress, two_words};
+use super::program::{Moves, Params, Program, Progress, two_words};
 use super::tuning::Tuning;
+use crate::buffers::{BufferError, Extents, Given};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, scale, supported};
 use crate::hang::{Fault, Hang};
 use crate::plan::{Mode, Plan};
-use crate::schedule::{Address, Buffer, Instruction, Schedule};
+use crate::schedule::{Buffer, Instruction, Schedule};
 use crate::verify::{Proved, Signal, Unscalable};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, WindowError};
 
@@ -84,20 +85,9 @@ pub enum LaunchError {
         /// Which limit.
         what: String,
     },
-    /// Wrong number or length of inputs or outputs.
-    #[error("{what} {rank} has {got} elements, but the launch was prepared for {ranks} ranks of {count}")]
-    Shape {
-        /// "input", "output" or "buffer".
-        what: &'static str,
-        /// The first that is wrong, or the number of ranks that were given.
-        rank: usize,
-        /// Its length.
-        got: usize,
-        /// Prepared ranks.
-        ranks: u32,
-        /// Prepared elements.
-        count: usize,
-    },
+    /// Buffers that do not fit the schedule and the payload.
+    #[error(transparent)]
+    Buffers(#[from] BufferError),
     /// The launch was prepared in place and given two buffers a rank, or the reverse.
     #[error("the schedule was proved {}; launch it so", if *.in_place { "in place" } else { "out of place" })]
     Placement {
@@ -113,7 +103,7 @@ pub enum LaunchError {
 }
 
 /// What a launch took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Launched {
     /// Dispatches of the schedule, over all pieces.
     pub dispatches: u32,
@@ -127,9 +117,9 @@ pub struct Launched {
 /// A schedule prepared for a payload on a device.
 pub struct Executor<'g, T> {
     pub(super) gpu: &'g Gpu,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     in_place: bool,
-    payload: Payload,
+    pub(super) payload: Payload,
     pub(super) pieces: Pieces,
     pub(super) arena: Arena,
     pub(super) plan: Plan,
@@ -159,12 +149,13 @@ impl<'g, T: Element> Executor<'g, T> {
     /// Prepares `proved` for `payload` on `gpu`.
     ///
     /// # Errors
-    /// [`LaunchError`], all but `Shape`, `Placement` and `Hang`.
+    /// [`LaunchError`], all but `Buffers`, `Placement` and `Hang`.
     pub fn new(gpu: &'g Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
         let schedule = proved.schedule();
         if schedule.ranks > MAX_RANKS {
             return Err(LaunchError::Ranks(schedule.ranks));
         }
+        let op = schedule.task.collective.op(op);
         supported(T::TYPE, op)?;
         if op == Op::Avg {
             proved.scalable()?;
@@ -191,7 +182,8 @@ impl<'g, T: Element> Executor<'g, T> {
         let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
 
         let coherent = mode == Mode::Fused;
-        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape: tuning.shape })?;
+        let (shape, moves) = (tuning.shape, Moves::of(&schedule));
+        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape, moves })?;
         let fill = gpu.kernel(Variant::Fill { workgroup: tuning.shape.workgroup })?;
 
         use wgpu::BufferUsages as Usage;
@@ -211,24 +203,26 @@ impl<'g, T: Element> Executor<'g, T> {
             fresh_progress: gpu.buffer_of("fresh progress", progress, Usage::COPY_SRC)?,
             readback: gpu.buffer(
                 "readback",
-                arena.region_bytes(Buffer::Output) + progress.len() as u64 + arena.signal_bytes(),
+                bytes(&arena.region(Buffer::Output)) + progress.len() as u64 + arena.signal_bytes(),
                 Usage::MAP_READ | Usage::COPY_DST,
             )?,
         };
         let instructions = gpu.buffer_of("program", bytemuck::cast_slice(&program.instructions), Usage::STORAGE)?;
         let links = gpu.buffer_of("links", bytemuck::cast_slice(&program.links), Usage::STORAGE)?;
+        let starts = gpu.buffer_of("starts", bytemuck::cast_slice(&program.starts), Usage::STORAGE)?;
         let payload_range = range(&buffers.arena, 0, arena.vector_bytes());
-        let group = gpu.bind(
-            &kernel,
-            &[
-                payload_range.clone(),
-                range(&buffers.arena, arena.signal_offset(), arena.signal_bytes()),
-                instructions.as_entire_buffer_binding(),
-                links.as_entire_buffer_binding(),
-                buffers.progress.as_entire_buffer_binding(),
-                range(&buffers.params, 0, size_of::<Params>() as u64),
-            ],
-        )?;
+        let mut bindings = vec![
+            payload_range.clone(),
+            range(&buffers.arena, arena.signal_offset(), arena.signal_bytes()),
+            instructions.as_entire_buffer_binding(),
+            links.as_entire_buffer_binding(),
+            buffers.progress.as_entire_buffer_binding(),
+            range(&buffers.params, 0, size_of::<Params>() as u64),
+        ];
+        if !coherent {
+            bindings.push(starts.as_entire_buffer_binding());
+        }
+        let group = gpu.bind(&kernel, &bindings)?;
         let poisoned = arena.poisoned();
         let workgroups = (poisoned.len() as u32).div_ceil(tuning.shape.workgroup).clamp(1, FILL_WORKGROUPS);
         let [poison, _] = two_words(T::poison());
@@ -280,12 +274,12 @@ impl<'g, T: Element> Executor<'g, T> {
 
     /// Bytes of device memory: of all inputs and outputs, and of the windows.
     pub fn device_bytes(&self) -> (u64, u64) {
-        let outputs = self.arena.region_bytes(Buffer::Output);
-        let inputs = if self.in_place { 0 } else { self.arena.region_bytes(Buffer::Input) };
-        (inputs + outputs, self.arena.bytes() - inputs - outputs)
+        let user = self.arena.region(Buffer::Output).end;
+        (user, self.arena.bytes() - user)
     }
 
-    /// Launches once: `inputs` and `outputs` have one slice of the payload's count for every rank.
+    /// Launches once: `inputs` and `outputs` have one slice for every rank, as many parts of the payload's count as the
+    /// collective gives it, one after the other, and empty where that is none.
     ///
     /// # Errors
     /// [`LaunchError`]; outputs then hold nothing of use. The next launch is not affected.
@@ -293,8 +287,8 @@ impl<'g, T: Element> Executor<'g, T> {
         if self.in_place {
             return Err(LaunchError::Placement { in_place: true });
         }
-        self.check_shape("input", inputs.iter().map(|input| input.len()))?;
-        self.check_shape("output", outputs.iter().map(|output| output.len()))?;
+        self.extents().check(Given::Input, inputs.iter().map(|input| input.len()))?;
+        self.extents().check(Given::Output, outputs.iter().map(|output| output.len()))?;
         self.run_pieces(
             |rank, range| &inputs[rank][range],
             |rank, range, bytes| {
@@ -303,7 +297,8 @@ impl<'g, T: Element> Executor<'g, T> {
         )
     }
 
-    /// Launches once in place: every buffer is a rank's input and becomes its output.
+    /// Launches once in place: every buffer is a rank's input and becomes its output. Where these differ in length the
+    /// buffer is as long as the longer, and the shorter is the rank's part of it, as in NCCL: [`Extents`] says which.
     ///
     /// # Errors
     /// [`LaunchError`]; buffers may then hold outputs of some pieces. The next launch is not affected.
@@ -311,7 +306,7 @@ impl<'g, T: Element> Executor<'g, T> {
         if !self.in_place {
             return Err(LaunchError::Placement { in_place: false });
         }
-        self.check_shape("buffer", buffers.iter().map(|buffer| buffer.len()))?;
+        self.extents().check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
         let buffers = std::cell::RefCell::new(buffers);
         self.run_pieces(
             |rank, range| buffers.borrow()[rank][range].to_vec(),
@@ -321,20 +316,8 @@ impl<'g, T: Element> Executor<'g, T> {
         )
     }
 
-    pub(super) fn check_shape(
-        &self,
-        what: &'static str,
-        lengths: impl ExactSizeIterator<Item = usize>,
-    ) -> Result<(), LaunchError> {
-        let (ranks, count) = (self.schedule.ranks, self.payload.count);
-        let wrong = |rank, got| LaunchError::Shape { what, rank, got, ranks, count };
-        if lengths.len() != ranks as usize {
-            return Err(wrong(lengths.len(), 0));
-        }
-        match lengths.enumerate().find(|&(_, length)| length != count) {
-            Some((rank, got)) => Err(wrong(rank, got)),
-            None => Ok(()),
-        }
+    pub(super) fn extents(&self) -> Extents<'_> {
+        Extents { schedule: &self.schedule, count: self.payload.count, in_place: self.in_place }
     }
 
     fn run_pieces<S: AsRef<[T]>>(
@@ -352,21 +335,21 @@ impl<'g, T: Element> Executor<'g, T> {
         Ok(launched)
     }
 
-    /// Every chunk's slice of every input, and the dispatches' parameters, which depend on the slice's length.
+    /// Every chunk's slice of every input (in place, of every buffer), and the dispatches' parameters, which depend on the
+    /// slice's length.
     pub(super) fn upload<S: AsRef<[T]>>(
         &self,
         piece: usize,
         input: &impl Fn(usize, std::ops::Range<usize>) -> S,
     ) -> Result<(), GpuError> {
-        let first = self.arena.byte(Address::input(0, 0));
-        let bytes = self.arena.region_bytes(Buffer::Input);
-        let view = wgpu::BufferSize::new(bytes)
-            .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, first, bytes));
+        let region = self.arena.region(Buffer::Input);
+        let view = wgpu::BufferSize::new(bytes(&region))
+            .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, region.start, bytes));
         self.gpu.check()?;
         if let Some(mut view) = view {
             for rank in 0..self.schedule.ranks {
-                for (chunk, elements) in self.runs(piece) {
-                    let at = (self.arena.byte(Address::input(rank, chunk)) - first) as usize;
+                let parts = self.schedule.user_parts(Buffer::Input, rank, self.in_place);
+                for (at, elements) in self.runs(piece, Buffer::Input, rank, 0..parts) {
                     let elements = input(rank as usize, elements);
                     let bytes: &[u8] = bytemuck::cast_slice(elements.as_ref());
                     view.slice(at..at + bytes.len()).copy_from_slice(bytes);
@@ -376,15 +359,16 @@ impl<'g, T: Element> Executor<'g, T> {
         let vectors = self.pieces.vectors(piece).len() as u32;
         let mut params = vec![0_u8; self.plan.dispatches.len() * BINDING_ALIGN];
         for (i, dispatch) in self.plan.dispatches.iter().enumerate() {
-            let dispatch = Params::new(dispatch, self.plan.lanes.len() as u32, &self.arena, vectors, self.scale);
+            let lanes = self.plan.lanes.len() as u32;
+            let dispatch = Params::new(i as u32, dispatch, lanes, &self.arena, vectors, self.scale);
             params[i * BINDING_ALIGN..][..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&dispatch));
         }
         self.gpu.queue.write_buffer(&self.buffers.params, 0, &params);
         self.gpu.check()
     }
 
-    /// Contiguous runs of the user's payload that `piece` holds, each with the chunk at which it starts.
-    fn runs(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
+    /// Contiguous runs of a part's elements that `piece` holds, each with the chunk at which it starts.
+    pub(super) fn runs_of_part(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
         // Whole chunks lie one after the other in the arena as they do for the user.
         let whole = self.pieces.count() == 1;
         let chunks = if whole { 1 } else { self.payload.chunks };
@@ -397,9 +381,28 @@ impl<'g, T: Element> Executor<'g, T> {
             .filter(|(_, elements)| !elements.is_empty())
     }
 
+    /// Contiguous runs of the elements of these parts of `rank`'s buffer that `piece` holds, each with its first byte in
+    /// the region of all ranks' buffers.
+    fn runs(
+        &self,
+        piece: usize,
+        buffer: Buffer,
+        rank: u32,
+        parts: std::ops::Range<u32>,
+    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+        let (first, chunk_bytes) = (self.arena.user_byte(buffer, rank), self.arena.chunk_bytes() as usize);
+        parts.flat_map(move |part| {
+            let start = part as usize * self.payload.count;
+            self.runs_of_part(piece).map(move |(chunk, elements)| {
+                let at = (part * self.payload.chunks + chunk) as usize;
+                (first + at * chunk_bytes, start + elements.start..start + elements.end)
+            })
+        })
+    }
+
     /// Signals to zero, lanes to their beginning, poison wherever a result is to be. By the host's command stream: a
     /// kernel that did it could erase what a faster workgroup has already notified.
-    fn reset(&self) -> Result<(), GpuError> {
+    pub(super) fn reset(&self) -> Result<(), GpuError> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.clear_buffer(&self.buffers.arena, self.arena.signal_offset(), Some(self.arena.signal_bytes()));
         let bytes = self.buffers.progress.size();
@@ -420,7 +423,7 @@ impl<'g, T: Element> Executor<'g, T> {
     }
 
     /// All dispatches in one submission; in fused mode more of them as long as lanes get further.
-    fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
+    pub(super) fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
         let mut dispatches = self.first_dispatches();
         let mut before = self.begun.clone();
         loop {
@@ -491,15 +494,19 @@ impl<'g, T: Element> Executor<'g, T> {
         piece: usize,
         output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),
     ) -> Result<(), GpuError> {
-        let bytes = self.arena.region_bytes(Buffer::Output);
-        let first = self.arena.byte(Address::output(0, 0));
+        let region = self.arena.region(Buffer::Output);
+        if region.is_empty() {
+            return Ok(());
+        }
+        let (start, bytes) = (region.start, bytes(&region));
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffers.arena, first, &self.buffers.readback, 0, bytes);
+        encoder.copy_buffer_to_buffer(&self.buffers.arena, start, &self.buffers.readback, 0, bytes);
         self.gpu.run(encoder.finish())?;
         self.gpu.read(&self.buffers.readback, bytes, |view| {
             for rank in 0..self.schedule.ranks {
-                for (chunk, elements) in self.runs(piece) {
-                    let at = (self.arena.byte(Address::output(rank, chunk)) - first) as usize;
+                let first = if self.in_place { self.schedule.task.output_in_place(rank) } else { 0 };
+                let parts = first..first + self.schedule.task.output_parts(rank, self.schedule.ranks);
+                for (at, elements) in self.runs(piece, Buffer::Output, rank, parts) {
                     let bytes = elements.len() * self.payload.element_bytes;
                     output(rank as usize, elements, &view[at..at + bytes]);
                 }
@@ -508,9 +515,13 @@ impl<'g, T: Element> Executor<'g, T> {
     }
 }
 
+fn bytes(region: &std::ops::Range<u64>) -> u64 {
+    region.end - region.start
+}
+
 /// Enough for any device to be busy; each invocation loops.
 const FILL_WORKGROUPS: u32 = 1024;
 
-fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
+pub(super) fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) }
 }

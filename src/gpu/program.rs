@@ -1,31 +1,31 @@
-//! A proved schedule as the words that `shaders/executor.wgsl` reads. No wgpu type: data in, data out.
+//! A proved schedule as the words that `shaders/program.wgsl` declares. No wgpu type: data in, data out.
 //!
 //! The layouts here and in the shader are compared by a test, so neither can change alone.
 
 use bytemuck::{Pod, Zeroable};
+use rustc_hash::FxHashMap;
 
 use crate::element::Element;
 use crate::hang::Fault;
-use crate::plan::{Dispatch, Plan};
+use crate::plan::{Dispatch, Mode, Plan};
 use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::Signal;
 use crate::window::Arena;
 
 /// `Instruction.kind` in the shader.
-pub(super) const NOTHING: u32 = 0;
-pub(super) const COPY: u32 = 1;
-pub(super) const REDUCE: u32 = 2;
-pub(super) const REDUCE_ALL: u32 = 3;
-/// An address that an instruction does not have.
-pub(super) const NOWHERE: u32 = u32::MAX;
-/// Operands, and destinations, that have a place in the instruction itself.
-pub(super) const OWN: usize = 2;
+const NOTHING: u32 = 0;
+const COPY: u32 = 1;
+const REDUCE: u32 = 2;
+const UNROLLED: u32 = 3;
+const OTHER: u32 = 4;
+/// Operands, and destinations, for which the shader has lines of text.
+const MOST_UNROLLED: u32 = 16;
 
 /// `Params` in the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Params {
-    pub(super) dispatch: u32,
+    pub(super) row: u32,
     pub(super) first_lane: u32,
     pub(super) lanes: u32,
     pub(super) all_lanes: u32,
@@ -44,21 +44,17 @@ pub(super) struct Params {
 #[repr(C)]
 pub(super) struct Word {
     kind: u32,
-    a: u32,
-    b: u32,
-    to: u32,
-    also_to: u32,
     chunks: u32,
-    dispatch: u32,
-    turns: u32,
+    operand: u32,
+    destination: u32,
     first_wait: u32,
     end_wait: u32,
-    first_notify: u32,
     end_notify: u32,
-    first_more: u32,
-    end_more_from: u32,
-    end_more_to: u32,
+    end_operand: u32,
+    end_destination: u32,
+    turns: u32,
     inputs: u32,
+    unused: u32,
 }
 
 /// `Link` in the shader.
@@ -77,6 +73,47 @@ pub(super) struct Progress {
     pub(super) end: u32,
 }
 
+/// Which ways of moving data a schedule has; what it does not have is left out of its kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Moves {
+    pub(super) copies: bool,
+    pub(super) reductions: bool,
+    /// Operands and destinations that are written out, where the schedule has any such instruction.
+    pub(super) unrolled: (u32, u32),
+    pub(super) others: bool,
+}
+
+impl Moves {
+    /// Writes out the shape that moves most chunks.
+    pub(super) fn of(schedule: &Schedule) -> Self {
+        let mut moves = Self::default();
+        let mut wide = FxHashMap::<(u32, u32), u64>::default();
+        for instruction in schedule.lanes.iter().flat_map(|lane| &lane.instructions) {
+            match (instruction.from.len() as u32, instruction.to.len() as u32) {
+                (0, _) | (_, 0) => {}
+                (1, 1) => moves.copies = true,
+                (2, 1) => moves.reductions = true,
+                shape => *wide.entry(shape).or_default() += u64::from(instruction.chunks),
+            }
+        }
+        let fits = |&(from, to): &(u32, u32)| from <= MOST_UNROLLED && to <= MOST_UNROLLED;
+        let most = wide.iter().filter(|(shape, _)| fits(shape)).max_by_key(|&(shape, chunks)| (chunks, shape));
+        moves.unrolled = most.map_or((0, 0), |(&shape, _)| shape);
+        moves.others = wide.keys().any(|&shape| shape != moves.unrolled);
+        moves
+    }
+
+    fn kind(&self, instruction: &Instruction) -> u32 {
+        match (instruction.from.len() as u32, instruction.to.len() as u32) {
+            (0, _) | (_, 0) => NOTHING,
+            (1, 1) => COPY,
+            (2, 1) => REDUCE,
+            shape if shape == self.unrolled => UNROLLED,
+            _ => OTHER,
+        }
+    }
+}
+
 /// What a device needs to execute a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
@@ -84,6 +121,8 @@ pub(super) struct Program {
     pub(super) links: Vec<Link>,
     /// Before the first dispatch: one for each (channel, lane), lanes in the plan's order, fastest.
     pub(super) progress: Vec<Progress>,
+    /// First instruction of every lane in every dispatch, lanes fastest, and a row of ends; empty where it is fused.
+    pub(super) starts: Vec<u32>,
 }
 
 impl Program {
@@ -102,17 +141,18 @@ impl Program {
         turns: impl Fn(&Instruction) -> u64,
         fault: Option<Fault>,
     ) -> Self {
+        let moves = Moves::of(schedule);
         let (mut instructions, mut links, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for &lane_index in &plan.lanes {
             let lane = &schedule.lanes[lane_index as usize];
             let first = instructions.len() as u32;
-            for (instruction, &dispatch) in lane.instructions.iter().zip(&plan.numbers[lane_index as usize]) {
+            for instruction in &lane.instructions {
                 let first_wait = links.len() as u32;
                 links.extend(instruction.waits.iter().map(|wait| Link {
                     index: arena.signal(Signal { rank: lane.rank, row: wait.row, sender: wait.sender }) as u32,
                     at_least: wait.at_least,
                 }));
-                let first_notify = links.len() as u32;
+                let end_wait = links.len() as u32;
                 let kept = instruction
                     .notifies
                     .iter()
@@ -121,43 +161,37 @@ impl Program {
                     index: arena.signal(Signal { rank: notify.peer, row: notify.row, sender: lane.rank }) as u32,
                     at_least: 0,
                 }));
-                let first_more = links.len() as u32;
-                let is_input = |address: Address| u32::from(address.buffer == Buffer::Input);
-                let operand = |&from| Link { index: arena.vector(from) as u32, at_least: is_input(from) };
-                links.extend(instruction.from.iter().skip(OWN).map(operand));
-                let end_more_from = links.len() as u32;
-                let destination = |&to| Link { index: arena.vector(to) as u32, at_least: 0 };
-                links.extend(instruction.to.iter().skip(OWN).map(destination));
-                let address = |list: &[Address], i: usize| list.get(i).map_or(NOWHERE, |&a| arena.vector(a) as u32);
+                let end_notify = links.len() as u32;
+                let vector = |address: &Address| arena.vector(*address) as u32;
+                let is_input = |address: &Address| u32::from(address.buffer == Buffer::Input);
+                let with_input = |bits, (i, from): (u32, &Address)| bits | is_input(from) << i;
+                let operand = |from| Link { index: vector(from), at_least: is_input(from) };
+                let destination = |to| Link { index: vector(to), at_least: 0 };
+                links.extend(instruction.from.iter().skip(1).map(operand));
+                let end_operand = links.len() as u32;
+                links.extend(instruction.to.iter().skip(1).map(destination));
                 instructions.push(Word {
-                    kind: match (instruction.from.len(), instruction.to.len()) {
-                        (0, _) => NOTHING,
-                        (1, ..=OWN) => COPY,
-                        (2, ..=OWN) => REDUCE,
-                        _ => REDUCE_ALL,
-                    },
-                    a: address(&instruction.from, 0),
-                    b: address(&instruction.from, 1),
-                    to: address(&instruction.to, 0),
-                    also_to: address(&instruction.to, 1),
+                    kind: moves.kind(instruction),
                     chunks: instruction.chunks,
-                    dispatch,
-                    turns: turns(instruction) as u32,
+                    operand: instruction.from.first().map_or(0, vector),
+                    destination: instruction.to.first().map_or(0, vector),
                     first_wait,
-                    end_wait: first_notify,
-                    first_notify,
-                    end_notify: first_more,
-                    first_more,
-                    end_more_from,
-                    end_more_to: links.len() as u32,
-                    inputs: (instruction.from.iter().take(OWN).enumerate())
-                        .fold(0, |bits, (i, &from)| bits | is_input(from) << i),
+                    end_wait,
+                    end_notify,
+                    end_operand,
+                    end_destination: links.len() as u32,
+                    turns: turns(instruction) as u32,
+                    inputs: (0..).zip(instruction.from.iter().take(MOST_UNROLLED as usize)).fold(0, with_input),
+                    unused: 0,
                 });
             }
             lanes.push(Progress { next: first, end: instructions.len() as u32 });
         }
+        // The unrolled kind reads a fixed number of links, whatever their number.
+        links.resize(links.len() + 2 * MOST_UNROLLED as usize, Link { index: 0, at_least: 0 });
+        let starts = starts(plan, &lanes);
         let progress = lanes.repeat(arena.channels as usize);
-        Self { instructions, links, progress }
+        Self { instructions, links, progress, starts }
     }
 }
 
@@ -167,9 +201,29 @@ pub(super) fn two_words<T: Element>(value: T) -> [u32; 2] {
     [0, 4].map(|start| u32::from_ne_bytes(std::array::from_fn(|i| bytes[(start + i) % bytes.len()])))
 }
 
+/// Rows of first instructions, one a dispatch, and a last one of ends.
+fn starts(plan: &Plan, lanes: &[Progress]) -> Vec<u32> {
+    if plan.mode == Mode::Fused {
+        return Vec::new();
+    }
+    let mut row: Vec<u32> = lanes.iter().map(|lane| lane.next).collect();
+    let mut starts = row.clone();
+    for dispatch in &plan.dispatches {
+        let taking_part = dispatch.first_lane as usize..(dispatch.first_lane + dispatch.lanes) as usize;
+        for (lane, next) in taking_part.clone().zip(&mut row[taking_part]) {
+            let numbers = &plan.numbers[plan.lanes[lane] as usize];
+            *next = lanes[lane].next + numbers.partition_point(|&number| number <= dispatch.number) as u32;
+        }
+        starts.extend_from_slice(&row);
+    }
+    starts
+}
+
 impl Params {
-    /// One dispatch over `chunk_vectors` vectors of every chunk; `scale` is of no use to operations that do not scale.
+    /// Dispatch `row` of the plan, over `chunk_vectors` vectors of every chunk; `scale` is of no use to operations that do
+    /// not scale.
     pub(super) fn new(
+        row: u32,
         dispatch: &Dispatch,
         all_lanes: u32,
         arena: &Arena,
@@ -177,7 +231,7 @@ impl Params {
         [scale_low, scale_high]: [u32; 2],
     ) -> Self {
         Self {
-            dispatch: dispatch.number,
+            row,
             first_lane: dispatch.first_lane,
             lanes: dispatch.lanes,
             all_lanes,
@@ -201,7 +255,7 @@ mod tests {
     use crate::gpu::sources;
 
     fn executor() -> naga::Module {
-        let source = sources().into_iter().find(|source| source.name.starts_with("executor") && !source.coherent);
+        let source = sources().into_iter().find(|source| source.name.starts_with("stepped"));
         naga::front::wgsl::parse_str(&source.unwrap().text).unwrap()
     }
 
@@ -227,7 +281,7 @@ mod tests {
             module,
             "Params",
             Params {
-                dispatch,
+                row,
                 first_lane,
                 lanes,
                 all_lanes,
@@ -246,21 +300,17 @@ mod tests {
             "Instruction",
             Word {
                 kind,
-                a,
-                b,
-                to,
-                also_to,
                 chunks,
-                dispatch,
-                turns,
+                operand,
+                destination,
                 first_wait,
                 end_wait,
-                first_notify,
                 end_notify,
-                first_more,
-                end_more_from,
-                end_more_to,
-                inputs
+                end_operand,
+                end_destination,
+                turns,
+                inputs,
+                unused
             }
         );
         same_layout!(module, "Link", Link { index, at_least });
@@ -271,7 +321,7 @@ mod tests {
     fn host_and_shader_agree_on_every_constant() {
         let module = executor();
         for (name, value) in
-            [("NOTHING", NOTHING), ("COPY", COPY), ("REDUCE", REDUCE), ("REDUCE_ALL", REDUCE_ALL), ("NOWHERE", NOWHERE)]
+            [("NOTHING", NOTHING), ("COPY", COPY), ("REDUCE", REDUCE), ("UNROLLED", UNROLLED), ("OTHER", OTHER)]
         {
             let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).unwrap();
             let literal = &module.global_expressions[constant.init];

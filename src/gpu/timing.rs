@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::device::{Gpu, GpuError};
 use super::launch::{Executor, LaunchError};
 use super::program::Progress;
+use crate::buffers::Given;
 use crate::element::Element;
 use crate::plan::Mode;
 
@@ -46,13 +47,14 @@ const MOST_LAUNCHES: usize = 512;
 const MOST_LOG_BYTES: u64 = 16 << 20;
 
 impl<T: Element> Executor<'_, T> {
-    /// Puts one piece of every rank's input on the device, where it stays for [`time`](Self::time) and
-    /// [`fetch`](Self::fetch).
+    /// Puts one piece of every rank's input, in place of its buffer, on the device, where it stays for
+    /// [`time`](Self::time) and [`fetch`](Self::fetch).
     ///
     /// # Errors
-    /// [`LaunchError::Shape`] and [`LaunchError::Gpu`].
+    /// [`LaunchError::Buffers`] and [`LaunchError::Gpu`].
     pub fn load(&mut self, piece: usize, inputs: &[&[T]]) -> Result<(), LaunchError> {
-        self.check_shape("input", inputs.iter().map(|input| input.len()))?;
+        let what = if self.extents().in_place { Given::InPlace } else { Given::Input };
+        self.extents().check(what, inputs.iter().map(|input| input.len()))?;
         self.upload(piece, &|rank: usize, range| &inputs[rank][range])?;
         // Writes wait for the next submission, and must not be part of the first launch. What was launched before is void.
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
@@ -89,12 +91,25 @@ impl<T: Element> Executor<'_, T> {
         Ok(timing)
     }
 
+    /// Encodes and submits one launch over the loaded piece as [`time`](Self::time) does, and returns while it runs;
+    /// [`Gpu::finish`] waits, and [`fetch`](Self::fetch) tells if it finished.
+    ///
+    /// # Errors
+    /// [`GpuError`].
+    pub fn enqueue(&mut self) -> Result<(), GpuError> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.encode_launch(&mut encoder, self.first_dispatches(), None);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.check()
+    }
+
     /// The outputs that the last launch left, as far as they belong to `piece`, which must be the one that is loaded.
     ///
     /// # Errors
-    /// [`LaunchError::Shape`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
+    /// [`LaunchError::Buffers`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
     pub fn fetch(&mut self, piece: usize, outputs: &mut [&mut [T]]) -> Result<(), LaunchError> {
-        self.check_shape("output", outputs.iter().map(|output| output.len()))?;
+        let what = if self.extents().in_place { Given::InPlace } else { Given::Output };
+        self.extents().check(what, outputs.iter().map(|output| output.len()))?;
         let now = self.progress()?;
         if !self.finished(&now) {
             let launched = now.iter().any(|lane| lane.end > 0);
@@ -117,6 +132,20 @@ impl<T: Element> Executor<'_, T> {
         Ok(LaunchError::Hang(Box::new(self.explain(&now)?)))
     }
 
+    /// The reset, then the dispatches, with timestamps of the given submission around both.
+    fn encode_launch(&self, encoder: &mut wgpu::CommandEncoder, dispatches: usize, stamps: Option<(&Stamps, u32)>) {
+        mark(encoder, stamps, 0);
+        let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
+        encoder.clear_buffer(&self.buffers.arena, signals, Some(bytes));
+        let words = self.buffers.progress.size();
+        encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, words);
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: None,
+            timestamp_writes: stamps.map(|(stamps, submission)| stamps.writes(submission, 1, Some(2))),
+        });
+        self.encode(&mut pass, dispatches);
+    }
+
     /// Times, and the progress words of the first launch that did not finish.
     fn batch(&self, count: usize, dispatches: usize) -> Result<(Vec<Timed>, Option<Vec<Progress>>), GpuError> {
         let gpu = self.gpu;
@@ -127,17 +156,7 @@ impl<T: Element> Executor<'_, T> {
         let mut walls = Vec::with_capacity(count);
         for i in 0..count {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
-            let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
-            mark(&mut encoder, stamps.as_ref(), i as u32, 0);
-            encoder.clear_buffer(&self.buffers.arena, signals, Some(bytes));
-            encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, words);
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: stamps.as_ref().map(|stamps| stamps.writes(i as u32, 1, Some(2))),
-                });
-                self.encode(&mut pass, dispatches);
-            }
+            self.encode_launch(&mut encoder, dispatches, stamps.as_ref().map(|stamps| (stamps, i as u32)));
             encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &log, words * i as u64, words);
             walls.push(wall(gpu, encoder.finish())?);
         }
@@ -150,9 +169,10 @@ impl<T: Element> Executor<'_, T> {
 }
 
 impl Gpu {
-    /// Whether times can come from the device's own clock.
+    /// Whether times can come from the device's own clock. That of a software adapter is the host's, and a look at it
+    /// costs more than a small launch (lavapipe: 100 us).
     pub fn has_clock(&self) -> bool {
-        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+        !self.info().is_software() && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
     /// Copies `bytes` bytes from one buffer to another, `launches` times, each copy a submission of its own: what the
@@ -169,10 +189,11 @@ impl Gpu {
         let mut walls = Vec::with_capacity(count);
         for i in 0..count as u32 {
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            mark(&mut encoder, stamps.as_ref(), i, 0);
+            let stamps = stamps.as_ref().map(|stamps| (stamps, i));
+            mark(&mut encoder, stamps, 0);
             encoder.copy_buffer_to_buffer(&from, 0, &to, 0, from.size());
-            mark(&mut encoder, stamps.as_ref(), i, 1);
-            mark(&mut encoder, stamps.as_ref(), i, 2);
+            mark(&mut encoder, stamps, 1);
+            mark(&mut encoder, stamps, 2);
             walls.push(wall(self, encoder.finish())?);
         }
         let stamps = stamps.map(|stamps| stamps.read(self)).transpose()?;
@@ -189,8 +210,8 @@ fn wall(gpu: &Gpu, commands: wgpu::CommandBuffer) -> Result<Duration, GpuError> 
 }
 
 /// A timestamp between two commands: that of a pass without dispatches. Stamps inside an encoder are a rarer feature.
-fn mark(encoder: &mut wgpu::CommandEncoder, stamps: Option<&Stamps>, submission: u32, stamp: u32) {
-    if let Some(stamps) = stamps {
+fn mark(encoder: &mut wgpu::CommandEncoder, stamps: Option<(&Stamps, u32)>, stamp: u32) {
+    if let Some((stamps, submission)) = stamps {
         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: None,
             timestamp_writes: Some(stamps.writes(submission, stamp, None)),

@@ -4,7 +4,6 @@
 
 use super::device::Gpu;
 use super::kernel::Shape;
-use super::program::OWN;
 use crate::plan::Mode;
 use crate::schedule::Instruction;
 
@@ -24,10 +23,10 @@ impl Tuning {
         if gpu.info().is_software() {
             // A spinning workgroup only keeps the notifier from running.
             let polls = if mode == Mode::Fused { 16 } else { 1 };
-            let workgroup = most.min(64);
+            let workgroup = most.min(8);
             Self {
                 software: true,
-                shape: Shape { workgroup, group: workgroup.min(8), polls },
+                shape: Shape { workgroup, group: workgroup, polls },
                 slice_bytes: 64 << 10,
                 workgroups: 64,
             }
@@ -53,7 +52,7 @@ impl Tuning {
         let part = slice_vectors.div_ceil(u64::from(workgroup / group));
         let each = |n: usize| (n as u64).div_ceil(workgroup.into());
         // Every further operand or destination is a turn for every vector, and so is the end of either loop.
-        let more = instruction.from.len().saturating_sub(OWN) + instruction.to.len().saturating_sub(OWN);
+        let more = instruction.from.len().saturating_sub(1) + instruction.to.len().saturating_sub(1);
         let each_vector = if more > 0 { more as u64 + 8 } else { 1 };
         let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) * each_vector + 14);
         // Hardware has no such limit, and its long waits must not count as work.

@@ -1,7 +1,7 @@
 //! The algorithms by name, and the one function that builds any of them.
 
-use super::{MAX_RANKS, Schedule, direct, ring};
-use crate::collective::{Collective, named};
+use super::{MAX_RANKS, Schedule, direct, mesh, ring};
+use crate::collective::{Collective, Task, named};
 
 /// A way to carry out a collective. One file each; a name never stands for another algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +15,9 @@ pub enum Algorithm {
     RingExchange,
     /// Each rank reduces its chunk from all inputs and writes it to all outputs. The least traffic on one device.
     Direct,
+    /// Each rank takes what it needs from its peers, one step; in an all-to-all it gives what they need. In a barrier it
+    /// notifies and awaits every peer.
+    Mesh,
 }
 
 named!(Algorithm, "algorithm", {
@@ -22,6 +25,7 @@ named!(Algorithm, "algorithm", {
     RingStaged => "ring-staged",
     RingExchange => "ring-exchange",
     Direct => "direct",
+    Mesh => "mesh",
 });
 
 /// Who waits for whom between two rounds.
@@ -43,26 +47,65 @@ pub enum BuildError {
     /// Outside 1..=[`MAX_RANKS`].
     #[error("{0} ranks: a schedule has 1 to {MAX_RANKS} ranks")]
     Ranks(u32),
+    /// The algorithm does not carry out that collective.
+    #[error("there is no {collective} by {algorithm}; choose one of: {}", names(&Algorithm::of(*.collective)))]
+    Pair {
+        /// What was to be computed.
+        collective: Collective,
+        /// How.
+        algorithm: Algorithm,
+    },
     /// The algorithm has no rounds between which ranks could synchronise in that way.
     #[error("{0} has no rounds that a {1} could stand between; leave --sync out")]
     Sync(Algorithm, Sync),
+    /// A root or a source that is no rank.
+    #[error("{0}")]
+    Task(String),
 }
 
-/// Builds the schedule of `algorithm` for `collective` over `ranks` ranks.
+fn names(algorithms: &[Algorithm]) -> String {
+    algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
+}
+
+impl Algorithm {
+    /// Those that carry out `collective`, the default one first.
+    pub fn of(collective: Collective) -> Vec<Self> {
+        let exists = |&algorithm: &Self| {
+            let built = build(collective, algorithm, 2, Sync::default());
+            !matches!(built, Err(BuildError::Pair { .. }))
+        };
+        Self::ALL.iter().copied().filter(exists).collect()
+    }
+
+    /// What carries out `collective` where nobody chose.
+    pub fn default_of(collective: Collective) -> Self {
+        Self::of(collective).first().copied().unwrap_or(Self::Mesh)
+    }
+}
+
+/// Builds the schedule of `algorithm` for `task` over `ranks` ranks.
 ///
 /// # Errors
-/// [`BuildError`] when the algorithm is not defined for that number of ranks.
-pub fn build(collective: Collective, algorithm: Algorithm, ranks: u32, sync: Sync) -> Result<Schedule, BuildError> {
+/// [`BuildError`] when the algorithm is not defined for that task or number of ranks.
+pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync) -> Result<Schedule, BuildError> {
+    let task = task.into();
     if !(1..=MAX_RANKS).contains(&ranks) {
         return Err(BuildError::Ranks(ranks));
     }
+    if let Some(mistake) = task.mistake(ranks) {
+        return Err(BuildError::Task(mistake));
+    }
     let name = algorithm.name();
     let ring = |staging| ring::all_reduce(name, ranks, staging, sync);
-    match (collective, algorithm) {
+    match (task.collective, algorithm) {
         (Collective::AllReduce, Algorithm::Ring) => Ok(ring(ring::Staging::None)),
         (Collective::AllReduce, Algorithm::RingStaged) => Ok(ring(ring::Staging::Slots)),
         (Collective::AllReduce, Algorithm::RingExchange) => Ok(ring(ring::Staging::Exchange)),
         (Collective::AllReduce, Algorithm::Direct) if sync != Sync::Neighbor => Err(BuildError::Sync(algorithm, sync)),
         (Collective::AllReduce, Algorithm::Direct) => Ok(direct::all_reduce(name, ranks)),
+        (Collective::AllReduce, Algorithm::Mesh) => Err(BuildError::Pair { collective: task.collective, algorithm }),
+        (_, Algorithm::Mesh) if sync != Sync::Neighbor => Err(BuildError::Sync(algorithm, sync)),
+        (_, Algorithm::Mesh) => Ok(mesh::build(name, task, ranks)),
+        (collective, _) => Err(BuildError::Pair { collective, algorithm }),
     }
 }

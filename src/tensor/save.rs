@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{TensorError, npy};
 use crate::element::Element;
 
-/// Writes `outputs[r]` to `rank{r}.npy` in `dir`, which is created if it is missing.
+/// Writes `outputs[r]` to `rank{r}.npy` in `dir`, which is created if it is missing; a rank without an output, whose vector
+/// is empty, gets no file.
 ///
 /// Files of these names are replaced once all of the new ones are complete; other files in `dir` are left alone.
 ///
@@ -29,7 +30,8 @@ pub fn save<T: Element>(dir: &Path, outputs: &[&[T]]) -> Result<(), TensorError>
     if dir.exists() && !dir.is_dir() {
         return refused(dir, "it is a file; name a directory");
     }
-    let targets: Vec<PathBuf> = (0..outputs.len()).map(|rank| dir.join(format!("rank{rank}.npy"))).collect();
+    let outputs = || outputs.iter().enumerate().filter(|(_, output)| !output.is_empty());
+    let targets: Vec<PathBuf> = outputs().map(|(rank, _)| dir.join(format!("rank{rank}.npy"))).collect();
     if let Some(target) = targets.iter().find(|target| target.is_dir()) {
         return refused(target, "a directory has the name of an output file; move it away or name another directory");
     }
@@ -37,7 +39,7 @@ pub fn save<T: Element>(dir: &Path, outputs: &[&[T]]) -> Result<(), TensorError>
     let mut undo = Undo::default();
     undo.create_dir(dir).map_err(failed(dir))?;
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    for (rank, output) in outputs.iter().enumerate() {
+    for (rank, output) in outputs() {
         let temporary = dir.join(format!(".rank{rank}.npy.{}-{call}.tmp", std::process::id()));
         let mut file = undo.create_file(&temporary).map_err(failed(&temporary))?;
         write(&mut file, output).map_err(failed(&temporary))?;

@@ -3,9 +3,9 @@
 //! A race is two accesses to one chunk, at least one a write, that neither program order nor notify -> wait edges order.
 //! A notify is also racing with a zeroing of the signals it lands in: that is the erased notify.
 
-use super::structure::resolve;
-use super::{Finding, Findings, Graph, Options, Signal, graph::Sources};
-use crate::schedule::{Address, Buffer, Schedule};
+use super::{Finding, Findings, Graph, Signal, graph::Sources};
+use crate::collective::{Collective, Ranks};
+use crate::schedule::{Address, Places, Schedule};
 
 const NOBODY: u32 = u32::MAX;
 
@@ -135,36 +135,6 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
     findings
 }
 
-/// Where a chunk lies among all chunks of all ranks.
-pub(super) struct Places {
-    input: u32,
-    output: u32,
-    per_rank: u32,
-    options: Options,
-}
-
-impl Places {
-    pub(super) fn new(schedule: &Schedule, options: Options) -> Self {
-        let input = schedule.buffer_chunks(Buffer::Input);
-        let output = schedule.buffer_chunks(Buffer::Output);
-        Self { input, output, per_rank: input + output + schedule.slots, options }
-    }
-
-    pub(super) fn len(&self, schedule: &Schedule) -> usize {
-        schedule.ranks as usize * self.per_rank as usize
-    }
-
-    pub(super) fn index(&self, address: Address) -> usize {
-        let address = resolve(self.options, address);
-        let base = match address.buffer {
-            Buffer::Input => 0,
-            Buffer::Output => self.input,
-            Buffer::Slot => self.input + self.output,
-        };
-        address.rank as usize * self.per_rank as usize + (base + address.chunk) as usize
-    }
-}
-
 /// How far a lane has come, in instructions. Signed and as narrow as a schedule allows: every instruction set has an
 /// instruction for the greater of two such vectors.
 trait Time: Copy + Ord + Default + TryFrom<u32> + Into<i32> {}
@@ -231,26 +201,30 @@ struct History {
     reads: Vec<Access>,
 }
 
-pub(super) fn races(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Findings {
+/// What the happens-before order shows.
+pub(super) struct Ordered {
+    /// Accesses and notifies that it does not order.
+    pub(super) races: Findings,
+    /// Ranks that can leave before another has come. Of interest in a barrier only, and only then looked for.
+    pub(super) early: Findings,
+}
+
+pub(super) fn races(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
     let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
     if longest <= i16::MAX as usize {
-        races_in::<i16>(schedule, options, graph, order)
+        races_in::<i16>(schedule, places, graph, order)
     } else {
-        races_in::<i32>(schedule, options, graph, order)
+        races_in::<i32>(schedule, places, graph, order)
     }
 }
 
-fn races_in<T: Time>(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Findings {
+fn races_in<T: Time>(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
     let mut findings = Findings::default();
-    let places = Places::new(schedule, options);
     let lanes = graph.lanes() as usize;
     let mut clocks = Clocks::<T>::new(lanes);
     let never = Access { lane: NOBODY, time: 0, next: NOBODY };
-    let mut history = History {
-        writes: vec![never; places.len(schedule)],
-        read_heads: vec![NOBODY; places.len(schedule)],
-        reads: Vec::new(),
-    };
+    let mut history =
+        History { writes: vec![never; places.len()], read_heads: vec![NOBODY; places.len()], reads: Vec::new() };
     let mut snapshot_of = vec![NOBODY; graph.instructions() as usize];
     let mut uses = snapshot_uses(graph);
     let zeroings = zeroings(schedule, graph);
@@ -278,6 +252,7 @@ fn races_in<T: Time>(schedule: &Schedule, options: Options, graph: &Graph, order
             findings.push(|| {
                 let site = graph.site(schedule, id);
                 let other = graph.site(schedule, graph.lane(other.lane).start + other.time - 1);
+                let address = schedule.show(address);
                 Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
             });
         };
@@ -329,6 +304,30 @@ fn races_in<T: Time>(schedule: &Schedule, options: Options, graph: &Graph, order
                     }
                 }
             }
+        }
+    }
+    let barrier = schedule.task.collective == Collective::Barrier;
+    let early = if barrier { early(schedule, graph, &clocks) } else { Findings::default() };
+    Ordered { races: findings, early }
+}
+
+/// Ranks that end without knowing that every other has begun.
+fn early<T: Time>(schedule: &Schedule, graph: &Graph, clocks: &Clocks<T>) -> Findings {
+    let mut findings = Findings::default();
+    let lanes_of = |rank| (0..graph.lanes()).filter(move |&lane| schedule.lanes[lane as usize].rank == rank);
+    let ranks = schedule.ranks as usize;
+    let mut known = vec![false; ranks];
+    for rank in 0..schedule.ranks {
+        known.fill(false);
+        known[rank as usize] = true;
+        for lane in lanes_of(rank) {
+            let others = (0..graph.lanes()).filter(|&other| clocks.known(lane, other) > 0);
+            others.for_each(|other| known[schedule.lanes[other as usize].rank as usize] = true);
+        }
+        let absent: Vec<u32> = (0..schedule.ranks).filter(|&peer| !known[peer as usize]).collect();
+        if !absent.is_empty() {
+            let ranks = Ranks(&absent);
+            findings.push(|| Finding::new(format!("rank {rank} can leave the barrier before rank {ranks} has come")));
         }
     }
     findings

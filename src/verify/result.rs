@@ -5,10 +5,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::order::Places;
-use super::{Finding, Findings, Graph, Options};
-use crate::collective::{Collective, Ranks};
-use crate::schedule::{Address, Buffer, Schedule};
+use super::{Finding, Findings, Graph};
+use crate::collective::{Holds, Ranks};
+use crate::schedule::{Address, Buffer, Places, Schedule};
 
 /// A value: an index into [`Terms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +23,7 @@ impl Term {
 pub enum Node {
     /// Memory that nobody wrote went into it.
     Unknown,
-    /// Chunk `chunk` of `rank`'s input.
+    /// Chunk `chunk` of `rank`'s input, counted through all its parts.
     Input {
         /// Whose contribution.
         rank: u32,
@@ -41,30 +40,56 @@ pub enum Node {
 #[derive(Debug, Clone)]
 pub struct Terms {
     ranks: u32,
+    chunks: u32,
+    /// Chunks of the input of every rank that has one.
     input_chunks: u32,
-    output_chunks: u32,
+    /// The only rank that has an input, if it is only one.
+    only: Option<u32>,
     reductions: Vec<(Term, Term)>,
     /// Registers that evaluating a reduction needs, deeper operand first.
     registers: Vec<u8>,
+    /// First of each rank's outputs, and the end.
+    first_output: Vec<u32>,
     outputs: Vec<Term>,
 }
 
 impl Terms {
+    fn new(schedule: &Schedule) -> Self {
+        let only = schedule.task.collective.only_root_gives().then_some(schedule.task.root);
+        let outputs = (0..schedule.ranks).map(|rank| schedule.buffer_chunks(Buffer::Output, rank));
+        let mut first_output = vec![0];
+        first_output.extend(outputs.scan(0, |end, chunks| {
+            *end += chunks;
+            Some(*end)
+        }));
+        Self {
+            ranks: schedule.ranks,
+            chunks: schedule.chunks,
+            input_chunks: schedule.buffer_chunks(Buffer::Input, only.unwrap_or(0)),
+            only,
+            reductions: Vec::new(),
+            registers: Vec::new(),
+            first_output,
+            outputs: Vec::new(),
+        }
+    }
+
     fn leaf(&self, rank: u32, chunk: u32) -> Term {
-        Term(1 + rank * self.input_chunks + chunk)
+        Term(1 + if self.only.is_some() { 0 } else { rank * self.input_chunks } + chunk)
     }
 
     fn leaves(&self) -> u32 {
-        self.ranks * self.input_chunks
+        if self.only.is_some() { self.input_chunks } else { self.ranks * self.input_chunks }
     }
 
     /// What `term` is.
     pub fn node(&self, term: Term) -> Node {
         match term.0.checked_sub(1) {
             None => Node::Unknown,
-            Some(leaf) if leaf < self.leaves() => {
-                Node::Input { rank: leaf / self.input_chunks, chunk: leaf % self.input_chunks }
-            }
+            Some(leaf) if leaf < self.leaves() => match self.only {
+                Some(rank) => Node::Input { rank, chunk: leaf },
+                None => Node::Input { rank: leaf / self.input_chunks, chunk: leaf % self.input_chunks },
+            },
             Some(index) => {
                 let (a, b) = self.reductions[(index - self.leaves()) as usize];
                 Node::Reduce(a, b)
@@ -72,14 +97,20 @@ impl Terms {
         }
     }
 
-    /// The value of chunk `chunk` of `rank`'s output.
+    /// The value of chunk `chunk` of `rank`'s output, counted through all its parts.
     pub fn output(&self, rank: u32, chunk: u32) -> Term {
-        self.outputs[(rank * self.output_chunks + chunk) as usize]
+        self.outputs[(self.first_output[rank as usize] + chunk) as usize]
     }
 
     /// The values of all chunks of `rank`'s output.
     pub fn outputs(&self, rank: u32) -> &[Term] {
-        &self.outputs[(rank * self.output_chunks) as usize..][..self.output_chunks as usize]
+        let (first, end) = (self.first_output[rank as usize], self.first_output[rank as usize + 1]);
+        &self.outputs[first as usize..end as usize]
+    }
+
+    /// The values of the chunks of part `part` of `rank`'s output.
+    pub fn part(&self, rank: u32, part: u32) -> &[Term] {
+        &self.outputs(rank)[(part * self.chunks) as usize..][..self.chunks as usize]
     }
 
     /// Values that must be held at once to evaluate `term`, operands in [`evaluation`](Self::evaluation)'s order.
@@ -115,20 +146,12 @@ pub(super) struct Symbolic {
     pub(super) uninitialised: Findings,
 }
 
-pub(super) fn evaluate(schedule: &Schedule, options: Options, graph: &Graph, order: &[u32]) -> Symbolic {
-    let places = Places::new(schedule, options);
-    let mut terms = Terms {
-        ranks: schedule.ranks,
-        input_chunks: schedule.buffer_chunks(Buffer::Input),
-        output_chunks: schedule.buffer_chunks(Buffer::Output),
-        reductions: Vec::new(),
-        registers: Vec::new(),
-        outputs: Vec::new(),
-    };
+pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Symbolic {
+    let mut terms = Terms::new(schedule);
     let mut known = FxHashMap::<(Term, Term), Term>::default();
-    let mut values = vec![Term::UNKNOWN; places.len(schedule)];
+    let mut values = vec![Term::UNKNOWN; places.len()];
     for rank in 0..schedule.ranks {
-        for chunk in 0..terms.input_chunks {
+        for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
             values[places.index(Address::input(rank, chunk))] = terms.leaf(rank, chunk);
         }
     }
@@ -141,6 +164,7 @@ pub(super) fn evaluate(schedule: &Schedule, options: Options, graph: &Graph, ord
                 let value = values[places.index(address)];
                 if value == Term::UNKNOWN {
                     let site = graph.site(schedule, id);
+                    let address = schedule.show(address);
                     let text = || format!("{site} reads {address}, which holds nothing that anybody wrote");
                     uninitialised.push(|| Finding::new(text()).at(site));
                 }
@@ -158,7 +182,7 @@ pub(super) fn evaluate(schedule: &Schedule, options: Options, graph: &Graph, ord
         }
     }
     for rank in 0..schedule.ranks {
-        for chunk in 0..terms.output_chunks {
+        for chunk in 0..schedule.buffer_chunks(Buffer::Output, rank) {
             terms.outputs.push(values[places.index(Address::output(rank, chunk))]);
         }
     }
@@ -181,23 +205,32 @@ fn reduce(terms: &mut Terms, known: &mut FxHashMap<(Term, Term), Term>, a: Term,
     })
 }
 
-/// Proof 4. For all-reduce: chunk c of every output is chunk c of every rank's input, each once.
+/// Proof 4: every part of every output holds what the task says.
 fn postcondition(schedule: &Schedule, terms: &Terms) -> Findings {
     let mut findings = Findings::default();
     let mut right = FxHashSet::default();
     let mut times = vec![0_u32; schedule.ranks as usize];
     for rank in 0..schedule.ranks {
-        for chunk in 0..terms.output_chunks {
-            let root = terms.output(rank, chunk);
-            if right.contains(&(root, chunk)) {
-                continue;
-            }
-            match contributions(schedule, terms, root, chunk, &mut times) {
-                Ok(()) => {
-                    right.insert((root, chunk));
-                }
-                Err(what) => {
-                    findings.push(|| Finding::new(format!("{} {what}", Address::output(rank, chunk))));
+        for part in 0..schedule.task.output_parts(rank, schedule.ranks) {
+            let holds = schedule.holds(rank, part);
+            for (c, &root) in (0..).zip(terms.part(rank, part)) {
+                let judged = match holds {
+                    Holds::Copy { rank, part } => copied(schedule, terms, root, rank, part * schedule.chunks + c),
+                    Holds::Reduction { part } => {
+                        let chunk = part * schedule.chunks + c;
+                        if right.contains(&(root, chunk)) {
+                            continue;
+                        }
+                        let judged = reduced(schedule, terms, root, chunk, &mut times);
+                        if judged.is_ok() {
+                            right.insert((root, chunk));
+                        }
+                        judged
+                    }
+                };
+                if let Err(what) = judged {
+                    let address = schedule.show(Address::output(rank, part * schedule.chunks + c));
+                    findings.push(|| Finding::new(format!("{address} {what}")));
                 }
             }
         }
@@ -205,10 +238,31 @@ fn postcondition(schedule: &Schedule, terms: &Terms) -> Findings {
     findings
 }
 
-fn contributions(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &mut [u32]) -> Result<(), String> {
-    match schedule.collective {
-        Collective::AllReduce => {}
+/// A chunk of an input in a user's words.
+fn contribution(schedule: &Schedule, rank: u32, chunk: u32) -> String {
+    let (part, c) = (chunk / schedule.chunks, chunk % schedule.chunks);
+    match schedule.task.input_parts(rank, schedule.ranks) {
+        0 | 1 => format!("chunk {chunk} of rank {rank}'s input"),
+        _ if schedule.chunks == 1 => format!("part {part} of rank {rank}'s input"),
+        _ => format!("chunk {c} of part {part} of rank {rank}'s input"),
     }
+}
+
+/// Whether `root` is chunk `chunk` of `rank`'s input and nothing else.
+fn copied(schedule: &Schedule, terms: &Terms, root: Term, rank: u32, chunk: u32) -> Result<(), String> {
+    let must = || contribution(schedule, rank, chunk);
+    match terms.node(root) {
+        Node::Input { rank: from, chunk: got } if (from, got) == (rank, chunk) => Ok(()),
+        Node::Input { rank: from, chunk: got } => {
+            Err(format!("holds {}, not {}", contribution(schedule, from, got), must()))
+        }
+        Node::Reduce(..) => Err(format!("holds a reduction, not {}", must())),
+        Node::Unknown => Err("was never written".to_owned()),
+    }
+}
+
+/// Whether `root` is the reduction of chunk `chunk` of every rank's input, each once.
+fn reduced(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &mut [u32]) -> Result<(), String> {
     times.fill(0);
     let mut stack = vec![root];
     // A tree of more nodes than this is wrong, however it goes on: this also bounds the walk of a shared one.
@@ -218,7 +272,7 @@ fn contributions(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, tim
             Node::Unknown if term == root => return Err("was never written".to_owned()),
             Node::Unknown => return Err("is made of memory that nobody wrote".to_owned()),
             Node::Input { rank, chunk: from } if from != chunk => {
-                return Err(format!("holds chunk {from} of rank {rank}'s input"));
+                return Err(format!("holds {}", contribution(schedule, rank, from)));
             }
             Node::Input { rank, .. } => times[rank as usize] += 1,
             Node::Reduce(a, b) => stack.extend([a, b]),
@@ -249,18 +303,34 @@ fn contributions(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, tim
     }
 }
 
-/// Proof 5, for collectives that give every rank the same result.
+/// Proof 5: ranks that hold the same reduction formed it alike. Copies cannot differ.
 fn differences(schedule: &Schedule, terms: &Terms) -> Findings {
     let mut findings = Findings::default();
-    match schedule.collective {
-        Collective::AllReduce => {}
+    let several = schedule.task.input_parts(0, schedule.ranks) > 1;
+    let mut holders = FxHashMap::<u32, Vec<(u32, u32)>>::default();
+    for rank in 0..schedule.ranks {
+        for part in 0..schedule.task.output_parts(rank, schedule.ranks) {
+            if let Holds::Reduction { part: of } = schedule.holds(rank, part) {
+                holders.entry(of).or_default().push((rank, part));
+            }
+        }
     }
-    for chunk in 0..terms.output_chunks {
-        let differing: Vec<u32> =
-            (1..schedule.ranks).filter(|&rank| terms.output(rank, chunk) != terms.output(0, chunk)).collect();
-        if !differing.is_empty() {
-            let ranks = Ranks(&differing);
-            findings.push(|| Finding::new(format!("chunk {chunk}: rank {ranks} adds in another order than rank 0")));
+    let mut holders: Vec<_> = holders.into_iter().collect();
+    holders.sort_unstable();
+    for (of, holders) in holders {
+        let Some((&(first, first_part), others)) = holders.split_first() else { continue };
+        for (c, &expected) in terms.part(first, first_part).iter().enumerate() {
+            let differing: Vec<u32> = others
+                .iter()
+                .filter(|&&(rank, part)| terms.part(rank, part)[c] != expected)
+                .map(|&(rank, _)| rank)
+                .collect();
+            if !differing.is_empty() {
+                let (ranks, of) = (Ranks(&differing), if several { format!("part {of}, ") } else { String::new() });
+                findings.push(|| {
+                    Finding::new(format!("{of}chunk {c}: rank {ranks} adds in another order than rank {first}"))
+                });
+            }
         }
     }
     findings

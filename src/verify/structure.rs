@@ -5,7 +5,7 @@
 use smallvec::SmallVec;
 
 use super::{Finding, Findings, Graph, Options, Signal, Site, graph::Sources};
-use crate::schedule::{Address, Buffer, Instruction, Lane, MAX_RANKS, Schedule};
+use crate::schedule::{Address, Buffer, Instruction, Lane, MAX_RANKS, Places, Schedule};
 
 /// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
 const MAX_PLACES: u64 = 1 << 27;
@@ -20,15 +20,28 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
     if schedule.chunks == 0 {
         findings.push(|| Finding::new("the payload is cut into 0 chunks; it needs at least 1"));
     }
+    if let Some(mistake) = schedule.task.mistake(schedule.ranks) {
+        findings.push(|| Finding::new(mistake));
+    }
+    let collective = schedule.task.collective;
+    if options.in_place && !collective.has_in_place() {
+        findings.push(|| Finding::new(format!("{collective} has no form in place: leave in_place out")));
+    }
     let buffers = [Buffer::Input, Buffer::Output, Buffer::Slot];
-    let per_rank: u64 = buffers.into_iter().map(|buffer| u64::from(schedule.buffer_chunks(buffer))).sum();
-    if u64::from(schedule.ranks) * per_rank > MAX_PLACES {
+    let chunks_of = |rank| buffers.into_iter().map(move |buffer| u64::from(schedule.buffer_chunks(buffer, rank)));
+    let all: u64 = (0..schedule.ranks).flat_map(chunks_of).sum();
+    if all > MAX_PLACES {
         let ranks = schedule.ranks;
         let text = || {
-            format!("{ranks} ranks of {per_rank} chunks and slots are more than the {MAX_PLACES} that can be checked")
+            format!("the {all} chunks and slots of {ranks} ranks are more than the {MAX_PLACES} that can be checked")
         };
         findings.push(|| Finding::new(text()));
     }
+    // What follows asks where chunks lie.
+    if !findings.is_empty() {
+        return findings;
+    }
+    let places = Places::new(schedule, options.in_place);
     for (lane_index, lane) in schedule.lanes.iter().enumerate() {
         if lane.rank >= schedule.ranks {
             let (rank, ranks) = (lane.rank, schedule.ranks);
@@ -37,7 +50,7 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
         }
         for (index, instruction) in lane.instructions.iter().enumerate() {
             let site = || Site::of(schedule, lane_index, index);
-            for message in mistakes(schedule, options, lane, instruction) {
+            for message in mistakes(schedule, &places, lane, instruction) {
                 findings.push(|| Finding::new(format!("{}: {message}", site())).at(site()));
             }
         }
@@ -45,7 +58,7 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
     findings
 }
 
-fn mistakes(schedule: &Schedule, options: Options, lane: &Lane, instruction: &Instruction) -> Vec<String> {
+fn mistakes(schedule: &Schedule, places: &Places, lane: &Lane, instruction: &Instruction) -> Vec<String> {
     let mut mistakes = Vec::new();
     if instruction.chunks == 0 {
         mistakes.push("is 0 chunks long".to_owned());
@@ -55,20 +68,27 @@ fn mistakes(schedule: &Schedule, options: Options, lane: &Lane, instruction: &In
         (true, false) => mistakes.push("has a destination but moves nothing".to_owned()),
         _ => {}
     }
+    let mut exist = true;
     for &address in instruction.from.iter().chain(&instruction.to) {
-        let chunks = schedule.buffer_chunks(address.buffer);
+        let chunks = || schedule.buffer_chunks(address.buffer, address.rank);
         if address.rank >= schedule.ranks {
             mistakes.push(format!("names {address}, but there are {} ranks", schedule.ranks));
-        } else if u64::from(address.chunk) + u64::from(instruction.chunks) > u64::from(chunks) {
-            mistakes.push(format!("names {address}, {} chunks long, of {chunks}", instruction.chunks));
+        } else if u64::from(address.chunk) + u64::from(instruction.chunks) > u64::from(chunks()) {
+            mistakes.push(format!("names {address}, {} chunks long, of {}", instruction.chunks, chunks()));
+        } else {
+            continue;
         }
+        exist = false;
     }
-    for to in &instruction.to {
-        if to.buffer == Buffer::Input && !options.in_place {
-            mistakes.push(format!("writes {to}, but inputs are only read"));
+    if exist {
+        for &to in instruction.to.iter().filter(|to| to.buffer == Buffer::Input) {
+            let output_chunks = schedule.buffer_chunks(Buffer::Output, to.rank);
+            if !places.is_output(to, instruction.chunks, output_chunks) {
+                mistakes.push(format!("writes {}, but inputs are only read", schedule.show(to)));
+            }
         }
+        mistakes.extend(overlaps(schedule, places, instruction));
     }
-    mistakes.extend(overlaps(options, instruction));
     for wait in &instruction.waits {
         let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
         if wait.row >= schedule.signal_rows || wait.sender >= schedule.ranks {
@@ -91,32 +111,23 @@ fn extent(schedule: &Schedule) -> String {
     format!("there are {} rows and {} ranks", schedule.signal_rows, schedule.ranks)
 }
 
-/// In place, a rank's input is its output.
-pub(super) fn resolve(options: Options, address: Address) -> Address {
-    match address.buffer {
-        Buffer::Input if options.in_place => Address { buffer: Buffer::Output, ..address },
-        _ => address,
-    }
-}
-
 /// Destinations that overlap each other, and operands that overlap a destination otherwise than exactly.
-fn overlaps(options: Options, instruction: &Instruction) -> Vec<String> {
-    let overlap = |a: Address, b: Address| {
-        (a.rank, a.buffer) == (b.rank, b.buffer) && a.chunk.abs_diff(b.chunk) < instruction.chunks
-    };
-    let mut to: SmallVec<[Address; 2]> = instruction.to.iter().map(|&to| resolve(options, to)).collect();
+fn overlaps(schedule: &Schedule, places: &Places, instruction: &Instruction) -> Vec<String> {
+    let overlap = |a: usize, b: usize| a.abs_diff(b) < instruction.chunks as usize;
+    let place = |&address: &Address| (places.index(address), address);
+    let show = |&(_, address): &(usize, Address)| schedule.show(address);
+    let mut to: SmallVec<[(usize, Address); 2]> = instruction.to.iter().map(place).collect();
     to.sort_unstable();
     // Sorted, whatever overlaps is a neighbour: a schedule over a thousand ranks has thousands of addresses here.
-    let among = to.windows(2).filter(|pair| overlap(pair[0], pair[1]));
+    let among = to.windows(2).filter(|pair| overlap(pair[0].0, pair[1].0));
     let mut found: Vec<String> =
-        among.map(|pair| format!("has overlapping destinations {} and {}", pair[0], pair[1])).collect();
-    for &from in &instruction.from {
-        let resolved = resolve(options, from);
-        let at = to.partition_point(|&to| to < resolved);
+        among.map(|pair| format!("has overlapping destinations {} and {}", show(&pair[0]), show(&pair[1]))).collect();
+    for from in instruction.from.iter().map(place) {
+        let at = to.partition_point(|to| to.0 < from.0);
         let before = at.checked_sub(1).and_then(|at| to.get(at));
-        let after = to[at..].iter().find(|&&to| to != resolved);
-        let askew = before.into_iter().chain(after).filter(|&&to| overlap(to, resolved));
-        found.extend(askew.map(|to| format!("reads {from} and writes {to}, which overlap in part")));
+        let after = to[at..].iter().find(|to| to.0 != from.0);
+        let askew = before.into_iter().chain(after).filter(|to| overlap(to.0, from.0));
+        found.extend(askew.map(|to| format!("reads {} and writes {}, which overlap in part", show(&from), show(to))));
     }
     found
 }

@@ -143,7 +143,7 @@ impl Edit {
     /// `schedule` with this edit.
     pub(crate) fn apply(self, schedule: &Schedule) -> Schedule {
         let mut edited = schedule.clone();
-        let next_chunk = |a: Address| Address { chunk: (a.chunk + 1) % schedule.buffer_chunks(a.buffer), ..a };
+        let next_chunk = |a: Address| Address { chunk: (a.chunk + 1) % schedule.buffer_chunks(a.buffer, a.rank), ..a };
         let next_rank = |rank: u32| (rank + 1) % schedule.ranks;
         let at = |At(l, i): At, edited: &mut Schedule, change: &dyn Fn(&mut Instruction)| {
             change(&mut edited.lanes[l].instructions[i]);

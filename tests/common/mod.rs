@@ -5,17 +5,21 @@
 #[cfg(feature = "gpu")]
 pub(crate) mod devices;
 pub(crate) mod edit;
+pub(crate) mod nccl;
 pub(crate) mod oracle;
 
 use std::fmt;
 
-use wgccl::collective::Collective;
+use nccl::Nccl;
+use wgccl::collective::{Collective, Task};
 use wgccl::schedule::{Algorithm, Schedule, Sync, build};
 use wgccl::verify::Options;
 
 /// A schedule that must be proved, and all that names it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Variant {
+    pub(crate) collective: Collective,
+    pub(crate) root: u32,
     pub(crate) algorithm: Algorithm,
     pub(crate) sync: Sync,
     pub(crate) ranks: u32,
@@ -24,41 +28,71 @@ pub(crate) struct Variant {
 
 impl Variant {
     pub(crate) fn schedule(self) -> Schedule {
-        build(Collective::AllReduce, self.algorithm, self.ranks, self.sync).unwrap()
+        build(Task::from(self.collective).root(self.root), self.algorithm, self.ranks, self.sync).unwrap()
+    }
+
+    pub(crate) fn nccl(self) -> Nccl {
+        Nccl { collective: self.collective, root: self.root, ranks: self.ranks }
     }
 
     pub(crate) fn options(self) -> Options {
         Options { in_place: self.in_place }
     }
 
-    /// Without the number of ranks and the place.
+    /// Without the number of ranks, the root and the place.
     pub(crate) fn family(self) -> String {
-        format!("{} {}", self.algorithm, self.sync)
+        match self.collective {
+            Collective::AllReduce => format!("{} {}", self.algorithm, self.sync),
+            other => format!("{other} {} {}", self.algorithm, self.sync),
+        }
     }
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.in_place { "in place" } else { "out of place" };
-        write!(f, "{} of {} ranks {place}", self.family(), self.ranks)
+        write!(f, "{} of {} ranks, root {}, {place}", self.family(), self.ranks, self.root)
     }
 }
 
-/// Every variant, in and out of place.
+/// Every variant of the all-reduce, in and out of place.
 pub(crate) fn variants(ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
+    variants_of(Collective::AllReduce, ranks)
+}
+
+/// Every variant of every other collective, for every root, in and out of place.
+pub(crate) fn other_variants(ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
+    let others = Collective::ALL.iter().filter(|&&collective| collective != Collective::AllReduce);
+    others.flat_map(|&collective| variants_of(collective, ranks.clone())).collect()
+}
+
+fn variants_of(collective: Collective, ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
     let mut variants = Vec::new();
-    for (algorithm, sync) in algorithms() {
+    for (algorithm, sync) in algorithms_of(collective) {
         for ranks in ranks.clone() {
-            for in_place in [false, true] {
-                variants.push(Variant { algorithm, sync, ranks, in_place });
+            // Some algorithms are not defined for every number of ranks.
+            if build(collective, algorithm, ranks, sync).is_err() {
+                continue;
+            }
+            for root in 0..if collective.has_root() { ranks } else { 1 } {
+                for in_place in [false, true] {
+                    let variant = Variant { collective, root, algorithm, sync, ranks, in_place };
+                    if !in_place || variant.nccl().in_place(0).is_some() {
+                        variants.push(variant);
+                    }
+                }
             }
         }
     }
     variants
 }
 
-/// Every algorithm with every way of synchronising that it has.
+/// Every algorithm of the all-reduce with every way of synchronising that it has.
 pub(crate) fn algorithms() -> Vec<(Algorithm, Sync)> {
+    algorithms_of(Collective::AllReduce)
+}
+
+fn algorithms_of(collective: Collective) -> Vec<(Algorithm, Sync)> {
     let all = Algorithm::ALL.iter().flat_map(|&algorithm| Sync::ALL.iter().map(move |&sync| (algorithm, sync)));
-    all.filter(|&(algorithm, sync)| build(Collective::AllReduce, algorithm, 2, sync).is_ok()).collect()
+    all.filter(|&(algorithm, sync)| build(collective, algorithm, 2, sync).is_ok()).collect()
 }

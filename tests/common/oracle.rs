@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use wgccl::schedule::{Address, Buffer, Schedule};
-use wgccl::verify::Options;
+use wgccl::collective::Collective;
+use wgccl::schedule::{Address, Buffer, Instruction, Schedule};
+
+use super::nccl::Nccl;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Truth {
@@ -15,7 +17,8 @@ pub(crate) struct Truth {
     /// Some instruction can never begin; nothing that follows is known then.
     pub(crate) deadlock: bool,
     pub(crate) race: bool,
-    /// Some output chunk is not the sum of every rank's input chunk. Not defined where there is a race.
+    /// Some output chunk is not what NCCL promises, or some rank can leave a barrier before another has come. Not defined
+    /// where there is a race.
     pub(crate) wrong: bool,
     /// Something is read that nobody wrote before. Not defined where there is a race.
     pub(crate) uninitialised: bool,
@@ -31,17 +34,23 @@ impl Truth {
 
 type Place = (u32, u8, u32);
 /// How often each chunk of each rank's input is in it.
-type Value = Vec<u32>;
+type Value = BTreeMap<(u32, u32), u32>;
 
 /// Only for schedules of one lane a rank: then the n-th notify of a signal is always the same instruction.
-pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
+pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
     assert!(schedule.lanes.iter().enumerate().all(|(i, lane)| lane.rank as usize == i));
     let mut truth = Truth::default();
+    let chunks = schedule.chunks;
+    let buffer_chunks = |a: Address| match a.buffer {
+        Buffer::Input => nccl.parts(a.rank).0 * chunks,
+        Buffer::Output => nccl.parts(a.rank).1 * chunks,
+        Buffer::Slot => schedule.slots,
+    };
     let all: Vec<_> = schedule.lanes.iter().flat_map(|lane| lane.instructions.iter().map(|i| (lane.rank, i))).collect();
     truth.malformed = all.iter().any(|(_, i)| {
         let mut addresses = i.from.iter().chain(&i.to).copied();
         let twice = i.to.iter().enumerate().any(|(n, to)| i.to[..n].contains(to));
-        twice || addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > schedule.buffer_chunks(a.buffer))
+        twice || addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > buffer_chunks(a))
     });
     if truth.malformed {
         return truth;
@@ -91,17 +100,29 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
     }
 
     let place = |a: Address, k: u32| -> Place {
-        let buffer = match a.buffer {
-            Buffer::Input if !options.in_place => 0,
-            Buffer::Input | Buffer::Output => 1,
-            Buffer::Slot => 2,
+        let at = |(input, output): (u32, u32)| match a.buffer {
+            Buffer::Input => (a.rank, 1, input * chunks + a.chunk + k),
+            Buffer::Output => (a.rank, 1, output * chunks + a.chunk + k),
+            Buffer::Slot => (a.rank, 2, a.chunk + k),
         };
-        (a.rank, buffer, a.chunk + k)
+        match (a.buffer, in_place) {
+            (_, true) => at(nccl.in_place(a.rank).unwrap()),
+            (Buffer::Input, false) => (a.rank, 0, a.chunk + k),
+            (_, false) => at((0, 0)),
+        }
+    };
+    // A copy from an input to an output that is the same memory does nothing.
+    let real = |i: &Instruction| -> (Vec<Address>, Vec<Address>) {
+        let idle =
+            |to: &&Address| i.from.len() == 1 && to.buffer != i.from[0].buffer && place(**to, 0) == place(i.from[0], 0);
+        let to: Vec<Address> = i.to.iter().filter(|to| !idle(to)).copied().collect();
+        if to.is_empty() { (Vec::new(), to) } else { (i.from.to_vec(), to) }
     };
     let mut accesses = BTreeMap::<Place, Vec<(usize, bool)>>::new();
     for (id, (_, instruction)) in all.iter().enumerate() {
-        let reads = instruction.from.iter().map(|&a| (a, false));
-        for (address, write) in reads.chain(instruction.to.iter().map(|&a| (a, true))) {
+        let (from, to) = real(instruction);
+        let reads = from.into_iter().map(|a| (a, false));
+        for (address, write) in reads.chain(to.into_iter().map(|a| (a, true))) {
             for k in 0..instruction.chunks {
                 accesses.entry(place(address, k)).or_default().push((id, write));
             }
@@ -120,14 +141,21 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
         (0..all.len()).any(|id| notifies(id) && before[id][zeroing / 64] >> (zeroing % 64) & 1 == 0)
     });
 
+    if nccl.collective == Collective::Barrier {
+        let ids_of = |rank: u32| -> Vec<usize> { (0..all.len()).filter(|&id| all[id].0 == rank).collect() };
+        let knows = |rank, peer| {
+            let ends = ids_of(rank).pop();
+            ends.is_some_and(|end| ids_of(peer).into_iter().any(|id| before[end][id / 64] >> (id % 64) & 1 == 1))
+        };
+        let pairs = (0..schedule.ranks).flat_map(|rank| (0..schedule.ranks).map(move |peer| (rank, peer)));
+        truth.wrong = pairs.into_iter().any(|(rank, peer)| rank != peer && !knows(rank, peer));
+        return truth;
+    }
+
     let mut memory = BTreeMap::<Place, Value>::new();
-    let zero = vec![0; (schedule.ranks * schedule.chunks) as usize];
-    let contribution = |rank, chunk| (rank * schedule.chunks + chunk) as usize;
     for rank in 0..schedule.ranks {
-        for chunk in 0..schedule.chunks {
-            let mut value = zero.clone();
-            value[contribution(rank, chunk)] = 1;
-            memory.insert(place(Address::input(rank, chunk), 0), value);
+        for chunk in 0..nccl.parts(rank).0 * chunks {
+            memory.insert(place(Address::input(rank, chunk), 0), Value::from([((rank, chunk), 1)]));
         }
     }
     for id in order {
@@ -136,10 +164,10 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
             continue;
         }
         for k in 0..instruction.chunks {
-            let mut sum = Some(zero.clone());
+            let mut sum = Some(Value::new());
             for &address in &instruction.from {
                 match (memory.get(&place(address, k)), &mut sum) {
-                    (Some(value), Some(sum)) => sum.iter_mut().zip(value).for_each(|(sum, n)| *sum += n),
+                    (Some(value), Some(sum)) => value.iter().for_each(|(&from, n)| *sum.entry(from).or_default() += n),
                     (Some(_), None) => {}
                     (None, _) => {
                         truth.uninitialised = true;
@@ -156,10 +184,12 @@ pub(crate) fn truth(schedule: &Schedule, options: Options) -> Truth {
         }
     }
     truth.wrong = (0..schedule.ranks).any(|rank| {
-        (0..schedule.chunks).any(|chunk| {
-            let mut right = zero.clone();
-            (0..schedule.ranks).for_each(|from| right[contribution(from, chunk)] = 1);
-            memory.get(&place(Address::output(rank, chunk), 0)) != Some(&right)
+        (0..nccl.parts(rank).1).any(|part| {
+            (0..chunks).any(|c| {
+                let terms = nccl.terms(rank, part).into_iter();
+                let right: Value = terms.map(|(from, part)| ((from, part * chunks + c), 1)).collect();
+                memory.get(&place(Address::output(rank, part * chunks + c), 0)) != Some(&right)
+            })
         })
     });
     truth

@@ -1,0 +1,63 @@
+//! wgccl's executors, prepared once and launched many times, as its users do.
+
+use std::time::{Duration, Instant};
+
+use wgccl::collective::{Collective, Op};
+use wgccl::schedule::{Algorithm, Sync, build};
+use wgccl::verify::{self, Proved, prove};
+use wgccl::window::Payload;
+use wgccl::{cpu, gpu};
+
+use crate::error::Error;
+use crate::sample::Case;
+
+fn prepare(case: Case, algorithm: Algorithm) -> Result<(Proved, Payload), Error> {
+    let ranks = u32::try_from(case.ranks).map_err(|error| Error::Usage(error.to_string()))?;
+    let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).map_err(Error::peer)?;
+    let payload = Payload::new(&schedule, case.count, size_of::<f32>()).map_err(Error::peer)?;
+    Ok((prove(schedule, verify::Options::default()).map_err(Error::peer)?, payload))
+}
+
+pub(super) fn on_cpu(case: Case, algorithm: Algorithm) -> Result<String, Error> {
+    let (proved, payload) = prepare(case, algorithm)?;
+    let mut executor = cpu::Executor::<f32>::new(&proved, payload, Op::Sum, cpu::Options::default())?;
+    let inputs = case.inputs();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut outputs = vec![vec![f32::NAN; case.count]; case.ranks];
+    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let times = case.measure(|calls| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            executor.run(&inputs, &mut views)?;
+        }
+        Ok::<_, Error>(start.elapsed())
+    })?;
+    views.iter_mut().for_each(|output| output.fill(f32::NAN));
+    executor.run(&inputs, &mut views)?;
+    Ok(times.line(outputs.iter().map(|output| case.wrong(output)).sum()))
+}
+
+/// Inputs and outputs stay on the device; each call is submitted and waited for.
+pub(super) fn on_gpu(case: Case, algorithm: Algorithm, adapter: usize) -> Result<String, Error> {
+    let adapters = gpu::adapters();
+    let adapter = adapters.get(adapter).ok_or_else(|| Error::Usage(format!("there is no adapter {adapter}")))?;
+    let (proved, payload) = prepare(case, algorithm)?;
+    let gpu = gpu::Gpu::open(adapter).map_err(Error::peer)?;
+    let options = gpu::Options::default();
+    let mut executor = gpu::Executor::<f32>::new(&gpu, &proved, payload, Op::Sum, options).map_err(Error::peer)?;
+    let inputs = case.inputs();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let times = case.measure(|calls| {
+        let mut took = Duration::ZERO;
+        for piece in 0..executor.pieces() {
+            executor.load(piece, &inputs).map_err(Error::peer)?;
+            let timing = executor.time(calls).map_err(Error::peer)?;
+            took += timing.launches.iter().map(|launch| launch.wall).sum::<Duration>();
+        }
+        Ok::<_, Error>(took)
+    })?;
+    let mut outputs = vec![vec![f32::NAN; case.count]; case.ranks];
+    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    executor.run(&inputs, &mut views).map_err(Error::peer)?;
+    Ok(times.line(outputs.iter().map(|output| case.wrong(output)).sum()))
+}

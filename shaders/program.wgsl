@@ -1,0 +1,84 @@
+// What a device is told: instructions of all lanes, what they link to, and the numbers of a dispatch.
+// The host's side is src/gpu/program.rs; a test compares the two member by member.
+
+// Invocations of a workgroup, and how many adjacent ones walk a part of a slice together.
+override WORKGROUP: u32 = 64u;
+override GROUP: u32 = 64u;
+
+// One dispatch.
+struct Params {
+    // Its row of `starts`.
+    row: u32,
+    // Lanes that take part.
+    first_lane: u32,
+    lanes: u32,
+    // Lanes of the schedule.
+    all_lanes: u32,
+    // Vectors between two chunks, and how many of a chunk are in use.
+    chunk_stride: u32,
+    chunk_vectors: u32,
+    // Vectors of a chunk that a channel takes.
+    slice_vectors: u32,
+    // Signals of a channel.
+    channel_signals: u32,
+    // What contributions are multiplied by, as elements lie in two words of a vector; and a zero that no compiler knows.
+    scale_low: u32,
+    scale_high: u32,
+    zero: u32,
+    unused: u32,
+}
+
+// Wait, reduce operands from left to right (one is a copy), store the result at all destinations, notify.
+struct Instruction {
+    kind: u32,
+    // Length of operands and destinations.
+    chunks: u32,
+    // First vectors of the first operand and the first destination.
+    operand: u32,
+    destination: u32,
+    // Links, one range after the other: waits, notifies, further operands, further destinations.
+    first_wait: u32,
+    end_wait: u32,
+    end_notify: u32,
+    end_operand: u32,
+    end_destination: u32,
+    // Loop turns that it costs an invocation, at most.
+    turns: u32,
+    // Bit i: operand i is an input. Of further operands their links say it.
+    inputs: u32,
+    unused: u32,
+}
+
+// A signal and, for a wait, the value to wait for; or the first vector of an operand, and whether it is an input; or that
+// of a destination.
+struct Link {
+    index: u32,
+    at_least: u32,
+}
+
+// How far a (lane, channel) got.
+struct Progress {
+    next: u32,
+    end: u32,
+}
+
+@group(0) @binding(2) var<storage, read> program: array<Instruction>;
+@group(0) @binding(3) var<storage, read> links: array<Link>;
+@group(0) @binding(4) var<storage, read_write> progress: array<Progress>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+// Which lane and channel a workgroup is.
+struct Place {
+    channel: u32,
+    lane: u32,
+    // Index of its progress.
+    own: u32,
+    // Its channel's first signal.
+    first_signal: u32,
+}
+
+fn place_of(workgroup: u32) -> Place {
+    let channel = workgroup / params.lanes;
+    let lane = params.first_lane + workgroup % params.lanes;
+    return Place(channel, lane, channel * params.all_lanes + lane, channel * params.channel_signals);
+}

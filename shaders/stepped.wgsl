@@ -1,0 +1,41 @@
+// Per-rank and per-step dispatch: a workgroup is one (lane, channel) and runs the instructions that the plan gives to
+// this dispatch. What an instruction waits for was notified by an earlier dispatch, and the command stream's barrier
+// between the two has made its data visible. So there is no barrier here, and the wait is an assertion.
+//
+// Joined with payload/plain.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
+
+// The first instruction of every lane in every dispatch, lanes fastest; the next row is where it ends.
+@group(0) @binding(6) var<storage, read> starts: array<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let place = place_of(workgroup.x);
+    let at = params.row * params.all_lanes + place.lane;
+    let start = starts[at];
+    let end = starts[at + params.all_lanes];
+    // The first invocation alone waits, notifies and stores how far the lane got. If a signal is missing the others go
+    // on for nothing: the lane's progress stays where it is, and no result is given out.
+    let leads = invocation == 0u;
+    var arrived = leads && progress[place.own].next == start;
+    for (var i = start; i < end; i++) {
+        let instruction = program[i];
+        if (arrived) {
+            arrived = all_arrived(instruction, place.first_signal);
+        }
+        move_chunks(instruction, place.channel, invocation);
+        if (arrived) {
+            for (var j = instruction.end_wait; j < instruction.end_notify; j++) {
+                notify(place.first_signal + links[j].index);
+            }
+            progress[place.own].next = i + 1u;
+        }
+    }
+}
+
+fn all_arrived(instruction: Instruction, first_signal: u32) -> bool {
+    var arrived = true;
+    for (var i = instruction.first_wait; i < instruction.end_wait; i++) {
+        arrived = arrived && wait(first_signal + links[i].index, links[i].at_least);
+    }
+    return arrived;
+}
