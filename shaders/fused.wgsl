@@ -2,7 +2,7 @@
 // limit stops it, and then stores how far it got. The next dispatch goes on from there, so progress never depends on two
 // workgroups running at the same time.
 //
-// Joined with payload/coherent.wgsl, program.wgsl, signal.wgsl, element/ and move.wgsl.
+// Joined with payload/coherent.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
 
 // Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
 override TURN_LIMIT: u32 = 60000u;

@@ -40,24 +40,30 @@ fn move_chunks(instruction: Instruction, channel: u32, invocation: u32) {
     }
 }
 
+// An operand's vector, scaled where the operation does that to inputs.
+fn load(index: u32, is_input: u32) -> vec4<u32> {
+    return contribution(payload[index], is_input != 0u);
+}
+
 fn copy(instruction: Instruction, first: u32, end: u32) {
     for (var i = first; i < end; i += GROUP) {
-        payload[instruction.destination + i] = payload[instruction.operand + i];
+        payload[instruction.destination + i] = load(instruction.operand + i, instruction.inputs);
     }
 }
 
 fn reduce(instruction: Instruction, first: u32, end: u32) {
     let further = links[instruction.end_notify].index;
     for (var i = first; i < end; i += GROUP) {
-        payload[instruction.destination + i] = combine(payload[instruction.operand + i], payload[further + i]);
+        let a = load(instruction.operand + i, instruction.inputs & 1u);
+        payload[instruction.destination + i] = combine(a, load(further + i, instruction.inputs & 2u));
     }
 }
 
 fn other(instruction: Instruction, first: u32, end: u32) {
     for (var i = first; i < end; i += GROUP) {
-        var value = payload[instruction.operand + i];
+        var value = load(instruction.operand + i, instruction.inputs & 1u);
         for (var j = instruction.end_notify; j < instruction.end_operand; j++) {
-            value = combine(value, payload[links[j].index + i]);
+            value = combine(value, load(links[j].index + i, links[j].at_least));
         }
         payload[instruction.destination + i] = value;
         for (var j = instruction.end_operand; j < instruction.end_destination; j++) {
@@ -101,22 +107,22 @@ fn unrolled(instruction: Instruction, first: u32, end: u32) {
     let destination_14 = links[destinations + 13u].index;
     let destination_15 = links[destinations + 14u].index;
     for (var i = first; i < end; i += GROUP) {
-        var value = payload[instruction.operand + i];
-        if (OPERANDS > 1u) { value = combine(value, payload[operand_1 + i]); }
-        if (OPERANDS > 2u) { value = combine(value, payload[operand_2 + i]); }
-        if (OPERANDS > 3u) { value = combine(value, payload[operand_3 + i]); }
-        if (OPERANDS > 4u) { value = combine(value, payload[operand_4 + i]); }
-        if (OPERANDS > 5u) { value = combine(value, payload[operand_5 + i]); }
-        if (OPERANDS > 6u) { value = combine(value, payload[operand_6 + i]); }
-        if (OPERANDS > 7u) { value = combine(value, payload[operand_7 + i]); }
-        if (OPERANDS > 8u) { value = combine(value, payload[operand_8 + i]); }
-        if (OPERANDS > 9u) { value = combine(value, payload[operand_9 + i]); }
-        if (OPERANDS > 10u) { value = combine(value, payload[operand_10 + i]); }
-        if (OPERANDS > 11u) { value = combine(value, payload[operand_11 + i]); }
-        if (OPERANDS > 12u) { value = combine(value, payload[operand_12 + i]); }
-        if (OPERANDS > 13u) { value = combine(value, payload[operand_13 + i]); }
-        if (OPERANDS > 14u) { value = combine(value, payload[operand_14 + i]); }
-        if (OPERANDS > 15u) { value = combine(value, payload[operand_15 + i]); }
+        var value = load(instruction.operand + i, instruction.inputs & 1u);
+        if (OPERANDS > 1u) { value = combine(value, load(operand_1 + i, instruction.inputs & 2u)); }
+        if (OPERANDS > 2u) { value = combine(value, load(operand_2 + i, instruction.inputs & 4u)); }
+        if (OPERANDS > 3u) { value = combine(value, load(operand_3 + i, instruction.inputs & 8u)); }
+        if (OPERANDS > 4u) { value = combine(value, load(operand_4 + i, instruction.inputs & 16u)); }
+        if (OPERANDS > 5u) { value = combine(value, load(operand_5 + i, instruction.inputs & 32u)); }
+        if (OPERANDS > 6u) { value = combine(value, load(operand_6 + i, instruction.inputs & 64u)); }
+        if (OPERANDS > 7u) { value = combine(value, load(operand_7 + i, instruction.inputs & 128u)); }
+        if (OPERANDS > 8u) { value = combine(value, load(operand_8 + i, instruction.inputs & 256u)); }
+        if (OPERANDS > 9u) { value = combine(value, load(operand_9 + i, instruction.inputs & 512u)); }
+        if (OPERANDS > 10u) { value = combine(value, load(operand_10 + i, instruction.inputs & 1024u)); }
+        if (OPERANDS > 11u) { value = combine(value, load(operand_11 + i, instruction.inputs & 2048u)); }
+        if (OPERANDS > 12u) { value = combine(value, load(operand_12 + i, instruction.inputs & 4096u)); }
+        if (OPERANDS > 13u) { value = combine(value, load(operand_13 + i, instruction.inputs & 8192u)); }
+        if (OPERANDS > 14u) { value = combine(value, load(operand_14 + i, instruction.inputs & 16384u)); }
+        if (OPERANDS > 15u) { value = combine(value, load(operand_15 + i, instruction.inputs & 32768u)); }
         payload[instruction.destination + i] = value;
         if (DESTINATIONS > 1u) { payload[destination_1 + i] = value; }
         if (DESTINATIONS > 2u) { payload[destination_2 + i] = value; }

@@ -21,6 +21,11 @@ struct Params {
     slice_vectors: u32,
     // Signals of a channel.
     channel_signals: u32,
+    // What contributions are multiplied by, as elements lie in two words of a vector; and a zero that no compiler knows.
+    scale_low: u32,
+    scale_high: u32,
+    zero: u32,
+    unused: u32,
 }
 
 // Wait, reduce operands from left to right (one is a copy), store the result at all destinations, notify.
@@ -39,11 +44,13 @@ struct Instruction {
     end_destination: u32,
     // Loop turns that it costs an invocation, at most.
     turns: u32,
-    unused_0: u32,
-    unused_1: u32,
+    // Bit i: operand i is an input. Of further operands their links say it.
+    inputs: u32,
+    unused: u32,
 }
 
-// A signal and, for a wait, the value to wait for; or the first vector of an operand or a destination.
+// A signal and, for a wait, the value to wait for; or the first vector of an operand, and whether it is an input; or that
+// of a destination.
 struct Link {
     index: u32,
     at_least: u32,

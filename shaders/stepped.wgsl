@@ -2,7 +2,7 @@
 // this dispatch. What an instruction waits for was notified by an earlier dispatch, and the command stream's barrier
 // between the two has made its data visible. So there is no barrier here, and the wait is an assertion.
 //
-// Joined with payload/plain.wgsl, program.wgsl, signal.wgsl, element/ and move.wgsl.
+// Joined with payload/plain.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
 
 // The first instruction of every lane in every dispatch, lanes fastest; the next row is where it ends.
 @group(0) @binding(6) var<storage, read> starts: array<u32>;

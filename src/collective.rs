@@ -27,8 +27,12 @@ pub(crate) trait Named: Sized + Copy + 'static {
     const ALL: &'static [Self];
     fn name(self) -> &'static str;
 
+    /// What others call it.
+    fn aliases(self) -> &'static [&'static str];
+
     fn parse(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL.iter().copied().find(|value| value.name() == name).ok_or_else(|| UnknownName {
+        let is = |value: &Self| value.name() == name || value.aliases().contains(&name);
+        Self::ALL.iter().copied().find(is).ok_or_else(|| UnknownName {
             kind: Self::KIND,
             name: name.to_owned(),
             known: Self::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),
@@ -38,12 +42,15 @@ pub(crate) trait Named: Sized + Copy + 'static {
 
 /// Gives a [`Named`] enum its public `name`, `ALL`, `Display`, `FromStr` and serde form.
 macro_rules! named {
-    ($type:ident, $kind:literal, { $($value:ident => $name:literal),+ $(,)? }) => {
+    ($type:ident, $kind:literal, { $($value:ident => $name:literal $(| $alias:literal)*),+ $(,)? }) => {
         impl $crate::collective::Named for $type {
             const KIND: &'static str = $kind;
             const ALL: &'static [Self] = &[$(Self::$value),+];
             fn name(self) -> &'static str {
                 match self { $(Self::$value => $name),+ }
+            }
+            fn aliases(self) -> &'static [&'static str] {
+                match self { $(Self::$value => &[$($alias),*]),+ }
             }
         }
         impl $type {
@@ -124,6 +131,11 @@ impl Collective {
         matches!(self, Self::AllReduce | Self::ReduceScatter | Self::Reduce)
     }
 
+    /// `op` where elements are combined; where they are only moved, the one that does nothing to them.
+    pub(crate) fn op(self, op: Op) -> Op {
+        if self.reduces() { op } else { Op::Sum }
+    }
+
     /// Whether a rank's input and output can be the same memory.
     pub fn has_in_place(self) -> bool {
         !matches!(self, Self::AllToAll | Self::SendRecv | Self::Barrier)
@@ -146,9 +158,17 @@ impl Collective {
 pub enum Op {
     /// Addition in the element's own precision, rounded to nearest even after every step.
     Sum,
+    /// Multiplication, likewise.
+    Prod,
+    /// The smaller one; a NaN only where all are NaN, and -0 below +0.
+    Min,
+    /// The greater one, likewise.
+    Max,
+    /// NCCL's average of floats: every contribution is multiplied by 1/ranks, then they are summed.
+    Avg,
 }
 
-named!(Op, "operation", { Sum => "sum" });
+named!(Op, "operation", { Sum => "sum", Prod => "prod", Min => "min", Max => "max", Avg => "avg" });
 
 /// Prints a list of ranks as `0, 2, 5`, cut after eight.
 pub(crate) struct Ranks<'a>(pub &'a [u32]);

@@ -21,12 +21,13 @@ use rustc_hash::FxHashMap;
 
 use crate::buffers::{BufferError, Extents, Given};
 use crate::collective::Op;
-use crate::element::Element;
+use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
-use crate::schedule::{Buffer, Schedule};
-use crate::verify::{Graph, Proved, Signal};
+use crate::schedule::Schedule;
+use crate::verify::{Graph, Proved, Signal, Unscalable};
 use crate::window::Payload;
 use cut::Cut;
+use kernel::Reduction;
 use memory::{Bases, Slices, Slots};
 use program::Program;
 use stall::Stall;
@@ -69,6 +70,12 @@ pub enum CpuError {
     /// Above [`MAX_RANKS`].
     #[error("{0} ranks are more than the {MAX_RANKS} that the CPU executor runs; use fewer ranks")]
     Ranks(u32),
+    /// An operation that the type does not have.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// An average in place of a schedule that reads contributions as outputs.
+    #[error(transparent)]
+    Unscalable(#[from] Unscalable),
     /// The payload was cut for another schedule or element type.
     #[error("the payload was cut for another schedule or element type; make it with Payload::new from this schedule")]
     Payload,
@@ -150,21 +157,24 @@ impl<T: Element> Executor<T> {
         if schedule.ranks > MAX_RANKS {
             return Err(CpuError::Ranks(schedule.ranks));
         }
+        let op = schedule.task.collective.op(op);
+        supported(T::TYPE, op)?;
+        if op == Op::Avg {
+            proved.scalable()?;
+        }
         // All bounds rest on the payload's arithmetic, so it is not taken on trust.
         if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
             return Err(CpuError::Payload);
         }
-        kernel::warm_up();
         let program = Program::new(proved, options.fault);
         let extents = Extents { schedule, count: payload.count, in_place: false };
         let elements = extents.total(Given::Input).max(extents.total(Given::Output));
         let cut = Cut::new(program.lanes(), elements, &payload, &options)?;
         let (ranks, slots) = (schedule.ranks as usize, schedule.slots as usize);
-        let parts = |rank| schedule.user_parts(Buffer::Input, rank, true);
-        let several_parts = (0..schedule.ranks).any(|rank| parts(rank) > 1);
-        let slices = Slices { payload, per: cut.per, slots, ranks, several_parts };
+        let slices = Slices { payload, per: cut.per, slots, ranks };
         let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
-        let shared = Arc::new(share(program, op, slices, &cut, in_place)?);
+        let how = Reduction::new(op, schedule.ranks);
+        let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         let team = Team::new(shared.clone(), cut.workers).map_err(CpuError::Threads)?;
         Ok(Self { schedule: schedule.clone(), in_place, channels, shared, team })
     }
@@ -267,7 +277,7 @@ impl<T: Element> fmt::Debug for Executor<T> {
 /// All that launches need; the only allocations of an executor's life.
 fn share<T: Element>(
     program: Program,
-    op: Op,
+    how: Reduction<T>,
     slices: Slices,
     cut: &Cut,
     in_place: bool,
@@ -294,7 +304,7 @@ fn share<T: Element>(
     });
     Ok(Shared {
         program,
-        op,
+        how,
         slices,
         stream: cut.stream,
         private: cut.private,

@@ -5,6 +5,7 @@
 use crate::bench::BenchError;
 use crate::collective::UnknownName;
 use crate::cpu::CpuError;
+use crate::element::Unsupported;
 use crate::gpu::{GpuError, LaunchError, SelectError};
 use crate::hang::Hang;
 use crate::schedule::BuildError;
@@ -35,6 +36,9 @@ pub enum Error {
     /// A name that does not exist.
     #[error(transparent)]
     Name(#[from] UnknownName),
+    /// An operation that a type does not have.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
     /// No such schedule.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -99,6 +103,7 @@ impl Error {
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
             Self::Wrong { .. } | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. }) => exit::WRONG,
             Self::Name(_)
+            | Self::Unsupported(_)
             | Self::Build(_)
             | Self::Refused(_)
             | Self::Window(_)

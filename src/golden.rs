@@ -1,7 +1,8 @@
 //! The expected result: each output chunk's own tree of additions, evaluated on the CPU in the element's precision.
 //!
 //! Because the order comes from the schedule's proof, a device must agree in every bit. Stated exceptions: payloads of
-//! NaN, and devices that flush subnormals to zero. A second golden in f64 has no order and gives the rounding error.
+//! NaN, and devices that flush subnormals to zero. A second golden, of higher precision, has no order and gives the
+//! rounding error.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -9,7 +10,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use crate::collective::{Holds, Op};
-use crate::element::Element;
+use crate::element::{Element, scale, with_op};
 use crate::verify::{Node, Proved, Term, Terms};
 use crate::window::Payload;
 
@@ -42,6 +43,7 @@ impl<T: Element> Golden<T> {
     }
 
     fn evaluate(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]], subnormals: Subnormals) -> Self {
+        let op = proved.schedule().task.collective.op(op);
         let terms = proved.terms();
         let mut known = FxHashMap::<&[Term], usize>::default();
         let mut distinct = Vec::new();
@@ -135,7 +137,11 @@ fn block<T: Element>(
             Node::Unknown => return,
             Node::Input { rank, chunk } => {
                 let start = in_buffer(payload, chunk).start + offset;
-                stack.push(Value::Input(&inputs[rank as usize][start..start + into.len()]));
+                let input = &inputs[rank as usize][start..start + into.len()];
+                stack.push(match scale::<T>(op, inputs.len() as u32) {
+                    None => Value::Input(input),
+                    Some(by) => Value::Computed(input.iter().map(|&x| product(subnormals, x, by)).collect()),
+                });
             }
             Node::Reduce(..) => {
                 let (Some(b), Some(a)) = (stack.pop(), stack.pop()) else { return };
@@ -143,7 +149,7 @@ fn block<T: Element>(
                 sum.clear();
                 let pairs = a.elements().iter().zip(b.elements());
                 match subnormals {
-                    Subnormals::Kept => sum.extend(pairs.map(|(&a, &b)| T::combine(op, a, b))),
+                    Subnormals::Kept => with_op!(op, OP => sum.extend(pairs.map(|(&a, &b)| T::combine(OP, a, b)))),
                     Subnormals::Flushed => sum.extend(pairs.map(|(&a, &b)| T::combine_flushed(op, a, b))),
                 }
                 spare.extend([a, b].into_iter().filter_map(|value| match value {
@@ -159,6 +165,13 @@ fn block<T: Element>(
     }
 }
 
+fn product<T: Element>(subnormals: Subnormals, a: T, b: T) -> T {
+    match subnormals {
+        Subnormals::Kept => T::combine(Op::Prod, a, b),
+        Subnormals::Flushed => T::combine_flushed(Op::Prod, a, b),
+    }
+}
+
 /// How outputs compare with what they must be.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Comparison {
@@ -170,7 +183,7 @@ pub struct Comparison {
     pub flushed: u64,
     /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
-    /// Largest error against the order-free f64 reference, in units of the last place.
+    /// Largest error against the order-free reference of higher precision, in units of the last place.
     pub max_ulp: f64,
 }
 
@@ -257,25 +270,23 @@ pub fn compare<T: Element>(
     Goldens::new(proved, payload, op, inputs).compare(outputs)
 }
 
-/// Against the sum in f64, in rank order: f64 has room for the sum of some 2^29 f32 of like size without an error here.
+/// Against the type's own reference of higher precision, in rank order: f64 has room for the sum of some 2^29 f32 of
+/// like size without an error here.
 fn max_ulp<T: Element>(op: Op, inputs: &[&[T]], output: &[T]) -> f64 {
+    let Some((first, rest)) = inputs.split_first() else { return 0.0 };
     let mut most = 0.0_f64;
-    let mut reference = [0.0_f64; BLOCK];
+    let mut reference: Vec<T::Wide> = Vec::with_capacity(BLOCK);
     for (block, output) in output.chunks(BLOCK).enumerate() {
-        let start = block * BLOCK;
-        let reference = &mut reference[..output.len()];
-        match op {
-            Op::Sum => {
-                reference.fill(0.0);
-                for input in inputs {
-                    for (sum, x) in reference.iter_mut().zip(&input[start..]) {
-                        *sum += x.to_f64();
-                    }
-                }
-            }
+        let elements = block * BLOCK..block * BLOCK + output.len();
+        reference.clear();
+        reference.extend(first[elements.clone()].iter().map(|x| x.widen()));
+        for input in rest {
+            let pairs = reference.iter_mut().zip(&input[elements.clone()]);
+            with_op!(op, OP => pairs.for_each(|(all, x)| *all = T::combine_wide(OP, *all, x.widen())));
         }
-        for (got, &reference) in output.iter().zip(&*reference) {
-            most = most.max(got.ulp_error(reference));
+        for (got, &all) in output.iter().zip(&reference) {
+            let exact = if op == Op::Avg { T::mean_wide(all, inputs.len() as u32) } else { all };
+            most = most.max(got.ulp_error(exact));
         }
     }
     most

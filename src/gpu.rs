@@ -14,9 +14,11 @@ mod timing;
 mod tuning;
 mod verify;
 
-pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, adapters, select};
+pub use adapter::{
+    Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, TypeSupport, adapters, select, types,
+};
 pub use device::{Gpu, GpuError};
-pub use kernel::{Source, sources};
+pub use kernel::{Arithmetic, Source, arithmetic, sources};
 pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};
 pub use probe::Probe;
 pub use timing::{DeviceTime, Timed, Timing};

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::buffers::{Extents, Given};
 use crate::collective::{Collective, Op, Task};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, supported};
 use crate::error::Error;
 use crate::golden::{Comparison, compare};
 use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
@@ -126,7 +126,7 @@ pub struct Outcome {
     pub flushed: u64,
     /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
-    /// Largest error against f64, in units of the last place.
+    /// Largest error against a reference of higher precision, in units of the last place.
     pub max_ulp: f64,
     /// Microseconds from submission to completion, copies to and from the device not counted.
     pub time_us: f64,
@@ -165,6 +165,7 @@ impl<T> Finished<T> {
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
 pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
+    supported(T::TYPE, request.collective.op(request.op))?;
     let mut notes = Vec::new();
     let device = Device::find(&request.device, &mut notes)?;
     if matches!(device, Device::Cpu) && request.dispatch != Choice::Auto {

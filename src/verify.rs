@@ -4,6 +4,7 @@
 //! decides deadlock for every timing, and one happens-before graph decides races. Every proof is close to linear in
 //! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory.
 
+mod contribution;
 mod graph;
 mod order;
 mod result;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use crate::collective::Collective;
 use crate::schedule::{Address, Instruction, Label, Places, Schedule};
+pub use contribution::Unscalable;
 pub(crate) use graph::{Graph, Sources};
 pub use result::{Node, Term, Terms};
 

@@ -72,6 +72,25 @@ fn flags_choose_the_sizes() {
     }
 }
 
+/// Every type with every operation that it has, by nccl-tests' names; averages of integers are noted, not forgotten.
+#[test]
+fn all_types_and_operations_are_swept() {
+    let mut all: Vec<&str> = QUICK.to_vec();
+    all.extend(["-b", "1000", "-e", "1000", "-P", "3", "-o", "all", "-d", "all"]);
+    let output = bench(&all);
+    let rows = rows(&output);
+    let types = ["float", "half", "bfloat16", "double", "int32", "uint32", "int64", "uint64", "int8", "uint8"];
+    let mut expected = Vec::new();
+    for name in types {
+        let ops = ["sum", "prod", "min", "max", "avg"];
+        let floats = types[..4].contains(&name);
+        expected.extend(ops[..if floats { 5 } else { 4 }].iter().map(|op| format!("{name} {op} 0 0")));
+    }
+    let got: Vec<String> = rows.iter().map(|row| format!("{} {} {} {}", row[2], row[3], row[8], row[12])).collect();
+    assert_eq!(got, expected);
+    assert_eq!(stdout(&output).matches("# note: avg of ").count(), 6, "{}", stdout(&output));
+}
+
 #[test]
 fn rows_have_the_columns_of_nccl_tests() {
     // Flags, words of a row, the column of in-place #wrong.
@@ -84,7 +103,7 @@ fn rows_have_the_columns_of_nccl_tests() {
         ("-S 1", 18, "0"),
         ("-I -S", 26, "0"),
         ("-M 1 -K 2 -N 1 -T 100 -u 3 -o sum -d float --seed 3", 16, "0"),
-        ("-o all -d all --sync barrier", 16, "0"),
+        ("-o sum --sync barrier", 16, "0"),
     ] {
         let mut all: Vec<&str> = QUICK.to_vec();
         all.extend(["-b", "1000", "-e", "1000", "-P", "3"]);
@@ -224,8 +243,9 @@ fn every_mistake_gets_one_clear_error() {
         ("-b 8 -e 16 -f 0", 6, vec!["leads nowhere"]),
         ("-e 1K -n 0", 6, vec!["-n 1"]),
         ("-e 1K -n 5 -K 5", 6, vec!["-K 5", "5 iterations"]),
-        ("-o prod", 6, vec!["'prod'", "sum"]),
-        ("-d half", 6, vec!["'half'", "f32"]),
+        ("-o mulsum", 6, vec!["'mulsum'", "sum, prod"]),
+        ("-d f8e4m3", 6, vec!["'f8e4m3'", "f32, f16"]),
+        ("-o avg -d int32", 6, vec!["avg of i32 is refused", "use sum"]),
         ("-r 0", 6, vec!["no root"]),
         ("-I 2", 6, vec!["0 or 1"]),
         ("-T 0", 6, vec!["above 0"]),

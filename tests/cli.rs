@@ -103,12 +103,16 @@ fn json_of_run_has_the_promised_keys() {
 fn json_of_devices_lists_what_device_takes() {
     let list = json(&["devices", "--json"]);
     for device in list.as_array().unwrap() {
-        for key in ["index", "name", "backend", "type", "driver", "limits", "dispatch_modes"] {
+        for key in ["index", "name", "backend", "type", "driver", "limits", "dispatch_modes", "types"] {
             assert!(!device[key].is_null(), "{key}: {device}");
         }
     }
     assert_eq!(list.as_array().unwrap().last().unwrap()["index"], "cpu");
-    assert!(stdout(&wgccl(&["devices"])).contains("cpu"));
+    for device in list.as_array().unwrap() {
+        assert_eq!(device["types"].as_array().unwrap().len(), 10, "{device}");
+    }
+    let text = stdout(&wgccl(&["devices"]));
+    assert!(text.contains("cpu: native f32 f64 i32") && text.contains("emulated f16 bf16"), "{text}");
 }
 
 #[test]
@@ -325,8 +329,9 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --algorithm trees", 6, &["'trees'", "ring, ring-staged, ring-exchange"]),
         case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "tree"]),
         case("run --algorithm tree --sync barrier", 6, &["tree", "barrier", "--sync"]),
-        case("run --type f16", 6, &["'f16'", "f32"]),
-        case("run --op prod", 6, &["'prod'", "sum"]),
+        case("run --type f8", 6, &["'f8'", "f32, f16"]),
+        case("run --op xor", 6, &["'xor'", "sum, prod"]),
+        case("run --op avg --type int64", 6, &["avg of i64 is refused", "use sum"]),
         case("run --sync none", 6, &["'none'", "neighbor, barrier"]),
         case("run --dispatch magic", 6, &["'magic'", "per-step", "auto"]),
         case("run all-to-none", 6, &["'all-to-none'", "all-reduce", "all-to-all"]),

@@ -286,6 +286,7 @@ impl std::fmt::Display for Fragile {
 
 impl Element for Fragile {
     const TYPE: DataType = DataType::F32;
+    type Wide = f64;
 
     fn combine(op: Op, a: Self, b: Self) -> Self {
         assert!(a.0 < 1e6 && b.0 < 1e6, "this panic is part of the test");
@@ -314,6 +315,26 @@ impl Element for Fragile {
 
     fn from_f64(value: f64) -> Self {
         Self(f32::from_f64(value))
+    }
+
+    fn reciprocal(ranks: u32) -> Self {
+        Self(f32::reciprocal(ranks))
+    }
+
+    fn scaled(multiple: i64, exponent: i32) -> Self {
+        Self(f32::scaled(multiple, exponent))
+    }
+
+    fn widen(self) -> f64 {
+        self.0.widen()
+    }
+
+    fn combine_wide(op: Op, a: f64, b: f64) -> f64 {
+        f32::combine_wide(op, a, b)
+    }
+
+    fn mean_wide(sum: f64, ranks: u32) -> f64 {
+        f32::mean_wide(sum, ranks)
     }
 
     fn ulp_error(self, reference: f64) -> f64 {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use wgccl::element::{Element, bf16, f16};
 use wgccl::tensor::{TensorError, load, save};
 
 /// The system's allocator, which remembers the largest request of each thread.
@@ -482,6 +483,41 @@ fn real_gradients_are_four_ranks_of_one_length() {
     assert!(ranks.iter().all(|rank| rank.len() == 2410 && rank.iter().all(|value| value.is_finite() && *value != 0.0)));
 }
 
+/// What a header must say for every type, in the three byte orders, and that the bytes stay as they are.
+#[test]
+fn every_type_is_read_and_written() {
+    fn check<T: Element>(descr: &str, dtype: &str, numpy: &str) {
+        let dir = TempDir::new().unwrap();
+        let values: Vec<T> = (1..=6).map(|i| T::scaled(i, 0)).collect();
+        let bytes: Vec<u8> = bytemuck::cast_slice(&values).to_vec();
+        save(dir.path(), &[&values]).unwrap();
+        let saved = dir.path().join("rank0.npy");
+        let text = fs::read(&saved).unwrap();
+        assert!(text[10..].starts_with(format!("{{'descr': '{descr}', ").as_bytes()), "{descr}");
+        let json = format!(r#"{{"x":{{"dtype":"{dtype}","shape":[6],"data_offsets":[0,{}]}}}}"#, bytes.len());
+        let tensors = write(&dir, "x.safetensors", &safetensors(&json, &bytes));
+        let turned: Vec<u8> = bytes.chunks(size_of::<T>()).flat_map(|element| element.iter().rev().copied()).collect();
+        let big = npy(1, &dict(&format!("'>{}'", &descr[1..]), "False", "(6,)"), &turned);
+        let big = write(&dir, "big.npy", &big);
+        for file in [saved, tensors, big] {
+            assert!(load::<T>(std::slice::from_ref(&file), None).unwrap() == [values.clone()], "{descr} {file:?}");
+        }
+        let other = write(&dir, "other.npy", &npy(1, &dict("'|b1'", "False", "(6,)"), &[0; 6]));
+        let error = load::<T>(&[other], None).err().unwrap().to_string();
+        assert!(error.contains(&format!("holds bool, but {} is wanted", T::TYPE)) && error.contains(numpy), "{error}");
+    }
+    check::<f32>("<f4", "F32", "astype('float32')");
+    check::<f16>("<f2", "F16", "astype('float16')");
+    check::<bf16>("<V2", "BF16", "astype(ml_dtypes.bfloat16)");
+    check::<f64>("<f8", "F64", "astype('float64')");
+    check::<i32>("<i4", "I32", "astype('int32')");
+    check::<u32>("<u4", "U32", "astype('uint32')");
+    check::<i64>("<i8", "I64", "astype('int64')");
+    check::<u64>("<u8", "U64", "astype('uint64')");
+    check::<i8>("|i1", "I8", "astype('int8')");
+    check::<u8>("|u1", "U8", "astype('uint8')");
+}
+
 /// The other side of the format: numpy, where a Python with it is installed.
 #[test]
 fn numpy_reads_what_is_saved_and_is_read() {
@@ -504,6 +540,8 @@ np.save('b.npy', a.astype('>f4'))
 np.save('v.npy', np.repeat(a, 2, axis=1)[:, ::2])
 for v in (1, 2, 3): np.lib.format.write_array(open(f'v{v}.npy', 'wb'), a, version=(v, 0))
 np.save('o.npy', np.array([None, 1]))
+for t in 'f2 f8 i4 u4 i8 u8 i1 u1'.split(): np.save(f't{t}.npy', np.array([1, 2, 3], dtype=t))
+np.save('tV2.npy', np.array([0x3f80, 0x4000, 0x4040], dtype='u2').view('V2'))
 np.save('r.npy', np.zeros(3, dtype=[('a', 'f4'), ('b', 'i2', (2, 2))]))
 ";
     let output = python(dir.path(), program).unwrap();
@@ -512,6 +550,20 @@ np.save('r.npy', np.zeros(3, dtype=[('a', 'f4'), ('b', 'i2', (2, 2))]))
         let loaded = load::<f32>(&[dir.path().join(format!("{name}.npy"))], None).unwrap();
         assert_eq!(loaded, [&SIX[..3], &SIX[3..]], "{name}");
     }
+    fn three<T: Element>(dir: &Path, name: &str) {
+        let loaded = load::<T>(&[dir.join(format!("t{name}.npy"))], None).unwrap();
+        assert!(loaded == [[1, 2, 3].map(|i| T::scaled(i, 0))], "{name}");
+    }
+    let dir_path = dir.path();
+    three::<f16>(dir_path, "f2");
+    three::<bf16>(dir_path, "V2");
+    three::<f64>(dir_path, "f8");
+    three::<i32>(dir_path, "i4");
+    three::<u32>(dir_path, "u4");
+    three::<i64>(dir_path, "i8");
+    three::<u64>(dir_path, "u8");
+    three::<i8>(dir_path, "i1");
+    three::<u8>(dir_path, "u1");
     for (name, part) in [("o", "Python objects"), ("r", "records")] {
         let error = load::<f32>(&[dir.path().join(format!("{name}.npy"))], None).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");

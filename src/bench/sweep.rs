@@ -13,7 +13,7 @@ use super::roof;
 use super::size::{Parts, Range, Step};
 use crate::buffers::{Extents, Given};
 use crate::collective::{Collective, Op, Task};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
 use crate::inputs::{Fill, generate_parts};
@@ -127,6 +127,29 @@ impl Request {
         }
     }
 
+    /// The reductions of every type, one after the other. Where several were asked for, one that does not exist is only
+    /// noted.
+    fn redops(&self, notes: &mut Vec<String>) -> Result<Vec<(DataType, Option<Op>)>, Error> {
+        if !self.collective.reduces() {
+            return Ok(self.data_types.iter().map(|&data_type| (data_type, None)).collect());
+        }
+        let mut pairs = Vec::new();
+        let mut refused = None;
+        for (&data_type, &op) in self.data_types.iter().flat_map(|t| self.ops.iter().map(move |op| (t, op))) {
+            match supported(data_type, op) {
+                Ok(()) => pairs.push((data_type, Some(op))),
+                Err(unsupported) => {
+                    notes.push(unsupported.to_string());
+                    refused.get_or_insert(unsupported);
+                }
+            }
+        }
+        match refused {
+            Some(unsupported) if pairs.is_empty() => Err(unsupported.into()),
+            _ => Ok(pairs),
+        }
+    }
+
     /// The roots among so many ranks; one where roots mean nothing.
     fn roots(&self, ranks: u32) -> std::ops::Range<u32> {
         match self.roots {
@@ -138,11 +161,6 @@ impl Request {
     /// Elements of a part in every size.
     fn counts(&self, data_type: DataType, ranks: u32) -> Result<Vec<usize>, BenchError> {
         self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))
-    }
-
-    /// The reductions, one after the other.
-    fn redops(&self) -> Vec<Option<Op>> {
-        if self.collective.reduces() { self.ops.iter().copied().map(Some).collect() } else { vec![None] }
     }
 
     /// The schedules over `ranks` ranks with their roots, and why any is left out.
@@ -173,9 +191,7 @@ impl Request {
                     if self.collective != Collective::Barrier {
                         Payload::new(&schedule, largest, data_type.bytes())?;
                     }
-                    match data_type {
-                        DataType::F32 => check_memory::<f32>(&schedule, largest)?,
-                    }
+                    dispatch!(*data_type, T => check_memory::<T>(&schedule, largest))?;
                 }
             }
         }
@@ -215,11 +231,14 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
         }
         request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
     }
+    let redops = request.redops(&mut notes)?;
     let mut rows = 0;
     for &ranks in &request.ranks {
         let schedules = request.schedules(ranks, &mut Vec::new())?.len();
-        for &data_type in &request.data_types {
+        for &(data_type, _) in &redops {
             rows += request.counts(data_type, ranks)?.len() * schedules;
+        }
+        for &data_type in &request.data_types {
             let parts = Parts::of(request.collective, ranks);
             let least = request.range.least(data_type.bytes(), parts);
             if parts != Parts::None && request.range.first < least {
@@ -227,18 +246,14 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
             }
         }
     }
-    rows *= request.redops().len() * devices.len();
+    rows *= devices.len();
     let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
     while request.cycles == 0 || cycle < request.cycles {
         for (index, device) in devices.iter().enumerate() {
-            for &data_type in &request.data_types {
-                for redop in request.redops() {
-                    match data_type {
-                        DataType::F32 => of_device::<f32>(request, (index, device), redop, cycle, observer)?,
-                    }
-                }
+            for &(data_type, redop) in &redops {
+                dispatch!(data_type, T => of_device::<T>(request, (index, device), redop, cycle, observer))?;
             }
         }
         cycle += 1;

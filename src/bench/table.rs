@@ -243,6 +243,15 @@ fn program(request: &Request) -> String {
 fn type_name(data_type: DataType) -> &'static str {
     match data_type {
         DataType::F32 => "float",
+        DataType::F16 => "half",
+        DataType::BF16 => "bfloat16",
+        DataType::F64 => "double",
+        DataType::I32 => "int32",
+        DataType::U32 => "uint32",
+        DataType::I64 => "int64",
+        DataType::U64 => "uint64",
+        DataType::I8 => "int8",
+        DataType::U8 => "uint8",
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO)]
     device: Vec<String>,
     /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = super::run::dispatch)]
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = super::run::dispatch_mode)]
     dispatch: crate::gpu::Choice,
     /// First size, of a rank's input or output, whichever is longer [default: 1K]
     #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
@@ -67,11 +67,12 @@ pub(super) struct BenchArgs {
     /// Checked iterations, apart from the timed ones; 0 for none
     #[arg(short = 'c', long = "check", value_name = "N", default_value_t = 1)]
     checks: usize,
-    /// Operation: sum, or all
+    /// Operations separated by commas: sum, prod, min, max, avg; or all
     #[arg(short = 'o', long, value_name = "OP", default_value = "sum", value_parser = list::<Op>)]
     op: List<Op>,
-    /// Element type: f32 (float), or all
-    #[arg(short = 'd', long = "datatype", value_name = "TYPE", default_value = "f32", value_parser = data_types)]
+    /// Element types separated by commas, by nccl-tests' names or ours: float, half, bfloat16, double, int32, uint32, int64,
+    /// uint64, int8, uint8; or all
+    #[arg(short = 'd', long = "datatype", value_name = "TYPE", default_value = "f32", value_parser = list::<DataType>)]
     data_type: List<DataType>,
     /// Root rank of broadcast, reduce, gather and scatter, or all [default: 0]
     #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
@@ -175,10 +176,6 @@ where
         "all" => Ok(List { names: T::ALL.to_vec(), all: true }),
         names => Ok(List { names: names.split(',').map(parse).collect::<Result<_, _>>()?, all: false }),
     }
-}
-
-fn data_types(text: &str) -> Result<List<DataType>, UnknownName> {
-    list(if text == "float" { "f32" } else { text })
 }
 
 fn roots(text: &str) -> Result<Roots, String> {

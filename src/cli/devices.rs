@@ -5,8 +5,9 @@ use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 
 use super::{DIM, print, print_json};
+use crate::element::DataType;
 use crate::error::{Error, exit};
-use crate::gpu::{Adapter, AdapterInfo, adapters};
+use crate::gpu::{Adapter, AdapterInfo, Arithmetic, TypeSupport, adapters, types};
 use crate::run::CPU;
 
 #[derive(Debug, Args)]
@@ -28,6 +29,7 @@ struct CpuDevice {
     limits: CpuLimits,
     dispatch_modes: [&'static str; 0],
     refused_modes: [&'static str; 0],
+    types: Vec<TypeSupport>,
 }
 
 #[derive(Serialize)]
@@ -55,6 +57,11 @@ pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
         limits: CpuLimits { max_ranks: crate::cpu::MAX_RANKS, threads },
         dispatch_modes: [],
         refused_modes: [],
+        types: types(|data_type| match data_type {
+            // In f32, then rounded.
+            DataType::F16 | DataType::BF16 => Arithmetic::Emulated,
+            _ => Arithmetic::Native,
+        }),
     };
     if args.json {
         let mut list: Vec<Device<'_>> = adapters.iter().map(|adapter| Device::Adapter(adapter.info())).collect();
@@ -83,10 +90,32 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
     }
     table.add_row([cpu.index, &cpu.name, cpu.backend, cpu.kind, "-", "-"]);
     let mut text = table.trim_fmt();
+    let mut of_types: Vec<(String, Vec<String>)> = Vec::new();
+    let every = adapters.iter().map(Adapter::info).map(|info| (info.index.to_string(), &info.types));
+    for (index, types) in every.chain([(cpu.index.to_owned(), &cpu.types)]) {
+        let line = type_line(types);
+        match of_types.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, indices)) => indices.push(index),
+            None => of_types.push((line, vec![index])),
+        }
+    }
+    for (line, indices) in of_types {
+        text.push_str(&format!("\n{DIM}types of {}: {line}{DIM:#}", indices.join(", ")));
+    }
     for info in adapters.iter().map(Adapter::info) {
         for refusal in &info.refused_modes {
             text.push_str(&format!("\n{DIM}{}: no {}, {}{DIM:#}", info.index, refusal.mode, refusal.reason));
         }
     }
     text
+}
+
+/// Types by how they are computed; every one of them agrees with the golden in every bit.
+fn type_line(types: &[TypeSupport]) -> String {
+    let group = |&arithmetic: &Arithmetic| {
+        let names: Vec<&str> =
+            types.iter().filter(|t| t.arithmetic == arithmetic).map(|t| t.data_type.name()).collect();
+        (!names.is_empty()).then(|| format!("{arithmetic} {}", names.join(" ")))
+    };
+    Arithmetic::ALL.iter().filter_map(group).collect::<Vec<_>>().join("; ")
 }

@@ -25,7 +25,7 @@ pub(super) struct LayoutArgs {
     /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
     #[arg(long, value_name = "N", value_parser = super::count)]
     count: Option<usize>,
-    /// Element type: f32
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
     #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
     data_type: DataType,
     /// Columns of the signal matrix: compact (one per rank) or classic (16)

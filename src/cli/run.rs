@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
 use crate::collective::{Collective, Op, parse};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, dispatch};
 use crate::error::{Error, exit};
 use crate::gpu::Choice;
 use crate::hang::Fault;
@@ -34,17 +34,17 @@ pub(super) struct RunArgs {
     /// whole vector; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
     #[arg(long, value_name = "N", value_parser = super::count)]
     count: Option<usize>,
-    /// Element type: f32
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
     #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
     data_type: DataType,
-    /// Reduction: sum
+    /// Reduction: sum, prod, min, max or avg (of floats)
     #[arg(long, default_value = "sum", value_name = "OP", value_parser = parse::<Op>)]
     op: Op,
     /// auto, cpu, or an index or words of a name from `wgccl devices`
     #[arg(long, default_value = AUTO, value_name = "DEVICE")]
     device: String,
     /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch)]
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode)]
     dispatch: Choice,
     /// Generated inputs: exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal
     #[arg(long, default_value = "exact", value_name = "KIND", value_parser = parse::<Fill>)]
@@ -87,7 +87,7 @@ impl Default for RunArgs {
     }
 }
 
-pub(super) fn dispatch(name: &str) -> Result<Choice, String> {
+pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
     match name {
         AUTO => Ok(Choice::Auto),
         name => parse::<Mode>(name).map(Choice::Named).map_err(|error| format!("{error}, auto")),
@@ -110,9 +110,7 @@ struct Json<'a> {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
-    match args.data_type {
-        DataType::F32 => run_typed::<f32>(args),
-    }
+    dispatch!(args.data_type, T => run_typed::<T>(args))
 }
 
 fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
@@ -240,8 +238,8 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
         o.elements - o.wrong,
         o.elements
     );
-    if o.op.is_some() {
-        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(o.max_ulp));
+    if let Some(op) = o.op {
+        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(op, o.max_ulp));
     }
     if let (Some(dir), true) = (&args.output, o.ok) {
         let _ = write!(text, "\nwritten   {}", dir.display());
@@ -258,10 +256,19 @@ fn pieces(pieces: usize) -> String {
     if pieces == 1 { String::new() } else { format!(", {pieces} pieces") }
 }
 
-fn rounding(ulp: f64) -> String {
+fn rounding(op: Op, ulp: f64) -> String {
+    let what = match op {
+        Op::Sum => "sum",
+        Op::Prod => "product",
+        Op::Min => "minimum",
+        Op::Max => "maximum",
+        Op::Avg => "average",
+    };
     match ulp {
-        0.0 => "none: every sum is exact".to_owned(),
-        ulp => format!("at most {ulp:.2} ulp from the sum in f64, in the order that the schedule adds"),
+        0.0 => format!("none: every {what} is exact"),
+        ulp => {
+            format!("at most {ulp:.2} ulp from the {what} in higher precision, in the order that the schedule takes")
+        }
     }
 }
 
@@ -281,7 +288,7 @@ fn first<T: Element>(values: &[T]) -> String {
     }
     let mut text = String::new();
     for (i, value) in values.iter().enumerate() {
-        let value = format!("{:.5}", value.to_f64());
+        let value = format!("{value:.5}");
         let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
         if text.len() + value.len() + 3 > WIDTH {
             return format!("{text} …");

@@ -4,7 +4,7 @@
 //! no reference to either, so it needs no case for that and vectorises without asking whether pointers coincide.
 
 use crate::collective::Op;
-use crate::element::Element;
+use crate::element::{Element, scale, with_op};
 
 /// Most operands of one pass.
 pub(super) const OPERANDS: usize = 4;
@@ -13,26 +13,80 @@ pub(super) const OPERANDS: usize = 4;
 const LONG: usize = 64;
 const SHORT: usize = 16;
 
-/// Asks the processor what it has, which takes tens of microseconds in a virtual machine, before a launch has to.
-pub(super) fn warm_up() {
+/// The widest instructions that the processor has. Made by [`Width::widest`] alone.
+#[derive(Debug, Clone, Copy)]
+enum Width {
     #[cfg(target_arch = "x86_64")]
-    let _ = (std::is_x86_feature_detected!("avx512f"), std::is_x86_feature_detected!("avx2"));
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Any,
 }
+
+impl Width {
+    /// Asks the processor, which takes tens of microseconds in a virtual machine.
+    fn widest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // With bytes, words and 64-bit products: what every processor with AVX-512 but the first had.
+            if std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512dq")
+            {
+                return Self::Avx512;
+            }
+            if std::is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+        }
+        Self::Any
+    }
+}
+
+/// What is done to operands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reduction<T> {
+    op: Op,
+    /// What contributions are multiplied by when they are read.
+    scale: Option<T>,
+    width: Width,
+}
+
+impl<T: Element> Reduction<T> {
+    pub(super) fn new(op: Op, ranks: u32) -> Self {
+        Self { op, scale: scale(op, ranks), width: Width::widest() }
+    }
+
+    /// Whether it matters which operands are contributions.
+    pub(super) fn scales(self) -> bool {
+        self.scale.is_some()
+    }
+}
+
+/// Bit i: operand i is a contribution that is to be scaled. None is set where a reduction does not scale.
+pub(super) type Contributions = u8;
 
 /// `to` becomes the operands combined from left to right; one is copied.
 ///
 /// # Safety
 /// There are 1 to [`OPERANDS`] operands. All pointers are valid for `len` elements; `to` is either the same as or
 /// disjoint from each operand. Until the call returns nobody else accesses `to` or writes an operand.
-pub(super) unsafe fn fold<T: Element>(op: Op, to: *mut T, from: &[*const T], len: usize) {
+pub(super) unsafe fn fold<T: Element>(
+    how: Reduction<T>,
+    to: *mut T,
+    from: &[*const T],
+    scaled: Contributions,
+    len: usize,
+) {
     // SAFETY: handed on, in all cases; the widest instructions are used where the processor has them.
     unsafe {
         match *from {
+            [a] if scaled != 0 => widest(how, to, [a], scaled, len),
             [a] if std::ptr::eq(a, to) => {}
             [a] => std::ptr::copy_nonoverlapping(a, to, len),
-            [a, b] => widest(op, to, [a, b], len),
-            [a, b, c] => widest(op, to, [a, b, c], len),
-            [a, b, c, d, ..] => widest(op, to, [a, b, c, d], len),
+            [a, b] => widest(how, to, [a, b], scaled, len),
+            [a, b, c] => widest(how, to, [a, b, c], scaled, len),
+            [a, b, c, d, ..] => widest(how, to, [a, b, c, d], scaled, len),
             [] => {}
         }
     }
@@ -40,49 +94,71 @@ pub(super) unsafe fn fold<T: Element>(op: Op, to: *mut T, from: &[*const T], len
 
 /// # Safety
 /// That of [`fold`].
-unsafe fn widest<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has AVX-512; otherwise handed on.
-            return unsafe { with_avx512(op, to, from, len) };
-        }
-        if std::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2; otherwise handed on.
-            return unsafe { with_avx2(op, to, from, len) };
+unsafe fn widest<T: Element, const N: usize>(
+    how: Reduction<T>,
+    to: *mut T,
+    from: [*const T; N],
+    scaled: Contributions,
+    len: usize,
+) {
+    // SAFETY: the processor has what `width` says; otherwise handed on.
+    unsafe {
+        match how.width {
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx512 => with_avx512(how, to, from, scaled, len),
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx2 => with_avx2(how, to, from, scaled, len),
+            Width::Any => lines(how, to, from, scaled, len),
         }
     }
-    // SAFETY: handed on.
-    unsafe { lines(op, to, from, len) }
 }
 
 /// # Safety
 /// That of [`fold`], on a processor with AVX-512.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn with_avx512<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+unsafe fn with_avx512<T: Element, const N: usize>(
+    how: Reduction<T>,
+    to: *mut T,
+    from: [*const T; N],
+    scaled: Contributions,
+    len: usize,
+) {
     // SAFETY: handed on.
-    unsafe { lines(op, to, from, len) }
+    unsafe { lines(how, to, from, scaled, len) }
 }
 
 /// # Safety
 /// That of [`fold`], on a processor with AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn with_avx2<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
+unsafe fn with_avx2<T: Element, const N: usize>(
+    how: Reduction<T>,
+    to: *mut T,
+    from: [*const T; N],
+    scaled: Contributions,
+    len: usize,
+) {
     // SAFETY: handed on.
-    unsafe { lines(op, to, from, len) }
+    unsafe { lines(how, to, from, scaled, len) }
 }
 
 /// # Safety
 /// That of [`fold`].
 #[inline(always)]
-unsafe fn lines<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T; N], len: usize) {
+unsafe fn lines<T: Element, const N: usize>(
+    how: Reduction<T>,
+    to: *mut T,
+    from: [*const T; N],
+    scaled: Contributions,
+    len: usize,
+) {
     // One loop an operation, so that no loop has a branch in it.
     // SAFETY: handed on.
     unsafe {
-        match op {
-            Op::Sum => combine(to, from, len, |a, b| T::combine(Op::Sum, a, b)),
+        match how.scale {
+            None => with_op!(how.op, OP => combine(to, from, len, None, |a, b| T::combine(OP, a, b))),
+            Some(by) => combine(to, from, len, Some((by, scaled)), |a, b| T::combine(Op::Sum, a, b)),
         }
     }
 }
@@ -90,20 +166,26 @@ unsafe fn lines<T: Element, const N: usize>(op: Op, to: *mut T, from: [*const T;
 /// # Safety
 /// That of [`fold`].
 #[inline(always)]
-unsafe fn combine<T: Element, const N: usize>(to: *mut T, from: [*const T; N], len: usize, f: impl Fn(T, T) -> T) {
+unsafe fn combine<T: Element, const N: usize>(
+    to: *mut T,
+    from: [*const T; N],
+    len: usize,
+    scale: Option<(T, Contributions)>,
+    f: impl Fn(T, T) -> T,
+) {
     let mut done = 0;
     // SAFETY: each call stays below `len`, for which all pointers are valid.
     unsafe {
         while len - done >= LONG {
-            run::<T, N, LONG>(to.add(done), from.map(|operand| operand.add(done)), &f);
+            run::<T, N, LONG>(to.add(done), from.map(|operand| operand.add(done)), scale, &f);
             done += LONG;
         }
         while len - done >= SHORT {
-            run::<T, N, SHORT>(to.add(done), from.map(|operand| operand.add(done)), &f);
+            run::<T, N, SHORT>(to.add(done), from.map(|operand| operand.add(done)), scale, &f);
             done += SHORT;
         }
         while done < len {
-            run::<T, N, 1>(to.add(done), from.map(|operand| operand.add(done)), &f);
+            run::<T, N, 1>(to.add(done), from.map(|operand| operand.add(done)), scale, &f);
             done += 1;
         }
     }
@@ -114,13 +196,26 @@ unsafe fn combine<T: Element, const N: usize>(to: *mut T, from: [*const T; N], l
 /// # Safety
 /// That of [`fold`], for `L` elements.
 #[inline(always)]
-unsafe fn run<T: Element, const N: usize, const L: usize>(to: *mut T, from: [*const T; N], f: impl Fn(T, T) -> T) {
+unsafe fn run<T: Element, const N: usize, const L: usize>(
+    to: *mut T,
+    from: [*const T; N],
+    scale: Option<(T, Contributions)>,
+    f: impl Fn(T, T) -> T,
+) {
     // SAFETY: valid for `L` elements by the contract; no alignment is asked for beyond the element's.
     unsafe {
-        let mut line: [T; L] = from[0].cast::<[T; L]>().read();
-        for operand in &from[1..] {
-            let other: [T; L] = operand.cast::<[T; L]>().read();
-            for (a, b) in line.iter_mut().zip(other) {
+        let read = |number: usize| {
+            let mut line: [T; L] = from[number].cast::<[T; L]>().read();
+            if let Some((by, scaled)) = scale
+                && scaled >> number & 1 == 1
+            {
+                line.iter_mut().for_each(|a| *a = T::combine(Op::Prod, *a, by));
+            }
+            line
+        };
+        let mut line = read(0);
+        for number in 1..N {
+            for (a, b) in line.iter_mut().zip(read(number)) {
                 *a = f(*a, b);
             }
         }
@@ -206,7 +301,7 @@ mod tests {
                 unsafe {
                     let from: Vec<*const f32> =
                         operands[..n].iter().map(|&run| base.add(run * N).cast_const()).collect();
-                    fold(Op::Sum, base.add(to * N), &from, N);
+                    fold(Reduction::new(Op::Sum, 4), base.add(to * N), &from, 0, N);
                 }
                 for i in 0..N {
                     let sum = operands[..n].iter().map(|run| start[run * N + i]).reduce(|a, b| a + b).unwrap();

@@ -21,17 +21,24 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::kernel;
+use super::kernel::{self, Contributions, Reduction};
 use super::program::Operand;
-use crate::collective::Op;
 use crate::element::Element;
 use crate::schedule::Buffer;
 use crate::window::Payload;
 
+/// Which of up to [`kernel::OPERANDS`] operands are contributions.
+fn contributions<'a>(operands: impl Iterator<Item = &'a Operand>) -> Contributions {
+    operands.enumerate().fold(0, |bits, (i, operand)| bits | Contributions::from(operand.is_contribution()) << i)
+}
+
 /// A cache line; slots start at one.
 const LINE: usize = 64;
-/// Elements that are combined together where there are many operands or destinations.
-const BLOCK: usize = 8 << 10;
+/// Bytes that are combined together where there are many operands or destinations.
+const BLOCK_BYTES: usize = 32 << 10;
+
+#[repr(align(64))]
+struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
 
 /// Zeroed elements for chunk slots. Pages that are never touched cost nothing.
 pub(super) struct Slots<T> {
@@ -101,8 +108,6 @@ pub(super) struct Slices {
     /// Chunk slots of a rank.
     pub(super) slots: usize,
     pub(super) ranks: usize,
-    /// Whether any buffer has more than one part.
-    pub(super) several_parts: bool,
 }
 
 impl Slices {
@@ -128,40 +133,27 @@ impl<T: Element> Channel<'_, T> {
     /// # Safety
     /// These are operands and destinations of a step of a proved schedule, its waits are over, it has not executed in
     /// this launch, and bases, slices and slots are those of that schedule and launch: see the module.
-    pub(super) unsafe fn execute(&self, op: Op, chunks: u32, operands: (&[Operand], &[Operand]), stream: bool) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.slices.several_parts {
-                false => self.execute_in::<false>(op, chunks, operands, stream),
-                true => self.execute_in::<true>(op, chunks, operands, stream),
-            }
-        }
-    }
-
-    /// Without `PARTS` no buffer has more than one part, and the divisions, which cost as much as all the rest, fall away.
-    ///
-    /// # Safety
-    /// That of [`execute`](Self::execute).
-    unsafe fn execute_in<const PARTS: bool>(
+    pub(super) unsafe fn execute(
         &self,
-        op: Op,
+        how: Reduction<T>,
         chunks: u32,
         (from, to): (&[Operand], &[Operand]),
         stream: bool,
     ) {
+        // Bits of the operands that are contributions, where that matters; `blocks` asks for its own.
+        let scaled = if how.scales() { contributions(from.iter().take(kernel::OPERANDS)) } else { 0 };
         for k in 0..chunks {
-            let len =
-                from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists::<PARTS>(operand, k)));
-            let place = |operand: &Operand| self.place::<PARTS>(*operand, k);
+            let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
+            let place = |operand: &Operand| self.place(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.
             unsafe {
                 match (from, to) {
                     ([], _) | (_, []) => {}
-                    _ if stream => self.blocks::<PARTS>(op, from, to, k, len, stream),
-                    ([a], [to]) => kernel::fold(op, place(to), &[place(a)], len),
-                    ([a, b], [to]) => kernel::fold(op, place(to), &[place(a), place(b)], len),
-                    _ => self.blocks::<PARTS>(op, from, to, k, len, stream),
+                    _ if stream => self.blocks(how, from, to, k, len, stream),
+                    ([a], [to]) => kernel::fold(how, place(to), &[place(a)], scaled, len),
+                    ([a, b], [to]) => kernel::fold(how, place(to), &[place(a), place(b)], scaled, len),
+                    _ => self.blocks(how, from, to, k, len, stream),
                 }
             }
         }
@@ -171,22 +163,15 @@ impl<T: Element> Channel<'_, T> {
     ///
     /// # Safety
     /// That of [`execute`](Self::execute), with at least one operand and destination that all have `len` elements.
-    unsafe fn blocks<const PARTS: bool>(
-        &self,
-        op: Op,
-        from: &[Operand],
-        to: &[Operand],
-        k: u32,
-        len: usize,
-        stream: bool,
-    ) {
+    unsafe fn blocks(&self, how: Reduction<T>, from: &[Operand], to: &[Operand], k: u32, len: usize, stream: bool) {
+        const { assert!(align_of::<T>() <= align_of::<Block>()) };
         let [first_to, more_to @ ..] = to else { return };
-        let mut partial = [const { MaybeUninit::<T>::uninit() }; BLOCK];
-        let partial: *mut T = partial.as_mut_ptr().cast();
+        let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
+        let partial: *mut T = partial.0.as_mut_ptr().cast();
         let mut start = 0;
         while start < len {
-            let n = BLOCK.min(len - start);
-            let place = |operand: &Operand| self.place::<PARTS>(*operand, k).wrapping_add(start);
+            let n = (BLOCK_BYTES / size_of::<T>()).min(len - start);
+            let place = |operand: &Operand| self.place(*operand, k).wrapping_add(start);
             // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
             let mut operands = [partial.cast_const(); kernel::OPERANDS];
             let (mut held, mut rest) = (0, from);
@@ -198,8 +183,9 @@ impl<T: Element> Channel<'_, T> {
                     for (slot, operand) in operands[held..].iter_mut().zip(now) {
                         *slot = place(operand);
                     }
+                    let scaled = if how.scales() { contributions(now.iter()) << held } else { 0 };
                     let into = if later.is_empty() && !stream { place(first_to) } else { partial };
-                    kernel::fold(op, into, &operands[..held + now.len()], n);
+                    kernel::fold(how, into, &operands[..held + now.len()], scaled, n);
                     if later.is_empty() {
                         break;
                     }
@@ -208,7 +194,7 @@ impl<T: Element> Channel<'_, T> {
                 if stream {
                     to.iter().for_each(|to| kernel::stream(place(to), partial, n));
                 } else {
-                    more_to.iter().for_each(|to| kernel::fold(op, place(to), &[place(first_to)], n));
+                    more_to.iter().for_each(|to| kernel::fold(how, place(to), &[place(first_to)], 0, n));
                 }
             }
             start += n;
@@ -222,36 +208,34 @@ impl<T: Element> Channel<'_, T> {
         self.slices.per.min(self.slices.payload.chunk_elements - self.index * self.slices.per)
     }
 
-    /// Elements of the users' buffers before the part that holds the operand's `k`-th chunk, and first element, in that part,
-    /// of the channel's slice of the chunk.
-    fn start<const PARTS: bool>(&self, operand: Operand, k: u32) -> (usize, usize) {
+    /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
+    fn start(&self, chunk: usize) -> usize {
         let Slices { payload, per, .. } = self.slices;
-        let index = operand.chunk + k;
-        let (part, chunk) = if PARTS { (index / payload.chunks, index % payload.chunks) } else { (0, index) };
-        let start = chunk as usize * payload.chunk_elements + self.index * per;
-        (part as usize * payload.count, start.min(payload.count))
+        (chunk * payload.chunk_elements + self.index * per).min(payload.count)
     }
 
     /// How many elements there are from the beginning of the slice; in slots, as many as can be asked for.
-    fn exists<const PARTS: bool>(&self, operand: Operand, k: u32) -> usize {
-        match operand.buffer {
+    fn exists(&self, operand: Operand, k: u32) -> usize {
+        match operand.buffer() {
             Buffer::Slot => usize::MAX,
-            Buffer::Input | Buffer::Output => self.slices.payload.count - self.start::<PARTS>(operand, k).1,
+            Buffer::Input | Buffer::Output => {
+                let payload = &self.slices.payload;
+                let (_, chunk) = operand.at(k, payload.chunks);
+                payload.count - self.start(chunk)
+            }
         }
     }
 
     /// Where the channel's slice of the operand's `k`-th chunk is.
-    fn place<const PARTS: bool>(&self, operand: Operand, k: u32) -> *mut T {
-        let rank = usize::from(operand.rank);
+    fn place(&self, operand: Operand, k: u32) -> *mut T {
+        let rank = operand.rank();
+        let Slices { payload, per, slots, .. } = self.slices;
         let offset = || {
-            let (before, start) = self.start::<PARTS>(operand, k);
-            before + start
+            let (part, chunk) = operand.at(k, payload.chunks);
+            part * payload.count + self.start(chunk)
         };
-        match operand.buffer {
-            Buffer::Slot => {
-                let Slices { per, slots, .. } = self.slices;
-                self.slots.wrapping_add((rank * slots + operand.chunk as usize + k as usize) * per)
-            }
+        match operand.buffer() {
+            Buffer::Slot => self.slots.wrapping_add((rank * slots + operand.slot(k)) * per),
             Buffer::Input => self.bases.inputs[rank].wrapping_add(offset()).cast_mut(),
             Buffer::Output => self.bases.outputs[rank].wrapping_add(offset()),
         }

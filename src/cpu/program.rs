@@ -39,21 +39,56 @@ pub(super) struct Step {
 /// An address in eight bytes. In place, inputs have become parts of the one buffer, which counts as output.
 #[derive(Clone, Copy)]
 pub(super) struct Operand {
-    pub(super) buffer: Buffer,
-    pub(super) rank: u16,
-    pub(super) chunk: u32,
+    /// Buffer, rank and part, in 2, 10 and 10 bits: `Executor::new` admits no more than 1024 ranks, hence parts. The
+    /// topmost bit is set for an input, also in place.
+    packed: u32,
+    chunk: u32,
 }
 
 impl Operand {
     fn new(schedule: &Schedule, in_place: bool, address: Address) -> Self {
         let Address { rank, buffer, chunk } = address;
-        let (buffer, part) = match buffer {
-            Buffer::Input if in_place => (Buffer::Output, schedule.task.input_in_place(rank)),
-            Buffer::Output if in_place => (Buffer::Output, schedule.task.output_in_place(rank)),
-            buffer => (buffer, 0),
+        let contribution = u32::from(buffer == Buffer::Input) << 31;
+        let (part, chunk) = match buffer {
+            Buffer::Slot => (0, chunk),
+            Buffer::Input | Buffer::Output => (chunk / schedule.chunks, chunk % schedule.chunks),
         };
-        // `Executor::new` admits no more than 1024 ranks.
-        Self { buffer, rank: rank as u16, chunk: part * schedule.chunks + chunk }
+        let (buffer, part) = match buffer {
+            Buffer::Input if in_place => (Buffer::Output, part + schedule.task.input_in_place(rank)),
+            Buffer::Output if in_place => (Buffer::Output, part + schedule.task.output_in_place(rank)),
+            _ => (buffer, part),
+        };
+        Self { packed: contribution | (buffer as u32) << 20 | rank << 10 | part, chunk }
+    }
+
+    pub(super) fn buffer(self) -> Buffer {
+        match self.packed >> 20 & 3 {
+            0 => Buffer::Input,
+            1 => Buffer::Output,
+            _ => Buffer::Slot,
+        }
+    }
+
+    pub(super) fn rank(self) -> usize {
+        (self.packed >> 10 & 0x3ff) as usize
+    }
+
+    /// Whether it is an input, also in place.
+    pub(super) fn is_contribution(self) -> bool {
+        self.packed >> 31 == 1
+    }
+
+    /// Part and chunk in it of the `k`-th chunk from here on, in parts of `chunks` chunks.
+    pub(super) fn at(self, k: u32, chunks: u32) -> (usize, usize) {
+        let (part, chunk) = (self.packed & 0x3ff, self.chunk + k);
+        // A division costs as much as all the rest, and hardly ever is there more than one part.
+        let (part, chunk) = if chunk < chunks { (part, chunk) } else { (part + chunk / chunks, chunk % chunks) };
+        (part as usize, chunk as usize)
+    }
+
+    /// The slot.
+    pub(super) fn slot(self, k: u32) -> usize {
+        self.chunk as usize + k as usize
     }
 }
 

@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::kernel::Reduction;
 use super::memory::{Bases, Channel, Slices, Slots};
 use super::program::Program;
 use super::signal::Signal;
 use super::stall::{Idle, Stall};
 use super::team::Work;
-use crate::collective::Op;
 use crate::element::Element;
 
 /// Everything that the workers of an executor share.
 pub(super) struct Shared<T> {
     pub(super) program: Program,
-    pub(super) op: Op,
+    pub(super) how: Reduction<T>,
     pub(super) slices: Slices,
     /// Results are larger than the caches, so that those which nobody reads again go past them.
     pub(super) stream: bool,
@@ -221,7 +221,7 @@ impl<T: Element> Shared<T> {
             // SAFETY: a program is made of a proved schedule; the waits are over; a task is in one worker's list once
             // a launch and only goes forward; the executor built slices and slots for this schedule and checked the
             // buffers of this launch.
-            unsafe { memory.execute(self.op, step.chunks, program.operands(step), self.stream && step.last) };
+            unsafe { memory.execute(self.how, step.chunks, program.operands(step), self.stream && step.last) };
             for &cell in &program.notifies[task.notify as usize..step.notifies_end as usize] {
                 signals[cell as usize].notify();
             }

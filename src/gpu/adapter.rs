@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use super::kernel::{Arithmetic, arithmetic};
+use crate::element::DataType;
 use crate::plan::Mode;
 
 /// An adapter that wgpu found.
@@ -33,6 +35,23 @@ pub struct AdapterInfo {
     pub dispatch_modes: Vec<Mode>,
     /// Modes that are refused, with the reason.
     pub refused_modes: Vec<Refusal>,
+    /// Element types, and how each is computed.
+    pub types: Vec<TypeSupport>,
+}
+
+/// How a device computes an element type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TypeSupport {
+    /// The type.
+    #[serde(rename = "type")]
+    pub data_type: DataType,
+    /// How.
+    pub arithmetic: Arithmetic,
+}
+
+/// Every type on a device.
+pub fn types(how: impl Fn(DataType) -> Arithmetic) -> Vec<TypeSupport> {
+    DataType::ALL.iter().map(|&data_type| TypeSupport { data_type, arithmetic: how(data_type) }).collect()
 }
 
 /// A dispatch mode that would be wrong on an adapter.
@@ -148,6 +167,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
         },
         dispatch_modes,
         refused_modes,
+        types: types(arithmetic),
     }
 }
 
@@ -267,6 +287,7 @@ mod tests {
             },
             dispatch_modes: Vec::new(),
             refused_modes: Vec::new(),
+            types: Vec::new(),
         }
     }
 

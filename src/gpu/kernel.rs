@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::device::{Gpu, GpuError};
 use super::program::Moves;
 use super::verify::Bits;
-use crate::collective::Op;
-use crate::element::DataType;
+use crate::collective::{Op, named};
+use crate::element::{DataType, supported};
 
 const PAYLOAD_PLAIN: &str = include_str!("../../shaders/payload/plain.wgsl");
 const PAYLOAD_COHERENT: &str = include_str!("../../shaders/payload/coherent.wgsl");
@@ -20,7 +20,6 @@ const STEPPED: &str = include_str!("../../shaders/stepped.wgsl");
 const FUSED: &str = include_str!("../../shaders/fused.wgsl");
 const FILL: &str = include_str!("../../shaders/fill.wgsl");
 const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
-const F32_SUM: &str = include_str!("../../shaders/element/f32_sum.wgsl");
 
 /// A complete shader.
 #[derive(Debug, Clone)]
@@ -33,9 +32,56 @@ pub struct Source {
     pub text: String,
 }
 
-fn element(data_type: DataType, op: Op) -> &'static str {
-    match (data_type, op) {
-        (DataType::F32, Op::Sum) => F32_SUM,
+macro_rules! shader {
+    ($($name:literal),+) => { &[$(include_str!(concat!("../../shaders/", $name, ".wgsl"))),+] };
+}
+
+/// The files with the arithmetic of a type: `sum`, `prod`, `least` and `greatest` of two vectors.
+fn element(data_type: DataType) -> &'static [&'static str] {
+    match data_type {
+        DataType::F32 => shader!["element/order", "element/f32"],
+        DataType::F16 => shader!["element/order", "element/pairs", "element/f16"],
+        DataType::BF16 => shader!["element/order", "element/pairs", "element/bf16"],
+        DataType::F64 => shader!["element/wide", "element/f64"],
+        DataType::I32 => shader!["element/i32"],
+        DataType::U32 => shader!["element/u32"],
+        DataType::I64 => shader!["element/wide", "element/words", "element/i64"],
+        DataType::U64 => shader!["element/wide", "element/words", "element/u64"],
+        DataType::I8 => shader!["element/bytes", "element/i8"],
+        DataType::U8 => shader!["element/bytes", "element/u8"],
+    }
+}
+
+/// The files with what an operation does: `combine` two vectors, and read a `contribution`.
+fn operation(op: Op) -> &'static [&'static str] {
+    match op {
+        Op::Sum => shader!["op/sum", "contribution/raw"],
+        Op::Prod => shader!["op/prod", "contribution/raw"],
+        Op::Min => shader!["op/min", "contribution/raw"],
+        Op::Max => shader!["op/max", "contribution/raw"],
+        Op::Avg => shader!["op/sum", "contribution/scaled"],
+    }
+}
+
+/// How GPUs compute a type; the same on all of them, since every shader is plain WGSL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// By instructions for this type.
+    Native,
+    /// Several elements in a 32-bit word.
+    Packed,
+    /// By integer instructions on two words.
+    Emulated,
+}
+
+named!(Arithmetic, "arithmetic", { Native => "native", Packed => "packed", Emulated => "emulated" });
+
+/// How GPUs compute `data_type`.
+pub fn arithmetic(data_type: DataType) -> Arithmetic {
+    match data_type {
+        DataType::F32 | DataType::I32 | DataType::U32 => Arithmetic::Native,
+        DataType::F16 | DataType::BF16 | DataType::I8 | DataType::U8 => Arithmetic::Packed,
+        DataType::F64 | DataType::I64 | DataType::U64 => Arithmetic::Emulated,
     }
 }
 
@@ -45,7 +91,7 @@ fn executor(data_type: DataType, op: Op, coherent: bool) -> Source {
     Source {
         name: format!("{name} {data_type} {op}"),
         coherent,
-        text: [payload, PROGRAM, SIGNAL, element(data_type, op), MOVE, stage].join("\n"),
+        text: [&[payload, PROGRAM, SIGNAL], element(data_type), operation(op), &[MOVE, stage]].concat().join("\n"),
     }
 }
 
@@ -67,6 +113,7 @@ impl Source {
 /// Every shader that the library can ask a device to run.
 pub fn sources() -> Vec<Source> {
     let types = DataType::ALL.iter().flat_map(|&t| Op::ALL.iter().map(move |&op| (t, op)));
+    let types = types.filter(|&(t, op)| supported(t, op).is_ok());
     types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill(), verify()]).collect()
 }
 

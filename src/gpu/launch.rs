@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use super::cut::{Cut, choose_mode, cut};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Source, Variant};
-use super::program::{Moves, Params, Program, Progress};
+use super::program::{Moves, Params, Program, Progress, two_words};
 use super::tuning::Tuning;
 use crate::buffers::{BufferError, Extents, Given};
 use crate::collective::Op;
-use crate::element::Element;
+use crate::element::{Element, Unsupported, scale, supported};
 use crate::hang::{Fault, Hang};
 use crate::plan::{Mode, Plan};
 use crate::schedule::{Buffer, Instruction, Schedule};
-use crate::verify::{Proved, Signal};
+use crate::verify::{Proved, Signal, Unscalable};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, WindowError};
 
 /// Most ranks on a GPU.
@@ -53,6 +53,12 @@ pub enum LaunchError {
     /// The device failed.
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    /// An operation that the type does not have.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// An average in place of a schedule that reads contributions as outputs.
+    #[error(transparent)]
+    Unscalable(#[from] Unscalable),
     /// The window cannot be laid out.
     #[error(transparent)]
     Window(#[from] WindowError),
@@ -125,6 +131,8 @@ pub struct Executor<'g, T> {
     /// Lanes and channels that are not done when a launch begins.
     pub(super) begun: Vec<Progress>,
     source: Source,
+    /// What contributions are multiplied by, if the operation does.
+    scale: [u32; 2],
     element: PhantomData<T>,
 }
 
@@ -146,6 +154,11 @@ impl<'g, T: Element> Executor<'g, T> {
         let schedule = proved.schedule();
         if schedule.ranks > MAX_RANKS {
             return Err(LaunchError::Ranks(schedule.ranks));
+        }
+        let op = schedule.task.collective.op(op);
+        supported(T::TYPE, op)?;
+        if op == Op::Avg {
+            proved.scalable()?;
         }
         let mode = choose_mode(gpu, proved, options.dispatch)?;
         Self::prepare(gpu, proved, payload, op, mode, options)
@@ -212,7 +225,8 @@ impl<'g, T: Element> Executor<'g, T> {
         let group = gpu.bind(&kernel, &bindings)?;
         let poisoned = arena.poisoned();
         let workgroups = (poisoned.len() as u32).div_ceil(tuning.shape.workgroup).clamp(1, FILL_WORKGROUPS);
-        let region = [poisoned.start, poisoned.end, poison_word::<T>(), workgroups * tuning.shape.workgroup];
+        let [poison, _] = two_words(T::poison());
+        let region = [poisoned.start, poisoned.end, poison, workgroups * tuning.shape.workgroup];
         let region = gpu.buffer_of("fill", bytemuck::cast_slice(&region), Usage::UNIFORM)?;
         let fill_group = gpu.bind(&fill, &[payload_range, region.as_entire_buffer_binding()])?;
         let executor = Self {
@@ -230,6 +244,7 @@ impl<'g, T: Element> Executor<'g, T> {
             buffers,
             begun: program.progress,
             source: Source::executor(T::TYPE, op, coherent),
+            scale: scale::<T>(op, proved.schedule().ranks).map_or([0; 2], two_words),
             element: PhantomData,
         };
         // No lane has anything to do while progress is all zero: a driver that compiles on first use does so here.
@@ -344,7 +359,8 @@ impl<'g, T: Element> Executor<'g, T> {
         let vectors = self.pieces.vectors(piece).len() as u32;
         let mut params = vec![0_u8; self.plan.dispatches.len() * BINDING_ALIGN];
         for (i, dispatch) in self.plan.dispatches.iter().enumerate() {
-            let dispatch = Params::new(i as u32, dispatch, self.plan.lanes.len() as u32, &self.arena, vectors);
+            let lanes = self.plan.lanes.len() as u32;
+            let dispatch = Params::new(i as u32, dispatch, lanes, &self.arena, vectors, self.scale);
             params[i * BINDING_ALIGN..][..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&dispatch));
         }
         self.gpu.queue.write_buffer(&self.buffers.params, 0, &params);
@@ -505,12 +521,6 @@ fn bytes(region: &std::ops::Range<u64>) -> u64 {
 
 /// Enough for any device to be busy; each invocation loops.
 const FILL_WORKGROUPS: u32 = 1024;
-
-fn poison_word<T: Element>() -> u32 {
-    let poison = T::poison();
-    let bytes = bytemuck::bytes_of(&poison);
-    u32::from_ne_bytes(std::array::from_fn(|i| bytes[i % bytes.len()]))
-}
 
 pub(super) fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) }

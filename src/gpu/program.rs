@@ -5,9 +5,10 @@
 use bytemuck::{Pod, Zeroable};
 use rustc_hash::FxHashMap;
 
+use crate::element::Element;
 use crate::hang::Fault;
 use crate::plan::{Dispatch, Mode, Plan};
-use crate::schedule::{Address, Instruction, Schedule};
+use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::Signal;
 use crate::window::Arena;
 
@@ -32,6 +33,10 @@ pub(super) struct Params {
     pub(super) chunk_vectors: u32,
     pub(super) slice_vectors: u32,
     pub(super) channel_signals: u32,
+    pub(super) scale_low: u32,
+    pub(super) scale_high: u32,
+    pub(super) zero: u32,
+    unused: u32,
 }
 
 /// `Instruction` in the shader.
@@ -48,8 +53,8 @@ pub(super) struct Word {
     end_operand: u32,
     end_destination: u32,
     turns: u32,
-    unused_0: u32,
-    unused_1: u32,
+    inputs: u32,
+    unused: u32,
 }
 
 /// `Link` in the shader.
@@ -158,10 +163,13 @@ impl Program {
                 }));
                 let end_notify = links.len() as u32;
                 let vector = |address: &Address| arena.vector(*address) as u32;
-                let link = |address| Link { index: vector(address), at_least: 0 };
-                links.extend(instruction.from.iter().skip(1).map(link));
+                let is_input = |address: &Address| u32::from(address.buffer == Buffer::Input);
+                let with_input = |bits, (i, from): (u32, &Address)| bits | is_input(from) << i;
+                let operand = |from| Link { index: vector(from), at_least: is_input(from) };
+                let destination = |to| Link { index: vector(to), at_least: 0 };
+                links.extend(instruction.from.iter().skip(1).map(operand));
                 let end_operand = links.len() as u32;
-                links.extend(instruction.to.iter().skip(1).map(link));
+                links.extend(instruction.to.iter().skip(1).map(destination));
                 instructions.push(Word {
                     kind: moves.kind(instruction),
                     chunks: instruction.chunks,
@@ -173,8 +181,8 @@ impl Program {
                     end_operand,
                     end_destination: links.len() as u32,
                     turns: turns(instruction) as u32,
-                    unused_0: 0,
-                    unused_1: 0,
+                    inputs: (0..).zip(instruction.from.iter().take(MOST_UNROLLED as usize)).fold(0, with_input),
+                    unused: 0,
                 });
             }
             lanes.push(Progress { next: first, end: instructions.len() as u32 });
@@ -185,6 +193,12 @@ impl Program {
         let progress = lanes.repeat(arena.channels as usize);
         Self { instructions, links, progress, starts }
     }
+}
+
+/// As many elements of one value as two words hold.
+pub(super) fn two_words<T: Element>(value: T) -> [u32; 2] {
+    let bytes = bytemuck::bytes_of(&value);
+    [0, 4].map(|start| u32::from_ne_bytes(std::array::from_fn(|i| bytes[(start + i) % bytes.len()])))
 }
 
 /// Rows of first instructions, one a dispatch, and a last one of ends.
@@ -206,8 +220,16 @@ fn starts(plan: &Plan, lanes: &[Progress]) -> Vec<u32> {
 }
 
 impl Params {
-    /// Dispatch `row` of the plan, over `chunk_vectors` vectors of every chunk.
-    pub(super) fn new(row: u32, dispatch: &Dispatch, all_lanes: u32, arena: &Arena, chunk_vectors: u32) -> Self {
+    /// Dispatch `row` of the plan, over `chunk_vectors` vectors of every chunk; `scale` is of no use to operations that do
+    /// not scale.
+    pub(super) fn new(
+        row: u32,
+        dispatch: &Dispatch,
+        all_lanes: u32,
+        arena: &Arena,
+        chunk_vectors: u32,
+        [scale_low, scale_high]: [u32; 2],
+    ) -> Self {
         Self {
             row,
             first_lane: dispatch.first_lane,
@@ -217,6 +239,10 @@ impl Params {
             chunk_vectors,
             slice_vectors: (arena.chunk_vectors as u32).div_ceil(arena.channels),
             channel_signals: arena.channel_signals() as u32,
+            scale_low,
+            scale_high,
+            zero: 0,
+            unused: 0,
         }
     }
 }
@@ -254,7 +280,20 @@ mod tests {
         same_layout!(
             module,
             "Params",
-            Params { row, first_lane, lanes, all_lanes, chunk_stride, chunk_vectors, slice_vectors, channel_signals }
+            Params {
+                row,
+                first_lane,
+                lanes,
+                all_lanes,
+                chunk_stride,
+                chunk_vectors,
+                slice_vectors,
+                channel_signals,
+                scale_low,
+                scale_high,
+                zero,
+                unused
+            }
         );
         same_layout!(
             module,
@@ -270,8 +309,8 @@ mod tests {
                 end_operand,
                 end_destination,
                 turns,
-                unused_0,
-                unused_1
+                inputs,
+                unused
             }
         );
         same_layout!(module, "Link", Link { index, at_least });

@@ -31,9 +31,14 @@ pub(super) struct Bits {
 
 impl Bits {
     fn of(data_type: DataType) -> Self {
-        match data_type {
-            DataType::F32 => Self { bytes: 4, exponent: 0x7f80_0000, mantissa: 0x007f_ffff },
-        }
+        let (exponent, mantissa) = match data_type {
+            DataType::F32 => (0x7f80_0000, 0x007f_ffff),
+            DataType::F16 => (0x7c00, 0x03ff),
+            DataType::BF16 => (0x7f80, 0x007f),
+            DataType::F64 => (0x7ff0_0000, 0x000f_ffff),
+            DataType::I32 | DataType::U32 | DataType::I64 | DataType::U64 | DataType::I8 | DataType::U8 => (0, 0),
+        };
+        Self { bytes: data_type.bytes() as u32, exponent, mantissa }
     }
 }
 

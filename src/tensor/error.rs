@@ -35,7 +35,7 @@ pub enum TensorError {
     #[error("{} is damaged: shape {shape} needs {claimed} bytes, but {present} bytes are there; save or copy it again", path.display())]
     Size { path: PathBuf, shape: String, claimed: String, present: u64 },
     /// Elements of another type.
-    #[error("{} holds {found}, but {wanted} is wanted; convert it, for example with numpy: a.astype('{numpy}')", path.display())]
+    #[error("{} holds {found}, but {wanted} is wanted; convert it, for example with numpy: a.astype({numpy})", path.display())]
     Type { path: PathBuf, found: String, wanted: DataType, numpy: &'static str },
     /// An axis of length 0.
     #[error("{} has shape {shape}, which is no element at all; give at least 1 element per rank", path.display())]

@@ -38,6 +38,8 @@ pub(super) fn layout(input: &mut Input<'_>, wanted: DataType) -> Result<Layout, 
     let big_endian = match header.descr.split_at_checked(1) {
         Some(("<", code)) if code == numpy_code(wanted) => false,
         Some((">", code)) if code == numpy_code(wanted) => true,
+        // What has no byte order: bytes, and to numpy also what it has no name for.
+        Some(("|", code)) if code == numpy_code(wanted) && (wanted.bytes() == 1 || wanted == DataType::BF16) => false,
         _ => return Err(input.wrong_type(&type_text(&header.descr), wanted)),
     };
     let start =
@@ -53,7 +55,8 @@ pub(super) fn layout(input: &mut Input<'_>, wanted: DataType) -> Result<Layout, 
 
 /// Everything that goes before `count` little-endian elements.
 pub(super) fn header(kind: DataType, count: usize) -> Vec<u8> {
-    let dict = format!("{{'descr': '<{}', 'fortran_order': False, 'shape': ({count},), }}", numpy_code(kind));
+    let order = if kind.bytes() == 1 { '|' } else { '<' };
+    let dict = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({count},), }}", numpy_code(kind));
     let before = MAGIC.len() + 4;
     let length = (before + dict.len() + 1).next_multiple_of(ALIGNMENT) - before;
     let mut bytes = MAGIC.to_vec();
@@ -64,17 +67,36 @@ pub(super) fn header(kind: DataType, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// The type in a `descr`, after its byte order.
+/// The type in a `descr`, after its byte order. numpy itself has no bf16: the package `ml_dtypes` adds one, whose arrays are
+/// saved as two bytes of no type.
 fn numpy_code(kind: DataType) -> &'static str {
     match kind {
         DataType::F32 => "f4",
+        DataType::F16 => "f2",
+        DataType::BF16 => "V2",
+        DataType::F64 => "f8",
+        DataType::I32 => "i4",
+        DataType::U32 => "u4",
+        DataType::I64 => "i8",
+        DataType::U64 => "u8",
+        DataType::I8 => "i1",
+        DataType::U8 => "u1",
     }
 }
 
-/// The name that `astype` takes.
+/// What `astype` takes.
 pub(super) fn numpy_name(kind: DataType) -> &'static str {
     match kind {
-        DataType::F32 => "float32",
+        DataType::F32 => "'float32'",
+        DataType::F16 => "'float16'",
+        DataType::BF16 => "ml_dtypes.bfloat16",
+        DataType::F64 => "'float64'",
+        DataType::I32 => "'int32'",
+        DataType::U32 => "'uint32'",
+        DataType::I64 => "'int64'",
+        DataType::U64 => "'uint64'",
+        DataType::I8 => "'int8'",
+        DataType::U8 => "'uint8'",
     }
 }
 

@@ -1,0 +1,2 @@
+// i64. Joined with words.wgsl.
+const SIGN: u32 = 0x80000000u;

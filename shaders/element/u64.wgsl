@@ -1,0 +1,2 @@
+// u64. Joined with words.wgsl.
+const SIGN: u32 = 0u;
