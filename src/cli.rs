@@ -47,8 +47,8 @@ enum Command {
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
 struct ScheduleArgs {
-    /// Algorithm: ring, ring-staged, ring-exchange or direct for all-reduce; mesh for everything else [default: the first]
-    #[arg(long, value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>)]
+    #[arg(long, value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>,
+          help = format!("Algorithm: {}; mesh for everything but all-reduce [default: ring or mesh]", algorithms()))]
     algorithm: Option<Algorithm>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
@@ -71,6 +71,12 @@ impl ScheduleArgs {
             root => Ok(root.unwrap_or(0)),
         }
     }
+}
+
+/// The names of all algorithms, for help.
+fn algorithms() -> String {
+    let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    names.join(", ")
 }
 
 /// What is computed, for the positional argument.

@@ -6,9 +6,15 @@
 
 mod algorithm;
 mod direct;
+mod halving_doubling;
+mod ibing;
 mod mesh;
+mod one_phase;
 mod places;
+mod recursive_doubling;
 mod ring;
+mod tree;
+mod two_phase;
 
 use std::fmt;
 

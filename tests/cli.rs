@@ -327,6 +327,8 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --count 1099511627776 --device cpu", 6, &["1099511627776 elements", "smaller count"]),
         case("run --count 4611686018427387904 --device cpu", 6, &["4611686018427387904"]),
         case("run --algorithm trees", 6, &["'trees'", "ring, ring-staged, ring-exchange"]),
+        case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "tree"]),
+        case("run --algorithm tree --sync barrier", 6, &["tree", "barrier", "--sync"]),
         case("run --type f8", 6, &["'f8'", "f32, f16"]),
         case("run --op xor", 6, &["'xor'", "sum, prod"]),
         case("run --op avg --type int64", 6, &["avg of i64 is refused", "use sum"]),

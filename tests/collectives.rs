@@ -12,7 +12,7 @@ use wgccl::cpu::{self, CpuError, Spread};
 use wgccl::golden::compare;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Phase, Schedule, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::verify::{self, Proof, Proved, prove};
 use wgccl::window::Payload;
 
 const COUNTS: [usize; 4] = [1, 3, 17, 256];
@@ -116,7 +116,8 @@ fn compares(proved: &Proved, payload: &Payload, inputs: &[Vec<f32>], buffers: &[
     let extents = Extents { schedule: proved.schedule(), count: payload.count, in_place };
     let outputs: Vec<&[f32]> = (0..).zip(buffers).map(|(rank, buffer)| &buffer[extents.output(rank)]).collect();
     let comparison = compare(proved, payload, Op::Sum, &slices(inputs), &outputs);
-    assert!(comparison.wrong == 0 && comparison.bit_identical, "{case}: {comparison:?}");
+    let identical = comparison.bit_identical || !proved.report().holds(Proof::BitIdentical);
+    assert!(comparison.wrong == 0 && identical, "{case}: {comparison:?}");
 }
 
 fn on_cpu(variant: Variant, proved: &Proved) {

@@ -48,7 +48,8 @@ fn launch(executor: &mut Executor<f32>, proved: &Proved, payload: &Payload, inpu
     }
     let outputs: Vec<&[f32]> = outputs.iter().map(|output| &output[..]).collect();
     let comparison = golden::compare(proved, payload, Op::Sum, &inputs, &outputs);
-    assert!(comparison.wrong == 0 && comparison.bit_identical, "{context}: {comparison:?}");
+    let identical = comparison.bit_identical || !proved.report().holds(verify::Proof::BitIdentical);
+    assert!(comparison.wrong == 0 && identical, "{context}: {comparison:?}");
 }
 
 /// Two launches of one executor, with hashed and then with random inputs: what the first leaves behind would show.
@@ -70,7 +71,8 @@ fn twice(proved: &Proved, count: usize, options: Options) -> (usize, u32) {
 fn every_algorithm_agrees_with_the_golden() {
     let mut case = 0;
     for (algorithm, sync) in common::algorithms() {
-        for ranks in [1_u32, 2, 3, 4, 5, 7, 8, 16, 33] {
+        let ranks = [1_u32, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33];
+        for ranks in ranks.into_iter().filter(|&ranks| common::defined(algorithm, ranks)) {
             for in_place in [false, true] {
                 let proved = ring(algorithm, ranks, sync, in_place);
                 let p = ranks as usize;

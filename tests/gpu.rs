@@ -1,19 +1,22 @@
-//! The GPU executor agrees with the golden in every bit: every variant, sync, number of ranks and count, on every
+//! The GPU executor agrees with the golden in every bit: every algorithm, sync, number of ranks and count, on every
 //! device, in every mode that is sound there, with hashed and with random inputs, launched twice on one window.
+//!
+//! The executor knows no algorithm, so that only the ring is launched with every count in every mode. Each case of another
+//! schedule takes a third of these pairs, in turn: over three cases every count meets every mode.
 
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
-use common::algorithms;
 use common::devices::{Device, devices, one_at_a_time};
+use common::{Variant, variants};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
 use wgccl::gpu::{Choice, Executor, Options};
 use wgccl::inputs::{Fill, generate};
 use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::verify::{self, Proof, Proved, prove};
 use wgccl::window::Payload;
 
 const RANKS: [u32; 9] = [1, 2, 3, 4, 5, 7, 8, 16, 33];
@@ -51,7 +54,8 @@ fn agrees(device: &Device, proved: &Proved, count: usize, options: Options, case
         let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
         let comparison = compare(proved, &payload, Op::Sum, &inputs, &outputs);
         assert_eq!(comparison.wrong, 0, "{case} {fill}: {comparison:?}");
-        assert!(comparison.bit_identical, "{case} {fill}: ranks differ");
+        let identical = comparison.bit_identical || !proved.report().holds(Proof::BitIdentical);
+        assert!(identical, "{case} {fill}: ranks differ");
         assert!(fill == Fill::Normal || comparison.max_ulp == 0.0, "{case} {fill}: {comparison:?}");
     }
 }
@@ -59,22 +63,25 @@ fn agrees(device: &Device, proved: &Proved, count: usize, options: Options, case
 fn matrix(counts: impl Fn(u32) -> Vec<usize>) {
     let _turn = one_at_a_time();
     for device in devices() {
-        let (start, mut cases) = (std::time::Instant::now(), 0);
-        for (algorithm, sync) in algorithms() {
-            for (ranks, in_place) in RANKS.into_iter().flat_map(|ranks| [(ranks, false), (ranks, true)]) {
-                let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
-                let proved = prove(schedule, verify::Options { in_place }).unwrap();
-                // In place differs from out of place in addresses only: one count shows those.
-                let counts = if in_place { vec![255] } else { counts(ranks) };
-                for (count, mode) in
-                    counts.into_iter().flat_map(|n| device.sound_modes().into_iter().map(move |m| (n, m)))
-                {
-                    let case = format!("{} {mode} {algorithm} {sync} {ranks} x {count}", device.name);
+        let (start, mut cases, mut schedules) = (std::time::Instant::now(), 0, 0);
+        for variant in variants(RANKS) {
+            let Variant { algorithm, sync, ranks, in_place, .. } = variant;
+            let proved = prove(variant.schedule(), variant.options()).unwrap();
+            // In place differs from out of place in addresses only: one count shows those.
+            let counts = if in_place { vec![255] } else { counts(ranks) };
+            let thin = (algorithm, sync) != (Algorithm::Ring, Sync::Neighbor);
+            for (c, &count) in counts.iter().enumerate() {
+                for (m, mode) in device.sound_modes().into_iter().enumerate() {
+                    if thin && (c + m + schedules) % 3 != 0 {
+                        continue;
+                    }
+                    let case = format!("{} {mode} {variant} x {count}", device.name);
                     let options = Options { dispatch: Choice::Named(mode), ..Options::default() };
                     agrees(device, &proved, count, options, &case);
                     cases += 1;
                 }
             }
+            schedules += 1;
         }
         println!("{}: {cases} cases, two launches each, {:.1?}", device.name, start.elapsed());
     }

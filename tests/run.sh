@@ -58,7 +58,7 @@ say "all tests"
 cargo test
 
 say "the pure crate, without GPU and command line"
-cargo test --no-default-features --lib --test proved --test collectives --test cpu
+cargo test --no-default-features --lib --test algorithms --test collectives --test cpu
 
 say "notify and wait of the CPU executor under loom"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --no-default-features --lib cpu::signal

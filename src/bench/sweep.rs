@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
 use crate::inputs::{Fill, generate_parts};
 use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
-use crate::schedule::{Algorithm, Sync, build};
+use crate::schedule::{Algorithm, BuildError, Schedule, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::Payload;
 
@@ -34,6 +34,8 @@ pub struct Request {
     pub roots: Roots,
     /// How, one after the other.
     pub algorithms: Vec<Algorithm>,
+    /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
+    pub only_defined: bool,
     /// Who waits for whom.
     pub sync: Sync,
     /// Numbers of participants, one after the other.
@@ -82,6 +84,7 @@ impl Default for Request {
             collective: Collective::AllReduce,
             roots: Roots::One(0),
             algorithms: vec![Algorithm::Ring],
+            only_defined: false,
             sync: Sync::Neighbor,
             ranks: vec![4],
             data_types: vec![DataType::F32],
@@ -160,11 +163,28 @@ impl Request {
         self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))
     }
 
+    /// The schedules over `ranks` ranks with their roots, and why any is left out.
+    fn schedules(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Algorithm, Schedule)>, BuildError> {
+        let mut schedules = Vec::new();
+        for (root, &algorithm) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
+            match build(Task::from(self.collective).root(root), algorithm, ranks, self.sync) {
+                Ok(schedule) => schedules.push((root, algorithm, schedule)),
+                Err(error) if self.only_defined && !matches!(error, BuildError::Ranks(_)) => {
+                    let note = format!("left out: {error}");
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(schedules)
+    }
+
     /// Refuses what can be refused without a device.
     fn check(&self) -> Result<(), Error> {
         for &ranks in &self.ranks {
-            for (root, &algorithm) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
-                let schedule = build(Task::from(self.collective).root(root), algorithm, ranks, self.sync)?;
+            for (_, _, schedule) in self.schedules(ranks, &mut Vec::new())? {
                 for data_type in &self.data_types {
                     let counts = self.counts(*data_type, ranks)?;
                     let largest = counts.last().map_or(0, |&count| count.saturating_add(self.unalign));
@@ -193,8 +213,11 @@ impl Request {
 /// # Errors
 /// [`Error`]; wrong elements are counted in rows and are none.
 pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Error> {
-    request.check()?;
     let mut notes = Vec::new();
+    for &ranks in &request.ranks {
+        request.schedules(ranks, &mut notes)?;
+    }
+    request.check()?;
     let devices = devices(&request.devices, &mut notes)?;
     for device in &devices {
         let is_cpu = matches!(device, Device::Cpu);
@@ -211,8 +234,9 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     let redops = request.redops(&mut notes)?;
     let mut rows = 0;
     for &ranks in &request.ranks {
+        let schedules = request.schedules(ranks, &mut Vec::new())?.len();
         for &(data_type, _) in &redops {
-            rows += request.counts(data_type, ranks)?.len() * request.roots(ranks).len();
+            rows += request.counts(data_type, ranks)?.len() * schedules;
         }
         for &data_type in &request.data_types {
             let parts = Parts::of(request.collective, ranks);
@@ -222,7 +246,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
             }
         }
     }
-    rows *= request.algorithms.len() * devices.len();
+    rows *= devices.len();
     let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
@@ -285,8 +309,7 @@ fn of_device<T: Element>(
         let counts = request.counts(T::TYPE, ranks)?;
         // The copy knows no algorithm and no root: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
-        for (root, &algorithm) in request.roots(ranks).flat_map(|r| request.algorithms.iter().map(move |a| (r, a))) {
-            let schedule = build(Task::from(collective).root(root), algorithm, ranks, sync)?;
+        for (root, algorithm, schedule) in request.schedules(ranks, &mut Vec::new())? {
             let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
             let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
             let root = if collective.has_root() { root as i32 } else { -1 };

@@ -33,8 +33,9 @@ pub(super) struct BenchArgs {
     /// Number of ranks, several separated by commas
     #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
     ranks: Vec<u32>,
-    /// Algorithms separated by commas, or all that the collective has [default: its first]
-    #[arg(long, value_name = "NAME,..", value_parser = list::<Algorithm>)]
+    #[arg(long, value_name = "NAME,..", value_parser = list::<Algorithm>,
+          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: {} [default: ring \
+                          or mesh]", super::algorithms()))]
     algorithm: Option<List<Algorithm>>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<Sync>)]
@@ -161,15 +162,19 @@ impl Args for Refused {
 
 /// Several names, or all of them. A type of its own, for to clap a vector means a flag that is given repeatedly.
 #[derive(Debug, Clone)]
-struct List<T>(Vec<T>);
+struct List<T> {
+    names: Vec<T>,
+    /// "all" was given, and not these names.
+    all: bool,
+}
 
 fn list<T>(text: &str) -> Result<List<T>, UnknownName>
 where
     T: crate::collective::Named + std::str::FromStr<Err = UnknownName>,
 {
     match text {
-        "all" => Ok(List(T::ALL.to_vec())),
-        names => names.split(',').map(parse).collect::<Result<_, _>>().map(List),
+        "all" => Ok(List { names: T::ALL.to_vec(), all: true }),
+        names => Ok(List { names: names.split(',').map(parse).collect::<Result<_, _>>()?, all: false }),
     }
 }
 
@@ -219,17 +224,18 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     };
     let algorithms = match &args.algorithm {
         None => vec![Algorithm::default_of(collective)],
-        Some(List(all)) if all == Algorithm::ALL => Algorithm::of(collective),
-        Some(List(algorithms)) => algorithms.clone(),
+        Some(List { all: true, .. }) => Algorithm::of(collective),
+        Some(List { names, .. }) => names.clone(),
     };
     Ok(Request {
         collective,
         roots: args.root.unwrap_or(Roots::One(0)),
         algorithms,
+        only_defined: args.algorithm.as_ref().is_some_and(|algorithm| algorithm.all),
         sync: args.sync,
         ranks: args.ranks.clone(),
-        data_types: args.data_type.0.clone(),
-        ops: args.op.0.clone(),
+        data_types: args.data_type.names.clone(),
+        ops: args.op.names.clone(),
         devices: args.device.clone(),
         dispatch: args.dispatch,
         range: Range { first, last, step },

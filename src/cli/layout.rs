@@ -119,17 +119,21 @@ fn table(layout: &Json) -> String {
         layout.signal_rows,
         layout.signal_stride
     );
-    match layout.exchange_bytes_saved {
-        _ if layout.slots == 0 => {}
-        0 => text.push_str(
-            "saved      nothing: the last slot is the exchange slot, which ring and ring-staged do without\n",
-        ),
-        bytes => {
-            let _ = writeln!(text, "saved      {bytes} bytes: no exchange slot");
+    // Only the upstream kernels' ring has had an exchange slot.
+    let exchange = match algorithm {
+        Algorithm::RingExchange => {
+            Some("nothing: the last slot is the exchange slot, which ring and ring-staged do without".to_owned())
         }
-    }
-    if let Some(percent) = layout.signal_bytes_saved_percent {
-        let _ = writeln!(text, "           {percent} % of the signals' bytes, against 16 columns");
+        Algorithm::Ring | Algorithm::RingStaged => {
+            Some(format!("{} bytes: no exchange slot", layout.exchange_bytes_saved))
+        }
+        _ => None,
+    };
+    let stride = layout
+        .signal_bytes_saved_percent
+        .map(|percent| format!("{percent} % of the signals' bytes, against 16 columns"));
+    for (line, name) in exchange.into_iter().chain(stride).zip(["saved", ""]) {
+        let _ = writeln!(text, "{name:<10} {line}");
     }
     text.truncate(text.trim_end().len());
     text

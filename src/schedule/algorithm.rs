@@ -1,6 +1,8 @@
 //! The algorithms by name, and the one function that builds any of them.
 
-use super::{MAX_RANKS, Schedule, direct, mesh, ring};
+use super::{
+    MAX_RANKS, Schedule, direct, halving_doubling, ibing, mesh, one_phase, recursive_doubling, ring, tree, two_phase,
+};
 use crate::collective::{Collective, Task, named};
 
 /// A way to carry out a collective. One file each; a name never stands for another algorithm.
@@ -13,8 +15,24 @@ pub enum Algorithm {
     RingStaged,
     /// The staged ring with an extra exchange slot into which every round's chunk is published. History.
     RingExchange,
+    /// Two rings over half the payload each, in opposite directions, on a lane each.
+    BidirectionalRing,
+    /// One ring in both directions: every rank reads from both neighbours in each of P-1 steps.
+    Ibing,
     /// Each rank reduces its chunk from all inputs and writes it to all outputs. The least traffic on one device.
     Direct,
+    /// Every rank reduces everything from all ranks, in rank order.
+    OnePhase,
+    /// The same in the upstream kernels' order: the own contribution first. Ranks may differ in the last bits.
+    OnePhaseOwnFirst,
+    /// Each rank reduces its chunk from all inputs, then copies the other chunks from their owners.
+    TwoPhase,
+    /// log2 P exchanges of the whole payload with partners 1, 2, 4, ... away. Powers of two only.
+    RecursiveDoubling,
+    /// Rabenseifner: exchanges of P/2, P/4, ... chunks and back. Powers of two only.
+    HalvingDoubling,
+    /// NCCL's double binary tree: half of the chunks up and down each of two trees, pipelined.
+    Tree,
     /// Each rank takes what it needs from its peers, one step; in an all-to-all it gives what they need. In a barrier it
     /// notifies and awaits every peer.
     Mesh,
@@ -24,9 +42,29 @@ named!(Algorithm, "algorithm", {
     Ring => "ring",
     RingStaged => "ring-staged",
     RingExchange => "ring-exchange",
+    BidirectionalRing => "bidirectional-ring",
+    Ibing => "ibing",
     Direct => "direct",
+    OnePhase => "one-phase",
+    OnePhaseOwnFirst => "one-phase-own-first",
+    TwoPhase => "two-phase",
+    RecursiveDoubling => "recursive-doubling",
+    HalvingDoubling => "halving-doubling",
+    Tree => "tree",
     Mesh => "mesh",
 });
+
+impl Algorithm {
+    /// Whether it is defined for powers of two only.
+    pub fn needs_power_of_two(self) -> bool {
+        matches!(self, Self::RecursiveDoubling | Self::HalvingDoubling)
+    }
+
+    /// Whether it has rounds that all ranks go through together, so that ranks can synchronise in several ways.
+    fn has_rounds(self) -> bool {
+        matches!(self, Self::Ring | Self::RingStaged | Self::RingExchange | Self::BidirectionalRing)
+    }
+}
 
 /// Who waits for whom between two rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -55,12 +93,25 @@ pub enum BuildError {
         /// How.
         algorithm: Algorithm,
     },
-    /// The algorithm has no rounds between which ranks could synchronise in that way.
+    /// The algorithm synchronises in one way only.
     #[error("{0} has no rounds that a {1} could stand between; leave --sync out")]
     Sync(Algorithm, Sync),
     /// A root or a source that is no rank.
     #[error("{0}")]
     Task(String),
+    /// The algorithm pairs ranks off by the bits of their numbers.
+    #[error(
+        "{algorithm} needs a power of two: take {} or {} ranks instead of {ranks}, or an algorithm for any number of \
+         ranks, such as tree or ring",
+        .ranks.next_power_of_two() / 2,
+        .ranks.next_power_of_two()
+    )]
+    PowerOfTwo {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// Not a power of two.
+        ranks: u32,
+    },
 }
 
 fn names(algorithms: &[Algorithm]) -> String {
@@ -95,17 +146,32 @@ pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     if let Some(mistake) = task.mistake(ranks) {
         return Err(BuildError::Task(mistake));
     }
-    let name = algorithm.name();
-    let ring = |staging| ring::all_reduce(name, ranks, staging, sync);
-    match (task.collective, algorithm) {
-        (Collective::AllReduce, Algorithm::Ring) => Ok(ring(ring::Staging::None)),
-        (Collective::AllReduce, Algorithm::RingStaged) => Ok(ring(ring::Staging::Slots)),
-        (Collective::AllReduce, Algorithm::RingExchange) => Ok(ring(ring::Staging::Exchange)),
-        (Collective::AllReduce, Algorithm::Direct) if sync != Sync::Neighbor => Err(BuildError::Sync(algorithm, sync)),
-        (Collective::AllReduce, Algorithm::Direct) => Ok(direct::all_reduce(name, ranks)),
-        (Collective::AllReduce, Algorithm::Mesh) => Err(BuildError::Pair { collective: task.collective, algorithm }),
-        (_, Algorithm::Mesh) if sync != Sync::Neighbor => Err(BuildError::Sync(algorithm, sync)),
-        (_, Algorithm::Mesh) => Ok(mesh::build(name, task, ranks)),
-        (collective, _) => Err(BuildError::Pair { collective, algorithm }),
+    let (collective, name) = (task.collective, algorithm.name());
+    // Before what depends on ranks, so that the list of algorithms does not.
+    let all_reduce = algorithm != Algorithm::Mesh;
+    if all_reduce != (collective == Collective::AllReduce) {
+        return Err(BuildError::Pair { collective, algorithm });
     }
+    if sync != Sync::Neighbor && !algorithm.has_rounds() {
+        return Err(BuildError::Sync(algorithm, sync));
+    }
+    if algorithm.needs_power_of_two() && !ranks.is_power_of_two() {
+        return Err(BuildError::PowerOfTwo { algorithm, ranks });
+    }
+    let ring = |staging| ring::all_reduce(name, ranks, staging, sync);
+    Ok(match algorithm {
+        Algorithm::Ring => ring(ring::Staging::None),
+        Algorithm::RingStaged => ring(ring::Staging::Slots),
+        Algorithm::RingExchange => ring(ring::Staging::Exchange),
+        Algorithm::BidirectionalRing => ring::bidirectional(name, ranks, sync),
+        Algorithm::Ibing => ibing::all_reduce(name, ranks),
+        Algorithm::Direct => direct::all_reduce(name, ranks),
+        Algorithm::OnePhase => one_phase::all_reduce(name, ranks, one_phase::Order::Ranks),
+        Algorithm::OnePhaseOwnFirst => one_phase::all_reduce(name, ranks, one_phase::Order::OwnFirst),
+        Algorithm::TwoPhase => two_phase::all_reduce(name, ranks),
+        Algorithm::RecursiveDoubling => recursive_doubling::all_reduce(name, ranks),
+        Algorithm::HalvingDoubling => halving_doubling::all_reduce(name, ranks),
+        Algorithm::Tree => tree::all_reduce(name, ranks),
+        Algorithm::Mesh => mesh::build(name, task, ranks),
+    })
 }

@@ -2,6 +2,7 @@
 //!
 //! Round k of 0..2(P-1) waits on signal row k and, when done, notifies row k+1; row 0 says that staging is done.
 //! After RS rank r holds chunk r complete; every chunk is summed in one place, so all ranks agree in every bit.
+//! A bidirectional ring is two such rings over half the payload each, the second with left and right exchanged.
 
 use super::{Address, Instruction, Lane, Phase, Schedule, Sync};
 use crate::collective::Collective;
@@ -11,23 +12,52 @@ use crate::collective::Collective;
 pub(super) enum Staging {
     /// Not at all: RS reads inputs, its last round and AG write outputs.
     None,
+    /// As `None`, and partial sums lie in the outputs, too, which nobody needs before AG overwrites them.
+    Outputs,
     /// Copied into slots before RS and out of them after AG.
     Slots,
     /// As `Slots`, and every round publishes its chunk in one more slot, which the right neighbour reads.
     Exchange,
 }
 
+/// Which way chunks travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Right,
+    Left,
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Ring {
     ranks: u32,
     staging: Staging,
     sync: Sync,
+    direction: Direction,
+    /// Where its chunks begin in the payload.
+    first_chunk: u32,
+    /// Where its signals begin in the matrix.
+    first_row: u32,
 }
 
 pub(super) fn all_reduce(name: &str, ranks: u32, staging: Staging, sync: Sync) -> Schedule {
-    let ring = Ring { ranks, staging, sync };
+    let ring = Ring { ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
     let slots = if staging == Staging::Exchange { ranks + 1 } else { ranks };
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).slots(slots).signal_rows(ring.rounds());
     schedule.lanes = (0..ranks).map(|rank| ring.lane(rank)).collect();
+    schedule
+}
+
+/// Two rings in opposite directions, a lane of each rank for either.
+pub(super) fn bidirectional(name: &str, ranks: u32, sync: Sync) -> Schedule {
+    let right =
+        Ring { ranks, staging: Staging::Outputs, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
+    // A row has room for both where they notify different peers.
+    let apart = ranks == 2 || sync == Sync::Barrier;
+    let first_row = if apart { right.rounds() } else { 0 };
+    let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
+    let mut schedule =
+        Schedule::new(name, Collective::AllReduce, ranks, 2 * ranks).signal_rows(first_row + right.rounds());
+    schedule.lanes = (0..ranks).flat_map(|rank| [right.lane(rank), left.lane(rank)]).collect();
     schedule
 }
 
@@ -36,12 +66,22 @@ impl Ring {
         2 * (self.ranks - 1)
     }
 
-    fn left(&self, rank: u32) -> u32 {
-        (rank + self.ranks - 1) % self.ranks
+    /// The rank `n` places back, against the way in which chunks travel; `n` is at most 2P.
+    fn back(&self, rank: u32, n: u32) -> u32 {
+        match self.direction {
+            Direction::Right => (rank + 2 * self.ranks - n) % self.ranks,
+            Direction::Left => (rank + n) % self.ranks,
+        }
     }
 
+    /// The neighbour that chunks come from: the left one, in the words of a ring that travels to the right.
+    fn left(&self, rank: u32) -> u32 {
+        self.back(rank, 1)
+    }
+
+    /// The neighbour that chunks go to.
     fn right(&self, rank: u32) -> u32 {
-        (rank + 1) % self.ranks
+        self.back(rank, self.ranks - 1)
     }
 
     /// Phase and round (from 1) of round k.
@@ -55,16 +95,17 @@ impl Ring {
             (Phase::ReduceScatter, s) => s + 1,
             (_, s) => s,
         };
-        (rank + 2 * self.ranks - back) % self.ranks
+        self.first_chunk + self.back(rank, back)
     }
 
     fn lane(&self, rank: u32) -> Lane {
         let mut lane = Lane::new(rank);
         match self.staging {
-            Staging::None if self.ranks == 1 => {
-                lane.push(Instruction::new(Phase::Move, 0).copy(Address::input(0, 0)).to(Address::output(0, 0)));
+            Staging::None | Staging::Outputs if self.ranks == 1 => {
+                let (from, to) = (Address::input(0, self.first_chunk), Address::output(0, self.first_chunk));
+                lane.push(Instruction::new(Phase::Move, 0).copy(from).to(to));
             }
-            Staging::None => {}
+            Staging::None | Staging::Outputs => {}
             Staging::Slots | Staging::Exchange => {
                 let stage_in = Instruction::new(Phase::StageIn, 0)
                     .copy(Address::input(rank, 0))
@@ -79,7 +120,7 @@ impl Ring {
             }
             lane.push(self.round(rank, k));
         }
-        if self.staging != Staging::None {
+        if matches!(self.staging, Staging::Slots | Staging::Exchange) {
             lane.push(
                 Instruction::new(Phase::StageOut, 0)
                     .copy(Address::slot(rank, 0))
@@ -100,14 +141,17 @@ impl Ring {
             Staging::Exchange => {
                 (Address::slot(left, self.ranks), Address::slot(rank, chunk), Address::slot(rank, chunk))
             }
-            Staging::None => match phase {
-                Phase::ReduceScatter => (
-                    if first { Address::input(left, chunk) } else { Address::slot(left, chunk) },
-                    Address::input(rank, chunk),
-                    if last_rs { Address::output(rank, chunk) } else { Address::slot(rank, chunk) },
-                ),
-                _ => (Address::output(left, chunk), Address::output(rank, chunk), Address::output(rank, chunk)),
-            },
+            Staging::None | Staging::Outputs => {
+                let partial = if self.staging == Staging::None { Address::slot } else { Address::output };
+                match phase {
+                    Phase::ReduceScatter => (
+                        if first { Address::input(left, chunk) } else { partial(left, chunk) },
+                        Address::input(rank, chunk),
+                        if last_rs { Address::output(rank, chunk) } else { partial(rank, chunk) },
+                    ),
+                    _ => (Address::output(left, chunk), Address::output(rank, chunk), Address::output(rank, chunk)),
+                }
+            }
         };
         let instruction = Instruction::new(phase, s).to(to);
         let instruction =
@@ -115,8 +159,8 @@ impl Ring {
         let more = k + 1 < self.rounds();
         match self.staging {
             // The first round reads inputs, which nobody writes: nothing to wait for.
-            Staging::None if first => self.announce_if(more, instruction, rank, k + 1),
-            Staging::None | Staging::Slots => {
+            Staging::None | Staging::Outputs if first => self.announce_if(more, instruction, rank, k + 1),
+            Staging::None | Staging::Outputs | Staging::Slots => {
                 let instruction = self.await_ready(instruction, rank, k, 1);
                 self.announce_if(more, instruction, rank, k + 1)
             }
@@ -148,8 +192,9 @@ impl Ring {
         (0..self.ranks).filter(move |&peer| peer != rank)
     }
 
-    /// Tell whoever waits for this rank that its chunk of the round on `row` can be read.
-    fn announce(&self, instruction: Instruction, rank: u32, row: u32) -> Instruction {
+    /// Tell whoever waits for this rank that its chunk of round `k` can be read.
+    fn announce(&self, instruction: Instruction, rank: u32, k: u32) -> Instruction {
+        let row = self.first_row + k;
         match self.sync {
             _ if self.ranks == 1 => instruction,
             Sync::Neighbor => instruction.notify(self.right(rank), row),
@@ -157,11 +202,12 @@ impl Ring {
         }
     }
 
-    fn announce_if(&self, more: bool, instruction: Instruction, rank: u32, row: u32) -> Instruction {
-        if more { self.announce(instruction, rank, row) } else { instruction }
+    fn announce_if(&self, more: bool, instruction: Instruction, rank: u32, k: u32) -> Instruction {
+        if more { self.announce(instruction, rank, k) } else { instruction }
     }
 
-    fn await_ready(&self, instruction: Instruction, rank: u32, row: u32, at_least: u32) -> Instruction {
+    fn await_ready(&self, instruction: Instruction, rank: u32, k: u32, at_least: u32) -> Instruction {
+        let row = self.first_row + k;
         match self.sync {
             Sync::Neighbor => instruction.wait_for(row, self.left(rank), at_least),
             Sync::Barrier => self.peers(rank).fold(instruction, |i, peer| i.wait_for(row, peer, at_least)),

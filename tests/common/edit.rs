@@ -118,11 +118,15 @@ impl Edit {
                 for n in 0..instruction.notifies.len() {
                     edits.extend([Self::DropNotify(at, n), Self::NextPeer(at, n)]);
                 }
-                for n in 0..instruction.from.len() {
-                    edits.extend([Self::ShiftRead(at, n), Self::NextRankRead(at, n)]);
+                // A buffer of one chunk has no next one.
+                let shifts = |a: &Address| schedule.buffer_chunks(a.buffer, a.rank) > 1;
+                for (n, from) in instruction.from.iter().enumerate() {
+                    edits.extend(shifts(from).then_some(Self::ShiftRead(at, n)));
+                    edits.push(Self::NextRankRead(at, n));
                 }
-                for n in 0..instruction.to.len() {
-                    edits.extend([Self::ShiftWrite(at, n), Self::NextRankWrite(at, n)]);
+                for (n, to) in instruction.to.iter().enumerate() {
+                    edits.extend(shifts(to).then_some(Self::ShiftWrite(at, n)));
+                    edits.push(Self::NextRankWrite(at, n));
                 }
                 if instruction.from.len() == 2 {
                     edits.push(Self::SwapOperands(at));

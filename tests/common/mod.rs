@@ -35,6 +35,12 @@ impl Variant {
         Nccl { collective: self.collective, root: self.root, ranks: self.ranks }
     }
 
+    /// The algorithms of neighbour rounds, in which everything is needed, in either place.
+    pub(crate) fn is_ring(self) -> bool {
+        use Algorithm::{BidirectionalRing, Ring, RingExchange, RingStaged};
+        matches!(self.algorithm, Ring | RingStaged | RingExchange | BidirectionalRing)
+    }
+
     pub(crate) fn options(self) -> Options {
         Options { in_place: self.in_place }
     }
@@ -55,7 +61,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// Every variant of the all-reduce, in and out of place.
+/// Every variant of the all-reduce, in and out of place, for those of `ranks` that it is defined for.
 pub(crate) fn variants(ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
     variants_of(Collective::AllReduce, ranks)
 }
@@ -69,11 +75,7 @@ pub(crate) fn other_variants(ranks: impl IntoIterator<Item = u32> + Clone) -> Ve
 fn variants_of(collective: Collective, ranks: impl IntoIterator<Item = u32> + Clone) -> Vec<Variant> {
     let mut variants = Vec::new();
     for (algorithm, sync) in algorithms_of(collective) {
-        for ranks in ranks.clone() {
-            // Some algorithms are not defined for every number of ranks.
-            if build(collective, algorithm, ranks, sync).is_err() {
-                continue;
-            }
+        for ranks in ranks.clone().into_iter().filter(|&ranks| defined(algorithm, ranks)) {
             for root in 0..if collective.has_root() { ranks } else { 1 } {
                 for in_place in [false, true] {
                     let variant = Variant { collective, root, algorithm, sync, ranks, in_place };
@@ -95,4 +97,9 @@ pub(crate) fn algorithms() -> Vec<(Algorithm, Sync)> {
 fn algorithms_of(collective: Collective) -> Vec<(Algorithm, Sync)> {
     let all = Algorithm::ALL.iter().flat_map(|&algorithm| Sync::ALL.iter().map(move |&sync| (algorithm, sync)));
     all.filter(|&(algorithm, sync)| build(collective, algorithm, 2, sync).is_ok()).collect()
+}
+
+/// Whether the algorithm has a schedule of so many ranks; a test says that there is none elsewhere.
+pub(crate) fn defined(algorithm: Algorithm, ranks: u32) -> bool {
+    ranks.is_power_of_two() || !algorithm.needs_power_of_two()
 }

@@ -12,7 +12,8 @@ use super::nccl::Nccl;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Truth {
-    /// An address lies outside its buffer, or two destinations coincide; nothing else is known then.
+    /// An address lies outside its buffer, two destinations coincide, or an operand shares chunks with a destination that
+    /// begins elsewhere; nothing else is known then.
     pub(crate) malformed: bool,
     /// Some instruction can never begin; nothing that follows is known then.
     pub(crate) deadlock: bool,
@@ -22,6 +23,8 @@ pub(crate) struct Truth {
     pub(crate) wrong: bool,
     /// Something is read that nobody wrote before. Not defined where there is a race.
     pub(crate) uninitialised: bool,
+    /// Some wait is for fewer notifies than several lanes send: nobody knows which.
+    pub(crate) ambiguous: bool,
     /// A rank zeroes its signals, and some notify of them is not known to come after.
     pub(crate) erases: bool,
 }
@@ -36,9 +39,7 @@ type Place = (u32, u8, u32);
 /// How often each chunk of each rank's input is in it.
 type Value = BTreeMap<(u32, u32), u32>;
 
-/// Only for schedules of one lane a rank: then the n-th notify of a signal is always the same instruction.
 pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
-    assert!(schedule.lanes.iter().enumerate().all(|(i, lane)| lane.rank as usize == i));
     let mut truth = Truth::default();
     let chunks = schedule.chunks;
     let buffer_chunks = |a: Address| match a.buffer {
@@ -46,31 +47,38 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
         Buffer::Output => nccl.parts(a.rank).1 * chunks,
         Buffer::Slot => schedule.slots,
     };
-    let all: Vec<_> = schedule.lanes.iter().flat_map(|lane| lane.instructions.iter().map(|i| (lane.rank, i))).collect();
-    truth.malformed = all.iter().any(|(_, i)| {
+    let place = |a: Address, k: u32| -> Place {
+        let at = |(input, output): (u32, u32)| match a.buffer {
+            Buffer::Input => (a.rank, 1, input * chunks + a.chunk + k),
+            Buffer::Output => (a.rank, 1, output * chunks + a.chunk + k),
+            Buffer::Slot => (a.rank, 2, a.chunk + k),
+        };
+        match (a.buffer, in_place) {
+            (_, true) => at(nccl.in_place(a.rank).unwrap()),
+            (Buffer::Input, false) => (a.rank, 0, a.chunk + k),
+            (_, false) => at((0, 0)),
+        }
+    };
+    let lanes = schedule.lanes.iter().enumerate();
+    let all: Vec<_> = lanes.flat_map(|(l, lane)| lane.instructions.iter().map(move |i| (l, lane.rank, i))).collect();
+    truth.malformed = all.iter().any(|(_, _, i)| {
         let mut addresses = i.from.iter().chain(&i.to).copied();
         let twice = i.to.iter().enumerate().any(|(n, to)| i.to[..n].contains(to));
-        twice || addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > buffer_chunks(a))
+        if twice || addresses.any(|a| a.rank >= schedule.ranks || a.chunk + i.chunks > buffer_chunks(a)) {
+            return true;
+        }
+        let places = |a: Address| (0..i.chunks).map(move |k| place(a, k));
+        let shares = |a: Address, b: Address| places(a).any(|p| places(b).any(|q| p == q));
+        i.from.iter().any(|&a| i.to.iter().any(|&b| place(a, 0) != place(b, 0) && shares(a, b)))
     });
     if truth.malformed {
         return truth;
     }
 
     let mut notified = BTreeMap::<(u32, u32, u32), Vec<usize>>::new();
-    for (id, (rank, instruction)) in all.iter().enumerate() {
+    for (id, (_, rank, instruction)) in all.iter().enumerate() {
         for notify in &instruction.notifies {
             notified.entry((notify.peer, notify.row, *rank)).or_default().push(id);
-        }
-    }
-    // None stands for a notify that does not exist.
-    let mut after: Vec<Vec<Option<usize>>> = vec![Vec::new(); all.len()];
-    for (id, (rank, instruction)) in all.iter().enumerate() {
-        if id > 0 && all[id - 1].0 == *rank {
-            after[id].push(Some(id - 1));
-        }
-        for wait in &instruction.waits {
-            let sent = notified.get(&(*rank, wait.row, wait.sender));
-            after[id].push(sent.and_then(|sent| sent.get(wait.at_least as usize - 1)).copied());
         }
     }
     let words = all.len().div_ceil(64);
@@ -78,14 +86,34 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
     let mut order = Vec::new();
     let mut done = vec![false; all.len()];
     loop {
-        let ready = |id: &usize| !done[*id] && after[*id].iter().all(|from| from.is_some_and(|from| done[from]));
+        let ready = |id: &usize| {
+            let (lane, rank, instruction) = all[*id];
+            let next = *id == 0 || all[*id - 1].0 != lane || done[*id - 1];
+            next && !done[*id]
+                && instruction.waits.iter().all(|wait| {
+                    let sent = notified.get(&(rank, wait.row, wait.sender)).into_iter().flatten();
+                    sent.filter(|&&from| done[from]).count() >= wait.at_least as usize
+                })
+        };
         let round: Vec<usize> = (0..all.len()).filter(ready).collect();
         if round.is_empty() {
             break;
         }
         for id in round {
+            let (lane, rank, instruction) = all[id];
+            let mut after: Vec<usize> = (id > 0 && all[id - 1].0 == lane).then(|| id - 1).into_iter().collect();
+            for wait in &instruction.waits {
+                let sent = notified.get(&(rank, wait.row, wait.sender)).map_or(&[][..], Vec::as_slice);
+                let n = wait.at_least as usize;
+                // One lane notifies in its order; of several lanes it is only known that all have, if all have.
+                match sent.iter().all(|&from| all[from].0 == all[sent[0]].0) {
+                    true => after.extend(n.checked_sub(1).map(|n| sent[n])),
+                    false if n == sent.len() => after.extend(sent),
+                    false => truth.ambiguous = true,
+                }
+            }
             let mut mine = vec![0; words];
-            for &from in after[id].iter().flatten() {
+            for from in after {
                 mine.iter_mut().zip(&before[from]).for_each(|(mine, theirs)| *mine |= theirs);
                 mine[from / 64] |= 1 << (from % 64);
             }
@@ -99,18 +127,6 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
         return truth;
     }
 
-    let place = |a: Address, k: u32| -> Place {
-        let at = |(input, output): (u32, u32)| match a.buffer {
-            Buffer::Input => (a.rank, 1, input * chunks + a.chunk + k),
-            Buffer::Output => (a.rank, 1, output * chunks + a.chunk + k),
-            Buffer::Slot => (a.rank, 2, a.chunk + k),
-        };
-        match (a.buffer, in_place) {
-            (_, true) => at(nccl.in_place(a.rank).unwrap()),
-            (Buffer::Input, false) => (a.rank, 0, a.chunk + k),
-            (_, false) => at((0, 0)),
-        }
-    };
     // A copy from an input to an output that is the same memory does nothing.
     let real = |i: &Instruction| -> (Vec<Address>, Vec<Address>) {
         let idle =
@@ -119,7 +135,7 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
         if to.is_empty() { (Vec::new(), to) } else { (i.from.to_vec(), to) }
     };
     let mut accesses = BTreeMap::<Place, Vec<(usize, bool)>>::new();
-    for (id, (_, instruction)) in all.iter().enumerate() {
+    for (id, (_, _, instruction)) in all.iter().enumerate() {
         let (from, to) = real(instruction);
         let reads = from.into_iter().map(|a| (a, false));
         for (address, write) in reads.chain(to.into_iter().map(|a| (a, true))) {
@@ -135,14 +151,14 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
         accesses.iter().enumerate().any(|(n, a)| accesses[..n].iter().any(|b| conflict(a, b)))
     });
 
-    let zeroings = all.iter().enumerate().filter(|(_, (_, i))| i.zeroes_signals);
-    truth.erases = zeroings.into_iter().any(|(zeroing, (rank, _))| {
-        let notifies = |id: usize| all[id].1.notifies.iter().any(|notify| notify.peer == *rank);
+    let zeroings = all.iter().enumerate().filter(|(_, (_, _, i))| i.zeroes_signals);
+    truth.erases = zeroings.into_iter().any(|(zeroing, (_, rank, _))| {
+        let notifies = |id: usize| all[id].2.notifies.iter().any(|notify| notify.peer == *rank);
         (0..all.len()).any(|id| notifies(id) && before[id][zeroing / 64] >> (zeroing % 64) & 1 == 0)
     });
 
     if nccl.collective == Collective::Barrier {
-        let ids_of = |rank: u32| -> Vec<usize> { (0..all.len()).filter(|&id| all[id].0 == rank).collect() };
+        let ids_of = |rank: u32| -> Vec<usize> { (0..all.len()).filter(|&id| all[id].1 == rank).collect() };
         let knows = |rank, peer| {
             let ends = ids_of(rank).pop();
             ends.is_some_and(|end| ids_of(peer).into_iter().any(|id| before[end][id / 64] >> (id % 64) & 1 == 1))
@@ -159,7 +175,7 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
         }
     }
     for id in order {
-        let instruction = all[id].1;
+        let instruction = all[id].2;
         if instruction.to.is_empty() {
             continue;
         }

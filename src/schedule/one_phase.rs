@@ -1,0 +1,42 @@
+//! One-phase all-reduce: every rank reduces the whole payload from everybody's contribution itself.
+//!
+//! Inputs are staged in a slot, as the upstream kernels do it, so that a rank whose output is its input can overwrite it
+//! while others still read. Every rank reads all contributions: P times the reads of [`super::two_phase`] in one step.
+
+use super::{Address, Instruction, Lane, Phase, Schedule};
+use crate::collective::Collective;
+
+/// In which order a rank adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Ascending ranks, the same everywhere: all ranks agree in every bit.
+    Ranks,
+    /// The own contribution, then the peers' in ascending order, as the upstream kernels do it: inexact sums of
+    /// different ranks may differ.
+    OwnFirst,
+}
+
+pub(super) fn all_reduce(name: &str, ranks: u32, order: Order) -> Schedule {
+    let alone = ranks == 1;
+    let mut schedule =
+        Schedule::new(name, Collective::AllReduce, ranks, 1).slots(u32::from(!alone)).signal_rows(u32::from(!alone));
+    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks, order)).collect();
+    schedule
+}
+
+fn lane(rank: u32, ranks: u32, order: Order) -> Lane {
+    let mut lane = Lane::new(rank);
+    let peers = || (0..ranks).filter(move |&peer| peer != rank);
+    let input = Address::input(rank, 0);
+    if ranks > 1 {
+        let stage_in = Instruction::new(Phase::StageIn, 0).copy(input).to(Address::slot(rank, 0));
+        lane.push(peers().fold(stage_in, |stage_in, peer| stage_in.notify(peer, 0)));
+    }
+    let contribution = |from: u32| if from == rank { input } else { Address::slot(from, 0) };
+    let reduce = Instruction::new(Phase::Move, 0).to(Address::output(rank, 0));
+    let reduce = match order {
+        Order::Ranks => reduce.reduce_all((0..ranks).map(contribution)),
+        Order::OwnFirst => reduce.reduce_all([rank].into_iter().chain(peers()).map(contribution)),
+    };
+    lane.with(peers().fold(reduce, |reduce, peer| reduce.wait(0, peer)))
+}
