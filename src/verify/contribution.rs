@@ -93,9 +93,10 @@ mod tests {
     #[test]
     fn built_in_schedules_can_be_averaged_in_place() {
         let collectives = Collective::ALL.iter().filter(|collective| collective.reduces());
-        for (&collective, ranks) in collectives.flat_map(|collective| [1, 2, 5].map(|ranks| (collective, ranks))) {
+        for (&collective, ranks) in collectives.flat_map(|collective| [1, 2, 4, 5].map(|ranks| (collective, ranks))) {
             for algorithm in Algorithm::of(collective) {
-                let schedule = build(collective, algorithm, ranks, Sync::Neighbor).unwrap();
+                // Some are for powers of two only.
+                let Ok(schedule) = build(collective, algorithm, ranks, Sync::Neighbor) else { continue };
                 assert_eq!(prove(schedule, Options { in_place: true }).unwrap().scalable(), Ok(()), "{algorithm}");
             }
         }
