@@ -6,6 +6,9 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::cut::cores;
 
 /// What every worker does in a launch. It must not panic.
 pub(super) trait Work: Send + Sync + 'static {
@@ -18,8 +21,10 @@ pub(super) struct Team<W> {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Turns of spinning before a thread parks: some microseconds, about what waking it would take.
-const SPINS: u32 = 100;
+/// How long a thread spins before it parks: about what waking it takes in a virtual machine.
+const PATIENCE: Duration = Duration::from_micros(50);
+/// Turns between two looks at the clock.
+const TURNS: u32 = 64;
 
 #[derive(Default)]
 struct Gate {
@@ -29,6 +34,8 @@ struct Gate {
     /// Copies of the state for spinning; what counts is read under the lock.
     launch: AtomicU64,
     running: AtomicUsize,
+    /// Whether to spin before parking: not where workers would take each other's cores.
+    spins: bool,
 }
 
 #[derive(Default)]
@@ -41,7 +48,8 @@ struct State {
 impl<W: Work> Team<W> {
     /// A team of `workers`, the caller included.
     pub(super) fn new(work: Arc<W>, workers: usize) -> io::Result<Self> {
-        let mut team = Self { work, gate: Arc::default(), threads: Vec::new() };
+        let gate = Gate { spins: workers <= cores(), ..Gate::default() };
+        let mut team = Self { work, gate: Arc::new(gate), threads: Vec::new() };
         for worker in 1..workers {
             let (work, gate) = (team.work.clone(), team.gate.clone());
             let thread = Builder::new().name(format!("wgccl-cpu-{worker}")).spawn(move || {
@@ -95,7 +103,7 @@ impl Gate {
 
     /// Waits for a launch that was not `seen`; false when the team is dissolved.
     fn next(&self, seen: &mut u64) -> bool {
-        spin(|| self.launch.load(Ordering::Relaxed) != *seen);
+        self.spin(|| self.launch.load(Ordering::Relaxed) != *seen);
         let mut state = self.lock();
         while state.launch == *seen && !state.closing {
             state = self.start.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -114,20 +122,23 @@ impl Gate {
     }
 
     fn join(&self) {
-        spin(|| self.running.load(Ordering::Relaxed) == 0);
+        self.spin(|| self.running.load(Ordering::Relaxed) == 0);
         let mut state = self.lock();
         while state.running > 0 {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
 
-fn spin(until: impl Fn() -> bool) {
-    for _ in 0..SPINS {
-        if until() {
-            return;
+    fn spin(&self, until: impl Fn() -> bool) {
+        let start = Instant::now();
+        while self.spins && start.elapsed() < PATIENCE {
+            for _ in 0..TURNS {
+                if until() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
         }
-        std::hint::spin_loop();
     }
 }
 

@@ -95,7 +95,7 @@ mod tests {
         let collectives = Collective::ALL.iter().filter(|collective| collective.reduces());
         for (&collective, ranks) in collectives.flat_map(|collective| [1, 2, 4, 5].map(|ranks| (collective, ranks))) {
             for algorithm in Algorithm::of(collective) {
-                // Some are for powers of two only.
+                // Some algorithms are for powers of two only.
                 let Ok(schedule) = build(collective, algorithm, ranks, Sync::Neighbor) else { continue };
                 assert_eq!(prove(schedule, Options { in_place: true }).unwrap().scalable(), Ok(()), "{algorithm}");
             }
