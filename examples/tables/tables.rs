@@ -40,6 +40,9 @@ struct Definition {
     command: String,
     #[serde(default)]
     records: Vec<Source>,
+    /// Names in `benches/results`, without `.json`, of records of another form, each with a table of its own beside it.
+    #[serde(default)]
+    other_records: Vec<String>,
     #[serde(default)]
     tables: Vec<Table>,
 }
@@ -140,6 +143,7 @@ pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
             explained.insert(source.record.clone());
             records.push((source, record));
         }
+        explained.extend(definition.other_records.iter().cloned());
         for table in &definition.tables {
             let body = match table.layout {
                 Layout::Full => full(table, &records),
@@ -226,13 +230,16 @@ fn checked(definition: &Definition, source: &Source, record: &Record) -> Result<
 /// One row for each definition.
 fn overview(definitions: &[(String, Definition)]) -> String {
     let mut text = String::new();
-    for (name, Definition { title, shows, does_not_show, command, records, .. }) in definitions {
+    for (name, Definition { title, shows, does_not_show, command, records, other_records, .. }) in definitions {
         let _ = writeln!(text, "**{title}** (`definitions/{name}.toml`)\n\n```sh\n{command}\n```\n");
         let _ = writeln!(text, "- shows: {shows}\n- does not show: {does_not_show}");
         if !records.is_empty() {
             let records: Vec<String> =
                 records.iter().map(|source| format!("`{}` (`{}`)", source.record, source.device)).collect();
             let _ = writeln!(text, "- records (and `{{device}}`): {}", records.join(", "));
+        }
+        for record in other_records {
+            let _ = writeln!(text, "- record: [`{record}`](results/{record}.json), [table](results/{record}.md)");
         }
         text.push('\n');
     }
