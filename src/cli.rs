@@ -73,6 +73,12 @@ impl ScheduleArgs {
     }
 }
 
+/// A number of things, for people.
+fn plural(n: u64, what: &str) -> String {
+    let many = if what.ends_with("ch") { "es" } else { "s" };
+    format!("{n} {what}{}", if n == 1 { "" } else { many })
+}
+
 /// The names of all algorithms, for help.
 fn algorithms() -> String {
     let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{DIM, ScheduleArgs, print, print_json};
+use super::{DIM, ScheduleArgs, plural, print, print_json};
 use crate::collective::{Collective, Task, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
@@ -100,10 +100,12 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 fn table(layout: &Json) -> String {
     let Json { collective, algorithm, ranks, count, data_type, chunks, chunk_elements, .. } = layout;
     let mut text = format!(
-        "window of one rank: {collective} by {algorithm}, {ranks} ranks, {count} {data_type} in {chunks} chunks of \
+        "window of one rank: {collective} by {algorithm}, {ranks} ranks, {count} {data_type} in {} of \
          {chunk_elements}\n\n\
          {DIM}{:>12} {:>12}  region{DIM:#}\n",
-        "offset", "bytes"
+        plural((*chunks).into(), "chunk"),
+        "offset",
+        "bytes"
     );
     for region in &layout.regions {
         let _ = writeln!(text, "{:>12} {:>12}  {}", region.offset, region.bytes, region.name);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use serde::Serialize;
 
-use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
+use super::{BAD, DIM, GOOD, ScheduleArgs, plural, print, print_json};
 use crate::collective::{Collective, Op, parse};
 use crate::element::{DataType, Element, dispatch};
 use crate::error::{Error, exit};
@@ -245,11 +245,6 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
         let _ = write!(text, "\nwritten   {}", dir.display());
     }
     text
-}
-
-fn plural(n: u64, what: &str) -> String {
-    let many = if what.ends_with("ch") { "es" } else { "s" };
-    format!("{n} {what}{}", if n == 1 { "" } else { many })
 }
 
 fn pieces(pieces: usize) -> String {

@@ -20,6 +20,8 @@ const UNROLLED: u32 = 3;
 const OTHER: u32 = 4;
 /// Operands, and destinations, for which the shader has lines of text.
 const MOST_UNROLLED: u32 = 16;
+/// Links behind the last that the unrolled kind may read.
+const PADDING: usize = 2 * MOST_UNROLLED as usize;
 
 /// `Params` in the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -130,7 +132,7 @@ impl Program {
     pub(super) fn bytes(schedule: &Schedule) -> u64 {
         let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
         let links: usize = instructions().map(|i| i.waits.len() + i.notifies.len() + i.from.len() + i.to.len()).sum();
-        (links * size_of::<Link>()).max(instructions().count() * size_of::<Word>()) as u64
+        ((links + PADDING) * size_of::<Link>()).max(instructions().count() * size_of::<Word>()) as u64
     }
 
     /// Encodes `schedule` for `plan` over `arena`. Every index fits 32 bits, because a binding is below 4 GiB.
@@ -188,7 +190,7 @@ impl Program {
             lanes.push(Progress { next: first, end: instructions.len() as u32 });
         }
         // The unrolled kind reads a fixed number of links, whatever their number.
-        links.resize(links.len() + 2 * MOST_UNROLLED as usize, Link { index: 0, at_least: 0 });
+        links.resize(links.len() + PADDING, Link { index: 0, at_least: 0 });
         let starts = starts(plan, &lanes);
         let progress = lanes.repeat(arena.channels as usize);
         Self { instructions, links, progress, starts }
