@@ -63,7 +63,7 @@ fn row(gpu: &Gpu, ranks: u32, bytes: u64) -> Result<String, Box<dyn Error>> {
     let (mut direct, mut ring) = (prepare(&direct)?, prepare(&ring)?);
     let mut times: [Vec<f64>; 5] = Default::default();
     for round in 0..=ROUNDS {
-        let ours = |executor: &mut gpu::Executor<'_, f32>| -> Result<f64, Box<dyn Error>> {
+        let ours = |executor: &mut gpu::Executor<f32>| -> Result<f64, Box<dyn Error>> {
             let timing = executor.time(3)?;
             Ok(median(timing.launches.iter().map(|timed| micros(timed.wall)).collect()))
         };

@@ -6,8 +6,10 @@
 mod adapter;
 mod cut;
 mod device;
+mod encoded;
 mod kernel;
 mod launch;
+mod poison;
 mod probe;
 mod program;
 mod timing;

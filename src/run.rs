@@ -128,7 +128,7 @@ pub struct Outcome {
     pub bit_identical: bool,
     /// Largest error against a reference of higher precision, in units of the last place.
     pub max_ulp: f64,
-    /// Microseconds from submission to completion, copies to and from the device not counted.
+    /// Microseconds from the first input to the last output, copies to and from the device included.
     pub time_us: f64,
     /// Microseconds that the proof took.
     pub proof_us: f64,

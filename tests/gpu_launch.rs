@@ -20,13 +20,13 @@ fn ring(algorithm: Algorithm, sync: Sync, ranks: u32) -> Proved {
     prove(build(Collective::AllReduce, algorithm, ranks, sync).unwrap(), verify::Options::default()).unwrap()
 }
 
-fn executor<'g>(device: &'g Device, proved: &Proved, count: usize, options: Options) -> Executor<'g, f32> {
+fn executor(device: &Device, proved: &Proved, count: usize, options: Options) -> Executor<f32> {
     let payload = Payload::new(proved.schedule(), count, 4).unwrap();
     Executor::new(&device.gpu, proved, payload, Op::Sum, options).unwrap()
 }
 
 fn launch(
-    executor: &mut Executor<'_, f32>,
+    executor: &mut Executor<f32>,
     proved: &Proved,
     inputs: &[Vec<f32>],
 ) -> Result<(Comparison, Launched), LaunchError> {

@@ -115,7 +115,7 @@ pub fn adapters() -> Vec<Adapter> {
     let mut found = pollster::block_on(instance.enumerate_adapters(backends));
     found.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     found.sort_by_cached_key(|adapter| preference(&adapter.get_info()));
-    found.into_iter().enumerate().map(|(index, adapter)| Adapter { info: describe(index, &adapter), adapter }).collect()
+    found.into_iter().enumerate().map(|(index, adapter)| Adapter::new(index, adapter)).collect()
 }
 
 /// Hardware before software; then backends by how much of the executor is sound on them.
@@ -136,10 +136,14 @@ fn preference(info: &wgpu::AdapterInfo) -> (u8, u8, String, String) {
     (kind, backend, info.name.to_lowercase(), info.driver_info.clone())
 }
 
-fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
-    let info = adapter.get_info();
-    let limits = adapter.limits();
-    let judged = Mode::ALL.iter().map(|&mode| (mode, judge(mode, info.backend, adapter.features())));
+/// What a device with these features and limits can do.
+pub(super) fn describe(
+    index: usize,
+    info: wgpu::AdapterInfo,
+    limits: &wgpu::Limits,
+    features: wgpu::Features,
+) -> AdapterInfo {
+    let judged = Mode::ALL.iter().map(|&mode| (mode, judge(mode, info.backend, features)));
     let (mut dispatch_modes, mut refused_modes) = (Vec::new(), Vec::new());
     for (mode, support) in judged {
         match support {
@@ -205,6 +209,11 @@ fn judge(mode: Mode, backend: wgpu::Backend, features: wgpu::Features) -> Suppor
 }
 
 impl Adapter {
+    fn new(index: usize, adapter: wgpu::Adapter) -> Self {
+        let info = describe(index, adapter.get_info(), &adapter.limits(), adapter.features());
+        Self { adapter, info }
+    }
+
     /// What is known of it.
     pub fn info(&self) -> &AdapterInfo {
         &self.info

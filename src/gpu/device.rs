@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::adapter::{Adapter, AdapterInfo};
+use super::adapter::{Adapter, AdapterInfo, describe};
 use super::kernel::Kernels;
 use super::probe::Probe;
 use crate::window::VECTOR_BYTES;
@@ -61,15 +61,18 @@ pub enum GpuError {
     },
 }
 
-/// An open device.
+/// An open device. Clones are handles of the same one, and share its compiled kernels.
+#[derive(Clone)]
 pub struct Gpu {
-    info: AdapterInfo,
+    info: Arc<AdapterInfo>,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     faults: Arc<Faults>,
-    pub(super) kernels: Kernels,
-    pub(super) fused: OnceLock<Result<Probe, String>>,
+    /// The device is a caller's, whose handlers are left alone.
+    adopted: bool,
+    pub(super) kernels: Arc<Kernels>,
+    pub(super) fused: Arc<OnceLock<Result<Probe, String>>>,
 }
 
 /// What wgpu reported outside of any call.
@@ -78,6 +81,15 @@ struct Faults {
     refused: Mutex<Option<String>>,
     memory: Mutex<Option<String>>,
     lost: Mutex<Option<String>>,
+}
+
+impl Faults {
+    fn put(&self, error: &wgpu::Error) {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => put(&self.memory, one_line(error)),
+            _ => put(&self.refused, one_line(error)),
+        }
+    }
 }
 
 fn put(slot: &Mutex<Option<String>>, text: String) {
@@ -95,21 +107,17 @@ impl Gpu {
     /// [`GpuError::Open`].
     pub fn open(adapter: &Adapter) -> Result<Self, GpuError> {
         let info = adapter.info().clone();
-        let limits = adapter.adapter.limits();
         let request = adapter.adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("wgccl"),
             required_features: adapter.adapter.features() & OPTIONAL,
-            required_limits: limits.clone(),
+            required_limits: adapter.adapter.limits(),
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request)
             .map_err(|error| GpuError::Open { device: info.title(), reason: error.to_string() })?;
         let faults = Arc::new(Faults::default());
         let on_error = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
-            wgpu::Error::OutOfMemory { .. } => put(&on_error.memory, one_line(&error)),
-            _ => put(&on_error.refused, one_line(&error)),
-        }));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.put(&error)));
         let on_loss = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, text| {
             // Dropping a device is reported as a loss, too.
@@ -117,8 +125,38 @@ impl Gpu {
                 put(&on_loss.lost, text);
             }
         });
-        let kernels = Kernels::new();
-        Ok(Self { info, device, queue, limits, faults, kernels, fused: OnceLock::new() })
+        Ok(Self::of(info, device, queue, faults, false))
+    }
+
+    /// A caller's own device. Its features and limits decide what can be done on it: fused dispatch needs
+    /// `MEMORY_DECORATION_COHERENT`, large payloads in one piece a large `max_storage_buffer_binding_size`.
+    ///
+    /// Nothing of the caller's is changed: handlers of uncaptured errors and of device loss stay as they are, and no
+    /// error of what wgccl prepares reaches them.
+    pub fn adopt(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
+        let info = describe(0, device.adapter_info(), &device.limits(), device.features());
+        Self::of(info, device.clone(), queue.clone(), Arc::default(), true)
+    }
+
+    fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>, adopted: bool) -> Self {
+        let limits = device.limits();
+        let (info, kernels) = (Arc::new(info), Arc::new(Kernels::new()));
+        Self { info, device, queue, limits, faults, adopted, kernels, fused: Arc::default() }
+    }
+
+    /// Calls `f`, and returns what wgpu finds wrong meanwhile even where the device's handlers are a caller's.
+    pub(super) fn scoped<R, E: From<GpuError>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        if !self.adopted {
+            return f();
+        }
+        let scopes = [Validation, OutOfMemory, Internal].map(|filter| self.device.push_error_scope(filter));
+        let result = f();
+        // Ready at once on native backends; popped in reverse, as scopes nest.
+        let errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop()));
+        errors.for_each(|error| self.faults.put(&error));
+        self.check()?;
+        result
     }
 
     /// What it is.
@@ -143,11 +181,20 @@ impl Gpu {
         }
     }
 
+    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
+    }
+
+    /// Submits, and returns what can be waited for; a submission that was refused has nothing.
+    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex, GpuError> {
+        let submitted = self.queue.submit([commands]);
+        self.check()?;
+        Ok(submitted)
+    }
+
     /// Submits, and waits until the device is through with it.
     pub(super) fn run(&self, commands: wgpu::CommandBuffer) -> Result<(), GpuError> {
-        let submitted = self.queue.submit([commands]);
-        // A submission that was refused has no index that could be waited for.
-        self.check()?;
+        let submitted = self.submit(commands)?;
         self.wait(Some(&submitted))?;
         self.check()
     }
@@ -168,7 +215,7 @@ impl Gpu {
     }
 
     /// For one submission, or for all.
-    fn wait(&self, submitted: Option<&wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+    pub(super) fn wait(&self, submitted: Option<&wgpu::SubmissionIndex>) -> Result<(), GpuError> {
         let start = Instant::now();
         loop {
             let poll = wgpu::PollType::Wait { submission_index: submitted.cloned(), timeout: Some(SLICE) };
@@ -189,9 +236,22 @@ impl Gpu {
         }
     }
 
-    /// Maps `buffer`, which no submission uses any more, and hands its bytes to `read`.
+    /// Submits `commands`, the last use of `buffer`, and hands the buffer's bytes to `read` once they have run.
+    pub(super) fn run_and_read<R>(
+        &self,
+        commands: wgpu::CommandBuffer,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, GpuError> {
+        let submitted = self.submit(commands)?;
+        self.read(&submitted, buffer, bytes, read)
+    }
+
+    /// Hands the bytes of `buffer` to `read` once `submitted`, the last use of it, is through.
     pub(super) fn read<R>(
         &self,
+        submitted: &wgpu::SubmissionIndex,
         buffer: &wgpu::Buffer,
         bytes: u64,
         read: impl FnOnce(&[u8]) -> R,
@@ -203,8 +263,7 @@ impl Gpu {
             // The receiver is alive until it has this.
             let _ = mapped.send(result);
         });
-        let submitted = self.queue.submit([]);
-        self.wait(Some(&submitted))?;
+        self.wait(Some(submitted))?;
         match arrived.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(refused(error.to_string())),

@@ -1,24 +1,26 @@
-//! A proved schedule prepared for one device, and launched: data in, dispatches, check that it finished, data out.
+//! Launches over the host's slices: data in, dispatches, check that it finished, data out, in one submission a piece.
 //!
 //! A result is a result only when every lane's progress word says so: watchdogs, loop limits and starved workgroups all
 //! show there, and nothing else would show them.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::cut::{Cut, choose_mode, cut};
+use super::cut::choose_mode;
 use super::device::{Gpu, GpuError};
-use super::kernel::{Kernel, Source, Variant};
-use super::program::{Moves, Params, Program, Progress, two_words};
-use super::tuning::Tuning;
-use crate::buffers::{BufferError, Extents, Given};
+use super::encoded::{Encoded, Memory};
+use super::kernel::Source;
+use super::poison::Poison;
+use super::program::Progress;
+use crate::buffers::{BufferError, Given};
 use crate::collective::Op;
-use crate::element::{Element, Unsupported, scale, supported};
+use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
-use crate::plan::{Mode, Plan};
-use crate::schedule::{Buffer, Instruction, Schedule};
-use crate::verify::{Proved, Signal, Unscalable};
-use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, WindowError};
+use crate::plan::Mode;
+use crate::schedule::Buffer;
+use crate::verify::{Proved, Unscalable};
+use crate::window::{Payload, WindowError};
 
 /// Most ranks on a GPU.
 pub const MAX_RANKS: u32 = 256;
@@ -42,7 +44,7 @@ pub struct Options {
     pub channels: Option<u32>,
     /// A defect to put in.
     pub fault: Option<Fault>,
-    /// Upper bound for the arena in bytes, below the device's own; larger payloads go in pieces.
+    /// Upper bound for an arena in bytes, below the device's own. Larger payloads go in pieces, through two arenas in turn.
     pub arena_bytes: Option<u64>,
 }
 
@@ -109,192 +111,138 @@ pub struct Launched {
     pub dispatches: u32,
     /// Pieces that the payload went in.
     pub pieces: usize,
-    /// From submission to completion of the schedule's dispatches as the host sees it, over all pieces; copies of data
-    /// to and from the device are not in it.
+    /// From the first upload to the last element of the last output, as the host sees it.
     pub time: Duration,
 }
 
 /// A schedule prepared for a payload on a device.
-pub struct Executor<'g, T> {
-    pub(super) gpu: &'g Gpu,
-    pub(super) schedule: Schedule,
-    in_place: bool,
-    pub(super) payload: Payload,
-    pub(super) pieces: Pieces,
-    pub(super) arena: Arena,
-    pub(super) plan: Plan,
-    kernel: std::sync::Arc<Kernel>,
-    fill: std::sync::Arc<Kernel>,
-    fill_group: wgpu::BindGroup,
-    group: wgpu::BindGroup,
-    pub(super) buffers: Buffers,
-    /// Lanes and channels that are not done when a launch begins.
-    pub(super) begun: Vec<Progress>,
-    source: Source,
-    /// What contributions are multiplied by, if the operation does.
-    scale: [u32; 2],
+pub struct Executor<T> {
+    pub(super) encoded: Encoded,
+    /// Two where the payload goes in pieces, so that one can be filled while the device works in the other.
+    pub(super) banks: Vec<Bank>,
+    /// The piece that [`load`](Self::load) put into the first bank.
+    pub(super) loaded: usize,
+    watch: Option<Watch>,
     element: PhantomData<T>,
 }
 
-pub(super) struct Buffers {
-    pub(super) arena: wgpu::Buffer,
-    params: wgpu::Buffer,
-    pub(super) progress: wgpu::Buffer,
-    pub(super) fresh_progress: wgpu::Buffer,
-    /// Outputs of all ranks, then progress, then signals: what the host reads.
+/// Called with the number of pieces that are done.
+type Watch = Box<dyn FnMut(usize) + Send>;
+
+/// Device memory for a piece, and what the host reads of it: outputs of all ranks, then progress; or all signals.
+pub(super) struct Bank {
+    pub(super) memory: Memory,
+    poison: Poison,
     readback: wgpu::Buffer,
 }
 
-impl<'g, T: Element> Executor<'g, T> {
+/// The host's buffers of all ranks.
+pub(super) enum Host<'a, 'b, T> {
+    Apart { inputs: &'a [&'a [T]], outputs: &'a mut [&'b mut [T]] },
+    InPlace(&'a mut [&'b mut [T]]),
+}
+
+impl<T> Host<'_, '_, T> {
+    fn input(&self, rank: usize, elements: Range<usize>) -> &[T] {
+        match self {
+            Self::Apart { inputs, .. } => &inputs[rank][elements],
+            Self::InPlace(buffers) => &buffers[rank][elements],
+        }
+    }
+
+    fn output(&mut self, rank: usize, elements: Range<usize>) -> &mut [T] {
+        match self {
+            Self::Apart { outputs, .. } => &mut outputs[rank][elements],
+            Self::InPlace(buffers) => &mut buffers[rank][elements],
+        }
+    }
+}
+
+/// A piece that was submitted.
+struct Flying {
+    piece: usize,
+    submitted: wgpu::SubmissionIndex,
+}
+
+impl<T: Element> Executor<T> {
     /// Prepares `proved` for `payload` on `gpu`.
     ///
     /// # Errors
     /// [`LaunchError`], all but `Buffers`, `Placement` and `Hang`.
-    pub fn new(gpu: &'g Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
-        let schedule = proved.schedule();
-        if schedule.ranks > MAX_RANKS {
-            return Err(LaunchError::Ranks(schedule.ranks));
-        }
-        let op = schedule.task.collective.op(op);
-        supported(T::TYPE, op)?;
-        if op == Op::Avg {
-            proved.scalable()?;
-        }
-        let mode = choose_mode(gpu, proved, options.dispatch)?;
+    pub fn new(gpu: &Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
+        let (op, mode) = admit::<T>(gpu, proved, op, &options)?;
         Self::prepare(gpu, proved, payload, op, mode, options)
     }
 
     /// As [`new`](Self::new), in a mode that is known to be sound.
     pub(super) fn prepare(
-        gpu: &'g Gpu,
+        gpu: &Gpu,
         proved: &Proved,
         payload: Payload,
         op: Op,
         mode: Mode,
         options: Options,
     ) -> Result<Self, LaunchError> {
-        let schedule = proved.schedule().clone();
-        let in_place = proved.options().in_place;
-        let tuning = Tuning::of(gpu, mode);
-        let Cut { pieces, arena, plan } = cut(gpu, proved, &payload, mode, &tuning, &options)?;
-        let slice_vectors = (arena.chunk_vectors as u64).div_ceil(arena.channels.into());
-        let turns = |instruction: &Instruction| tuning.turns(instruction, slice_vectors);
-        let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
-
-        let coherent = mode == Mode::Fused;
-        let (shape, moves) = (tuning.shape, Moves::of(&schedule));
-        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape, moves })?;
-        let fill = gpu.kernel(Variant::Fill { workgroup: tuning.shape.workgroup })?;
-
-        use wgpu::BufferUsages as Usage;
-        let progress = bytemuck::cast_slice(&program.progress);
-        let buffers = Buffers {
-            arena: gpu.buffer("arena", arena.bytes(), Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST)?,
-            params: gpu.buffer(
-                "params",
-                (plan.dispatches.len() * BINDING_ALIGN) as u64,
-                Usage::UNIFORM | Usage::COPY_DST,
-            )?,
-            progress: gpu.buffer(
-                "progress",
-                progress.len() as u64,
-                Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST,
-            )?,
-            fresh_progress: gpu.buffer_of("fresh progress", progress, Usage::COPY_SRC)?,
-            readback: gpu.buffer(
-                "readback",
-                bytes(&arena.region(Buffer::Output)) + progress.len() as u64 + arena.signal_bytes(),
-                Usage::MAP_READ | Usage::COPY_DST,
-            )?,
-        };
-        let instructions = gpu.buffer_of("program", bytemuck::cast_slice(&program.instructions), Usage::STORAGE)?;
-        let links = gpu.buffer_of("links", bytemuck::cast_slice(&program.links), Usage::STORAGE)?;
-        let starts = gpu.buffer_of("starts", bytemuck::cast_slice(&program.starts), Usage::STORAGE)?;
-        let payload_range = range(&buffers.arena, 0, arena.vector_bytes());
-        let mut bindings = vec![
-            payload_range.clone(),
-            range(&buffers.arena, arena.signal_offset(), arena.signal_bytes()),
-            instructions.as_entire_buffer_binding(),
-            links.as_entire_buffer_binding(),
-            buffers.progress.as_entire_buffer_binding(),
-            range(&buffers.params, 0, size_of::<Params>() as u64),
-        ];
-        if !coherent {
-            bindings.push(starts.as_entire_buffer_binding());
+        let encoded = Encoded::new::<T>(gpu, proved, payload, op, mode, options)?;
+        let mut banks = vec![Bank::new::<T>(&encoded)?];
+        encoded.warm_up(&banks[0].memory)?;
+        if encoded.pieces.count() > 1 {
+            match Bank::new::<T>(&encoded) {
+                Ok(second) => banks.push(second),
+                // Without it pieces do not overlap, and that is all.
+                Err(GpuError::Memory { .. }) => log::warn!("no memory for a second arena: pieces will not overlap"),
+                Err(error) => return Err(error.into()),
+            }
         }
-        let group = gpu.bind(&kernel, &bindings)?;
-        let poisoned = arena.poisoned();
-        let workgroups = (poisoned.len() as u32).div_ceil(tuning.shape.workgroup).clamp(1, FILL_WORKGROUPS);
-        let [poison, _] = two_words(T::poison());
-        let region = [poisoned.start, poisoned.end, poison, workgroups * tuning.shape.workgroup];
-        let region = gpu.buffer_of("fill", bytemuck::cast_slice(&region), Usage::UNIFORM)?;
-        let fill_group = gpu.bind(&fill, &[payload_range, region.as_entire_buffer_binding()])?;
-        let executor = Self {
-            gpu,
-            schedule,
-            in_place,
-            payload,
-            pieces,
-            arena,
-            plan,
-            kernel,
-            fill,
-            fill_group,
-            group,
-            buffers,
-            begun: program.progress,
-            source: Source::executor(T::TYPE, op, coherent),
-            scale: scale::<T>(op, proved.schedule().ranks).map_or([0; 2], two_words),
-            element: PhantomData,
-        };
-        // No lane has anything to do while progress is all zero: a driver that compiles on first use does so here.
-        executor.submit(executor.plan.dispatches.len().min(1))?;
-        Ok(executor)
+        Ok(Self { encoded, banks, loaded: 0, watch: None, element: PhantomData })
     }
 
     /// The dispatch mode in use.
     pub fn mode(&self) -> Mode {
-        self.plan.mode
+        self.encoded.plan.mode
     }
 
     /// Channels in use.
     pub fn channels(&self) -> u32 {
-        self.arena.channels
+        self.encoded.arena.channels
     }
 
     /// Pieces that the payload goes in.
     pub fn pieces(&self) -> usize {
-        self.pieces.count()
+        self.encoded.pieces.count()
     }
 
     /// The shader that runs.
     pub fn source(&self) -> &Source {
-        &self.source
+        &self.encoded.source
     }
 
-    /// Bytes of device memory: of all inputs and outputs, and of the windows.
+    /// Bytes of device memory: of all inputs and outputs, and of the windows. Of a payload in pieces, those of the two
+    /// pieces that are on the device at a time.
     pub fn device_bytes(&self) -> (u64, u64) {
-        let user = self.arena.region(Buffer::Output).end;
-        (user, self.arena.bytes() - user)
+        let arena = &self.encoded.arena;
+        let (user, banks) = (arena.region(Buffer::Output).end, self.banks.len() as u64);
+        (banks * user, banks * (arena.bytes() - user))
+    }
+
+    /// From now on calls `watch` with the number of pieces that are done, whenever another one is.
+    pub fn on_piece(&mut self, watch: impl FnMut(usize) + Send + 'static) {
+        self.watch = Some(Box::new(watch));
     }
 
     /// Launches once: `inputs` and `outputs` have one slice for every rank, as many parts of the payload's count as the
     /// collective gives it, one after the other, and empty where that is none.
     ///
     /// # Errors
-    /// [`LaunchError`]; outputs then hold nothing of use. The next launch is not affected.
+    /// [`LaunchError`]; outputs may then hold those of some pieces. The next launch is not affected.
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<Launched, LaunchError> {
-        if self.in_place {
+        let extents = self.encoded.extents();
+        if extents.in_place {
             return Err(LaunchError::Placement { in_place: true });
         }
-        self.extents().check(Given::Input, inputs.iter().map(|input| input.len()))?;
-        self.extents().check(Given::Output, outputs.iter().map(|output| output.len()))?;
-        self.run_pieces(
-            |rank, range| &inputs[rank][range],
-            |rank, range, bytes| {
-                bytemuck::cast_slice_mut(&mut outputs[rank][range]).copy_from_slice(bytes);
-            },
-        )
+        extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
+        extents.check(Given::Output, outputs.iter().map(|output| output.len()))?;
+        self.run_pieces(&mut Host::Apart { inputs, outputs })
     }
 
     /// Launches once in place: every buffer is a rank's input and becomes its output. Where these differ in length the
@@ -302,226 +250,212 @@ impl<'g, T: Element> Executor<'g, T> {
     ///
     /// # Errors
     /// [`LaunchError`]; buffers may then hold outputs of some pieces. The next launch is not affected.
+    ///
+    /// [`Extents`]: crate::buffers::Extents
     pub fn run_in_place(&mut self, buffers: &mut [&mut [T]]) -> Result<Launched, LaunchError> {
-        if !self.in_place {
+        let extents = self.encoded.extents();
+        if !extents.in_place {
             return Err(LaunchError::Placement { in_place: false });
         }
-        self.extents().check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
-        let buffers = std::cell::RefCell::new(buffers);
-        self.run_pieces(
-            |rank, range| buffers.borrow()[rank][range].to_vec(),
-            |rank, range, bytes| {
-                bytemuck::cast_slice_mut(&mut buffers.borrow_mut()[rank][range]).copy_from_slice(bytes);
-            },
-        )
+        extents.check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
+        self.run_pieces(&mut Host::InPlace(buffers))
     }
 
-    pub(super) fn extents(&self) -> Extents<'_> {
-        Extents { schedule: &self.schedule, count: self.payload.count, in_place: self.in_place }
-    }
-
-    fn run_pieces<S: AsRef<[T]>>(
-        &mut self,
-        input: impl Fn(usize, std::ops::Range<usize>) -> S,
-        mut output: impl FnMut(usize, std::ops::Range<usize>, &[u8]),
-    ) -> Result<Launched, LaunchError> {
-        let mut launched = Launched { dispatches: 0, pieces: self.pieces.count(), time: Duration::ZERO };
-        for piece in 0..self.pieces.count() {
-            self.upload(piece, &input)?;
-            self.reset()?;
-            self.launch(&mut launched)?;
-            self.download(piece, &mut output)?;
+    /// Pieces one after the other, as many at a time as there are banks: while the device works on one, the host takes
+    /// the outputs of the last and puts in the inputs of the next.
+    fn run_pieces(&mut self, host: &mut Host<'_, '_, T>) -> Result<Launched, LaunchError> {
+        let start = Instant::now();
+        let (pieces, banks) = (self.encoded.pieces.count(), self.banks.len());
+        let mut launched = Launched { pieces, ..Launched::default() };
+        let mut flying: Vec<Flying> = Vec::with_capacity(banks);
+        for piece in 0..pieces + banks {
+            if piece >= banks {
+                let landed = flying.remove(0);
+                self.land(&landed, host, &mut launched)?;
+                if let Some(watch) = &mut self.watch {
+                    watch(landed.piece + 1);
+                }
+            }
+            if piece < pieces {
+                let bank = &self.banks[piece % banks];
+                self.upload(bank, piece, host)?;
+                let mut encoder = self.encoded.gpu.encoder();
+                self.encode_launch(&mut encoder, bank, piece);
+                self.encode_readback(&mut encoder, bank);
+                launched.dispatches += self.encoded.first_dispatches() as u32;
+                flying.push(Flying { piece, submitted: self.encoded.gpu.submit(encoder.finish())? });
+            }
         }
+        launched.time = start.elapsed();
         Ok(launched)
     }
 
-    /// Every chunk's slice of every input (in place, of every buffer), and the dispatches' parameters, which depend on the
-    /// slice's length.
-    pub(super) fn upload<S: AsRef<[T]>>(
-        &self,
-        piece: usize,
-        input: &impl Fn(usize, std::ops::Range<usize>) -> S,
-    ) -> Result<(), GpuError> {
-        let region = self.arena.region(Buffer::Input);
+    /// Every chunk's slice of every input (in place, of every buffer): on the device when the next submission begins.
+    pub(super) fn upload(&self, bank: &Bank, piece: usize, host: &Host<'_, '_, T>) -> Result<(), GpuError> {
+        let Encoded { gpu, arena, schedule, .. } = &self.encoded;
+        let region = arena.region(Buffer::Input);
         let view = wgpu::BufferSize::new(bytes(&region))
-            .and_then(|bytes| self.gpu.queue.write_buffer_with(&self.buffers.arena, region.start, bytes));
-        self.gpu.check()?;
-        if let Some(mut view) = view {
-            for rank in 0..self.schedule.ranks {
-                let parts = self.schedule.user_parts(Buffer::Input, rank, self.in_place);
-                for (at, elements) in self.runs(piece, Buffer::Input, rank, 0..parts) {
-                    let elements = input(rank as usize, elements);
-                    let bytes: &[u8] = bytemuck::cast_slice(elements.as_ref());
-                    view.slice(at..at + bytes.len()).copy_from_slice(bytes);
-                }
+            .and_then(|bytes| gpu.queue.write_buffer_with(&bank.memory.arena, region.start, bytes));
+        gpu.check()?;
+        let Some(mut view) = view else { return Ok(()) };
+        for rank in 0..schedule.ranks {
+            let parts = schedule.user_parts(Buffer::Input, rank, self.encoded.in_place);
+            for (at, elements) in self.encoded.runs(piece, Buffer::Input, rank, 0..parts) {
+                let bytes: &[u8] = bytemuck::cast_slice(host.input(rank as usize, elements));
+                view.slice(at..at + bytes.len()).copy_from_slice(bytes);
             }
         }
-        let vectors = self.pieces.vectors(piece).len() as u32;
-        let mut params = vec![0_u8; self.plan.dispatches.len() * BINDING_ALIGN];
-        for (i, dispatch) in self.plan.dispatches.iter().enumerate() {
-            let lanes = self.plan.lanes.len() as u32;
-            let dispatch = Params::new(i as u32, dispatch, lanes, &self.arena, vectors, self.scale);
-            params[i * BINDING_ALIGN..][..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&dispatch));
+        Ok(())
+    }
+
+    /// Reset, poison, dispatches.
+    pub(super) fn encode_launch(&self, encoder: &mut wgpu::CommandEncoder, bank: &Bank, piece: usize) {
+        self.encoded.encode_reset(encoder, &bank.memory);
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        bank.poison.encode(&mut pass);
+        self.encoded.encode_dispatches(&mut pass, &bank.memory, piece, self.encoded.first_dispatches());
+    }
+
+    /// Outputs and progress to where the host reads them.
+    fn encode_readback(&self, encoder: &mut wgpu::CommandEncoder, bank: &Bank) {
+        let region = self.encoded.arena.region(Buffer::Output);
+        let (outputs, progress) = (bytes(&region), self.encoded.progress_bytes());
+        if outputs > 0 {
+            encoder.copy_buffer_to_buffer(&bank.memory.arena, region.start, &bank.readback, 0, outputs);
         }
-        self.gpu.queue.write_buffer(&self.buffers.params, 0, &params);
-        self.gpu.check()
+        encoder.copy_buffer_to_buffer(&bank.memory.progress, 0, &bank.readback, outputs, progress);
     }
 
-    /// Contiguous runs of a part's elements that `piece` holds, each with the chunk at which it starts.
-    pub(super) fn runs_of_part(&self, piece: usize) -> impl Iterator<Item = (u32, std::ops::Range<usize>)> + '_ {
-        // Whole chunks lie one after the other in the arena as they do for the user.
-        let whole = self.pieces.count() == 1;
-        let chunks = if whole { 1 } else { self.payload.chunks };
-        (0..chunks)
-            .map(move |chunk| {
-                let elements =
-                    if whole { 0..self.payload.count } else { self.pieces.elements(&self.payload, chunk, piece) };
-                (chunk, elements)
-            })
-            .filter(|(_, elements)| !elements.is_empty())
+    /// Waits for a piece and takes its outputs.
+    fn land(&self, flying: &Flying, host: &mut Host<'_, '_, T>, launched: &mut Launched) -> Result<(), LaunchError> {
+        let bank = &self.banks[flying.piece % self.banks.len()];
+        let take = |submitted: &_| self.take(submitted, bank, flying.piece, host);
+        launched.dispatches += self.settle(bank, flying.piece, flying.submitted.clone(), take)?;
+        Ok(())
     }
 
-    /// Contiguous runs of the elements of these parts of `rank`'s buffer that `piece` holds, each with its first byte in
-    /// the region of all ranks' buffers.
-    fn runs(
+    /// One launch over a piece that is on the device; its outputs stay there.
+    pub(super) fn launch(&self, bank: &Bank, piece: usize) -> Result<(), LaunchError> {
+        let mut encoder = self.encoded.gpu.encoder();
+        self.encode_launch(&mut encoder, bank, piece);
+        let submitted = self.encoded.gpu.submit(encoder.finish())?;
+        let look = |_: &_| {
+            let now = self.progress(bank)?;
+            Ok((!self.encoded.finished(&now)).then_some(now))
+        };
+        self.settle(bank, piece, submitted, look).map(drop)
+    }
+
+    /// Calls `take` until it has no unfinished progress to tell of; in fused mode with more dispatches, as long as lanes
+    /// get further. Returns how many more there were.
+    fn settle(
         &self,
+        bank: &Bank,
         piece: usize,
-        buffer: Buffer,
-        rank: u32,
-        parts: std::ops::Range<u32>,
-    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
-        let (first, chunk_bytes) = (self.arena.user_byte(buffer, rank), self.arena.chunk_bytes() as usize);
-        parts.flat_map(move |part| {
-            let start = part as usize * self.payload.count;
-            self.runs_of_part(piece).map(move |(chunk, elements)| {
-                let at = (part * self.payload.chunks + chunk) as usize;
-                (first + at * chunk_bytes, start + elements.start..start + elements.end)
-            })
-        })
-    }
-
-    /// Signals to zero, lanes to their beginning, poison wherever a result is to be. By the host's command stream: a
-    /// kernel that did it could erase what a faster workgroup has already notified.
-    pub(super) fn reset(&self) -> Result<(), GpuError> {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&self.buffers.arena, self.arena.signal_offset(), Some(self.arena.signal_bytes()));
-        let bytes = self.buffers.progress.size();
-        encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, bytes);
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&self.fill.pipeline);
-            pass.set_bind_group(0, &self.fill_group, &[]);
-            pass.dispatch_workgroups(FILL_WORKGROUPS, 1, 1);
-        }
-        self.gpu.run(encoder.finish())
-    }
-
-    /// Hardware runs a fused launch of this size in one dispatch; the progress words say if it did not.
-    pub(super) fn first_dispatches(&self) -> usize {
-        let fused_hardware = self.plan.mode == Mode::Fused && !self.gpu.info().is_software();
-        if fused_hardware { 1 } else { self.plan.dispatches.len() }
-    }
-
-    /// All dispatches in one submission; in fused mode more of them as long as lanes get further.
-    pub(super) fn launch(&self, launched: &mut Launched) -> Result<(), LaunchError> {
-        let mut dispatches = self.first_dispatches();
-        let mut before = self.begun.clone();
-        loop {
-            let start = Instant::now();
-            self.submit(dispatches)?;
-            launched.time += start.elapsed();
-            launched.dispatches += dispatches as u32;
-            let now = self.progress()?;
-            if now.iter().all(|lane| lane.next == lane.end) {
-                return Ok(());
-            }
-            if self.plan.mode != Mode::Fused || now == before {
-                return Err(LaunchError::Hang(Box::new(self.explain(&now)?)));
+        mut submitted: wgpu::SubmissionIndex,
+        mut take: impl FnMut(&wgpu::SubmissionIndex) -> Result<Option<Vec<Progress>>, GpuError>,
+    ) -> Result<u32, LaunchError> {
+        let Encoded { gpu, plan, .. } = &self.encoded;
+        let (mut before, mut more) = (self.encoded.begun.clone(), 0);
+        while let Some(now) = take(&submitted)? {
+            if plan.mode != Mode::Fused || now == before {
+                return Err(self.hang(bank, &now)?);
             }
             before = now;
-            dispatches = self.plan.dispatches.len();
-        }
-    }
-
-    fn submit(&self, dispatches: usize) -> Result<(), GpuError> {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        {
+            more += plan.dispatches.len();
+            let mut encoder = gpu.encoder();
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.encode(&mut pass, dispatches);
+            self.encoded.encode_dispatches(&mut pass, &bank.memory, piece, plan.dispatches.len());
+            drop(pass);
+            self.encode_readback(&mut encoder, bank);
+            submitted = gpu.submit(encoder.finish())?;
         }
-        self.gpu.run(encoder.finish())
+        Ok(more as u32)
     }
 
-    /// The first `dispatches` dispatches of the plan, and the plan again from its beginning if they are more.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, dispatches: usize) {
-        pass.set_pipeline(&self.kernel.pipeline);
-        for (i, dispatch) in self.plan.dispatches.iter().enumerate().cycle().take(dispatches) {
-            pass.set_bind_group(0, &self.group, &[(i * BINDING_ALIGN) as u32]);
-            pass.dispatch_workgroups(dispatch.lanes * self.arena.channels, 1, 1);
-        }
-    }
-
-    pub(super) fn progress(&self) -> Result<Vec<Progress>, GpuError> {
-        let bytes = self.buffers.progress.size();
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &self.buffers.readback, 0, bytes);
-        self.gpu.run(encoder.finish())?;
-        self.gpu.read(&self.buffers.readback, bytes, bytemuck::pod_collect_to_vec)
-    }
-
-    /// The first channel that is stuck, in the schedule's own names.
-    pub(super) fn explain(&self, progress: &[Progress]) -> Result<Hang, GpuError> {
-        let lanes = self.plan.lanes.len();
-        let stuck = progress.iter().position(|lane| lane.next != lane.end).unwrap_or(0) / lanes;
-        let mut next = vec![0; lanes];
-        for (i, &lane) in self.plan.lanes.iter().enumerate() {
-            let at = stuck * lanes + i;
-            next[lane as usize] = progress[at].next - self.begun[at].next;
-        }
-        let bytes = self.arena.signal_bytes();
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let from = self.arena.signal_offset();
-        encoder.copy_buffer_to_buffer(&self.buffers.arena, from, &self.buffers.readback, 0, bytes);
-        self.gpu.run(encoder.finish())?;
-        let signals: Vec<u32> = self.gpu.read(&self.buffers.readback, bytes, bytemuck::pod_collect_to_vec)?;
-        let first = stuck * self.arena.channel_signals();
-        let signal = |signal: Signal| signals[first + self.arena.signal(signal)];
-        Ok(Hang::explain(&self.schedule, stuck as u32, &next, signal))
-    }
-
-    pub(super) fn download(
+    /// Takes the outputs that `submitted` has left in the readback, or the progress of a launch that is not finished.
+    fn take(
         &self,
+        submitted: &wgpu::SubmissionIndex,
+        bank: &Bank,
         piece: usize,
-        output: &mut impl FnMut(usize, std::ops::Range<usize>, &[u8]),
-    ) -> Result<(), GpuError> {
-        let region = self.arena.region(Buffer::Output);
-        if region.is_empty() {
-            return Ok(());
-        }
-        let (start, bytes) = (region.start, bytes(&region));
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffers.arena, start, &self.buffers.readback, 0, bytes);
-        self.gpu.run(encoder.finish())?;
-        self.gpu.read(&self.buffers.readback, bytes, |view| {
-            for rank in 0..self.schedule.ranks {
-                let first = if self.in_place { self.schedule.task.output_in_place(rank) } else { 0 };
-                let parts = first..first + self.schedule.task.output_parts(rank, self.schedule.ranks);
-                for (at, elements) in self.runs(piece, Buffer::Output, rank, parts) {
-                    let bytes = elements.len() * self.payload.element_bytes;
-                    output(rank as usize, elements, &view[at..at + bytes]);
+        host: &mut Host<'_, '_, T>,
+    ) -> Result<Option<Vec<Progress>>, GpuError> {
+        let Encoded { gpu, arena, schedule, payload, .. } = &self.encoded;
+        let outputs = bytes(&arena.region(Buffer::Output));
+        gpu.read(submitted, &bank.readback, outputs + self.encoded.progress_bytes(), |view| {
+            let now: Vec<Progress> = bytemuck::pod_collect_to_vec(&view[outputs as usize..]);
+            if !self.encoded.finished(&now) {
+                return Some(now);
+            }
+            for rank in 0..schedule.ranks {
+                for (at, elements) in self.encoded.runs(piece, Buffer::Output, rank, self.encoded.output_parts(rank)) {
+                    let bytes = &view[at..at + elements.len() * payload.element_bytes];
+                    bytemuck::cast_slice_mut(host.output(rank as usize, elements)).copy_from_slice(bytes);
                 }
             }
+            None
         })
+    }
+
+    /// The outputs of `piece` in the first bank, or the progress of a launch that is not finished.
+    pub(super) fn download(&self, piece: usize, host: &mut Host<'_, '_, T>) -> Result<Option<Vec<Progress>>, GpuError> {
+        let mut encoder = self.encoded.gpu.encoder();
+        self.encode_readback(&mut encoder, &self.banks[0]);
+        let submitted = self.encoded.gpu.submit(encoder.finish())?;
+        self.take(&submitted, &self.banks[0], piece, host)
+    }
+
+    /// Waits for what was launched in `bank`, and takes its progress.
+    pub(super) fn progress(&self, bank: &Bank) -> Result<Vec<Progress>, GpuError> {
+        let bytes = self.encoded.progress_bytes();
+        let mut encoder = self.encoded.gpu.encoder();
+        encoder.copy_buffer_to_buffer(&bank.memory.progress, 0, &bank.readback, 0, bytes);
+        self.encoded.gpu.run_and_read(encoder.finish(), &bank.readback, bytes, bytemuck::pod_collect_to_vec)
+    }
+
+    /// Why lanes with this progress go no further.
+    pub(super) fn hang(&self, bank: &Bank, progress: &[Progress]) -> Result<LaunchError, GpuError> {
+        let arena = &self.encoded.arena;
+        let (from, bytes) = (arena.signal_offset(), arena.signal_bytes());
+        let mut encoder = self.encoded.gpu.encoder();
+        encoder.copy_buffer_to_buffer(&bank.memory.arena, from, &bank.readback, 0, bytes);
+        let signals: Vec<u32> =
+            self.encoded.gpu.run_and_read(encoder.finish(), &bank.readback, bytes, bytemuck::pod_collect_to_vec)?;
+        Ok(LaunchError::Hang(Box::new(self.encoded.explain(progress, &signals))))
     }
 }
 
-fn bytes(region: &std::ops::Range<u64>) -> u64 {
-    region.end - region.start
+impl Bank {
+    fn new<T: Element>(encoded: &Encoded) -> Result<Self, GpuError> {
+        let memory = encoded.memory()?;
+        let read = bytes(&encoded.arena.region(Buffer::Output)) + encoded.progress_bytes();
+        let read = read.max(encoded.arena.signal_bytes());
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let readback = encoded.gpu.buffer("readback", read, usage)?;
+        Ok(Self { poison: Poison::new::<T>(encoded, &memory)?, memory, readback })
+    }
 }
 
-/// Enough for any device to be busy; each invocation loops.
-const FILL_WORKGROUPS: u32 = 1024;
+/// The operation as the collective has it, and a sound mode; or why there is no such launch.
+pub(super) fn admit<T: Element>(
+    gpu: &Gpu,
+    proved: &Proved,
+    op: Op,
+    options: &Options,
+) -> Result<(Op, Mode), LaunchError> {
+    let schedule = proved.schedule();
+    if schedule.ranks > MAX_RANKS {
+        return Err(LaunchError::Ranks(schedule.ranks));
+    }
+    let op = schedule.task.collective.op(op);
+    supported(T::TYPE, op)?;
+    if op == Op::Avg {
+        proved.scalable()?;
+    }
+    Ok((op, choose_mode(gpu, proved, options.dispatch)?))
+}
 
-pub(super) fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
-    wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) }
+fn bytes(region: &Range<u64>) -> u64 {
+    region.end - region.start
 }

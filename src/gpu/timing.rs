@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::device::{Gpu, GpuError};
-use super::launch::{Executor, LaunchError};
+use super::launch::{Executor, Host, LaunchError};
 use super::program::Progress;
 use crate::buffers::Given;
 use crate::element::Element;
@@ -46,20 +46,22 @@ const STAMPS: u32 = 3;
 const MOST_LAUNCHES: usize = 512;
 const MOST_LOG_BYTES: u64 = 16 << 20;
 
-impl<T: Element> Executor<'_, T> {
+impl<T: Element> Executor<T> {
     /// Puts one piece of every rank's input, in place of its buffer, on the device, where it stays for
     /// [`time`](Self::time) and [`fetch`](Self::fetch).
     ///
     /// # Errors
     /// [`LaunchError::Buffers`] and [`LaunchError::Gpu`].
     pub fn load(&mut self, piece: usize, inputs: &[&[T]]) -> Result<(), LaunchError> {
-        let what = if self.extents().in_place { Given::InPlace } else { Given::Input };
-        self.extents().check(what, inputs.iter().map(|input| input.len()))?;
-        self.upload(piece, &|rank: usize, range| &inputs[rank][range])?;
+        let extents = self.encoded.extents();
+        let what = if extents.in_place { Given::InPlace } else { Given::Input };
+        extents.check(what, inputs.iter().map(|input| input.len()))?;
+        self.upload(&self.banks[0], piece, &Host::Apart { inputs, outputs: &mut [] })?;
+        self.loaded = piece;
         // Writes wait for the next submission, and must not be part of the first launch. What was launched before is void.
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&self.buffers.progress, 0, None);
-        Ok(self.gpu.run(encoder.finish())?)
+        let mut encoder = self.encoded.gpu.encoder();
+        encoder.clear_buffer(&self.banks[0].memory.progress, 0, None);
+        Ok(self.encoded.gpu.run(encoder.finish())?)
     }
 
     /// Launches over the loaded piece, each launch a submission of its own: the reset, then the dispatches. Outputs are
@@ -68,8 +70,9 @@ impl<T: Element> Executor<'_, T> {
     /// # Errors
     /// [`LaunchError::Hang`] and [`LaunchError::Gpu`]; no time is known then.
     pub fn time(&mut self, launches: usize) -> Result<Timing, LaunchError> {
-        let most = (MOST_LOG_BYTES / self.buffers.progress.size().max(1)).clamp(1, MOST_LAUNCHES as u64) as usize;
-        let mut dispatches = self.first_dispatches();
+        let most = (MOST_LOG_BYTES / self.encoded.progress_bytes().max(1)).clamp(1, MOST_LAUNCHES as u64) as usize;
+        let plan = &self.encoded.plan;
+        let mut dispatches = self.encoded.first_dispatches();
         let mut timing = Timing { dispatches: 0, launches: Vec::with_capacity(launches) };
         let mut before: Option<Vec<Progress>> = None;
         while timing.launches.len() < launches {
@@ -80,11 +83,11 @@ impl<T: Element> Executor<'_, T> {
                 continue;
             };
             // Fused lanes that did not run at the same time need more dispatches. None of these launches counts.
-            if self.plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
-                return Err(self.hang(now)?);
+            if plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
+                return Err(self.hang_of(now)?);
             }
             timing.launches.clear();
-            dispatches = (2 * dispatches).max(self.plan.dispatches.len());
+            dispatches = (2 * dispatches).max(plan.dispatches.len());
             before = Some(now);
         }
         timing.dispatches = dispatches as u32;
@@ -97,10 +100,9 @@ impl<T: Element> Executor<'_, T> {
     /// # Errors
     /// [`GpuError`].
     pub fn enqueue(&mut self) -> Result<(), GpuError> {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode_launch(&mut encoder, self.first_dispatches(), None);
-        self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.check()
+        let mut encoder = self.encoded.gpu.encoder();
+        self.encode_timed(&mut encoder, self.encoded.first_dispatches(), None);
+        self.encoded.gpu.submit(encoder.finish()).map(drop)
     }
 
     /// The outputs that the last launch left, as far as they belong to `piece`, which must be the one that is loaded.
@@ -108,61 +110,54 @@ impl<T: Element> Executor<'_, T> {
     /// # Errors
     /// [`LaunchError::Buffers`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
     pub fn fetch(&mut self, piece: usize, outputs: &mut [&mut [T]]) -> Result<(), LaunchError> {
-        let what = if self.extents().in_place { Given::InPlace } else { Given::Output };
-        self.extents().check(what, outputs.iter().map(|output| output.len()))?;
-        let now = self.progress()?;
-        if !self.finished(&now) {
-            let launched = now.iter().any(|lane| lane.end > 0);
-            return Err(if launched { self.hang(now)? } else { LaunchError::NotLaunched });
+        let extents = self.encoded.extents();
+        let what = if extents.in_place { Given::InPlace } else { Given::Output };
+        extents.check(what, outputs.iter().map(|output| output.len()))?;
+        match self.download(piece, &mut Host::Apart { inputs: &[], outputs })? {
+            None => Ok(()),
+            Some(now) if now.iter().any(|lane| lane.end > 0) => Err(self.hang_of(now)?),
+            Some(_) => Err(LaunchError::NotLaunched),
         }
-        Ok(self.download(piece, &mut |rank: usize, range, bytes: &[u8]| {
-            bytemuck::cast_slice_mut(&mut outputs[rank][range]).copy_from_slice(bytes);
-        })?)
-    }
-
-    /// Held against where lanes end, for before a launch all words are zero.
-    fn finished(&self, now: &[Progress]) -> bool {
-        now.iter().zip(&self.begun).all(|(now, begun)| now.next == begun.end)
     }
 
     /// The signals in memory are those of the last launch, so its words explain best, if it did not finish either.
-    fn hang(&self, logged: Vec<Progress>) -> Result<LaunchError, GpuError> {
-        let last = self.progress()?;
-        let now = if self.finished(&last) { logged } else { last };
-        Ok(LaunchError::Hang(Box::new(self.explain(&now)?)))
+    fn hang_of(&self, logged: Vec<Progress>) -> Result<LaunchError, GpuError> {
+        let last = self.progress(&self.banks[0])?;
+        let now = if self.encoded.finished(&last) { logged } else { last };
+        self.hang(&self.banks[0], &now)
     }
 
-    /// The reset, then the dispatches, with timestamps of the given submission around both.
-    fn encode_launch(&self, encoder: &mut wgpu::CommandEncoder, dispatches: usize, stamps: Option<(&Stamps, u32)>) {
+    /// The reset, then the dispatches over the loaded piece, with timestamps of the given submission around both.
+    fn encode_timed(&self, encoder: &mut wgpu::CommandEncoder, dispatches: usize, stamps: Option<(&Stamps, u32)>) {
+        let memory = &self.banks[0].memory;
         mark(encoder, stamps, 0);
-        let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
-        encoder.clear_buffer(&self.buffers.arena, signals, Some(bytes));
-        let words = self.buffers.progress.size();
-        encoder.copy_buffer_to_buffer(&self.buffers.fresh_progress, 0, &self.buffers.progress, 0, words);
+        self.encoded.encode_reset(encoder, memory);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: None,
             timestamp_writes: stamps.map(|(stamps, submission)| stamps.writes(submission, 1, Some(2))),
         });
-        self.encode(&mut pass, dispatches);
+        self.encoded.encode_dispatches(&mut pass, memory, self.loaded, dispatches);
     }
 
     /// Times, and the progress words of the first launch that did not finish.
     fn batch(&self, count: usize, dispatches: usize) -> Result<(Vec<Timed>, Option<Vec<Progress>>), GpuError> {
-        let gpu = self.gpu;
-        let words = self.buffers.progress.size();
+        let gpu = &self.encoded.gpu;
+        let (progress, words) = (&self.banks[0].memory.progress, self.encoded.progress_bytes());
         let log_bytes = words * count as u64;
         let log = gpu.buffer("progress log", log_bytes, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST)?;
         let stamps = Stamps::new(gpu, count as u32)?;
         let mut walls = Vec::with_capacity(count);
         for i in 0..count {
-            let mut encoder = gpu.device.create_command_encoder(&Default::default());
-            self.encode_launch(&mut encoder, dispatches, stamps.as_ref().map(|stamps| (stamps, i as u32)));
-            encoder.copy_buffer_to_buffer(&self.buffers.progress, 0, &log, words * i as u64, words);
+            let mut encoder = gpu.encoder();
+            self.encode_timed(&mut encoder, dispatches, stamps.as_ref().map(|stamps| (stamps, i as u32)));
+            encoder.copy_buffer_to_buffer(progress, 0, &log, words * i as u64, words);
             walls.push(wall(gpu, encoder.finish())?);
         }
         let log: Vec<Progress> = read(gpu, &log, log_bytes)?;
-        let unfinished =
-            log.chunks(words as usize / size_of::<Progress>()).find(|now| !self.finished(now)).map(<[_]>::to_vec);
+        let unfinished = log
+            .chunks(words as usize / size_of::<Progress>())
+            .find(|now| !self.encoded.finished(now))
+            .map(<[_]>::to_vec);
         let stamps = stamps.map(|stamps| stamps.read(gpu)).transpose()?;
         Ok((timed(gpu, &walls, stamps, |[start, ready, end]| (start..ready, ready..end)), unfinished))
     }
@@ -188,7 +183,7 @@ impl Gpu {
         let stamps = Stamps::new(self, count as u32)?;
         let mut walls = Vec::with_capacity(count);
         for i in 0..count as u32 {
-            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut encoder = self.encoder();
             let stamps = stamps.as_ref().map(|stamps| (stamps, i));
             mark(&mut encoder, stamps, 0);
             encoder.copy_buffer_to_buffer(&from, 0, &to, 0, from.size());
@@ -275,7 +270,7 @@ impl Stamps {
         let bytes = u64::from(self.count) * u64::from(wgpu::QUERY_SIZE);
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = gpu.buffer("resolved stamps", bytes, usage)?;
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut encoder = gpu.encoder();
         encoder.resolve_query_set(&self.set, 0..self.count, &resolved, 0);
         gpu.run(encoder.finish())?;
         read(gpu, &resolved, bytes)
@@ -285,8 +280,7 @@ impl Stamps {
 fn read<A: bytemuck::Pod>(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<A>, GpuError> {
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
     let readback = gpu.buffer("timing readback", bytes, usage)?;
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let mut encoder = gpu.encoder();
     encoder.copy_buffer_to_buffer(buffer, 0, &readback, 0, bytes);
-    gpu.run(encoder.finish())?;
-    gpu.read(&readback, bytes, bytemuck::pod_collect_to_vec)
+    gpu.run_and_read(encoder.finish(), &readback, bytes, bytemuck::pod_collect_to_vec)
 }

@@ -5,9 +5,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::device::{Gpu, GpuError};
+use super::encoded::{Encoded, range};
 use super::kernel::{Kernel, Variant};
-use super::launch::{Executor, LaunchError, Launched, range};
-use super::tuning::Tuning;
+use super::launch::{Executor, Host, LaunchError};
 use crate::buffers::Given;
 use crate::element::{DataType, Element};
 use crate::golden::Goldens;
@@ -121,7 +121,7 @@ impl<'g> Comparer<'g> {
             };
             self.gpu.queue.write_buffer(&self.block, 0, bytemuck::bytes_of(&block));
             self.gpu.queue.write_buffer(&self.outputs, 0, bytemuck::cast_slice(&outputs));
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let mut encoder = self.gpu.encoder();
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 pass.set_pipeline(&self.kernel.pipeline);
@@ -150,15 +150,15 @@ impl<'g> Comparer<'g> {
     /// How many elements were wrong since the last call. Their number must fit 32 bits: an arena is far below 4 GiB.
     fn take(&self) -> Result<u32, GpuError> {
         let bytes = self.readback.size();
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let mut encoder = self.gpu.encoder();
         encoder.copy_buffer_to_buffer(&self.wrong, 0, &self.readback, 0, bytes);
         encoder.clear_buffer(&self.wrong, 0, None);
-        self.gpu.run(encoder.finish())?;
-        self.gpu.read(&self.readback, bytes, |view| bytemuck::pod_read_unaligned(&view[..size_of::<u32>()]))
+        let counter = |view: &[u8]| bytemuck::pod_read_unaligned(&view[..size_of::<u32>()]);
+        self.gpu.run_and_read(encoder.finish(), &self.readback, bytes, counter)
     }
 }
 
-impl<T: Element> Executor<'_, T> {
+impl<T: Element> Executor<T> {
     /// Launches once, outputs poisoned before and `inputs` uploaded again, in place or not, and counts on the device the
     /// elements of all ranks' outputs that differ from `goldens`. Outputs are not read back.
     ///
@@ -167,7 +167,8 @@ impl<T: Element> Executor<'_, T> {
     /// # Errors
     /// [`LaunchError::Buffers`], [`LaunchError::Hang`] and [`LaunchError::Gpu`]. The next launch is not affected.
     pub fn count_wrong(&mut self, inputs: &[&[T]], goldens: &Goldens<'_, T>) -> Result<u64, LaunchError> {
-        let extents = self.extents();
+        let Encoded { gpu, arena, payload, pieces, schedule, .. } = &self.encoded;
+        let extents = self.encoded.extents();
         extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
         extents.check(Given::Output, goldens.golden().lengths())?;
         let mut buffers: Vec<Vec<T>> = Vec::new();
@@ -180,22 +181,20 @@ impl<T: Element> Executor<'_, T> {
         }
         let given: Vec<&[T]> =
             if extents.in_place { buffers.iter().map(Vec::as_slice).collect() } else { inputs.to_vec() };
-        let whole = self.arena.vector_bytes();
-        let most = (self.payload.count * self.payload.element_bytes).next_multiple_of(VECTOR_BYTES);
+        let most = (payload.count * payload.element_bytes).next_multiple_of(VECTOR_BYTES);
+        let bank = &self.banks[0];
         let comparer = Comparer::new(
-            self.gpu,
-            range(&self.buffers.arena, 0, whole),
+            gpu,
+            range(&bank.memory.arena, 0, arena.vector_bytes()),
             Bits::of(T::TYPE),
-            Tuning::of(self.gpu, self.plan.mode).shape.workgroup,
-            self.schedule.ranks,
+            self.encoded.shape.workgroup,
+            schedule.ranks,
             most.min(BLOCK_BYTES),
         )?;
-        let mut launched = Launched::default();
         let mut wrong = 0;
-        for piece in 0..self.pieces.count() {
-            self.upload(piece, &|rank: usize, range| &given[rank][range])?;
-            self.reset()?;
-            self.launch(&mut launched)?;
+        for piece in 0..pieces.count() {
+            self.upload(bank, piece, &Host::Apart { inputs: &given, outputs: &mut [] })?;
+            self.launch(bank, piece)?;
             wrong += match self.count_piece(&comparer, piece, goldens, false)? {
                 0 => 0,
                 // Only now: devices that keep subnormals never need the other golden.
@@ -216,12 +215,13 @@ impl<T: Element> Executor<'_, T> {
         for (expected, ranks) in goldens.golden().distinct() {
             // Ranks that share one golden share the other.
             let flushed = may_flush.then(|| goldens.flushed().expected(ranks[0]));
-            let count = self.payload.count;
+            let Encoded { arena, payload, .. } = &self.encoded;
+            let count = payload.count;
             for part in 0..expected.len() / count.max(1) {
-                for (chunk, elements) in self.runs_of_part(piece) {
-                    let chunk = part as u32 * self.payload.chunks + chunk;
+                for (chunk, elements) in self.encoded.runs_of_part(piece) {
+                    let chunk = part as u32 * payload.chunks + chunk;
                     let elements = part * count + elements.start..part * count + elements.end;
-                    let output = |&rank: &u32| self.arena.vector(Address::output(rank, chunk)) as u32;
+                    let output = |&rank: &u32| arena.vector(Address::output(rank, chunk)) as u32;
                     let outputs: Vec<u32> = ranks.iter().map(output).collect();
                     let flushed = flushed.map(|flushed| bytemuck::cast_slice(&flushed[elements.clone()]));
                     comparer.compare(&outputs, bytemuck::cast_slice(&expected[elements]), flushed)?;
