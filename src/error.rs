@@ -98,7 +98,12 @@ impl Error {
                 GpuError::Refused { .. } => exit::INTERNAL,
             },
             Self::Launch(LaunchError::Hang(_)) | Self::Cpu(CpuError::Hang(_)) => exit::HANG,
-            Self::Launch(LaunchError::Buffers(_) | LaunchError::Placement { .. } | LaunchError::NotLaunched)
+            Self::Launch(
+                LaunchError::Buffers(_)
+                | LaunchError::Placement { .. }
+                | LaunchError::NotLaunched
+                | LaunchError::InPieces { .. },
+            )
             | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
             Self::Wrong { .. } | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. }) => exit::WRONG,

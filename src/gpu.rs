@@ -4,6 +4,8 @@
 //! `program` and dispatches in [`crate::plan`], and `launch` moves data in and out and checks that it finished.
 
 mod adapter;
+mod communicator;
+mod completion;
 mod cut;
 mod device;
 mod encoded;
@@ -12,6 +14,7 @@ mod launch;
 mod poison;
 mod probe;
 mod program;
+mod slices;
 mod timing;
 mod tuning;
 mod verify;
@@ -19,8 +22,11 @@ mod verify;
 pub use adapter::{
     Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, TypeSupport, adapters, select, types,
 };
+pub use communicator::{Communicator, CommunicatorError, Prepared};
+pub use completion::Completion;
 pub use device::{Gpu, GpuError};
 pub use kernel::{Arithmetic, Source, arithmetic, sources};
 pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};
 pub use probe::Probe;
+pub use slices::SliceError;
 pub use timing::{DeviceTime, Timed, Timing};

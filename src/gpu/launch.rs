@@ -96,9 +96,15 @@ pub enum LaunchError {
         /// What it was proved for.
         in_place: bool,
     },
-    /// Outputs were asked for before any launch over the loaded inputs.
-    #[error("nothing has been launched over these inputs yet, so there are no outputs")]
+    /// Outputs were asked for before any launch over these inputs, or its commands were never submitted.
+    #[error("nothing has been launched over these inputs yet, so there are no outputs; submit the commands first")]
     NotLaunched,
+    /// Inputs that lie on the device as a whole were asked for, but they do not.
+    #[error("the payload goes through the device in {pieces} pieces; record it over buffers of your own")]
+    InPieces {
+        /// How many.
+        pieces: usize,
+    },
     /// Some lanes did not finish.
     #[error("the launch did not finish: {0}")]
     Hang(Box<Hang>),

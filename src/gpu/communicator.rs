@@ -1,0 +1,490 @@
+//! Collectives for programs that have a wgpu device of their own: recorded into their encoder, over their buffers.
+//!
+//! Recording submits nothing, waits for nothing and reads nothing back; whether a launch finished is a [`Completion`],
+//! asked for when the caller likes. What is prepared once is used by every further call of the same shape.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+
+use super::completion::Completion;
+use super::device::{Gpu, GpuError};
+use super::encoded::{Encoded, Memory};
+use super::launch::{LaunchError, Options, admit};
+use super::slices::{SliceError, Slices};
+use crate::buffers::Given;
+use crate::collective::{Collective, Op, Task};
+use crate::element::{DataType, Element};
+use crate::plan::Mode;
+use crate::schedule::{Algorithm, Buffer, BuildError, Schedule, Sync, build};
+use crate::verify::{Refused, prove};
+use crate::window::{Payload, WindowError};
+
+/// Why a collective was not recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommunicatorError {
+    /// No such schedule.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A schedule that is not safe to run.
+    #[error(transparent)]
+    Refused(#[from] Box<Refused>),
+    /// A schedule for another number of ranks.
+    #[error("the schedule has {schedule} ranks and the communicator {communicator}; make both the same")]
+    Ranks {
+        /// The schedule's.
+        schedule: u32,
+        /// The communicator's.
+        communicator: u32,
+    },
+    /// No such payload.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    /// Device buffers that do not fit.
+    #[error(transparent)]
+    Slices(#[from] SliceError),
+    /// The launch cannot be prepared, or did not finish.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+}
+
+impl From<GpuError> for CommunicatorError {
+    fn from(error: GpuError) -> Self {
+        Self::Launch(error.into())
+    }
+}
+
+/// P ranks on one device.
+///
+/// Slices of a call are one for every rank that has such a buffer, in rank order: of buffers of their own, or of one buffer
+/// at several offsets. Outputs may be the inputs: inputs are read before any output is written. Lengths are NCCL's, and
+/// decide the count. Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (device, queue): (wgpu::Device, wgpu::Queue) = todo!();
+/// # let gradients: wgpu::Buffer = todo!();
+/// use wgccl::collective::Op;
+/// use wgccl::gpu::Communicator;
+///
+/// let comm = Communicator::new(&device, &queue, 4);
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// // One buffer with the 1024 gradients of each rank, one after the other.
+/// let slices: Vec<_> = (0..4).map(|rank| gradients.slice(rank * 4096..(rank + 1) * 4096)).collect();
+/// let done = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Avg)?;
+/// queue.submit([encoder.finish()]);
+/// done.wait()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Communicator {
+    gpu: Gpu,
+    ranks: u32,
+    algorithm: Option<Algorithm>,
+    sync: Sync,
+    options: Options,
+    known: Mutex<FxHashMap<Key, Prepared>>,
+}
+
+/// What calls of the same shape have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    task: Task,
+    count: usize,
+    data_type: DataType,
+    op: Op,
+}
+
+/// A collective of one shape made ready for a device: proved, encoded, with memory to work in. Clones are handles of the
+/// same memory, and launches of them follow one another on the queue.
+#[derive(Clone)]
+pub struct Prepared {
+    resident: Arc<Resident>,
+}
+
+/// An encoded schedule and the memory that its launches work in.
+pub(super) struct Resident {
+    pub(super) encoded: Encoded,
+    pub(super) memory: Memory,
+}
+
+type Slice<'a> = wgpu::BufferSlice<'a>;
+
+impl Communicator {
+    /// A communicator of `ranks` ranks on a caller's device; see [`Gpu::adopt`] for what that leaves alone.
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, ranks: u32) -> Self {
+        Self::on(Gpu::adopt(device, queue), ranks)
+    }
+
+    /// A communicator of `ranks` ranks on a device that wgccl has opened. Several may share one.
+    pub fn on(gpu: Gpu, ranks: u32) -> Self {
+        let (options, known) = (Options::default(), Mutex::default());
+        Self { gpu, ranks, algorithm: None, sync: Sync::default(), options, known }
+    }
+
+    /// Names the algorithm of all calls, which is otherwise chosen by collective, size and ranks.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// Who waits for whom, in algorithms that have several ways.
+    #[must_use]
+    pub fn sync(mut self, sync: Sync) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// Dispatch mode, channels and bounds of all calls.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Participants.
+    pub fn ranks(&self) -> u32 {
+        self.ranks
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Reduces over all ranks; every rank gets the result. All slices are equally long.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn all_reduce<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+        op: Op,
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Collective::AllReduce, inputs, outputs, op)
+    }
+
+    /// Every rank gets the inputs of all ranks, in rank order: outputs are P times as long as inputs.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn all_gather<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Collective::AllGather, inputs, outputs, Op::Sum)
+    }
+
+    /// Reduces over all ranks; rank r gets part r of the result: inputs are P times as long as outputs.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn reduce_scatter<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+        op: Op,
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Collective::ReduceScatter, inputs, outputs, op)
+    }
+
+    /// Every rank gets the root's input.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn broadcast<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: Slice<'_>,
+        outputs: &[Slice<'_>],
+        root: u32,
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Task::from(Collective::Broadcast).root(root), &[input], outputs, Op::Sum)
+    }
+
+    /// Reduces over all ranks; the root gets the result.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn reduce<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        output: Slice<'_>,
+        op: Op,
+        root: u32,
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Task::from(Collective::Reduce).root(root), inputs, &[output], op)
+    }
+
+    /// The root gets the inputs of all ranks, in rank order.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn gather<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        output: Slice<'_>,
+        root: u32,
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Task::from(Collective::Gather).root(root), inputs, &[output], Op::Sum)
+    }
+
+    /// Rank r gets part r of the root's input.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn scatter<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: Slice<'_>,
+        outputs: &[Slice<'_>],
+        root: u32,
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Task::from(Collective::Scatter).root(root), &[input], outputs, Op::Sum)
+    }
+
+    /// Rank r gets part r of every rank's input, in rank order. All slices are equally long.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn all_to_all<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Collective::AllToAll, inputs, outputs, Op::Sum)
+    }
+
+    /// Rank r gets the input of rank `sources[r]`.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn send_recv<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+        sources: &[u32],
+    ) -> Result<Completion, CommunicatorError> {
+        self.record::<T>(encoder, Task::send_recv(sources.to_vec()), inputs, outputs, Op::Sum)
+    }
+
+    /// Any task over a caller's slices: what the other calls do.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; nothing has been recorded then.
+    pub fn record<T: Element>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        task: impl Into<Task>,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+        op: Op,
+    ) -> Result<Completion, CommunicatorError> {
+        let task = task.into();
+        let count = self.count::<T>(&task, inputs, outputs);
+        self.prepare::<T>(task, count, op)?.record(encoder, inputs, outputs)
+    }
+
+    /// Records with `record` into an encoder of its own, submits, waits and checks.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`].
+    pub fn run(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<Completion, CommunicatorError>,
+    ) -> Result<(), CommunicatorError> {
+        let mut encoder = self.gpu.encoder();
+        let done = record(&mut encoder)?;
+        self.gpu.submit(encoder.finish())?;
+        Ok(done.wait()?)
+    }
+
+    /// Makes `task` over parts of `count` elements ready, or returns what an earlier call has made ready. The first use of
+    /// a device with hardware of its own checks there if fused dispatch works, and waits for that.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`].
+    pub fn prepare<T: Element>(
+        &self,
+        task: impl Into<Task>,
+        count: usize,
+        op: Op,
+    ) -> Result<Prepared, CommunicatorError> {
+        let task = task.into();
+        let key = Key { op: task.collective.op(op), task, count, data_type: T::TYPE };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = known.get(&key) {
+            return Ok(prepared.clone());
+        }
+        let algorithm = self.algorithm.unwrap_or_else(|| chosen(key.task.collective));
+        let schedule = build(key.task.clone(), algorithm, self.ranks, self.sync)?;
+        let prepared = self.prepare_schedule::<T>(schedule, count, op)?;
+        known.insert(key, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Proves `schedule`, a caller's own, and makes it ready. What this returns is the caller's to keep.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; of a schedule that could hang, race or compute something else, [`Refused`] with the reason.
+    pub fn prepare_schedule<T: Element>(
+        &self,
+        schedule: Schedule,
+        count: usize,
+        op: Op,
+    ) -> Result<Prepared, CommunicatorError> {
+        if schedule.ranks != self.ranks {
+            return Err(CommunicatorError::Ranks { schedule: schedule.ranks, communicator: self.ranks });
+        }
+        let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
+        let bytes = (count * T::TYPE.bytes()) as u64;
+        if !bytes.is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
+            return Err(SliceError::Part { bytes }.into());
+        }
+        let proved = prove(schedule, Default::default())?;
+        self.gpu.scoped(|| {
+            let (op, mode) = admit::<T>(&self.gpu, &proved, op, &self.options)?;
+            let encoded = Encoded::new::<T>(&self.gpu, &proved, payload, op, mode, self.options)?;
+            let memory = encoded.memory()?;
+            Ok(Prepared { resident: Arc::new(Resident { encoded, memory }) })
+        })
+    }
+
+    /// Drops what earlier calls have made ready, with its device memory, unless a handle of it is in use.
+    pub fn release(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Elements of a part, by the first slice that there is; slices that do not agree with it are refused later.
+    fn count<T: Element>(&self, task: &Task, inputs: &[Slice<'_>], outputs: &[Slice<'_>]) -> usize {
+        let ranks = self.ranks;
+        let first = |slices: &[Slice<'_>], parts: &dyn Fn(u32) -> u32| {
+            let parts = (0..ranks).map(parts).find(|&parts| parts > 0)?;
+            Some(slices.first()?.size() / u64::from(parts))
+        };
+        let bytes = first(inputs, &|rank| task.input_parts(rank, ranks))
+            .or_else(|| first(outputs, &|rank| task.output_parts(rank, ranks)));
+        (bytes.unwrap_or(0) / T::TYPE.bytes() as u64) as usize
+    }
+}
+
+/// What moves least on one device.
+fn chosen(collective: Collective) -> Algorithm {
+    match collective {
+        Collective::AllReduce => Algorithm::Direct,
+        other => Algorithm::default_of(other),
+    }
+}
+
+impl Prepared {
+    /// Records a launch over a caller's slices: copies in, the launch, copies out. A payload above a binding goes in
+    /// pieces, one after the other.
+    ///
+    /// # Errors
+    /// [`CommunicatorError::Slices`] and [`CommunicatorError::Launch`]; nothing has been recorded then.
+    pub fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Slice<'_>],
+        outputs: &[Slice<'_>],
+    ) -> Result<Completion, CommunicatorError> {
+        let Resident { encoded, memory } = &*self.resident;
+        let inputs = Slices::new(encoded, Given::Input, inputs)?;
+        let outputs = Slices::new(encoded, Given::Output, outputs)?;
+        let (completion, status) = Completion::new(&self.resident, encoder)?;
+        for piece in 0..encoded.pieces.count() {
+            inputs.for_each_run(encoded, piece, |buffer, from, to, bytes| {
+                encoder.copy_buffer_to_buffer(buffer, from, &memory.arena, to, bytes);
+            });
+            self.encode(encoder, piece, &status);
+            outputs.for_each_run(encoded, piece, |buffer, to, from, bytes| {
+                encoder.copy_buffer_to_buffer(&memory.arena, from, buffer, to, bytes);
+            });
+        }
+        Ok(completion)
+    }
+
+    /// Records a launch over what lies in [`input`](Self::input), and leaves results in [`output`](Self::output): no copy
+    /// at all.
+    ///
+    /// # Errors
+    /// [`LaunchError::Gpu`], and [`LaunchError::InPieces`]; nothing has been recorded then.
+    pub fn record_resident(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Completion, CommunicatorError> {
+        let pieces = self.pieces();
+        if pieces > 1 {
+            return Err(LaunchError::InPieces { pieces }.into());
+        }
+        let (completion, status) = Completion::new(&self.resident, encoder)?;
+        self.encode(encoder, 0, &status);
+        Ok(completion)
+    }
+
+    /// Where a rank's input lies on the device: its parts one after the other, each padded to whole chunks of whole
+    /// vectors. A caller's passes may write there (`STORAGE`, `COPY_DST`) before every launch. None where the rank has
+    /// none, and where the payload goes in pieces.
+    pub fn input(&self, rank: u32) -> Option<Slice<'_>> {
+        self.slice(Buffer::Input, rank)
+    }
+
+    /// Where a rank's output lies after a launch, as [`input`](Self::input).
+    pub fn output(&self, rank: u32) -> Option<Slice<'_>> {
+        self.slice(Buffer::Output, rank)
+    }
+
+    /// Bytes from one part of a rank's input or output to the next, where [`input`](Self::input) has several.
+    pub fn part_stride(&self) -> u64 {
+        u64::from(self.resident.encoded.payload.chunks) * self.resident.encoded.arena.chunk_bytes()
+    }
+
+    /// The dispatch mode in use.
+    pub fn mode(&self) -> Mode {
+        self.resident.encoded.plan.mode
+    }
+
+    /// The schedule that runs.
+    pub fn schedule(&self) -> &Schedule {
+        &self.resident.encoded.schedule
+    }
+
+    /// Pieces that the payload goes in.
+    pub fn pieces(&self) -> usize {
+        self.resident.encoded.pieces.count()
+    }
+
+    /// Bytes of device memory that it holds.
+    pub fn device_bytes(&self) -> u64 {
+        self.resident.encoded.arena.bytes()
+    }
+
+    fn slice(&self, buffer: Buffer, rank: u32) -> Option<Slice<'_>> {
+        let Resident { encoded, memory } = &*self.resident;
+        let has = rank < encoded.schedule.ranks && encoded.schedule.user_parts(buffer, rank, false) > 0;
+        (has && self.pieces() == 1).then(|| {
+            let start = encoded.arena.region(buffer).start + encoded.arena.user_byte(buffer, rank) as u64;
+            let parts = encoded.schedule.user_parts(buffer, rank, false);
+            memory.arena.slice(start..start + u64::from(parts) * self.part_stride())
+        })
+    }
+
+    /// Reset, dispatches, and progress to `status`. In fused mode as many dispatches as always suffice: nobody looks
+    /// whether the first one did.
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, piece: usize, status: &wgpu::Buffer) {
+        let Resident { encoded, memory } = &*self.resident;
+        encoded.encode_reset(encoder, memory);
+        let dispatches = encoded.plan.dispatches.len();
+        encoded.encode_dispatches(&mut encoder.begin_compute_pass(&Default::default()), memory, piece, dispatches);
+        let words = encoded.progress_bytes();
+        encoder.copy_buffer_to_buffer(&memory.progress, 0, status, words * piece as u64, words);
+    }
+}

@@ -1,0 +1,127 @@
+//! Whether a recorded launch finished, asked for when the caller wants to know, and not before.
+//!
+//! The answer is the progress of all lanes. It lies in a small buffer of the launch's own, which is mapped once the
+//! caller's submission has completed.
+
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+
+use super::communicator::Resident;
+use super::device::GpuError;
+use super::launch::LaunchError;
+use super::program::Progress;
+
+/// A launch that was recorded. Outputs are results once [`check`](Self::check) or [`wait`](Self::wait) says so; who drops
+/// this without asking takes the schedule's proof and the driver's word for it.
+#[must_use = "a result is a result once this has been checked"]
+pub struct Completion {
+    resident: Arc<Resident>,
+    /// Progress of every piece.
+    status: Pending,
+}
+
+/// A buffer that will be mapped when the submission that writes it has completed.
+struct Pending {
+    buffer: wgpu::Buffer,
+    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Completion {
+    /// A completion, and the buffer to which the progress of every piece is to be recorded, one after the other.
+    pub(super) fn new(
+        resident: &Arc<Resident>,
+        encoder: &wgpu::CommandEncoder,
+    ) -> Result<(Self, wgpu::Buffer), GpuError> {
+        let bytes = resident.encoded.progress_bytes() * resident.encoded.pieces.count() as u64;
+        let status = Pending::new(resident, encoder, bytes)?;
+        let buffer = status.buffer.clone();
+        Ok((Self { resident: Arc::clone(resident), status }, buffer))
+    }
+
+    /// Resolves when the submission has completed. As with every mapped buffer of wgpu, somebody has to submit or poll the
+    /// device meanwhile.
+    ///
+    /// # Errors
+    /// [`LaunchError::Hang`], [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
+    pub async fn check(self) -> Result<(), LaunchError> {
+        let Self { resident, status } = self;
+        let Pending { buffer, mapped } = status;
+        mapped.await.map_err(|_| LaunchError::NotLaunched)?.map_err(|error| refused(&resident, &error))?;
+        let Some(now) = unfinished(&resident, &buffer)? else { return Ok(()) };
+        let signals = signals(&resident)?;
+        signals.mapped.await.map_err(|_| LaunchError::NotLaunched)?.map_err(|error| refused(&resident, &error))?;
+        Err(hang(&resident, &now, &signals.buffer)?)
+    }
+
+    /// Polls the device until everything that was submitted to it has completed, and checks.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`LaunchError::NotLaunched`] also if the commands have not been submitted yet.
+    pub fn wait(self) -> Result<(), LaunchError> {
+        let Self { resident, status } = self;
+        let buffer = status.block(&resident)?;
+        let Some(now) = unfinished(&resident, &buffer)? else { return Ok(()) };
+        let buffer = signals(&resident)?.block(&resident)?;
+        Err(hang(&resident, &now, &buffer)?)
+    }
+}
+
+impl Pending {
+    fn new(resident: &Resident, encoder: &wgpu::CommandEncoder, bytes: u64) -> Result<Self, GpuError> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let gpu = &resident.encoded.gpu;
+        let buffer = gpu.scoped(|| gpu.buffer("status", bytes, usage))?;
+        let (tell, mapped) = oneshot::channel();
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
+            // Nobody may want to know any more.
+            let _ = tell.send(result);
+        });
+        Ok(Self { buffer, mapped })
+    }
+
+    fn block(mut self, resident: &Resident) -> Result<wgpu::Buffer, LaunchError> {
+        resident.encoded.gpu.wait(None)?;
+        match self.mapped.try_recv() {
+            Ok(Some(Ok(()))) => Ok(self.buffer),
+            Ok(Some(Err(error))) => Err(refused(resident, &error)),
+            Ok(None) | Err(oneshot::Canceled) => Err(LaunchError::NotLaunched),
+        }
+    }
+}
+
+fn refused(resident: &Resident, error: &wgpu::BufferAsyncError) -> LaunchError {
+    GpuError::Refused { device: resident.encoded.gpu.info().title(), reason: error.to_string() }.into()
+}
+
+fn words<W: bytemuck::Pod>(resident: &Resident, buffer: &wgpu::Buffer) -> Result<Vec<W>, LaunchError> {
+    let view = buffer.get_mapped_range(..).map_err(|error| GpuError::Refused {
+        device: resident.encoded.gpu.info().title(),
+        reason: error.to_string(),
+    })?;
+    Ok(bytemuck::pod_collect_to_vec(&view))
+}
+
+/// The progress of the first piece that did not finish.
+fn unfinished(resident: &Resident, buffer: &wgpu::Buffer) -> Result<Option<Vec<Progress>>, LaunchError> {
+    let words: Vec<Progress> = words(resident, buffer)?;
+    // The buffer may be longer than what is recorded into it.
+    let mut pieces = words.chunks(resident.encoded.begun.len().max(1)).take(resident.encoded.pieces.count());
+    Ok(pieces.find(|now| !resident.encoded.finished(now)).map(<[_]>::to_vec))
+}
+
+/// Only now, for a report: the signals of whatever was launched last.
+fn signals(resident: &Resident) -> Result<Pending, LaunchError> {
+    let (gpu, arena) = (&resident.encoded.gpu, &resident.encoded.arena);
+    let mut encoder = gpu.encoder();
+    let pending = Pending::new(resident, &encoder, arena.signal_bytes())?;
+    let from = arena.signal_offset();
+    encoder.copy_buffer_to_buffer(&resident.memory.arena, from, &pending.buffer, 0, arena.signal_bytes());
+    gpu.submit(encoder.finish())?;
+    Ok(pending)
+}
+
+fn hang(resident: &Resident, now: &[Progress], buffer: &wgpu::Buffer) -> Result<LaunchError, LaunchError> {
+    let signals: Vec<u32> = words(resident, buffer)?;
+    Ok(LaunchError::Hang(Box::new(resident.encoded.explain(now, &signals))))
+}

@@ -1,0 +1,116 @@
+//! The device buffers that a caller gives for a launch: what they must be, and the copies that they take part in.
+//!
+//! All is checked before anything is recorded, because what is wrong in an encoder shows only when it is finished.
+
+use super::encoded::Encoded;
+use crate::buffers::Given;
+use crate::schedule::Buffer;
+
+/// Device buffers that do not fit the launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SliceError {
+    /// Not one for each rank that has one.
+    #[error("{got} {what} slices for {must} ranks that have an {what}; give one for each of them, in rank order")]
+    Number {
+        /// Which slices.
+        what: Given,
+        /// How many were given.
+        got: usize,
+        /// How many there must be.
+        must: usize,
+    },
+    /// A slice of the wrong length.
+    #[error("the {what} slice of rank {rank} has {got} bytes, but it must have {must}")]
+    Length {
+        /// Which slice.
+        what: Given,
+        /// Whose.
+        rank: u32,
+        /// Bytes that it has.
+        got: u64,
+        /// Bytes that it must have.
+        must: u64,
+    },
+    /// A slice that does not begin at a whole word.
+    #[error("the {what} slice of rank {rank} begins at byte {offset} of its buffer; begin at a multiple of 4")]
+    Unaligned {
+        /// Which slice.
+        what: Given,
+        /// Whose.
+        rank: u32,
+        /// Where it begins.
+        offset: u64,
+    },
+    /// A part that does not end at a whole word.
+    #[error(
+        "a part of {bytes} bytes does not end at a multiple of 4, and device buffers are copied by words; pad the count"
+    )]
+    Part {
+        /// Bytes of a part.
+        bytes: u64,
+    },
+    /// A buffer that may not be copied from or to.
+    #[error("the {what} buffer of rank {rank} was created without BufferUsages::{missing}; add it")]
+    Usage {
+        /// Which slice.
+        what: Given,
+        /// Whose.
+        rank: u32,
+        /// The usage that it lacks.
+        missing: &'static str,
+    },
+}
+
+/// A caller's slices of one kind, checked: the ranks that have one, in order, each with its slice.
+pub(super) struct Slices<'a> {
+    buffer: Buffer,
+    of_rank: Vec<(u32, wgpu::BufferSlice<'a>)>,
+}
+
+impl<'a> Slices<'a> {
+    pub(super) fn new(encoded: &Encoded, what: Given, slices: &[wgpu::BufferSlice<'a>]) -> Result<Self, SliceError> {
+        let (buffer, usage, missing) = match what {
+            Given::Input => (Buffer::Input, wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
+            Given::Output | Given::InPlace => (Buffer::Output, wgpu::BufferUsages::COPY_DST, "COPY_DST"),
+        };
+        let extents = encoded.extents();
+        let having: Vec<u32> = (0..encoded.schedule.ranks).filter(|&rank| extents.len(what, rank) > 0).collect();
+        if having.len() != slices.len() {
+            return Err(SliceError::Number { what, got: slices.len(), must: having.len() });
+        }
+        let of_rank: Vec<_> = having.into_iter().zip(slices.iter().copied()).collect();
+        for &(rank, slice) in &of_rank {
+            let (got, must) = (slice.size(), (extents.len(what, rank) * encoded.payload.element_bytes) as u64);
+            if got != must {
+                return Err(SliceError::Length { what, rank, got, must });
+            }
+            if !slice.offset().is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
+                return Err(SliceError::Unaligned { what, rank, offset: slice.offset() });
+            }
+            if !slice.buffer().usage().contains(usage) {
+                return Err(SliceError::Usage { what, rank, missing });
+            }
+        }
+        Ok(Self { buffer, of_rank })
+    }
+
+    /// Calls `copy` with every run of bytes that `piece` holds: the caller's buffer and the run's first byte in it, its
+    /// first byte in the arena, and its length.
+    pub(super) fn for_each_run(
+        &self,
+        encoded: &Encoded,
+        piece: usize,
+        mut copy: impl FnMut(&wgpu::Buffer, u64, u64, u64),
+    ) {
+        let bytes = encoded.payload.element_bytes;
+        let region = encoded.arena.region(self.buffer).start;
+        for &(rank, slice) in &self.of_rank {
+            let parts = encoded.schedule.user_parts(self.buffer, rank, false);
+            for (at, elements) in encoded.runs(piece, self.buffer, rank, 0..parts) {
+                let first = slice.offset() + (elements.start * bytes) as u64;
+                copy(slice.buffer(), first, region + at as u64, (elements.len() * bytes) as u64);
+            }
+        }
+    }
+}
