@@ -3,6 +3,7 @@
 //! It runs the same instructions as a device, so it needs no driver to try a schedule, and it is the second witness of
 //! every result. A task runs until it would wait; then its worker takes another, so ranks may outnumber cores freely.
 
+mod communicator;
 mod cut;
 mod kernel;
 mod memory;
@@ -26,6 +27,7 @@ use crate::hang::{Fault, Hang};
 use crate::schedule::Schedule;
 use crate::verify::{Graph, Proved, Signal, Unscalable};
 use crate::window::Payload;
+pub use communicator::{Communicator, CommunicatorError};
 use cut::Cut;
 use kernel::Reduction;
 use memory::{Bases, Slices, Slots};
@@ -144,7 +146,7 @@ pub struct Executor<T: Element> {
     in_place: bool,
     channels: u32,
     shared: Arc<Shared<T>>,
-    team: Team<Shared<T>>,
+    team: Arc<Team>,
 }
 
 impl<T: Element> Executor<T> {
@@ -153,6 +155,17 @@ impl<T: Element> Executor<T> {
     /// # Errors
     /// Every [`CpuError`] that does not speak of buffers or a launch.
     pub fn new(proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, CpuError> {
+        Self::with_team(Arc::default(), proved, payload, op, options)
+    }
+
+    /// As [`new`](Self::new), with worker threads that other executors use as well.
+    fn with_team(
+        team: Arc<Team>,
+        proved: &Proved,
+        payload: Payload,
+        op: Op,
+        options: Options,
+    ) -> Result<Self, CpuError> {
         let schedule = proved.schedule();
         if schedule.ranks > MAX_RANKS {
             return Err(CpuError::Ranks(schedule.ranks));
@@ -175,7 +188,7 @@ impl<T: Element> Executor<T> {
         let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
         let how = Reduction::new(op, schedule.ranks);
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
-        let team = Team::new(shared.clone(), cut.workers).map_err(CpuError::Threads)?;
+        team.grow(cut.workers).map_err(CpuError::Threads)?;
         Ok(Self { schedule: schedule.clone(), in_place, channels, shared, team })
     }
 
@@ -227,7 +240,7 @@ impl<T: Element> Executor<T> {
         let bases = || self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
         self.shared.reset();
         bases().set(inputs, outputs);
-        self.team.run();
+        self.team.run(&self.shared, self.workers());
         bases().set(&[], &mut []);
         if self.shared.panicked.load(Ordering::Relaxed) {
             return Err(CpuError::Panicked);

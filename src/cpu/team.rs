@@ -1,9 +1,10 @@
-//! Worker threads that outlive a launch: parked between launches, joined on drop.
+//! Worker threads that outlive a launch: parked between launches, joined on drop, shared by the executors of a
+//! communicator.
 //!
 //! Starting threads for each launch would cost more than a launch of a megabyte takes. The caller is worker 0.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,10 +16,10 @@ pub(super) trait Work: Send + Sync + 'static {
     fn work(&self, worker: usize);
 }
 
-pub(super) struct Team<W> {
-    work: Arc<W>,
+#[derive(Default)]
+pub(super) struct Team {
     gate: Arc<Gate>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// How long a thread spins before it parks: about what waking it takes in a virtual machine.
@@ -28,58 +29,66 @@ const TURNS: u32 = 64;
 
 #[derive(Default)]
 struct Gate {
+    /// Held while a launch runs.
+    turn: Mutex<()>,
     state: Mutex<State>,
     start: Condvar,
     done: Condvar,
     /// Copies of the state for spinning; what counts is read under the lock.
     launch: AtomicU64,
     running: AtomicUsize,
-    /// Whether to spin before parking: not where workers would take each other's cores.
-    spins: bool,
+    /// Not to spin before parking, where workers would take each other's cores.
+    crowded: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     launch: u64,
+    /// What to do, and how many workers do it.
+    work: Option<Arc<dyn Work>>,
+    workers: usize,
     running: usize,
     closing: bool,
 }
 
-impl<W: Work> Team<W> {
-    /// A team of `workers`, the caller included.
-    pub(super) fn new(work: Arc<W>, workers: usize) -> io::Result<Self> {
-        let gate = Gate { spins: workers <= cores(), ..Gate::default() };
-        let mut team = Self { work, gate: Arc::new(gate), threads: Vec::new() };
-        for worker in 1..workers {
-            let (work, gate) = (team.work.clone(), team.gate.clone());
+impl Team {
+    /// Starts threads until there are `workers`, the caller included.
+    pub(super) fn grow(&self, workers: usize) -> io::Result<()> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for worker in threads.len() + 1..workers {
+            let gate = self.gate.clone();
             let thread = Builder::new().name(format!("wgccl-cpu-{worker}")).spawn(move || {
                 let mut seen = 0;
-                while gate.next(&mut seen) {
+                while let Some(work) = gate.next(&mut seen, worker) {
                     work.work(worker);
+                    // The launch is over for those who wait only when nothing of it is held any more.
+                    drop(work);
                     gate.leave();
                 }
             })?;
-            team.threads.push(thread);
+            threads.push(thread);
         }
-        Ok(team)
+        self.gate.crowded.store(threads.len() >= cores(), Ordering::Relaxed);
+        Ok(())
     }
 
-    /// One launch: returns once every worker is done.
-    pub(super) fn run(&self) {
-        if self.threads.is_empty() {
-            return self.work.work(0);
+    /// One launch of at most as many workers as the team has grown to: returns once every one of them is done.
+    pub(super) fn run<W: Work>(&self, work: &Arc<W>, workers: usize) {
+        if workers <= 1 {
+            return work.work(0);
         }
-        self.gate.open(self.threads.len());
-        self.work.work(0);
+        let _turn = self.gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gate.open(work.clone(), workers);
+        work.work(0);
         self.gate.join();
     }
 }
 
-impl<W> Drop for Team<W> {
+impl Drop for Team {
     fn drop(&mut self) {
         self.gate.lock().closing = true;
         self.gate.start.notify_all();
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // `work` does not panic, and there is nobody to tell.
             let _ = thread.join();
         }
@@ -91,25 +100,36 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, running: usize) {
+    fn open(&self, work: Arc<dyn Work>, workers: usize) {
         let mut state = self.lock();
         state.launch += 1;
-        state.running = running;
-        self.running.store(running, Ordering::Relaxed);
+        state.work = Some(work);
+        state.workers = workers;
+        state.running = workers - 1;
+        self.running.store(state.running, Ordering::Relaxed);
         self.launch.store(state.launch, Ordering::Relaxed);
         drop(state);
         self.start.notify_all();
     }
 
-    /// Waits for a launch that was not `seen`; false when the team is dissolved.
-    fn next(&self, seen: &mut u64) -> bool {
-        self.spin(|| self.launch.load(Ordering::Relaxed) != *seen);
-        let mut state = self.lock();
-        while state.launch == *seen && !state.closing {
-            state = self.start.wait(state).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for a launch that was not `seen` and that `worker` takes part in; none when the team is dissolved.
+    fn next(&self, seen: &mut u64, worker: usize) -> Option<Arc<dyn Work>> {
+        loop {
+            self.spin(|| self.launch.load(Ordering::Relaxed) != *seen);
+            let mut state = self.lock();
+            while state.launch == *seen && !state.closing {
+                state = self.start.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.closing {
+                return None;
+            }
+            *seen = state.launch;
+            if worker < state.workers
+                && let Some(work) = &state.work
+            {
+                return Some(work.clone());
+            }
         }
-        *seen = state.launch;
-        !state.closing
     }
 
     fn leave(&self) {
@@ -127,11 +147,12 @@ impl Gate {
         while state.running > 0 {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.work = None;
     }
 
     fn spin(&self, until: impl Fn() -> bool) {
         let start = Instant::now();
-        while self.spins && start.elapsed() < PATIENCE {
+        while !self.crowded.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
             for _ in 0..TURNS {
                 if until() {
                     return;
@@ -157,13 +178,17 @@ mod tests {
 
     #[test]
     fn every_worker_works_once_a_launch() {
-        for workers in [1, 2, 5] {
-            let count = Arc::new(Count((0..workers).map(|_| AtomicUsize::new(0)).collect()));
-            let team = Team::new(count.clone(), workers).unwrap();
+        let team = Team::default();
+        for workers in [1, 2, 5, 3, 2, 1] {
+            let count = Arc::new(Count((0..5).map(|_| AtomicUsize::new(0)).collect()));
+            team.grow(workers).unwrap();
             for launch in 1..=20 {
-                team.run();
-                assert!(count.0.iter().all(|times| times.load(Ordering::Relaxed) == launch));
+                team.run(&count, workers);
+                let times = |times: &AtomicUsize| times.load(Ordering::Relaxed);
+                assert!(count.0[..workers].iter().all(|count| times(count) == launch));
+                assert!(count.0[workers..].iter().all(|count| times(count) == 0));
             }
+            assert_eq!(Arc::strong_count(&count), 1, "nothing of a launch outlives it");
         }
     }
 }
