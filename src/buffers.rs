@@ -77,6 +77,13 @@ pub struct Extents<'a> {
     pub in_place: bool,
 }
 
+/// Elements of a part, by the first of all ranks' buffers that must be there; buffers that do not agree with it are
+/// refused later.
+pub(crate) fn count_of(lengths: impl Iterator<Item = usize>, parts: impl Fn(u32) -> u32) -> Option<usize> {
+    let mut with_parts = (0..).zip(lengths).map(|(rank, length)| (length, parts(rank) as usize));
+    with_parts.find(|&(_, parts)| parts > 0).map(|(length, parts)| length / parts)
+}
+
 impl Extents<'_> {
     fn parts(&self, what: Given, rank: u32) -> u32 {
         match what {

@@ -92,10 +92,10 @@ impl Error {
         match self {
             Self::Select(_) => exit::DEVICE,
             Self::Gpu(error) | Self::Launch(LaunchError::Gpu(error)) => match error {
-                GpuError::Open { .. } | GpuError::Lost { .. } => exit::DEVICE,
+                GpuError::Absent | GpuError::Open { .. } | GpuError::Lost { .. } => exit::DEVICE,
                 GpuError::Deadline { .. } => exit::HANG,
                 GpuError::Memory { .. } => exit::USAGE,
-                GpuError::Refused { .. } => exit::INTERNAL,
+                GpuError::Limit { .. } | GpuError::Refused { .. } => exit::INTERNAL,
             },
             Self::Launch(LaunchError::Hang(_)) | Self::Cpu(CpuError::Hang(_)) => exit::HANG,
             Self::Launch(

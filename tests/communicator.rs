@@ -480,6 +480,45 @@ fn slices_that_do_not_fit_are_refused_before_anything_is_recorded() {
     assert!(matches!(error, CommunicatorError::Launch(LaunchError::Ranks(257))), "{error}");
 }
 
+#[test]
+fn a_device_with_too_small_limits_is_refused_with_the_limit() {
+    let _turn = one_at_a_time();
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    for adapter in pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN)) {
+        let required_limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 5, ..Default::default() };
+        let request = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&request)).unwrap();
+        let comm = Communicator::new(&device, &queue, 2);
+        let error = comm.prepare::<f32>(Collective::AllReduce, 4, Op::Sum).err().unwrap().to_string();
+        assert!(error.contains("max_storage_buffers_per_shader_stage = 5, and wgccl needs 6"), "{error}");
+    }
+}
+
+/// One call over the host's slices, in pieces where it must be.
+#[test]
+fn host_slices_by_one_call() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        for (arena_bytes, count) in [(None, 1001), (Some(16 << 10), 20_000)] {
+            let options = Options { arena_bytes, ..Options::default() };
+            let comm = Communicator::on(device.gpu.clone(), 3).options(options);
+            for task in tasks(3) {
+                let schedule = comm.prepare::<f32>(task.clone(), 4, Op::Sum).unwrap().schedule().clone();
+                let given = inputs::<f32>(&schedule, count, Fill::Normal);
+                let mut outputs: Vec<Vec<f32>> =
+                    (0..3).map(|rank| vec![f32::NAN; task.output_parts(rank, 3) as usize * count]).collect();
+                let views: Vec<&[f32]> = given.iter().map(Vec::as_slice).collect();
+                let mut views_mut: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                let launched = comm.run_on_host(task.clone(), &views, &mut views_mut, Op::Sum).unwrap();
+                assert_eq!(launched.pieces > 1, arena_bytes.is_some(), "{task:?}");
+                outputs.retain(|output| !output.is_empty());
+                let case = format!("{} {task:?}", device.name);
+                judge(&schedule, count, Op::Sum, &given, &bytes(&outputs), &case);
+            }
+        }
+    }
+}
+
 /// What wgpu refuses while a collective is prepared comes back as a value; the program's own handlers never hear of it.
 #[test]
 fn errors_stay_out_of_the_callers_handlers() {

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::team::Team;
 use super::{CpuError, Executor, Options};
+use crate::buffers::count_of;
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
 use crate::schedule::{Algorithm, BuildError, Schedule, Sync, build};
@@ -244,8 +245,8 @@ impl Communicator {
         let (task, ranks) = (task.into(), self.ranks);
         let given = inputs.iter().map(|input| input.len());
         let got = outputs.iter().map(|output| output.len());
-        let parts = |rank, given| if given { task.input_parts(rank, ranks) } else { task.output_parts(rank, ranks) };
-        let count = count_of(given, |rank| parts(rank, true)).or_else(|| count_of(got, |rank| parts(rank, false)));
+        let count = count_of(given, |rank| task.input_parts(rank, ranks))
+            .or_else(|| count_of(got, |rank| task.output_parts(rank, ranks)));
         Ok(self.executor(task, count.unwrap_or(0), op, false)?.run(inputs, outputs)?)
     }
 
@@ -326,12 +327,6 @@ fn chosen(collective: Collective) -> Algorithm {
         Collective::AllReduce => Algorithm::Direct,
         other => Algorithm::default_of(other),
     }
-}
-
-/// Elements of a part, by the first buffer that must be there; buffers that do not agree with it are refused later.
-fn count_of(lengths: impl Iterator<Item = usize>, parts: impl Fn(u32) -> u32) -> Option<usize> {
-    let with_parts = (0..).zip(lengths).map(|(rank, length)| (length, parts(rank) as usize));
-    with_parts.into_iter().find(|&(_, parts)| parts > 0).map(|(length, parts)| length / parts)
 }
 
 impl fmt::Debug for Communicator {

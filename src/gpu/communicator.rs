@@ -10,9 +10,9 @@ use rustc_hash::FxHashMap;
 use super::completion::Completion;
 use super::device::{Gpu, GpuError};
 use super::encoded::{Encoded, Memory};
-use super::launch::{LaunchError, Options, admit};
+use super::launch::{Executor, LaunchError, Launched, Options, admit};
 use super::slices::{SliceError, Slices};
-use crate::buffers::Given;
+use crate::buffers::{Given, count_of};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
 use crate::plan::Mode;
@@ -310,6 +310,46 @@ impl Communicator {
         Ok(done.wait()?)
     }
 
+    /// Any task over the host's slices, by one call that waits: inputs go up, outputs come back, in pieces where the
+    /// payload is above a binding. Buffers are one for every rank, empty where it has none.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; outputs then hold nothing of use.
+    pub fn run_on_host<T: Element>(
+        &self,
+        task: impl Into<Task>,
+        inputs: &[&[T]],
+        outputs: &mut [&mut [T]],
+        op: Op,
+    ) -> Result<Launched, CommunicatorError> {
+        self.run_schedule_on_host(self.schedule(task.into())?, inputs, outputs, op)
+    }
+
+    /// As [`run_on_host`](Self::run_on_host) by a schedule of the caller's own, which is proved first.
+    ///
+    /// # Errors
+    /// [`CommunicatorError`]; outputs then hold nothing of use.
+    pub fn run_schedule_on_host<T: Element>(
+        &self,
+        schedule: Schedule,
+        inputs: &[&[T]],
+        outputs: &mut [&mut [T]],
+        op: Op,
+    ) -> Result<Launched, CommunicatorError> {
+        self.check_ranks(&schedule)?;
+        let (task, ranks) = (&schedule.task, self.ranks);
+        let given = inputs.iter().map(|input| input.len());
+        let got = outputs.iter().map(|output| output.len());
+        let count = count_of(given, |rank| task.input_parts(rank, ranks))
+            .or_else(|| count_of(got, |rank| task.output_parts(rank, ranks)));
+        let payload = Payload::new(&schedule, count.unwrap_or(0), T::TYPE.bytes())?;
+        let proved = prove(schedule, Default::default())?;
+        self.gpu.scoped(|| {
+            let mut executor = Executor::<T>::new(&self.gpu, &proved, payload, op, self.options)?;
+            Ok(executor.run(inputs, outputs)?)
+        })
+    }
+
     /// Makes `task` over parts of `count` elements ready, or returns what an earlier call has made ready. The first use of
     /// a device with hardware of its own checks there if fused dispatch works, and waits for that.
     ///
@@ -327,9 +367,7 @@ impl Communicator {
         if let Some(prepared) = known.get(&key) {
             return Ok(prepared.clone());
         }
-        let algorithm = self.algorithm.unwrap_or_else(|| chosen(key.task.collective));
-        let schedule = build(key.task.clone(), algorithm, self.ranks, self.sync)?;
-        let prepared = self.prepare_schedule::<T>(schedule, count, op)?;
+        let prepared = self.prepare_schedule::<T>(self.schedule(key.task.clone())?, count, op)?;
         known.insert(key, prepared.clone());
         Ok(prepared)
     }
@@ -344,9 +382,7 @@ impl Communicator {
         count: usize,
         op: Op,
     ) -> Result<Prepared, CommunicatorError> {
-        if schedule.ranks != self.ranks {
-            return Err(CommunicatorError::Ranks { schedule: schedule.ranks, communicator: self.ranks });
-        }
+        self.check_ranks(&schedule)?;
         let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
         let bytes = (count * T::TYPE.bytes()) as u64;
         if !bytes.is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
@@ -366,12 +402,24 @@ impl Communicator {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    fn check_ranks(&self, schedule: &Schedule) -> Result<(), CommunicatorError> {
+        match (schedule.ranks, self.ranks) {
+            (schedule, communicator) if schedule == communicator => Ok(()),
+            (schedule, communicator) => Err(CommunicatorError::Ranks { schedule, communicator }),
+        }
+    }
+
+    fn schedule(&self, task: Task) -> Result<Schedule, BuildError> {
+        let algorithm = self.algorithm.unwrap_or_else(|| chosen(task.collective));
+        build(task, algorithm, self.ranks, self.sync)
+    }
+
     /// Elements of a part, by the first slice that there is; slices that do not agree with it are refused later.
     fn count<T: Element>(&self, task: &Task, inputs: &[Slice<'_>], outputs: &[Slice<'_>]) -> usize {
         let ranks = self.ranks;
         let first = |slices: &[Slice<'_>], parts: &dyn Fn(u32) -> u32| {
-            let parts = (0..ranks).map(parts).find(|&parts| parts > 0)?;
-            Some(slices.first()?.size() / u64::from(parts))
+            let having = (0..ranks).map(parts).filter(|&parts| parts > 0);
+            having.zip(slices).next().map(|(parts, slice)| slice.size() / u64::from(parts))
         };
         let bytes = first(inputs, &|rank| task.input_parts(rank, ranks))
             .or_else(|| first(outputs, &|rank| task.output_parts(rank, ranks)));

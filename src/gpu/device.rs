@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::adapter::{Adapter, AdapterInfo, describe};
+use super::adapter::{Adapter, AdapterInfo, adapters, describe};
 use super::kernel::Kernels;
 use super::probe::Probe;
 use crate::window::VECTOR_BYTES;
@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// OpenGL clamps a single wait to about two seconds; waiting in slices works on every backend.
 const SLICE: Duration = Duration::from_millis(500);
 
+/// Those of the executor: payload, signals, instructions, links, progress, starts.
+const STORAGE_BUFFERS: u32 = 6;
+
 /// Features that are used where they are: fused dispatch needs the first, times from the device's own clock the second.
 const OPTIONAL: wgpu::Features = wgpu::Features::MEMORY_DECORATION_COHERENT.union(wgpu::Features::TIMESTAMP_QUERY);
 
@@ -23,6 +26,9 @@ const OPTIONAL: wgpu::Features = wgpu::Features::MEMORY_DECORATION_COHERENT.unio
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
+    /// There is none.
+    #[error("no GPU driver found (Vulkan, Metal, DX12 or OpenGL); install one, or use the CPU executor")]
+    Absent,
     /// It could not be opened.
     #[error("{device} cannot be opened: {reason}")]
     Open {
@@ -38,6 +44,20 @@ pub enum GpuError {
         device: String,
         /// What wgpu says.
         reason: String,
+    },
+    /// A caller created it with less than wgccl needs.
+    #[error(
+        "{device} was requested with {limit} = {has}, and wgccl needs {needs}; ask for that in its required_limits"
+    )]
+    Limit {
+        /// The adapter's title.
+        device: String,
+        /// The limit of [`wgpu::Limits`].
+        limit: &'static str,
+        /// What it is.
+        has: u32,
+        /// What it must be.
+        needs: u32,
     },
     /// It refused what was asked for.
     #[error("{device} refused a request: {reason}")]
@@ -128,10 +148,26 @@ impl Gpu {
         Ok(Self::of(info, device, queue, faults, false))
     }
 
+    /// The best adapter that opens: hardware before software.
+    ///
+    /// # Errors
+    /// [`GpuError::Absent`] where there is no adapter, or why the last one did not open.
+    pub fn best() -> Result<Self, GpuError> {
+        let mut result = Err(GpuError::Absent);
+        for adapter in adapters() {
+            result = Self::open(&adapter);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
     /// A caller's own device. Its features and limits decide what can be done on it: fused dispatch needs
     /// `MEMORY_DECORATION_COHERENT`, large payloads in one piece a large `max_storage_buffer_binding_size`.
     ///
-    /// Nothing of the caller's is changed: handlers of uncaptured errors and of device loss stay as they are, and no
+    /// It must have been requested with at least 6 `max_storage_buffers_per_shader_stage`, below wgpu's default of 8; a launch
+    /// says so where it was not. Nothing of the caller's is changed: handlers of uncaptured errors and of device loss stay as they are, and no
     /// error of what wgccl prepares reaches them.
     pub fn adopt(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let info = describe(0, device.adapter_info(), &device.limits(), device.features());
@@ -142,6 +178,13 @@ impl Gpu {
         let limits = device.limits();
         let (info, kernels) = (Arc::new(info), Arc::new(Kernels::new()));
         Self { info, device, queue, limits, faults, adopted, kernels, fused: Arc::default() }
+    }
+
+    /// Every adapter has these limits but a caller's device may have been requested with less.
+    pub(super) fn check_limits(&self) -> Result<(), GpuError> {
+        let (limit, has, needs) =
+            ("max_storage_buffers_per_shader_stage", self.limits.max_storage_buffers_per_shader_stage, STORAGE_BUFFERS);
+        if has >= needs { Ok(()) } else { Err(GpuError::Limit { device: self.info.title(), limit, has, needs }) }
     }
 
     /// Calls `f`, and returns what wgpu finds wrong meanwhile even where the device's handlers are a caller's.
@@ -208,8 +251,8 @@ impl Gpu {
         self.check()
     }
 
-    /// What a benchmark needs to submit something by hand. Errors that it causes are returned by the next call.
-    #[doc(hidden)]
+    /// The device and its queue, for work of a program's own. Where wgccl has opened the device, errors that such work
+    /// causes are returned by the next call.
     pub fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
         (&self.device, &self.queue)
     }

@@ -454,6 +454,7 @@ pub(super) fn admit<T: Element>(
     if schedule.ranks > MAX_RANKS {
         return Err(LaunchError::Ranks(schedule.ranks));
     }
+    gpu.check_limits()?;
     let op = schedule.task.collective.op(op);
     supported(T::TYPE, op)?;
     if op == Op::Avg {

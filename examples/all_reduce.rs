@@ -1,0 +1,14 @@
+//! The shortest all-reduce: four ranks' slices, one call, on the best GPU there is.
+
+use wgccl::collective::{Collective, Op};
+use wgccl::gpu::{Communicator, Gpu};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let inputs: [&[f32]; 4] = [&[1.0, 2.0], &[10.0, 20.0], &[100.0, 200.0], &[1000.0, 2000.0]];
+    let (mut a, mut b, mut c, mut d) = ([0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2]);
+    let comm = Communicator::on(Gpu::best()?, 4);
+    comm.run_on_host(Collective::AllReduce, &inputs, &mut [&mut a, &mut b, &mut c, &mut d], Op::Sum)?;
+    println!("{}: every rank has {a:?}", comm.gpu().info().title());
+    assert!([a, b, c, d].iter().all(|output| *output == [1111.0, 2222.0]));
+    Ok(())
+}
