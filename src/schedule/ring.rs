@@ -1,8 +1,8 @@
 //! Ring all-reduce: P-1 reduce-scatter rounds, then P-1 all-gather rounds, each reading from the left neighbour; either
 //! half is a collective of its own.
 //!
-//! Round k of 0..2(P-1) waits on signal row k and, when done, notifies row k+1; row 0 says that staging is done. An
-//! all-gather alone has rounds P-1.. of these, and the rows count from its first.
+//! Round k of 0..2(P-1) waits on signal row k and, when done, notifies row k+1; row 0 says that staging is done. Of
+//! half a ring rows count from its second round: the first one reads inputs.
 //! After RS rank r holds chunk r complete; every chunk is summed in one place, so all ranks agree in every bit.
 //! A bidirectional ring is two such rings over half the payload each, the second with left and right exchanged.
 
@@ -53,8 +53,7 @@ pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Sta
         _ => 0,
     };
     let chunks = if ring.reduces() && ring.gathers() { ranks } else { 1 };
-    let mut schedule =
-        Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rounds().len() as u32);
+    let mut schedule = Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rows());
     schedule.lanes = (0..ranks).map(|rank| ring.lane(rank)).collect();
     schedule
 }
@@ -64,12 +63,11 @@ pub(super) fn bidirectional(name: &str, ranks: u32, sync: Sync) -> Schedule {
     let collective = Collective::AllReduce;
     let (staging, direction) = (Staging::Outputs, Direction::Right);
     let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
-    let rounds = right.rounds().len() as u32;
     // A row has room for both where they notify different peers.
     let apart = ranks == 2 || sync == Sync::Barrier;
-    let first_row = if apart { rounds } else { 0 };
+    let first_row = if apart { right.rows() } else { 0 };
     let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
-    let mut schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + rounds);
+    let mut schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
     schedule.lanes = (0..ranks).flat_map(|rank| [right.lane(rank), left.lane(rank)]).collect();
     schedule
 }
@@ -88,9 +86,18 @@ impl Ring {
         (if self.reduces() { 0 } else { half })..(if self.gathers() { 2 * half } else { half })
     }
 
+    /// Rounds without a row of their own: half a ring reads inputs in its first, and waits for nobody.
+    fn unawaited(&self) -> u32 {
+        u32::from(!(self.reduces() && self.gathers()))
+    }
+
+    fn rows(&self) -> u32 {
+        (self.rounds().len() as u32).saturating_sub(self.unawaited())
+    }
+
     /// The signal row on which round k waits.
     fn row(&self, k: u32) -> u32 {
-        self.first_row + k - self.rounds().start
+        self.first_row + k - self.unawaited() - self.rounds().start
     }
 
     /// The rank `n` places back, against the way in which chunks travel; `n` is at most 2P.
