@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::collective::Collective;
+use crate::collective::{Collective, Task};
 use crate::error::{Error, exit};
 use crate::schedule::{Algorithm, Sync};
 
@@ -48,7 +48,8 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct ScheduleArgs {
     #[arg(long, value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>,
-          help = format!("Algorithm: {}; mesh for everything but all-reduce [default: ring or mesh]", algorithms()))]
+          help = format!("Algorithm: {}; a collective has those that it names when given another [default: mesh, of an all-reduce \
+                          ring]", algorithms()))]
     algorithm: Option<Algorithm>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
@@ -56,6 +57,26 @@ struct ScheduleArgs {
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
     #[arg(long, value_name = "RANK")]
     root: Option<u32>,
+    #[command(flatten)]
+    sources: SourcesArgs,
+}
+
+/// Who sends to whom.
+#[derive(Debug, Clone, Args)]
+struct SourcesArgs {
+    /// Of send-recv: the rank from which each rank receives, such as 2,0,1 [default: the one before it]
+    #[arg(long, value_name = "RANK,..", value_delimiter = ',')]
+    sources: Vec<u32>,
+}
+
+impl SourcesArgs {
+    fn of(&self, collective: Collective) -> Result<Vec<u32>, Error> {
+        match collective {
+            Collective::SendRecv => Ok(self.sources.clone()),
+            _ if self.sources.is_empty() => Ok(Vec::new()),
+            _ => Err(Error::Usage(format!("only send-recv has sources, not {collective}; leave --sources out"))),
+        }
+    }
 }
 
 impl ScheduleArgs {
@@ -63,14 +84,22 @@ impl ScheduleArgs {
         self.algorithm.unwrap_or_else(|| Algorithm::default_of(collective))
     }
 
-    fn root(&self, collective: Collective) -> Result<u32, Error> {
-        match self.root {
-            Some(_) if !collective.has_root() => {
-                Err(Error::Usage(format!("{collective} has no root; leave --root out")))
-            }
-            root => Ok(root.unwrap_or(0)),
+    fn task(&self, collective: Collective) -> Result<Task, Error> {
+        if self.root.is_some() && !collective.has_root() {
+            return Err(Error::Usage(format!("{collective} has no root; leave --root out")));
         }
+        Ok(Task { collective, root: self.root.unwrap_or(0), sources: self.sources.of(collective)? })
     }
+}
+
+/// What a task is beyond its collective, for people.
+fn details(root: Option<u32>, sources: &[u32]) -> String {
+    let mut text = root.map_or_else(String::new, |root| format!(", root {root}"));
+    if !sources.is_empty() {
+        let ranks: Vec<String> = sources.iter().map(u32::to_string).collect();
+        text += &format!(", from {}", ranks.join(","));
+    }
+    text
 }
 
 /// A number of things, for people.

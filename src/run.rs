@@ -30,9 +30,7 @@ pub const AUTO: &str = "auto";
 #[derive(Debug, Clone)]
 pub struct Request {
     /// What is computed.
-    pub collective: Collective,
-    /// For collectives that have one.
-    pub root: u32,
+    pub task: Task,
     /// How.
     pub algorithm: Algorithm,
     /// Who waits for whom.
@@ -87,6 +85,9 @@ pub struct Outcome {
     pub collective: Collective,
     /// The root, where there is one.
     pub root: Option<u32>,
+    /// Of send-recv: from whom each rank received, where that was not the one before it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<u32>,
     /// How.
     pub algorithm: Algorithm,
     /// Who waited for whom.
@@ -165,13 +166,14 @@ impl<T> Finished<T> {
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
 pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
-    supported(T::TYPE, request.collective.op(request.op))?;
+    let collective = request.task.collective;
+    supported(T::TYPE, collective.op(request.op))?;
     let mut notes = Vec::new();
     let device = Device::find(&request.device, &mut notes)?;
     if matches!(device, Device::Cpu) && request.dispatch != Choice::Auto {
         return Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()));
     }
-    check_place(request.collective, request.in_place)?;
+    check_place(collective, request.in_place)?;
     // Everything that can be refused without data is refused before data is made.
     let (ranks, loaded) = match &request.source {
         Source::Generated { ranks, .. } => (*ranks, None),
@@ -180,8 +182,7 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
             (inputs.len() as u32, Some(inputs))
         }
     };
-    let task = Task::from(request.collective).root(request.root);
-    let schedule = build(task, request.algorithm, ranks, request.sync)?;
+    let schedule = build(request.task.clone(), request.algorithm, ranks, request.sync)?;
     device.check_ranks(ranks)?;
     let count = match (&request.source, &loaded) {
         (_, Some(inputs)) => part_of(&schedule, inputs)?,
@@ -223,15 +224,16 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
     let Comparison { wrong, first_wrong, flushed, bit_identical, max_ulp } =
         compare(&proved, &payload, request.op, &input_views, &output_views);
     let outcome = Outcome {
-        collective: request.collective,
-        root: request.collective.has_root().then_some(request.root),
+        collective,
+        root: collective.has_root().then_some(request.task.root),
+        sources: request.task.sources.clone(),
         algorithm: request.algorithm,
         sync: request.sync,
         ranks,
         count,
         elements: extents.total(Given::Output) as u64,
         data_type: T::TYPE,
-        op: request.collective.reduces().then_some(request.op),
+        op: collective.reduces().then_some(request.op),
         in_place: request.in_place,
         device: ran.device,
         backend: ran.backend,
@@ -305,7 +307,7 @@ fn load<T: Element>(
     tensor: Option<&str>,
     ranks: Option<u32>,
 ) -> Result<Vec<Vec<T>>, Error> {
-    let Request { collective, root, .. } = *request;
+    let Task { collective, root, .. } = request.task;
     let usage = |text: &str| Err(Error::Usage(format!("{collective}: {text}")));
     if collective == Collective::Barrier {
         return usage("there is nothing to give in; leave --input out");

@@ -6,6 +6,8 @@
 
 mod algorithm;
 mod direct;
+mod dissemination;
+mod forwarding;
 mod halving_doubling;
 mod ibing;
 mod mesh;

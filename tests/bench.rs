@@ -182,12 +182,14 @@ fn every_collective_has_nccl_tests_rows() {
 fn every_collective_is_measured_on_every_device() {
     let _turn = one_at_a_time();
     for &collective in Collective::ALL {
-        let mut args = vec![collective.name(), "--device", "all", "-P", "3", "-n", "2", "-w", "1"];
+        let mut args =
+            vec![collective.name(), "--device", "all", "--algorithm", "all", "-P", "3", "-n", "2", "-w", "1"];
         if collective != Collective::Barrier {
             args.extend(["-b", "4K", "-e", "4K"]);
         }
         let rows = rows(&bench(&args));
-        assert_eq!(rows.len(), devices().len() + 1, "{collective}");
+        let algorithms = Algorithm::of(collective).into_iter().filter(|algorithm| !algorithm.needs_power_of_two());
+        assert_eq!(rows.len(), (devices().len() + 1) * algorithms.count(), "{collective}");
         let wrong = |row: &[String]| [row[8].clone(), row[12].clone()];
         let second = if collective.has_in_place() { "0" } else { "N/A" };
         assert!(rows.iter().all(|row| wrong(row) == ["0", second]), "{collective}: {rows:?}");
@@ -208,6 +210,22 @@ fn every_device_and_algorithm_has_its_rows() {
     }
     let named = bench(&["--device", "cpu,cpu", "--device", "cpu", "-e", "1K", "-n", "3", "-P", "1"]);
     assert_eq!(self::rows(&named).len(), 3);
+}
+
+/// Another permutation is another thing that is measured.
+#[test]
+fn sources_are_recorded_and_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    for (sources, name) in [("1,0", "a.json"), ("0,1", "b.json")] {
+        let mut args = vec!["send-recv", "-P", "2", "-b", "64", "-e", "64", "--sources", sources, "-J", name];
+        args.extend(QUICK);
+        let output = bench_in(dir.path(), &args, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains(&format!(" sources: {sources}\n")), "{}", stdout(&output));
+    }
+    assert_eq!(json(&dir.path().join("a.json"))["config"]["sources"], serde_json::json!([1, 0]));
+    let compare = |a, b| bench_in(dir.path(), &["--compare", a, b], &[]).status.code();
+    assert_eq!((compare("a.json", "a.json"), compare("a.json", "b.json")), (Some(0), Some(6)));
 }
 
 #[test]
@@ -264,6 +282,9 @@ fn every_mistake_gets_one_clear_error() {
         ("--compare a.json", 6, vec!["--compare"]),
         ("--compare a.json b.json", 6, vec!["a.json"]),
         ("all-to-none", 6, vec!["'all-to-none'", "all-to-all"]),
+        ("send-recv --sources 1,2,0", 6, vec!["3 sources for 4 ranks"]),
+        ("all-reduce --sources 1,2,3,0", 6, vec!["only send-recv has sources"]),
+        ("reduce-scatter --algorithm halving -P 6", 6, vec!["power of two", "4 or 8 ranks"]),
         ("gather --algorithm ring", 6, vec!["no gather by ring", "mesh"]),
         ("reduce -r 4", 6, vec!["root 4 is not a rank"]),
         ("reduce -r some", 6, vec!["a rank, or all"]),

@@ -247,7 +247,49 @@ fn every_collective_runs_is_checked_and_laid_out_by_name() {
         assert_eq!(json(&["layout", collective, "--json"])["collective"], collective);
     }
     assert_eq!(json(&["run", "all-gather", "--device", "cpu", "--json"])["op"], Value::Null);
+    for &(collective, algorithms) in &[
+        ("all-gather", &["ring", "recursive-doubling"][..]),
+        ("reduce-scatter", &["ring", "halving"]),
+        ("broadcast", &["ring", "tree"]),
+        ("reduce", &["ring", "tree"]),
+        ("all-to-all", &["ring"]),
+        ("barrier", &["dissemination"]),
+    ] {
+        for algorithm in algorithms {
+            let output = wgccl(&["run", collective, "--algorithm", algorithm, "--device", "cpu"]);
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            assert!(stdout(&output).contains(&format!("{collective} by {algorithm}")), "{}", stdout(&output));
+            assert_eq!(json(&["check", collective, "--algorithm", algorithm, "--json"])["ok"], true);
+        }
+    }
     assert_eq!(json(&["run", "reduce", "--root", "2", "--device", "cpu", "--json"])["root"], 2);
+}
+
+/// Rank r receives from the r-th of them: outputs are the others' inputs.
+#[test]
+fn send_recv_has_sources() {
+    let args = |command| [command, "send-recv", "--ranks", "3", "--sources", "2,2,0"];
+    let files = tempfile::tempdir().unwrap();
+    let dir = files.path().to_str().unwrap();
+    let run = [&args("run")[..], &["--fill", "pattern", "--count", "1", "--device", "cpu", "--output", dir]].concat();
+    let output = wgccl(&run);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stdout(&output).starts_with("send-recv by mesh (neighbor): 3 ranks of 1 f32, from 2,2,0\n"),
+        "{}",
+        stdout(&output)
+    );
+    for (rank, value) in [200.0_f32, 200.0, 0.0].into_iter().enumerate() {
+        let file = std::fs::read(files.path().join(format!("rank{rank}.npy"))).unwrap();
+        assert!(file.ends_with(&value.to_le_bytes()), "rank {rank}");
+    }
+    let text = stdout(&wgccl(&args("check")));
+    assert!(text.starts_with("send-recv by mesh (neighbor): 3 ranks, from 2,2,0, 3 lanes"), "{text}");
+    assert_eq!(json(&[&args("check")[..], &["--json"]].concat())["sources"], serde_json::json!([2, 2, 0]));
+    let run = [&args("run")[..], &["--device", "cpu", "--json"]].concat();
+    assert_eq!(json(&run)["sources"], serde_json::json!([2, 2, 0]));
+    assert_eq!(json(&["run", "send-recv", "--device", "cpu", "--json"])["sources"], Value::Null);
+    assert_eq!(wgccl(&args("layout")).status.code(), Some(0));
 }
 
 #[test]
@@ -326,8 +368,13 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --count 17179869184G", 6, &["memory"]),
         case("run --count 1099511627776 --device cpu", 6, &["1099511627776 elements", "smaller count"]),
         case("run --count 4611686018427387904 --device cpu", 6, &["4611686018427387904"]),
-        case("run --algorithm trees", 6, &["'trees'", "ring, ring-staged, ring-exchange"]),
-        case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "tree"]),
+        case("run --algorithm trees", 6, &["'trees'", "mesh, ring, ring-staged, ring-exchange"]),
+        case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "such as ring"]),
+        case(
+            "check reduce-scatter --algorithm halving --ranks 3",
+            6,
+            &["halving needs a power of two", "2 or 4 ranks"],
+        ),
         case("run --algorithm tree --sync barrier", 6, &["tree", "barrier", "--sync"]),
         case("run --type f8", 6, &["'f8'", "f32, f16"]),
         case("run --op xor", 6, &["'xor'", "sum, prod"]),
@@ -335,13 +382,18 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --sync none", 6, &["'none'", "neighbor, barrier"]),
         case("run --dispatch magic", 6, &["'magic'", "per-step", "auto"]),
         case("run all-to-none", 6, &["'all-to-none'", "all-reduce", "all-to-all"]),
-        case("run barrier --algorithm ring", 6, &["no barrier by ring", "choose one of: mesh"]),
+        case("run barrier --algorithm ring", 6, &["no barrier by ring", "choose one of: mesh, dissemination"]),
+        case("run broadcast --algorithm ring --sync barrier", 6, &["broadcast by ring", "leave --sync out"]),
         case("run --algorithm mesh", 6, &["no all-reduce by mesh", "ring, ring-staged"]),
         case("run barrier --count 5", 6, &["barrier has no payload", "not 5"]),
         case("run broadcast --root 4", 6, &["root 4 is not a rank", "ranks 0 to 3"]),
         case("run gather --sync barrier", 6, &["leave --sync out"]),
         case("run all-to-all --in-place", 6, &["all-to-all has no form in place"]),
         case("run send-recv --root 0", 6, &["send-recv has no root"]),
+        case("run send-recv --sources 1,0,3", 6, &["3 sources for 4 ranks", "one for each rank"]),
+        case("check send-recv --ranks 3 --sources 1,0,3", 6, &["rank 2 receives from rank 3", "ranks 0 to 2"]),
+        case("layout send-recv --sources 1,x", 6, &["'x'", "--sources"]),
+        case("run broadcast --sources 1,0,2,3", 6, &["only send-recv has sources", "leave --sources out"]),
         case("check send-recv --in-place", 6, &["send-recv has no form in place"]),
         case("layout barrier --count 1", 6, &["barrier has no payload"]),
         case("run schedule.xml", 6, &["not supported yet"]),

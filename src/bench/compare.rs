@@ -24,8 +24,17 @@ const LEAST_ITERATIONS: usize = 5;
 #[derive(Debug, Deserialize)]
 struct File {
     schema: String,
+    #[serde(default)]
+    config: Config,
     devices: Vec<Device>,
     results: Vec<Measured>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Config {
+    /// Of send-recv, where given.
+    #[serde(default)]
+    sources: Vec<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,7 +82,7 @@ struct Samples {
 /// One placement of one size in one record.
 #[derive(Debug)]
 struct Entry {
-    /// Collective, type, operation, root: equal in both, or the rows are of different things.
+    /// Collective, type, operation, root, sources: equal in both, or the rows are of different things.
     what: String,
     size: u64,
     ranks: u32,
@@ -128,6 +137,8 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
         return Err(format!("its schema is '{}', not '{SCHEMA}'", file.schema));
     }
     let mut entries = Vec::new();
+    let sources = &file.config.sources;
+    let sources = if sources.is_empty() { String::new() } else { format!(" from {sources:?}") };
     for row in file.results {
         let device = file.devices.get(row.device).ok_or_else(|| format!("it has no device {}", row.device))?;
         let root = if row.root < 0 { String::new() } else { format!(" root {}", row.root) };
@@ -137,7 +148,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
         for (placement, name, samples) in std::iter::once(apart).chain(in_place) {
             let mode = placement.dispatch.clone().unwrap_or_default();
             entries.push(Entry {
-                what: format!("{} {} {}{root}", row.collective, row.data_type, row.redop),
+                what: format!("{} {} {}{root}{sources}", row.collective, row.data_type, row.redop),
                 size: row.size,
                 ranks: row.ranks,
                 placement: name,

@@ -52,6 +52,8 @@ struct Config<'a> {
     unalign: usize,
     seed: u64,
     ranks: &'a [u32],
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    sources: &'a [u32],
     dispatch: String,
 }
 
@@ -159,6 +161,7 @@ fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
             unalign: request.unalign,
             seed: request.seed,
             ranks: &request.ranks,
+            sources: &request.sources,
             dispatch: request.dispatch_name(),
         },
         devices,

@@ -32,6 +32,8 @@ pub struct Request {
     pub collective: Collective,
     /// For collectives that have one.
     pub roots: Roots,
+    /// Of send-recv: from whom each rank receives; empty is the rank before it.
+    pub sources: Vec<u32>,
     /// How, one after the other.
     pub algorithms: Vec<Algorithm>,
     /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
@@ -83,6 +85,7 @@ impl Default for Request {
         Self {
             collective: Collective::AllReduce,
             roots: Roots::One(0),
+            sources: Vec::new(),
             algorithms: vec![Algorithm::Ring],
             only_defined: false,
             sync: Sync::Neighbor,
@@ -167,7 +170,8 @@ impl Request {
     fn schedules(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Algorithm, Schedule)>, BuildError> {
         let mut schedules = Vec::new();
         for (root, &algorithm) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
-            match build(Task::from(self.collective).root(root), algorithm, ranks, self.sync) {
+            let task = Task { collective: self.collective, root, sources: self.sources.clone() };
+            match build(task, algorithm, ranks, self.sync) {
                 Ok(schedule) => schedules.push((root, algorithm, schedule)),
                 Err(error) if self.only_defined && !matches!(error, BuildError::Ranks(_)) => {
                     let note = format!("left out: {error}");

@@ -66,6 +66,10 @@ impl Table {
             request.sync,
             request.seed,
         );
+        if !request.sources.is_empty() {
+            let sources: Vec<String> = request.sources.iter().map(u32::to_string).collect();
+            let _ = write!(text, " sources: {}", list(&sources));
+        }
         if self.columns.per_iteration {
             let _ = write!(text, "\n# Per-Iteration Report: i_* leave out the first {} iterations", request.skip);
         }

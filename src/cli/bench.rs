@@ -34,8 +34,8 @@ pub(super) struct BenchArgs {
     #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
     ranks: Vec<u32>,
     #[arg(long, value_name = "NAME,..", value_parser = list::<Algorithm>,
-          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: {} [default: ring \
-                          or mesh]", super::algorithms()))]
+          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: {} [default: \
+                          mesh, of an all-reduce ring]", super::algorithms()))]
     algorithm: Option<List<Algorithm>>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<Sync>)]
@@ -77,6 +77,8 @@ pub(super) struct BenchArgs {
     /// Root rank of broadcast, reduce, gather and scatter, or all [default: 0]
     #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
     root: Option<Roots>,
+    #[command(flatten)]
+    sources: super::SourcesArgs,
     /// Repeat everything; 0 for ever
     #[arg(short = 'N', long = "run_cycles", value_name = "N", default_value_t = 1)]
     cycles: u64,
@@ -230,6 +232,7 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     Ok(Request {
         collective,
         roots: args.root.unwrap_or(Roots::One(0)),
+        sources: args.sources.of(collective)?,
         algorithms,
         only_defined: args.algorithm.as_ref().is_some_and(|algorithm| algorithm.all),
         sync: args.sync,

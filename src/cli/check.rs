@@ -5,8 +5,8 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
-use crate::collective::{Collective, Task};
+use super::{BAD, DIM, GOOD, ScheduleArgs, details, print, print_json};
+use crate::collective::Collective;
 use crate::error::{Error, exit};
 use crate::run::check_place;
 use crate::schedule::{Algorithm, Sync, build};
@@ -35,6 +35,8 @@ struct Json<'a> {
     ok: bool,
     collective: Collective,
     root: Option<u32>,
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    sources: &'a [u32],
     algorithm: Algorithm,
     sync: Sync,
     ranks: u32,
@@ -49,15 +51,17 @@ struct Json<'a> {
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (collective, sync) = (args.collective, args.schedule.sync);
     check_place(collective, args.in_place)?;
-    let (algorithm, root) = (args.schedule.algorithm(collective), args.schedule.root(collective)?);
-    let schedule = build(Task::from(collective).root(root), algorithm, args.ranks, sync)?;
+    let algorithm = args.schedule.algorithm(collective);
+    let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, sync)?;
     let report = verify::check(&schedule, verify::Options { in_place: args.in_place });
+    let (root, sources) = (collective.has_root().then_some(schedule.task.root), &schedule.task.sources);
     let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
     if args.json {
         print_json(&Json {
             ok: report.ok(),
             collective,
-            root: collective.has_root().then_some(root),
+            root,
+            sources,
             algorithm,
             sync,
             ranks: args.ranks,
@@ -70,9 +74,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     } else {
         let place = if args.in_place { ", in place" } else { "" };
         let ranks = args.ranks;
-        let root = if collective.has_root() { format!(", root {root}") } else { String::new() };
+        let details = details(root, sources);
         print(&format!(
-            "{collective} by {algorithm} ({sync}): {ranks} ranks{root}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            "{collective} by {algorithm} ({sync}): {ranks} ranks{details}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
             proofs(&report)
         ))?;
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{DIM, ScheduleArgs, plural, print, print_json};
-use crate::collective::{Collective, Task, parse};
+use crate::collective::{Collective, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
 use crate::schedule::{Algorithm, build};
@@ -62,8 +62,8 @@ struct Json {
 
 pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let collective = args.collective;
-    let (algorithm, root) = (args.schedule.algorithm(collective), args.schedule.root(collective)?);
-    let schedule = build(Task::from(collective).root(root), algorithm, args.ranks, args.schedule.sync)?;
+    let algorithm = args.schedule.algorithm(collective);
+    let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, args.schedule.sync)?;
     let count = args.count.unwrap_or(if collective == Collective::Barrier { 0 } else { 256 });
     let payload = Payload::new(&schedule, count, args.data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use serde::Serialize;
 
-use super::{BAD, DIM, GOOD, ScheduleArgs, plural, print, print_json};
+use super::{BAD, DIM, GOOD, ScheduleArgs, details, plural, print, print_json};
 use crate::collective::{Collective, Op, parse};
 use crate::element::{DataType, Element, dispatch};
 use crate::error::{Error, exit};
@@ -143,8 +143,7 @@ fn request(args: &RunArgs) -> Result<Request, Error> {
         Source::Files { files: args.input.clone(), tensor: args.tensor.clone(), ranks: args.ranks }
     };
     Ok(Request {
-        collective,
-        root: args.schedule.root(collective)?,
+        task: args.schedule.task(collective)?,
         algorithm: args.schedule.algorithm(collective),
         sync: args.schedule.sync,
         data_type: args.data_type,
@@ -174,9 +173,7 @@ fn title(o: &Outcome) -> String {
     if let Some(op) = o.op {
         let _ = write!(text, ", {op}");
     }
-    if let Some(root) = o.root {
-        let _ = write!(text, ", root {root}");
-    }
+    text.push_str(&details(o.root, &o.sources));
     if o.in_place {
         text.push_str(", in place");
     }

@@ -1,52 +1,98 @@
-//! Halving-doubling all-reduce (Rabenseifner): reduce-scatter by recursive halving, then all-gather by recursive doubling.
+//! Halving-doubling (Rabenseifner): reduce-scatter by recursive halving, then all-gather by recursive doubling; either half
+//! is a collective of its own.
 //!
-//! The partner of a step is the rank whose number differs in one bit, the highest first, and each keeps the half of the
-//! block that holds its own chunk. Partial sums lie in that half of the output, which no partner reads as input, so no
-//! slot is needed, in place neither. Each chunk is summed in one place, so all ranks agree in every bit.
+//! The partner of a step is the rank whose number differs in one bit: the highest first in the reduce-scatter, where each
+//! keeps the half of the block that holds its own chunk, the lowest first in the all-gather. Partial sums of an all-reduce
+//! lie in that half of the output, which no partner reads as input, so no slot is needed, in place neither. Each chunk is
+//! summed in one place, so all ranks agree in every bit.
 
 use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
 
-/// `ranks` is a power of two.
-pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
-    let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).signal_rows(u32::from(ranks > 1));
-    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
+/// All-reduce, reduce-scatter or all-gather. `ranks` is a power of two.
+pub(super) fn build(name: &str, collective: Collective, ranks: u32) -> Schedule {
+    let halves = Halves { reduces: collective.reduces(), gathers: collective.gives_all_the_same(), ranks };
+    let chunks = if halves.reduces && halves.gathers { ranks } else { 1 };
+    // The first step of either half reads inputs, which are ready from the beginning.
+    let first = if halves.reduces && halves.gathers { 1 } else { 2 };
+    let mut schedule = Schedule::new(name, collective, ranks, chunks).signal_rows(u32::from(ranks > first));
+    if !halves.gathers && ranks > 2 {
+        schedule = schedule.slots(ranks / 2);
+    }
+    schedule.lanes = (0..ranks).map(|rank| halves.lane(rank)).collect();
     schedule
 }
 
-fn lane(rank: u32, ranks: u32) -> Lane {
-    let mut lane = Lane::new(rank);
-    if ranks == 1 {
-        let (input, output) = (Address::input(rank, 0), Address::output(rank, 0));
-        return lane.with(Instruction::new(Phase::Move, 0).copy(input).to(output));
+struct Halves {
+    reduces: bool,
+    gathers: bool,
+    ranks: u32,
+}
+
+/// The first chunk of the block of `distance` chunks that holds the chunk of `rank`.
+fn block(rank: u32, distance: u32) -> u32 {
+    rank & !(distance - 1)
+}
+
+impl Halves {
+    fn steps(&self) -> u32 {
+        self.ranks.ilog2()
     }
-    let steps = ranks.ilog2();
-    let partner = |distance: u32| rank ^ distance;
-    // The block of `distance` chunks that holds the chunk of `owner`.
-    let block = |owner: u32, distance: u32| owner & !(distance - 1);
-    for k in 1..=steps {
-        let distance = ranks >> k;
-        let (partner, chunk) = (partner(distance), block(rank, distance));
-        let half = Instruction::new(Phase::ReduceScatter, k).to(Address::output(rank, chunk)).chunks(distance);
+
+    fn lane(&self, rank: u32) -> Lane {
+        let mut lane = Lane::new(rank);
+        if self.ranks == 1 || !self.reduces {
+            let (input, output) = (Address::input(rank, 0), Address::output(rank, rank));
+            lane.push(Instruction::new(Phase::Move, 0).copy(input).to(output));
+        }
+        if self.reduces {
+            (1..=self.steps()).for_each(|k| lane.push(self.halve(rank, k)));
+        }
+        if self.gathers {
+            (1..=self.steps()).for_each(|k| lane.push(self.double(rank, k)));
+        }
+        lane
+    }
+
+    /// Where `rank` keeps its partial sum of `chunk`. Without a whole output, in as many slots as the first step needs.
+    fn partial(&self, rank: u32, chunk: u32) -> Address {
+        match self.gathers {
+            true => Address::output(rank, chunk),
+            false => Address::slot(rank, chunk % (self.ranks / 2)),
+        }
+    }
+
+    /// Step k of the reduce-scatter: add the partner's sums of the half that this rank keeps.
+    fn halve(&self, rank: u32, k: u32) -> Instruction {
+        let (distance, last) = (self.ranks >> k, k == self.steps());
+        let (partner, chunk) = (rank ^ distance, block(rank, distance));
+        let to = if last && !self.gathers { Address::output(rank, 0) } else { self.partial(rank, chunk) };
+        let half = Instruction::new(Phase::ReduceScatter, k).to(to).chunks(distance);
         let half = match k {
-            // Inputs are ready from the beginning.
             1 => half.reduce(Address::input(rank, chunk), Address::input(partner, chunk)),
-            _ => half.wait(0, partner).reduce(Address::output(rank, chunk), Address::output(partner, chunk)),
+            _ => half.wait(0, partner).reduce(self.partial(rank, chunk), self.partial(partner, chunk)),
         };
-        // To the partner of the next step; the last one is also the first of the all-gather.
-        lane.push(half.notify(rank ^ (distance / 2).max(1), 0));
+        match last {
+            // To the partner of the next step, which after the last one is the first of the all-gather.
+            true if self.gathers => half.notify(partner, 0),
+            true => half,
+            false => half.notify(rank ^ (distance / 2), 0),
+        }
     }
-    for k in 1..=steps {
-        let distance = 1 << (k - 1);
-        let owner = partner(distance);
-        // All partners but the first have notified once in the reduce-scatter.
-        let at_least = if k == steps { 1 } else { 2 };
-        let gather = Instruction::new(Phase::AllGather, k)
-            .wait_for(0, owner, at_least)
-            .copy(Address::output(owner, block(owner, distance)))
-            .to(Address::output(rank, block(owner, distance)))
-            .chunks(distance);
-        lane.push(if k < steps { gather.notify(partner(2 * distance), 0) } else { gather });
+
+    /// Step k of the all-gather: take over the partner's block.
+    fn double(&self, rank: u32, k: u32) -> Instruction {
+        let (distance, last) = (1 << (k - 1), k == self.steps());
+        let owner = rank ^ distance;
+        let chunk = block(owner, distance);
+        let gather = Instruction::new(Phase::AllGather, k).to(Address::output(rank, chunk)).chunks(distance);
+        let gather = match k {
+            1 if !self.reduces => gather.copy(Address::input(owner, 0)),
+            // In an all-reduce all partners but the first have notified once before.
+            _ => {
+                gather.wait_for(0, owner, if self.reduces && !last { 2 } else { 1 }).copy(Address::output(owner, chunk))
+            }
+        };
+        if last { gather } else { gather.notify(rank ^ (2 * distance), 0) }
     }
-    lane
 }

@@ -1,8 +1,12 @@
-//! Ring all-reduce: P-1 reduce-scatter rounds, then P-1 all-gather rounds, each reading from the left neighbour.
+//! Ring all-reduce: P-1 reduce-scatter rounds, then P-1 all-gather rounds, each reading from the left neighbour; either
+//! half is a collective of its own.
 //!
-//! Round k of 0..2(P-1) waits on signal row k and, when done, notifies row k+1; row 0 says that staging is done.
+//! Round k of 0..2(P-1) waits on signal row k and, when done, notifies row k+1; row 0 says that staging is done. Of
+//! half a ring rows count from its second round: the first one reads inputs.
 //! After RS rank r holds chunk r complete; every chunk is summed in one place, so all ranks agree in every bit.
 //! A bidirectional ring is two such rings over half the payload each, the second with left and right exchanged.
+
+use std::ops::Range;
 
 use super::{Address, Instruction, Lane, Phase, Schedule, Sync};
 use crate::collective::Collective;
@@ -29,6 +33,7 @@ enum Direction {
 
 #[derive(Debug, Clone, Copy)]
 struct Ring {
+    collective: Collective,
     ranks: u32,
     staging: Staging,
     sync: Sync,
@@ -39,31 +44,60 @@ struct Ring {
     first_row: u32,
 }
 
-pub(super) fn all_reduce(name: &str, ranks: u32, staging: Staging, sync: Sync) -> Schedule {
-    let ring = Ring { ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
-    let slots = if staging == Staging::Exchange { ranks + 1 } else { ranks };
-    let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).slots(slots).signal_rows(ring.rounds());
+/// All-reduce; without staging also reduce-scatter and all-gather.
+pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Staging, sync: Sync) -> Schedule {
+    let ring = Ring { collective, ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
+    let slots = match staging {
+        Staging::Exchange => ranks + 1,
+        _ if ring.reduces() => ranks,
+        _ => 0,
+    };
+    let chunks = if ring.reduces() && ring.gathers() { ranks } else { 1 };
+    let mut schedule = Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rows());
     schedule.lanes = (0..ranks).map(|rank| ring.lane(rank)).collect();
     schedule
 }
 
 /// Two rings in opposite directions, a lane of each rank for either.
 pub(super) fn bidirectional(name: &str, ranks: u32, sync: Sync) -> Schedule {
-    let right =
-        Ring { ranks, staging: Staging::Outputs, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
+    let collective = Collective::AllReduce;
+    let (staging, direction) = (Staging::Outputs, Direction::Right);
+    let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
     // A row has room for both where they notify different peers.
     let apart = ranks == 2 || sync == Sync::Barrier;
-    let first_row = if apart { right.rounds() } else { 0 };
+    let first_row = if apart { right.rows() } else { 0 };
     let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
-    let mut schedule =
-        Schedule::new(name, Collective::AllReduce, ranks, 2 * ranks).signal_rows(first_row + right.rounds());
+    let mut schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
     schedule.lanes = (0..ranks).flat_map(|rank| [right.lane(rank), left.lane(rank)]).collect();
     schedule
 }
 
 impl Ring {
-    fn rounds(&self) -> u32 {
-        2 * (self.ranks - 1)
+    fn reduces(&self) -> bool {
+        self.collective.reduces()
+    }
+
+    fn gathers(&self) -> bool {
+        self.collective.gives_all_the_same()
+    }
+
+    fn rounds(&self) -> Range<u32> {
+        let half = self.ranks - 1;
+        (if self.reduces() { 0 } else { half })..(if self.gathers() { 2 * half } else { half })
+    }
+
+    /// Rounds without a row of their own: half a ring reads inputs in its first, and waits for nobody.
+    fn unawaited(&self) -> u32 {
+        u32::from(!(self.reduces() && self.gathers()))
+    }
+
+    fn rows(&self) -> u32 {
+        (self.rounds().len() as u32).saturating_sub(self.unawaited())
+    }
+
+    /// The signal row on which round k waits.
+    fn row(&self, k: u32) -> u32 {
+        self.first_row + k - self.unawaited() - self.rounds().start
     }
 
     /// The rank `n` places back, against the way in which chunks travel; `n` is at most 2P.
@@ -101,9 +135,12 @@ impl Ring {
     fn lane(&self, rank: u32) -> Lane {
         let mut lane = Lane::new(rank);
         match self.staging {
-            Staging::None | Staging::Outputs if self.ranks == 1 => {
-                let (from, to) = (Address::input(0, self.first_chunk), Address::output(0, self.first_chunk));
-                lane.push(Instruction::new(Phase::Move, 0).copy(from).to(to));
+            // The own part, of which nobody else has need in the output.
+            Staging::None | Staging::Outputs if self.ranks == 1 || !self.reduces() => {
+                let (from, to) = (self.first_chunk, self.first_chunk + rank);
+                lane.push(
+                    Instruction::new(Phase::Move, 0).copy(Address::input(rank, from)).to(Address::output(rank, to)),
+                );
             }
             Staging::None | Staging::Outputs => {}
             Staging::Slots | Staging::Exchange => {
@@ -114,7 +151,7 @@ impl Ring {
                 lane.push(if self.staging == Staging::Slots { self.announce(stage_in, rank, 0) } else { stage_in });
             }
         }
-        for k in 0..self.rounds() {
+        for k in self.rounds() {
             if self.staging == Staging::Exchange {
                 lane.push(self.publish(rank, k));
             }
@@ -135,7 +172,7 @@ impl Ring {
     fn round(&self, rank: u32, k: u32) -> Instruction {
         let (phase, s) = self.phase(k);
         let (left, chunk) = (self.left(rank), self.chunk(rank, k));
-        let (first, last_rs) = (k == 0, k == self.ranks - 2);
+        let (first, last_rs) = (k == self.rounds().start, k == self.ranks - 2);
         let (theirs, own, to) = match self.staging {
             Staging::Slots => (Address::slot(left, chunk), Address::slot(rank, chunk), Address::slot(rank, chunk)),
             Staging::Exchange => {
@@ -143,20 +180,22 @@ impl Ring {
             }
             Staging::None | Staging::Outputs => {
                 let partial = if self.staging == Staging::None { Address::slot } else { Address::output };
+                let complete = Address::output(rank, if self.gathers() { chunk } else { 0 });
                 match phase {
                     Phase::ReduceScatter => (
                         if first { Address::input(left, chunk) } else { partial(left, chunk) },
                         Address::input(rank, chunk),
-                        if last_rs { Address::output(rank, chunk) } else { partial(rank, chunk) },
+                        if last_rs { complete } else { partial(rank, chunk) },
                     ),
-                    _ => (Address::output(left, chunk), Address::output(rank, chunk), Address::output(rank, chunk)),
+                    _ if first => (Address::input(left, 0), complete, complete),
+                    _ => (Address::output(left, chunk), complete, complete),
                 }
             }
         };
         let instruction = Instruction::new(phase, s).to(to);
         let instruction =
             if phase == Phase::ReduceScatter { instruction.reduce(theirs, own) } else { instruction.copy(theirs) };
-        let more = k + 1 < self.rounds();
+        let more = k + 1 < self.rounds().end;
         match self.staging {
             // The first round reads inputs, which nobody writes: nothing to wait for.
             Staging::None | Staging::Outputs if first => self.announce_if(more, instruction, rank, k + 1),
@@ -194,7 +233,7 @@ impl Ring {
 
     /// Tell whoever waits for this rank that its chunk of round `k` can be read.
     fn announce(&self, instruction: Instruction, rank: u32, k: u32) -> Instruction {
-        let row = self.first_row + k;
+        let row = self.row(k);
         match self.sync {
             _ if self.ranks == 1 => instruction,
             Sync::Neighbor => instruction.notify(self.right(rank), row),
@@ -207,7 +246,7 @@ impl Ring {
     }
 
     fn await_ready(&self, instruction: Instruction, rank: u32, k: u32, at_least: u32) -> Instruction {
-        let row = self.first_row + k;
+        let row = self.row(k);
         match self.sync {
             Sync::Neighbor => instruction.wait_for(row, self.left(rank), at_least),
             Sync::Barrier => self.peers(rank).fold(instruction, |i, peer| i.wait_for(row, peer, at_least)),

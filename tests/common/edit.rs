@@ -107,7 +107,7 @@ impl Edit {
         let mut edits = Vec::new();
         for (l, lane) in schedule.lanes.iter().enumerate() {
             // Where nobody notifies, zeroing erases nothing.
-            if schedule.signal_rows > 0 {
+            if instructions(schedule).any(|i| i.notifies.iter().any(|notify| notify.peer == lane.rank)) {
                 edits.push(Self::Zero(l));
             }
             for (i, instruction) in lane.instructions.iter().enumerate() {

@@ -35,7 +35,7 @@ impl Variant {
         Nccl { collective: self.collective, root: self.root, ranks: self.ranks }
     }
 
-    /// The algorithms of neighbour rounds, in which everything is needed, in either place.
+    /// The all-reduces of neighbour rounds, in which everything is needed, in either place.
     pub(crate) fn is_ring(self) -> bool {
         use Algorithm::{BidirectionalRing, Ring, RingExchange, RingStaged};
         matches!(self.algorithm, Ring | RingStaged | RingExchange | BidirectionalRing)

@@ -1,0 +1,28 @@
+//! Dissemination barrier (Hensgen, Finkel and Manber 1988): in round k every rank tells the rank 2^k on that it has come, and
+//! with it all those of whom it has heard.
+//!
+//! After ceil(log2 P) rounds every rank has heard of all, for any number of ranks, with one signal a rank and round where
+//! the mesh has P-1.
+
+use super::{Instruction, Lane, Phase, Schedule};
+use crate::collective::Collective;
+
+pub(super) fn barrier(name: &str, ranks: u32) -> Schedule {
+    let mut schedule = Schedule::new(name, Collective::Barrier, ranks, 1).signal_rows(u32::from(ranks > 1));
+    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
+    schedule
+}
+
+/// Instruction k hears of round k and speaks in round k+1. Distances differ, so every round has a signal of its own.
+fn lane(rank: u32, ranks: u32) -> Lane {
+    let rounds = ranks.next_power_of_two().ilog2();
+    let step = |round: u32| {
+        let step = Instruction::new(Phase::Move, round);
+        let step = match round {
+            0 => step,
+            _ => step.wait(0, (rank + ranks - (1 << (round - 1))) % ranks),
+        };
+        if round < rounds { step.notify((rank + (1 << round)) % ranks, 0) } else { step }
+    };
+    Lane { rank, instructions: (0..=rounds).map(step).collect() }
+}
