@@ -16,7 +16,7 @@ use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate_parts};
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Schedule, Sync, build};
+use crate::schedule::{Algorithm, DeviceKind, Schedule, Selection, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::{Payload, WindowError};
 use crate::{cpu, tensor};
@@ -34,7 +34,7 @@ pub struct Request {
     /// For collectives that have one.
     pub root: u32,
     /// How.
-    pub algorithm: Algorithm,
+    pub algorithm: Selection,
     /// Who waits for whom.
     pub sync: Sync,
     /// Element type.
@@ -89,6 +89,8 @@ pub struct Outcome {
     pub root: Option<u32>,
     /// How.
     pub algorithm: Algorithm,
+    /// The algorithm was chosen by [`Algorithm::choose`] and not named.
+    pub algorithm_auto: bool,
     /// Who waited for whom.
     pub sync: Sync,
     /// Participants.
@@ -181,13 +183,15 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         }
     };
     let task = Task::from(request.collective).root(request.root);
-    let schedule = build(task, request.algorithm, ranks, request.sync)?;
-    device.check_ranks(ranks)?;
     let count = match (&request.source, &loaded) {
-        (_, Some(inputs)) => part_of(&schedule, inputs)?,
+        (_, Some(inputs)) => part_of(&task, inputs)?,
         (Source::Generated { count, .. }, _) => *count,
         (Source::Files { .. }, None) => 0,
     };
+    let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
+    let algorithm = request.algorithm.algorithm(request.collective, ranks, part_bytes, device.kind());
+    let schedule = build(task, algorithm, ranks, request.sync)?;
+    device.check_ranks(ranks)?;
     let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
     check_memory::<T>(&schedule, count)?;
     let inputs = match loaded {
@@ -225,7 +229,8 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
     let outcome = Outcome {
         collective: request.collective,
         root: request.collective.has_root().then_some(request.root),
-        algorithm: request.algorithm,
+        algorithm,
+        algorithm_auto: request.algorithm.is_auto(),
         sync: request.sync,
         ranks,
         count,
@@ -331,14 +336,14 @@ fn load<T: Element>(
 }
 
 /// Elements of a part, where `inputs` are whole inputs of equal length.
-fn part_of<T>(schedule: &Schedule, inputs: &[Vec<T>]) -> Result<usize, Error> {
+fn part_of<T>(task: &Task, inputs: &[Vec<T>]) -> Result<usize, Error> {
     let giver = inputs.iter().position(|input| !input.is_empty()).unwrap_or(0);
     let length = inputs.get(giver).map_or(0, Vec::len);
-    let parts = schedule.task.input_parts(giver as u32, schedule.ranks).max(1) as usize;
+    let parts = task.input_parts(giver as u32, inputs.len() as u32).max(1) as usize;
     if length % parts == 0 {
         return Ok(length / parts);
     }
-    let collective = schedule.task.collective;
+    let collective = task.collective;
     Err(Error::Usage(format!(
         "{collective}: an input of {length} elements has no equal parts for {parts} ranks; give a multiple of {parts}"
     )))
@@ -384,6 +389,15 @@ pub(crate) enum Device {
     Gpu(Box<Gpu>),
 }
 
+/// The kind of device that a name stands for, without opening it.
+pub(crate) fn kind_of(wanted: &str) -> Result<DeviceKind, Error> {
+    match wanted {
+        CPU => Ok(DeviceKind::Cpu),
+        AUTO => Ok(adapters().first().map_or(DeviceKind::Cpu, |adapter| adapter.info().device_kind())),
+        name => Ok(gpu::select(&adapters(), name)?.info().device_kind()),
+    }
+}
+
 /// How a launch went.
 struct Ran {
     device: String,
@@ -415,6 +429,13 @@ impl Device {
         }
         notes.push("no GPU driver found (Vulkan, Metal, DX12 or OpenGL): using the CPU executor".to_owned());
         Self::Cpu
+    }
+
+    pub(crate) fn kind(&self) -> DeviceKind {
+        match self {
+            Self::Cpu => DeviceKind::Cpu,
+            Self::Gpu(gpu) => gpu.info().device_kind(),
+        }
     }
 
     pub(crate) fn check_ranks(&self, ranks: u32) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 //! Instructions have no branches and signals only grow, so a schedule has one outcome whatever the timing.
 
 mod algorithm;
+mod choose;
 mod direct;
 mod halving_doubling;
 mod ibing;
@@ -22,6 +23,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::collective::{Holds, Task};
 pub use algorithm::{Algorithm, BuildError, Sync, build};
+pub use choose::{DeviceKind, Selection};
 pub use places::Places;
 
 /// Most ranks that a schedule may have; executors have limits of their own below it.

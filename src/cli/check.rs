@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{BAD, DIM, GOOD, ScheduleArgs, print, print_json};
+use super::{BAD, DIM, GOOD, LaunchArgs, ScheduleArgs, how, print, print_json};
 use crate::collective::{Collective, Task};
 use crate::error::{Error, exit};
 use crate::run::check_place;
@@ -22,6 +22,8 @@ pub(super) struct CheckArgs {
     /// Number of ranks
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
+    #[command(flatten)]
+    launch: LaunchArgs,
     /// Let every rank's input and output be one buffer, by NCCL's rules
     #[arg(long)]
     in_place: bool,
@@ -36,6 +38,7 @@ struct Json<'a> {
     collective: Collective,
     root: Option<u32>,
     algorithm: Algorithm,
+    algorithm_auto: bool,
     sync: Sync,
     ranks: u32,
     in_place: bool,
@@ -49,7 +52,8 @@ struct Json<'a> {
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (collective, sync) = (args.collective, args.schedule.sync);
     check_place(collective, args.in_place)?;
-    let (algorithm, root) = (args.schedule.algorithm(collective), args.schedule.root(collective)?);
+    let (selection, root) = (args.schedule.algorithm(collective), args.schedule.root(collective)?);
+    let algorithm = args.launch.choose(selection, collective, args.ranks)?;
     let schedule = build(Task::from(collective).root(root), algorithm, args.ranks, sync)?;
     let report = verify::check(&schedule, verify::Options { in_place: args.in_place });
     let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
@@ -59,6 +63,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             collective,
             root: collective.has_root().then_some(root),
             algorithm,
+            algorithm_auto: selection.is_auto(),
             sync,
             ranks: args.ranks,
             in_place: args.in_place,
@@ -72,7 +77,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         let ranks = args.ranks;
         let root = if collective.has_root() { format!(", root {root}") } else { String::new() };
         print(&format!(
-            "{collective} by {algorithm} ({sync}): {ranks} ranks{root}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            "{collective} by {}: {ranks} ranks{root}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            how(algorithm, selection.is_auto(), sync),
             proofs(&report)
         ))?;
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::kernel::{Arithmetic, arithmetic};
 use crate::element::DataType;
 use crate::plan::Mode;
+use crate::schedule::DeviceKind;
 
 /// An adapter that wgpu found.
 pub struct Adapter {
@@ -220,6 +221,11 @@ impl AdapterInfo {
     /// Whether all instructions of all workgroups run on processor cores.
     pub fn is_software(&self) -> bool {
         self.kind == "software"
+    }
+
+    /// What [`Algorithm::choose`](crate::schedule::Algorithm::choose) asks for.
+    pub fn device_kind(&self) -> DeviceKind {
+        if self.is_software() { DeviceKind::Software } else { DeviceKind::Gpu }
     }
 
     /// Whether `mode` may be used.
