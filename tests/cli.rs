@@ -148,6 +148,12 @@ fn check_prints_six_proofs() {
     assert_eq!(proofs, all);
     let text = stdout(&wgccl(&["check", "--in-place"]));
     assert!(all.iter().all(|proof| text.contains(proof)), "{text}");
+    for (algorithm, ranks, instructions) in [("ring", 1024, 1024 * 2046), ("recursive-doubling", 4096, 4096 * 24)] {
+        let check = json(&["check", "--algorithm", algorithm, "--ranks", &ranks.to_string(), "--json"]);
+        assert_eq!((&check["ok"], &check["ranks"]), (&true.into(), &ranks.into()), "{algorithm}");
+        assert_eq!(check["instructions"], instructions, "{algorithm}");
+        assert!(check["proofs"].as_array().unwrap().iter().all(|proof| proof["verdict"] == "holds"), "{check}");
+    }
 }
 
 /// What `auto` takes is named, and what is named is taken.

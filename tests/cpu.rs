@@ -121,15 +121,22 @@ fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
 
 #[test]
 fn hundreds_of_ranks_on_a_few_threads() {
-    for (ranks, count) in [(256, 1000), (1024, 1024)] {
+    for (algorithm, ranks, count) in [
+        (Algorithm::Ring, 256, 1000),
+        (Algorithm::Ring, 1024, 1024),
+        (Algorithm::Direct, 1023, 1000),
+        (Algorithm::RecursiveDoubling, 1024, 10),
+        (Algorithm::HalvingDoubling, 1024, 1025),
+        (Algorithm::Tree, 1000, 1024),
+    ] {
         let start = Instant::now();
-        let proved = ring(Algorithm::Ring, ranks, Sync::Neighbor, false);
+        let proved = ring(algorithm, ranks, Sync::Neighbor, false);
         let proof = start.elapsed();
         twice(&proved, count, Options::default());
         if ranks == 256 {
             twice(&proved, count, options(Spread::Lanes, 2, None));
         }
-        println!("{ranks} ranks: proved in {proof:?}, run in {:?}", start.elapsed() - proof);
+        println!("{algorithm}, {ranks} ranks: proved in {proof:?}, run in {:?}", start.elapsed() - proof);
     }
 }
 
