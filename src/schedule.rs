@@ -44,6 +44,7 @@ pub const MAX_RANKS: u32 = 4096;
 /// assert!(wgccl::verify::check(&schedule, Default::default()).ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Schedule {
     /// The algorithm's name, for people.
     pub name: String,
@@ -63,6 +64,7 @@ pub struct Schedule {
 
 /// One instruction stream of a rank, executed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lane {
     /// The rank whose signal matrix this lane waits on and in whose name it notifies.
     pub rank: u32,
@@ -72,6 +74,7 @@ pub struct Lane {
 
 /// Wait for signals, copy or reduce chunks, notify peers: in that order, blocking.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Instruction {
     /// Where in the algorithm this is, for people.
     pub label: Label,

@@ -106,7 +106,7 @@ fn payloads_above_a_binding_go_in_pieces() {
                 [(2, 100_000, false), (3, 99_999, false), (5, 1 << 18, true), (16, 20_001, false)]
             {
                 let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options { in_place }).unwrap();
+                let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
                 let arena_bytes = Some(256 << 10);
                 let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
@@ -154,7 +154,7 @@ fn the_most_ranks_agree_with_the_golden() {
         ] {
             for &algorithm in algorithms {
                 let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options { in_place }).unwrap();
+                let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
                 let case = format!("{} {algorithm} {ranks} ranks", device.name);
                 agrees(device, &proved, 1000, Options::default(), &case);
             }

@@ -135,7 +135,7 @@ fn every_wait_is_needed() {
             let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
             for edit in Edit::all(&schedule).into_iter().filter(|edit| edit.kind() == Kind::Pair) {
                 let mutant = edit.apply(&schedule);
-                let refused = [false, true].map(|in_place| !check(&mutant, Options { in_place }).ok());
+                let refused = [false, true].map(|in_place| !check(&mutant, Options::default().in_place(in_place)).ok());
                 assert!(refused.contains(&true), "{algorithm}, {ranks} ranks: {edit:?}");
             }
         }

@@ -13,7 +13,7 @@ use crate::bench::result::{Device, Row, Summary};
 use crate::bench::size::{self, Range, Step};
 use crate::bench::sweep::{Observer, Request, Roots, sweep};
 use crate::bench::table::{Columns, Table};
-use crate::bench::{BenchError, compare, plot};
+use crate::bench::{BenchError, Format, compare, plot};
 use crate::collective::{Collective, Op, UnknownName, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
@@ -319,7 +319,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     }
     let (request, least) = (request(args)?, least_bandwidth()?);
     if let Some(path) = &args.plot {
-        plot::Format::of(path)?;
+        Format::of(path)?;
     }
     let start_time = now();
     let record = args.record.as_deref().map(Record::create).transpose()?;

@@ -18,6 +18,7 @@ pub struct Adapter {
 
 /// What is known of an adapter without opening it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct AdapterInfo {
     /// What `--device` takes. Adapters are sorted best first.
     pub index: usize,
@@ -42,6 +43,7 @@ pub struct AdapterInfo {
 
 /// How a device computes an element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TypeSupport {
     /// The type.
     #[serde(rename = "type")]
@@ -57,6 +59,7 @@ pub fn types(how: impl Fn(DataType) -> Arithmetic) -> Vec<TypeSupport> {
 
 /// A dispatch mode that would be wrong on an adapter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The mode.
     pub mode: Mode,
@@ -66,6 +69,7 @@ pub struct Refusal {
 
 /// Limits of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AdapterLimits {
     /// Largest storage range that a shader can see, in bytes. Larger payloads go in pieces.
     pub max_binding_bytes: u64,
@@ -79,6 +83,7 @@ pub struct AdapterLimits {
 
 /// Whether a mode may be used on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Support {
     /// It may.
     Sound,

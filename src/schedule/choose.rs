@@ -41,6 +41,7 @@ impl DeviceKind {
 
 /// An algorithm by name, or `auto`: whichever the table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Selection {
     /// By [`Algorithm::choose`].
     Auto,

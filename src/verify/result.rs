@@ -20,6 +20,7 @@ impl Term {
 
 /// What a term is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Node {
     /// Memory that nobody wrote went into it.
     Unknown,
