@@ -4,6 +4,7 @@
 //! what a plain copy reaches on the same device in the same run.
 
 pub mod bandwidth;
+mod chart;
 pub mod compare;
 mod error;
 mod measure;
@@ -12,6 +13,7 @@ pub mod plot;
 pub mod record;
 pub mod result;
 mod roof;
+pub mod scale;
 pub mod size;
 mod statistics;
 pub mod sweep;
@@ -19,5 +21,6 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 
+pub use chart::Format;
 pub use error::BenchError;
 pub use statistics::Statistics;

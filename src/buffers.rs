@@ -31,6 +31,7 @@ impl fmt::Display for Given {
 
 /// Buffers that do not fit the launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BufferError {
     /// Not one buffer for each rank.
     #[error("{got} {what}s for {ranks} ranks; give one for each rank, empty where it has none")]

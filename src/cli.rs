@@ -16,8 +16,10 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::collective::{Collective, Task};
+use crate::element::DataType;
 use crate::error::{Error, exit};
-use crate::schedule::{Algorithm, Sync};
+use crate::run::{AUTO, kind_of};
+use crate::schedule::{Algorithm, Selection, Sync};
 
 #[derive(Debug, Parser)]
 #[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -44,13 +46,16 @@ enum Command {
     Devices(devices::DevicesArgs),
 }
 
+/// Elements of a part where nobody said how many.
+const COUNT: usize = 256;
+
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
 struct ScheduleArgs {
-    #[arg(long, value_name = "NAME", value_parser = crate::collective::parse::<Algorithm>,
-          help = format!("Algorithm: {}; a collective has those that it names when given another [default: mesh, of an all-reduce \
-                          ring]", algorithms()))]
-    algorithm: Option<Algorithm>,
+    #[arg(long, value_name = "NAME", value_parser = crate::collective::parse::<Selection>,
+          help = format!("Algorithm: auto (the fastest by collective, size, ranks and device), {}; a collective has those that \
+                          it names when given another [default: mesh, of an all-reduce ring]", algorithms()))]
+    algorithm: Option<Selection>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
     sync: Sync,
@@ -80,8 +85,8 @@ impl SourcesArgs {
 }
 
 impl ScheduleArgs {
-    fn algorithm(&self, collective: Collective) -> Algorithm {
-        self.algorithm.unwrap_or_else(|| Algorithm::default_of(collective))
+    fn algorithm(&self, collective: Collective) -> Selection {
+        self.algorithm.unwrap_or_else(|| Algorithm::default_of(collective).into())
     }
 
     fn task(&self, collective: Collective) -> Result<Task, Error> {
@@ -100,6 +105,42 @@ fn details(root: Option<u32>, sources: &[u32]) -> String {
         text += &format!(", from {}", ranks.join(","));
     }
     text
+}
+
+/// The launch that `auto` chooses an algorithm for, where nothing is launched.
+#[derive(Debug, Clone, Args)]
+struct LaunchArgs {
+    /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
+    #[arg(long, value_name = "N", value_parser = count)]
+    count: Option<usize>,
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
+    #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = crate::collective::parse::<DataType>)]
+    data_type: DataType,
+    /// For --algorithm auto, as `wgccl run` takes it: auto, cpu, or an index or words of a name
+    #[arg(long, default_value = AUTO, value_name = "DEVICE")]
+    device: String,
+}
+
+impl LaunchArgs {
+    fn count(&self, collective: Collective) -> usize {
+        self.count.unwrap_or(if collective == Collective::Barrier { 0 } else { COUNT })
+    }
+
+    /// The algorithm, chosen if it is not named. The device is looked for only then.
+    fn choose(&self, selection: Selection, collective: Collective, ranks: u32) -> Result<Algorithm, Error> {
+        match selection {
+            Selection::Named(algorithm) => Ok(algorithm),
+            Selection::Auto => {
+                let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type.bytes() as u64);
+                Ok(Algorithm::choose(collective, ranks, part_bytes, kind_of(&self.device)?))
+            }
+        }
+    }
+}
+
+/// Algorithm and synchronisation, and whether the former was chosen: `direct (auto, neighbor)`.
+fn how(algorithm: Algorithm, auto: bool, sync: Sync) -> String {
+    format!("{algorithm} ({}{sync})", if auto { "auto, " } else { "" })
 }
 
 /// A number of things, for people.

@@ -12,6 +12,7 @@ pub use task::{Holds, Task};
 /// A name that is not one of the names that exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} '{name}' does not exist here; choose one of: {known}")]
+#[non_exhaustive]
 pub struct UnknownName {
     /// What was being named: "collective", "algorithm", "type", ...
     pub kind: &'static str,

@@ -41,6 +41,7 @@ pub const MAX_RANKS: u32 = 1024;
 
 /// How an executor is to run; the default suits every payload.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Threads, the calling one included; by default one for each core. Never more than there is work for.
     pub workers: Option<usize>,
@@ -52,8 +53,39 @@ pub struct Options {
     pub fault: Option<Fault>,
 }
 
+impl Options {
+    /// Sets [`workers`](Self::workers).
+    #[must_use]
+    pub fn workers(mut self, workers: impl Into<Option<usize>>) -> Self {
+        self.workers = workers.into();
+        self
+    }
+
+    /// Sets [`spread`](Self::spread).
+    #[must_use]
+    pub fn spread(mut self, spread: Spread) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// Sets [`channels`](Self::channels).
+    #[must_use]
+    pub fn channels(mut self, channels: impl Into<Option<u32>>) -> Self {
+        self.channels = channels.into();
+        self
+    }
+
+    /// Sets [`fault`](Self::fault).
+    #[must_use]
+    pub fn fault(mut self, fault: impl Into<Option<Fault>>) -> Self {
+        self.fault = fault.into();
+        self
+    }
+}
+
 /// How lanes are shared out among workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Spread {
     /// Small payloads on the calling thread alone, large ones as [`Spread::Channels`].
     #[default]

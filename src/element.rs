@@ -139,6 +139,7 @@ impl DataType {
     "{op} of {data_type} is refused: it is a sum divided after its last addition, and schedules here only reduce; \
      use sum and divide the result, or a float type"
 )]
+#[non_exhaustive]
 pub struct Unsupported {
     /// The operation.
     pub op: Op,

@@ -174,6 +174,7 @@ fn product<T: Element>(subnormals: Subnormals, a: T, b: T) -> T {
 
 /// How outputs compare with what they must be.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Comparison {
     /// Elements that differ, over all ranks.
     pub wrong: u64,

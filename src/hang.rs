@@ -34,6 +34,7 @@ impl Fault {
 /// Why a signal is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Silence {
     /// The peer executed its notify, but the signal does not show it.
     Lost {
@@ -53,6 +54,7 @@ pub enum Silence {
 
 /// A lane that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Waiting {
     /// The instruction that cannot begin.
     pub site: Site,
@@ -68,6 +70,7 @@ pub struct Waiting {
 
 /// A launch that did not finish: the state of the first channel that is stuck.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Hang {
     /// Which channel.
     pub channel: u32,

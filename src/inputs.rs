@@ -8,6 +8,7 @@ use crate::schedule::{Buffer, Schedule};
 
 /// Which inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Fill {
     /// Hashed small multiples of a power of two per element: sums are exact in any order (nccl-tests' idea).
     #[default]

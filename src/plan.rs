@@ -11,6 +11,7 @@ use crate::verify::{Graph, Proved, Sources};
 
 /// How a schedule is cut into dispatches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// One rank a dispatch, as far as earlier dispatches allow, sweeping over the ranks until all are done.
     PerRank,
@@ -24,6 +25,7 @@ named!(Mode, "dispatch mode", { PerRank => "per-rank", PerStep => "per-step", Fu
 
 /// The dispatches of a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The mode that it carries out.
     pub mode: Mode,
@@ -37,6 +39,7 @@ pub struct Plan {
 
 /// One dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Dispatch {
     /// Instructions up to this number run.
     pub number: u32,
@@ -49,6 +52,7 @@ pub struct Dispatch {
 /// One instruction alone is more than a dispatch may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("one instruction needs {turns} loop turns of an invocation, of {limit} in a dispatch")]
+#[non_exhaustive]
 pub struct TooLong {
     /// Turns of the longest instruction.
     pub turns: u64,

@@ -16,7 +16,7 @@ use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate_parts};
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Schedule, Sync, build};
+use crate::schedule::{Algorithm, DeviceKind, Schedule, Selection, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::{Payload, WindowError};
 use crate::{cpu, tensor};
@@ -32,7 +32,7 @@ pub struct Request {
     /// What is computed.
     pub task: Task,
     /// How.
-    pub algorithm: Algorithm,
+    pub algorithm: Selection,
     /// Who waits for whom.
     pub sync: Sync,
     /// Element type.
@@ -90,6 +90,8 @@ pub struct Outcome {
     pub sources: Vec<u32>,
     /// How.
     pub algorithm: Algorithm,
+    /// The algorithm was chosen by [`Algorithm::choose`] and not named.
+    pub algorithm_auto: bool,
     /// Who waited for whom.
     pub sync: Sync,
     /// Participants.
@@ -182,13 +184,15 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
             (inputs.len() as u32, Some(inputs))
         }
     };
-    let schedule = build(request.task.clone(), request.algorithm, ranks, request.sync)?;
-    device.check_ranks(ranks)?;
     let count = match (&request.source, &loaded) {
-        (_, Some(inputs)) => part_of(&schedule, inputs)?,
+        (_, Some(inputs)) => part_of(&request.task, inputs)?,
         (Source::Generated { count, .. }, _) => *count,
         (Source::Files { .. }, None) => 0,
     };
+    let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
+    let algorithm = request.algorithm.algorithm(collective, ranks, part_bytes, device.kind());
+    let schedule = build(request.task.clone(), algorithm, ranks, request.sync)?;
+    device.check_ranks(ranks)?;
     let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
     check_memory::<T>(&schedule, count)?;
     let inputs = match loaded {
@@ -227,7 +231,8 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         collective,
         root: collective.has_root().then_some(request.task.root),
         sources: request.task.sources.clone(),
-        algorithm: request.algorithm,
+        algorithm,
+        algorithm_auto: request.algorithm.is_auto(),
         sync: request.sync,
         ranks,
         count,
@@ -333,14 +338,14 @@ fn load<T: Element>(
 }
 
 /// Elements of a part, where `inputs` are whole inputs of equal length.
-fn part_of<T>(schedule: &Schedule, inputs: &[Vec<T>]) -> Result<usize, Error> {
+fn part_of<T>(task: &Task, inputs: &[Vec<T>]) -> Result<usize, Error> {
     let giver = inputs.iter().position(|input| !input.is_empty()).unwrap_or(0);
     let length = inputs.get(giver).map_or(0, Vec::len);
-    let parts = schedule.task.input_parts(giver as u32, schedule.ranks).max(1) as usize;
+    let parts = task.input_parts(giver as u32, inputs.len() as u32).max(1) as usize;
     if length % parts == 0 {
         return Ok(length / parts);
     }
-    let collective = schedule.task.collective;
+    let collective = task.collective;
     Err(Error::Usage(format!(
         "{collective}: an input of {length} elements has no equal parts for {parts} ranks; give a multiple of {parts}"
     )))
@@ -386,6 +391,15 @@ pub(crate) enum Device {
     Gpu(Box<Gpu>),
 }
 
+/// The kind of device that a name stands for, without opening it.
+pub(crate) fn kind_of(wanted: &str) -> Result<DeviceKind, Error> {
+    match wanted {
+        CPU => Ok(DeviceKind::Cpu),
+        AUTO => Ok(adapters().first().map_or(DeviceKind::Cpu, |adapter| adapter.info().device_kind())),
+        name => Ok(gpu::select(&adapters(), name)?.info().device_kind()),
+    }
+}
+
 /// How a launch went.
 struct Ran {
     device: String,
@@ -417,6 +431,13 @@ impl Device {
         }
         notes.push("no GPU driver found (Vulkan, Metal, DX12 or OpenGL): using the CPU executor".to_owned());
         Self::Cpu
+    }
+
+    pub(crate) fn kind(&self) -> DeviceKind {
+        match self {
+            Self::Cpu => DeviceKind::Cpu,
+            Self::Gpu(gpu) => gpu.info().device_kind(),
+        }
     }
 
     pub(crate) fn check_ranks(&self, ranks: u32) -> Result<(), Error> {

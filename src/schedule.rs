@@ -5,6 +5,7 @@
 //! Instructions have no branches and signals only grow, so a schedule has one outcome whatever the timing.
 
 mod algorithm;
+mod choose;
 mod direct;
 mod dissemination;
 mod forwarding;
@@ -24,6 +25,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::collective::{Holds, Task};
 pub use algorithm::{Algorithm, BuildError, Sync, build};
+pub use choose::{DeviceKind, Selection};
 pub use places::Places;
 
 /// Most ranks that a schedule may have; executors have limits of their own below it.
@@ -44,6 +46,7 @@ pub const MAX_RANKS: u32 = 4096;
 /// assert!(wgccl::verify::check(&schedule, Default::default()).ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Schedule {
     /// The algorithm's name, for people.
     pub name: String,
@@ -63,6 +66,7 @@ pub struct Schedule {
 
 /// One instruction stream of a rank, executed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lane {
     /// The rank whose signal matrix this lane waits on and in whose name it notifies.
     pub rank: u32,
@@ -72,6 +76,7 @@ pub struct Lane {
 
 /// Wait for signals, copy or reduce chunks, notify peers: in that order, blocking.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Instruction {
     /// Where in the algorithm this is, for people.
     pub label: Label,

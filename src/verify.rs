@@ -22,15 +22,26 @@ pub use result::{Node, Term, Terms};
 
 /// What is presumed about a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Every rank's input and output are the same memory, by NCCL's rules: of buffers of unlike length, the shorter is
     /// the rank's part of the longer.
     pub in_place: bool,
 }
 
+impl Options {
+    /// With every rank's input and output in one memory, or apart.
+    #[must_use]
+    pub fn in_place(mut self, in_place: bool) -> Self {
+        self.in_place = in_place;
+        self
+    }
+}
+
 /// One of the six proofs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Proof {
     /// Addresses and signals in range; every notify has its wait and the reverse; no ambiguous wait.
     Structure,
@@ -85,6 +96,7 @@ impl fmt::Display for Proof {
 /// How a proof ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Verdict {
     /// It holds.
     Holds,
@@ -96,6 +108,7 @@ pub enum Verdict {
 
 /// An instruction by all its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
 pub struct Site {
     /// The rank whose lane it is in.
     pub rank: u32,
@@ -150,6 +163,7 @@ impl fmt::Display for Signal {
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// The sentence for people; it repeats the names below.
     pub message: String,
@@ -200,6 +214,7 @@ impl Findings {
 
 /// The outcome of one proof.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Which proof.
     pub proof: Proof,
@@ -217,6 +232,7 @@ pub struct Outcome {
 
 /// The six outcomes.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// In the order of [`Proof::ALL`].
     pub proofs: Vec<Outcome>,
@@ -276,6 +292,7 @@ impl fmt::Display for Report {
 /// A schedule that was refused, with the proofs that failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the schedule '{name}' is not safe to run:\n{report}")]
+#[non_exhaustive]
 pub struct Refused {
     /// The schedule's name.
     pub name: String,

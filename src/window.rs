@@ -22,6 +22,7 @@ pub const SIGNAL_BYTES: usize = 4;
 
 /// Columns of the signal matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Stride {
     /// One for each rank.
     #[default]
@@ -72,6 +73,7 @@ pub enum WindowError {
 /// Every chunk has `chunk_elements` elements but for the last ones of a part, which may be short or empty: any count works,
 /// divisible or not. In a user's buffer chunk c of part p begins at element p * `count` + c * `chunk_elements`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Payload {
     /// Elements of a part: what NCCL's calls take as count.
     pub count: usize,
@@ -130,6 +132,7 @@ impl Payload {
 
 /// One rank's window for a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Window {
     /// Participants.
     pub ranks: u32,
@@ -145,6 +148,7 @@ pub struct Window {
 
 /// What a window saves against the upstream kernels' first one.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Savings {
     /// The exchange slot: a chunk, unless this window has one.
     pub exchange_bytes: usize,
@@ -154,6 +158,7 @@ pub struct Savings {
 
 /// A named run of bytes of a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Region {
     /// What lies there.
     pub name: String,
@@ -237,6 +242,7 @@ impl Window {
 
 /// The slice of every chunk that one launch of a device works on. Large payloads take several, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pieces {
     /// Vectors of a whole chunk.
     pub chunk_vectors: usize,
@@ -279,6 +285,7 @@ impl Pieces {
 /// Vectors first, in the order of [`Places`]: every rank's input, then every rank's output, then every rank's slots. Then,
 /// at the next [`BINDING_ALIGN`], the signals: `channels` copies of every rank's matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Arena {
     places: Places,
     in_place: bool,

@@ -243,14 +243,14 @@ fn every_algorithm_has_its_shape() {
 #[test]
 fn many_ranks_are_proved() {
     let all_reduce = [
-        (Algorithm::Ring, 256),
-        (Algorithm::BidirectionalRing, 256),
+        (Algorithm::Ring, 1024),
+        (Algorithm::BidirectionalRing, 512),
         (Algorithm::Ibing, 256),
-        (Algorithm::Direct, 1024),
+        (Algorithm::Direct, 2048),
         (Algorithm::OnePhase, 1024),
         (Algorithm::TwoPhase, 256),
         (Algorithm::RecursiveDoubling, 4096),
-        (Algorithm::HalvingDoubling, 1024),
+        (Algorithm::HalvingDoubling, 2048),
         (Algorithm::Tree, 1024),
     ];
     let others = [

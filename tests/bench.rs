@@ -228,6 +228,36 @@ fn sources_are_recorded_and_told_apart() {
     assert_eq!((compare("a.json", "a.json"), compare("a.json", "b.json")), (Some(0), Some(6)));
 }
 
+/// For each size anew; the rows say what they are of, and are one line in a picture.
+#[test]
+fn auto_is_chosen_for_every_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all: Vec<&str> = QUICK.to_vec();
+    all.extend(["--algorithm", "auto,tree", "-P", "3,4", "-b", "512", "-e", "2K", "-f", "2"]);
+    all.extend(["-J", "r.json", "--plot", "p.svg"]);
+    let output = bench_in(dir.path(), &all, &[]);
+    assert_eq!(rows(&output).len(), 12);
+    let text = stdout(&output);
+    let parts: Vec<&str> = text.lines().filter(|line| line.contains(" by ")).map(|line| &line[2..40]).collect();
+    let expected = [
+        "all-reduce by direct (auto, neighbor),",
+        "all-reduce by tree (neighbor), 3 ranks",
+        "all-reduce by recursive-doubling (auto",
+        "all-reduce by direct (auto, neighbor),",
+        "all-reduce by tree (neighbor), 4 ranks",
+    ];
+    assert_eq!(parts, expected, "{text}");
+    assert!(text.contains("# algorithm: auto,tree "), "{text}");
+    let record = json(&dir.path().join("r.json"));
+    let results = record["results"].as_array().unwrap();
+    let of: Vec<String> =
+        results.iter().map(|row| format!("{} {} {}", row["size"], row["algorithm"], row["algorithm_auto"])).collect();
+    assert_eq!(of[6], "512 \"recursive-doubling\" true");
+    assert_eq!(of[8], "2048 \"direct\" true");
+    assert_eq!(of[9], "512 \"tree\" false");
+    assert!(std::fs::read_to_string(dir.path().join("p.svg")).unwrap().contains("auto, 4 ranks"));
+}
+
 #[test]
 fn cycles_repeat_everything() {
     let output = bench(&["--device", "cpu", "-b", "64", "-e", "128", "-f", "2", "-n", "2", "-N", "3"]);
@@ -272,6 +302,7 @@ fn every_mistake_gets_one_clear_error() {
         ("-P 2000 --device cpu -e 1K", 6, vec!["2000 ranks", "1024"]),
         ("--algorithm ring,halving-doubling -P 3", 6, vec!["power of two", "2 or 4 ranks"]),
         ("--algorithm ring,trees", 6, vec!["'trees'", "ring-staged"]),
+        ("--algorithm auto --sync barrier -e 1K", 6, vec!["leave --sync out"]),
         ("--sync none", 6, vec!["'none'"]),
         ("--dispatch magic", 6, vec!["'magic'"]),
         ("--device cpu --dispatch fused", 6, vec!["no dispatch modes"]),

@@ -148,6 +148,55 @@ fn check_prints_six_proofs() {
     assert_eq!(proofs, all);
     let text = stdout(&wgccl(&["check", "--in-place"]));
     assert!(all.iter().all(|proof| text.contains(proof)), "{text}");
+    for (algorithm, ranks, instructions) in [("ring", 1024, 1024 * 2046), ("recursive-doubling", 4096, 4096 * 24)] {
+        let check = json(&["check", "--algorithm", algorithm, "--ranks", &ranks.to_string(), "--json"]);
+        assert_eq!((&check["ok"], &check["ranks"]), (&true.into(), &ranks.into()), "{algorithm}");
+        assert_eq!(check["instructions"], instructions, "{algorithm}");
+        assert!(check["proofs"].as_array().unwrap().iter().all(|proof| proof["verdict"] == "holds"), "{check}");
+    }
+}
+
+/// What `auto` takes is named, and what is named is taken.
+#[test]
+fn auto_says_what_it_chose() {
+    for (args, algorithm, auto) in [
+        ("run --algorithm auto --device cpu", "recursive-doubling", true),
+        ("run --algorithm auto --device cpu --type f16", "recursive-doubling", true),
+        ("run --algorithm auto --device cpu --type f64", "direct", true),
+        ("run --algorithm auto --device cpu --ranks 3", "direct", true),
+        ("run --algorithm auto --device cpu --ranks 200 --count 1K", "tree", true),
+        ("run --algorithm auto --device cpu --count 1M --in-place", "direct", true),
+        ("run all-gather --algorithm auto --device cpu", "mesh", true),
+        ("run barrier --algorithm auto --device cpu", "mesh", true),
+        ("run --algorithm tree --device cpu", "tree", false),
+        ("run --device cpu", "ring", false),
+        ("check --algorithm auto --device cpu", "recursive-doubling", true),
+        ("check --algorithm auto --device cpu --count 1M", "direct", true),
+        ("check --algorithm auto --device cpu --count 257", "direct", true),
+        ("check --algorithm auto --device cpu --ranks 1024 --type f64", "tree", true),
+        ("check barrier --algorithm auto", "mesh", true),
+        ("check", "ring", false),
+        ("layout --algorithm auto --device cpu", "recursive-doubling", true),
+        ("layout --algorithm auto --device cpu --count 1M", "direct", true),
+        ("layout", "ring", false),
+    ] {
+        let mut all: Vec<&str> = args.split(' ').collect();
+        let text = stdout(&wgccl(&all));
+        let line = text.lines().find(|line| line.contains(" by ")).unwrap_or_default();
+        let shown = if auto { format!("by {algorithm} (auto") } else { format!("by {algorithm}") };
+        assert!(line.contains(&shown) && line.contains("auto") == auto, "{args}: {text}");
+        all.push("--json");
+        let json = json(&all);
+        assert_eq!((&json["algorithm"], &json["algorithm_auto"]), (&algorithm.into(), &auto.into()), "{args}");
+        assert_eq!(json["ok"], true, "{args}: {json}");
+    }
+    for device in devices() {
+        let args = ["--algorithm", "auto", "--device", &device, "--count", "2000", "--json"];
+        let chosen = |command: &str| json(&[&[command][..], &args[..]].concat())["algorithm"].clone();
+        assert_eq!((chosen("run"), chosen("check")), (chosen("layout"), "direct".into()), "{device}");
+    }
+    assert_eq!(wgccl(&["check", "--algorithm", "auto", "--device", "nonesuch"]).status.code(), Some(2));
+    assert!(stdout(&wgccl(&["run", "--help"])).contains("Algorithm: auto"));
 }
 
 /// The acceptance of the whole path: a real input, the same bytes from every device.
@@ -369,6 +418,8 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --count 1099511627776 --device cpu", 6, &["1099511627776 elements", "smaller count"]),
         case("run --count 4611686018427387904 --device cpu", 6, &["4611686018427387904"]),
         case("run --algorithm trees", 6, &["'trees'", "mesh, ring, ring-staged, ring-exchange"]),
+        case("run --algorithm auto --sync barrier --device cpu", 6, &["recursive-doubling", "leave --sync out"]),
+        case("run --algorithm auto --ranks 0", 6, &["0 ranks"]),
         case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "such as ring"]),
         case(
             "check reduce-scatter --algorithm halving --ranks 3",

@@ -124,7 +124,7 @@ fn on_cpu(variant: Variant, proved: &Proved) {
     for &count in counts(variant.collective) {
         let payload = Payload::new(proved.schedule(), count, 4).unwrap();
         for (spread, channels) in [(Spread::Auto, None), (Spread::Lanes, Some(2)), (Spread::Channels, Some(3))] {
-            let options = cpu::Options { workers: Some(2), spread, channels, fault: None };
+            let options = cpu::Options::default().workers(2).spread(spread).channels(channels);
             let mut executor = cpu::Executor::new(proved, payload, Op::Sum, options).unwrap();
             // Random sums depend on the order, which only the library's golden knows.
             for fill in [Fill::Exact, Fill::Normal] {
@@ -279,7 +279,7 @@ fn what_does_not_exist_is_refused_by_name() {
         ));
         if !collective.has_in_place() {
             let schedule = build(collective, Algorithm::default_of(collective), 4, Sync::Neighbor).unwrap();
-            let refused = prove(schedule, verify::Options { in_place: true }).unwrap_err().to_string();
+            let refused = prove(schedule, verify::Options::default().in_place(true)).unwrap_err().to_string();
             assert!(refused.contains("has no form in place"), "{refused}");
         }
     }
@@ -290,7 +290,7 @@ fn what_does_not_exist_is_refused_by_name() {
 fn buffers_of_the_wrong_length_are_refused() {
     let launch = |collective: Collective, in_place: bool, inputs: &[usize], outputs: &[usize]| {
         let schedule = build(Task::from(collective).root(1), Algorithm::Mesh, 2, Sync::Neighbor).unwrap();
-        let proved = prove(schedule, verify::Options { in_place }).unwrap();
+        let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
         let payload = Payload::new(proved.schedule(), 3, 4).unwrap();
         let mut executor = cpu::Executor::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
         let of = |lengths: &[usize]| lengths.iter().map(|&length| vec![STALE; length]).collect::<Vec<_>>();

@@ -18,7 +18,7 @@ use wgccl::window::Payload;
 
 fn ring(algorithm: Algorithm, ranks: u32, sync: Sync, in_place: bool) -> Proved {
     let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
-    prove(schedule, verify::Options { in_place }).unwrap()
+    prove(schedule, verify::Options::default().in_place(in_place)).unwrap()
 }
 
 fn payload(proved: &Proved, count: usize) -> Payload {
@@ -26,7 +26,7 @@ fn payload(proved: &Proved, count: usize) -> Payload {
 }
 
 fn options(spread: Spread, workers: usize, channels: Option<u32>) -> Options {
-    Options { workers: Some(workers), spread, channels, fault: None }
+    Options::default().workers(workers).spread(spread).channels(channels)
 }
 
 fn fill(proved: &Proved, fill: Fill, count: usize) -> Vec<Vec<f32>> {
@@ -113,7 +113,7 @@ fn lanes_of_one_channel_on_many_threads() {
 #[test]
 fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
     let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
-    let auto = || Options { workers: Some(3), ..Options::default() };
+    let auto = || Options::default().workers(3);
     assert_eq!(twice(&proved, 1000, auto()), (1, 1));
     let (workers, channels) = twice(&proved, 1 << 18, auto());
     assert!(workers == 3 && channels >= 3, "{workers} workers, {channels} channels");
@@ -121,15 +121,22 @@ fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
 
 #[test]
 fn hundreds_of_ranks_on_a_few_threads() {
-    for (ranks, count) in [(256, 1000), (1024, 1024)] {
+    for (algorithm, ranks, count) in [
+        (Algorithm::Ring, 256, 1000),
+        (Algorithm::Ring, 1024, 1024),
+        (Algorithm::Direct, 1023, 1000),
+        (Algorithm::RecursiveDoubling, 1024, 10),
+        (Algorithm::HalvingDoubling, 1024, 1025),
+        (Algorithm::Tree, 1000, 1024),
+    ] {
         let start = Instant::now();
-        let proved = ring(Algorithm::Ring, ranks, Sync::Neighbor, false);
+        let proved = ring(algorithm, ranks, Sync::Neighbor, false);
         let proof = start.elapsed();
         twice(&proved, count, Options::default());
         if ranks == 256 {
             twice(&proved, count, options(Spread::Lanes, 2, None));
         }
-        println!("{ranks} ranks: proved in {proof:?}, run in {:?}", start.elapsed() - proof);
+        println!("{algorithm}, {ranks} ranks: proved in {proof:?}, run in {:?}", start.elapsed() - proof);
     }
 }
 
@@ -156,8 +163,7 @@ fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
     for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
         for workers in [1, 2, 5] {
             for (rank, row) in [(0, 1), (2, 3), (3, 5)] {
-                let faulty =
-                    Options { fault: Some(Fault::DropNotify { rank, row }), ..options(spread, workers, Some(3)) };
+                let faulty = options(spread, workers, Some(3)).fault(Fault::DropNotify { rank, row });
                 let start = Instant::now();
                 let hang = expect_hang(&proved, faulty);
                 assert!(start.elapsed() < Duration::from_secs(5));
@@ -207,7 +213,7 @@ fn push() -> Schedule {
 #[test]
 fn push_with_two_destinations_two_lanes_and_several_waits() {
     for in_place in [false, true] {
-        let proved = prove(push(), verify::Options { in_place }).unwrap();
+        let proved = prove(push(), verify::Options::default().in_place(in_place)).unwrap();
         for count in [1, 7, 1000, 100_000] {
             for workers in [1, 2, 4] {
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
@@ -244,10 +250,12 @@ fn wrong_buffers_and_options_are_refused() {
     assert!(matches!(refused, CpuError::Buffers(BufferError::Length { what: Given::InPlace, rank: 1, got: 11, .. })));
 
     let new = |payload, options| Executor::<f32>::new(&apart, payload, Op::Sum, options).unwrap_err().to_string();
-    let zero = |workers, channels| Options { workers, channels, ..Options::default() };
+    let zero = |workers, channels| Options::default().workers(workers).channels(channels);
     assert!(new(payload, zero(Some(0), None)).contains("0 workers"));
     assert!(new(payload, zero(None, Some(0))).contains("0 channels"));
-    assert!(new(Payload { chunk_elements: 1 << 40, ..payload }, Options::default()).contains("payload"));
+    let mut other = payload;
+    other.chunk_elements = 1 << 40;
+    assert!(new(other, Options::default()).contains("payload"));
     // Addressable, but no machine has it.
     let huge = Payload::new(ring(Algorithm::Ring, 8, Sync::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
     let proved = ring(Algorithm::Ring, 8, Sync::Neighbor, false);

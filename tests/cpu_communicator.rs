@@ -50,7 +50,7 @@ fn call(
 #[test]
 fn every_collective_by_one_call() {
     for ranks in [1, 2, 3, 8] {
-        let mut chosen = Communicator::new(ranks).options(Options { workers: Some(3), ..Options::default() });
+        let mut chosen = Communicator::new(ranks).options(Options::default().workers(3));
         let all = variants([ranks]).into_iter().chain(other_variants([ranks]));
         for variant in all.filter(|variant| variant.collective != Collective::Barrier) {
             let mut named = Communicator::new(ranks).algorithm(variant.algorithm).sync(variant.sync);

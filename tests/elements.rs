@@ -149,7 +149,7 @@ fn operands<T: Plain>() -> [Vec<T>; 2] {
 
 fn proved(algorithm: Algorithm, ranks: u32, in_place: bool) -> Proved {
     let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
-    prove(schedule, verify::Options { in_place }).unwrap()
+    prove(schedule, verify::Options::default().in_place(in_place)).unwrap()
 }
 
 fn operations<T: Element>() -> impl Iterator<Item = Op> {

@@ -13,7 +13,7 @@ use common::devices::{Device, devices, one_at_a_time};
 use common::{Variant, variants};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
-use wgccl::gpu::{Choice, Executor, Options};
+use wgccl::gpu::{Choice, Executor, MAX_RANKS, Options};
 use wgccl::inputs::{Fill, generate};
 use wgccl::schedule::{Algorithm, Sync, build};
 use wgccl::verify::{self, Proof, Proved, prove};
@@ -106,7 +106,7 @@ fn payloads_above_a_binding_go_in_pieces() {
                 [(2, 100_000, false), (3, 99_999, false), (5, 1 << 18, true), (16, 20_001, false)]
             {
                 let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options { in_place }).unwrap();
+                let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
                 let arena_bytes = Some(256 << 10);
                 let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
@@ -135,6 +135,30 @@ fn an_instruction_above_the_loop_limit_is_cut() {
         assert!(executor.channels() > 1 || executor.pieces() > 1, "{}", device.name);
         drop(executor);
         agrees(device, &proved, COUNT, options, &format!("{} 1 x {COUNT}", device.name));
+    }
+}
+
+/// As many ranks as a device takes, by schedules with the fewest and with the most steps, in the mode that it would choose.
+#[test]
+fn the_most_ranks_agree_with_the_golden() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        for (ranks, in_place, algorithms) in [
+            (
+                MAX_RANKS,
+                false,
+                &[Algorithm::Direct, Algorithm::RecursiveDoubling, Algorithm::Tree, Algorithm::Ring][..],
+            ),
+            (MAX_RANKS, true, &[Algorithm::HalvingDoubling]),
+            (MAX_RANKS - 1, false, &[Algorithm::OnePhase, Algorithm::BidirectionalRing]),
+        ] {
+            for &algorithm in algorithms {
+                let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+                let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
+                let case = format!("{} {algorithm} {ranks} ranks", device.name);
+                agrees(device, &proved, 1000, Options::default(), &case);
+            }
+        }
     }
 }
 

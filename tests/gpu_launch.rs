@@ -186,7 +186,7 @@ fn wrong_elements_are_counted_on_the_device() {
                 // The second arena is so small that the payload goes in pieces.
                 for arena_bytes in [None, Some(16 << 10)] {
                     let schedule = build(Collective::AllReduce, Algorithm::Ring, 3, Sync::Neighbor).unwrap();
-                    let proved = prove(schedule, verify::Options { in_place }).unwrap();
+                    let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
                     let mut inputs = random(3, COUNT);
                     inputs[1][77] = f32::NAN;
                     inputs[2][2000] = f32::INFINITY;

@@ -238,7 +238,7 @@ impl<'s> Model<'s> {
 
     /// The bytes of a state that lane `l` reads or writes, its own aside.
     fn touches(&self, l: usize) -> FxHashSet<usize> {
-        let Lane { rank, instructions } = &self.schedule.lanes[l];
+        let Lane { rank, instructions, .. } = &self.schedule.lanes[l];
         let mut bytes = FxHashSet::default();
         for i in instructions {
             for &address in i.from.iter().chain(&i.to) {

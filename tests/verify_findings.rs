@@ -10,8 +10,13 @@ use wgccl::verify::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFr
 use wgccl::verify::{Options, Verdict, check, prove};
 
 const RESULT: Proof = Proof::Result;
-const OUT_OF_PLACE: Options = Options { in_place: false };
-const IN_PLACE: Options = Options { in_place: true };
+fn out_of_place() -> Options {
+    Options::default()
+}
+
+fn in_one_place() -> Options {
+    Options::default().in_place(true)
+}
 
 fn input(rank: u32, chunk: u32) -> Address {
     Address::input(rank, chunk)
@@ -118,7 +123,7 @@ struct Case {
 }
 
 fn case(name: &'static str, schedule: Schedule, fail: &'static [Proof], says: &'static [&'static str]) -> Case {
-    Case { name, schedule, options: OUT_OF_PLACE, fail, says }
+    Case { name, schedule, options: out_of_place(), fail, says }
 }
 
 fn run(cases: Vec<Case>) {
@@ -207,7 +212,9 @@ fn what_an_instruction_cannot_be_is_named() {
     let mut overlapping = wide(step().copy(input(0, 0)).to(output(0, 1)).chunks(2)).slots(6);
     overlapping.chunks = 3;
     let mut zeroing = push();
-    zeroing.lanes[0].instructions.insert(0, Instruction { zeroes_signals: true, ..step() });
+    let mut zeroes = step();
+    zeroes.zeroes_signals = true;
+    zeroing.lanes[0].instructions.insert(0, zeroes);
     run(vec![
         case("0 chunks", broken(0, 0, |i| i.chunks(0)), s, &["is 0 chunks long"]),
         case("a wait for 0", broken(0, 1, |i| i.wait_for(0, 1, 0)), s, &["waits for 0 notifies", "is no wait"]),
@@ -233,7 +240,7 @@ fn what_an_instruction_cannot_be_is_named() {
             &["writes rank 0 input[0], but inputs are only read"],
         ),
         Case {
-            options: IN_PLACE,
+            options: in_one_place(),
             ..case("input and output overlap in part, in place", overlapping, s, &["overlap in part"])
         },
         case(
@@ -322,11 +329,11 @@ fn deadlocks_are_explained() {
     ]);
 
     // Whoever is in the cycle is not told again.
-    let report = check(&follower, OUT_OF_PLACE);
+    let report = check(&follower, out_of_place());
     let deadlock = report.outcome(DeadlockFree).unwrap();
     assert_eq!(deadlock.count, 2, "{report}");
     assert!(deadlock.findings[1].message.starts_with("rank 2 move"), "{report}");
-    let report = check(&waiting_for(2), OUT_OF_PLACE);
+    let report = check(&waiting_for(2), out_of_place());
     let message = &report.outcome(DeadlockFree).unwrap().findings[0].message;
     assert!(message.ends_with(">= 2, which is 1, and rank 1 never notifies it"), "{message}");
 }
@@ -347,7 +354,7 @@ fn races_are_named_by_both_sides() {
     let two_lanes = push()
         .lane(Lane::new(0).with(step().copy(input(0, 0)).to(slot(0, 1))))
         .lane(Lane::new(0).with(step().copy(slot(0, 1)).to(slot(1, 1))));
-    let report = check(&unsynchronised, OUT_OF_PLACE);
+    let report = check(&unsynchronised, out_of_place());
     assert!(!report.holds(RaceFree), "{report}");
     run(vec![
         case(
@@ -374,7 +381,7 @@ fn races_are_named_by_both_sides() {
         ),
         // In place, the peer's input is also where the peer puts its result.
         Case {
-            options: IN_PLACE,
+            options: in_one_place(),
             ..case(
                 "an input read while the peer's output is written, in place",
                 lanes(all_reduce(2, 1), |rank| vec![step().reduce(input(0, 0), input(1, 0)).to(output(rank, 0))]),
@@ -451,7 +458,7 @@ fn wrong_results_are_told_by_contribution() {
     }
     run(cases);
 
-    let report = check(&sum(input(0, 0), slot(0, 1)), OUT_OF_PLACE);
+    let report = check(&sum(input(0, 0), slot(0, 1)), out_of_place());
     let message = &report.outcome(Initialised).unwrap().findings[0].message;
     assert_eq!(
         message,
@@ -464,7 +471,7 @@ fn wrong_results_are_told_by_contribution() {
 fn other_collectives_are_held_to_what_they_promise() {
     let mesh = |task: Task, ranks| build(task, Algorithm::Mesh, ranks, Sync::Neighbor).unwrap();
     let of = |collective: Collective| mesh(collective.into(), 3);
-    let in_place = |schedule, fail, says| Case { options: IN_PLACE, ..case("in place", schedule, fail, says) };
+    let in_place = |schedule, fail, says| Case { options: in_one_place(), ..case("in place", schedule, fail, says) };
     let mut two_chunks = lanes(Schedule::new("by hand", Collective::AllGather, 2, 2), |rank| {
         let copy = |from| step().copy(input(from, 0)).to(output(rank, 2 * from)).chunks(2);
         vec![copy(0), copy(1)]
@@ -532,7 +539,7 @@ fn of_barrier() -> Schedule {
 #[test]
 fn a_report_stops_after_eight_findings() {
     let schedule = lanes(all_reduce(12, 1), |_| vec![]);
-    let report = check(&schedule, OUT_OF_PLACE);
+    let report = check(&schedule, out_of_place());
     let outcome = report.outcome(RESULT).unwrap();
     assert_eq!((outcome.findings.len(), outcome.count), (8, 12));
     let text = report.to_string();
@@ -612,7 +619,7 @@ fn what_is_right_is_proved() {
         case("all notifies of several lanes", all_of_several, &[], &[]),
         case("a lane without instructions", push().lane(Lane::new(1)), &[], &[]),
     ];
-    cases.push(Case { options: IN_PLACE, ..case("a write to an input, in place", in_place, &[], &[]) });
+    cases.push(Case { options: in_one_place(), ..case("a write to an input, in place", in_place, &[], &[]) });
     run(cases);
 }
 
@@ -642,7 +649,7 @@ fn large_rings_are_proved() {
     {
         let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
         let start = Instant::now();
-        let report = check(&schedule, OUT_OF_PLACE);
+        let report = check(&schedule, out_of_place());
         println!("{algorithm} {sync}, {ranks} ranks, {} instructions: {:?}", schedule.instructions(), start.elapsed());
         assert!(report.ok(), "{report}");
     }

@@ -175,7 +175,7 @@ fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
+const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,algorithm_auto,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
                           dispatches,channels,pieces,clock,time_us,host_time_us,reset_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
                           nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,kernel,timestamp";
 
@@ -198,6 +198,7 @@ fn csv(contents: &Contents<'_>) -> String {
                 row.root.to_string(),
                 row.collective.to_string(),
                 row.algorithm.to_string(),
+                row.algorithm_auto.to_string(),
                 row.sync.to_string(),
                 row.ranks.to_string(),
                 device.map_or_else(String::new, |device| quoted(&device.name)),

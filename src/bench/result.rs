@@ -8,7 +8,7 @@ use super::Statistics;
 use crate::collective::{Collective, Op};
 use crate::element::DataType;
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Sync};
+use crate::schedule::{Algorithm, Selection, Sync};
 
 /// Where times come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -115,6 +115,8 @@ pub struct Row {
     pub collective: Collective,
     /// How.
     pub algorithm: Algorithm,
+    /// The algorithm was chosen by [`Algorithm::choose`] for this size, and not named.
+    pub algorithm_auto: bool,
     /// Who waits for whom.
     pub sync: Sync,
     /// Participants.
@@ -156,9 +158,10 @@ impl Row {
         std::iter::once(apart).chain(in_place.map(|(placement, samples)| ("in_place", placement, samples)))
     }
 
-    /// Rows of one line in a picture and of one part of the table.
+    /// Rows of one line in a picture.
     pub fn group(&self) -> Group {
-        let Self { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle, .. } = *self;
+        let Self { device, collective, root, sync, ranks, data_type, redop, cycle, .. } = *self;
+        let algorithm = if self.algorithm_auto { Selection::Auto } else { self.algorithm.into() };
         Group { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle }
     }
 }
@@ -173,7 +176,7 @@ pub struct Group {
     /// -1 where there is none.
     pub root: i32,
     /// How.
-    pub algorithm: Algorithm,
+    pub algorithm: Selection,
     /// Who waits for whom.
     pub sync: Sync,
     /// Participants.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, adapters};
 use crate::inputs::{Fill, generate_parts};
 use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
-use crate::schedule::{Algorithm, BuildError, Schedule, Sync, build};
+use crate::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, Sync, build};
 use crate::verify::{self, Proved, prove};
 use crate::window::Payload;
 
@@ -35,7 +35,7 @@ pub struct Request {
     /// Of send-recv: from whom each rank receives; empty is the rank before it.
     pub sources: Vec<u32>,
     /// How, one after the other.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<Selection>,
     /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
     pub only_defined: bool,
     /// Who waits for whom.
@@ -86,7 +86,7 @@ impl Default for Request {
             collective: Collective::AllReduce,
             roots: Roots::One(0),
             sources: Vec::new(),
-            algorithms: vec![Algorithm::Ring],
+            algorithms: vec![Algorithm::Ring.into()],
             only_defined: false,
             sync: Sync::Neighbor,
             ranks: vec![4],
@@ -166,13 +166,16 @@ impl Request {
         self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))
     }
 
-    /// The schedules over `ranks` ranks with their roots, and why any is left out.
-    fn schedules(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Algorithm, Schedule)>, BuildError> {
-        let mut schedules = Vec::new();
-        for (root, &algorithm) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
-            let task = Task { collective: self.collective, root, sources: self.sources.clone() };
-            match build(task, algorithm, ranks, self.sync) {
-                Ok(schedule) => schedules.push((root, algorithm, schedule)),
+    /// Roots and algorithms over `ranks` ranks, and why any is left out.
+    fn lines(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Selection)>, BuildError> {
+        let mut lines = Vec::new();
+        for (root, &selection) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
+            let built = match selection {
+                Selection::Named(algorithm) => self.schedule(root, algorithm, ranks).map(drop),
+                Selection::Auto => Ok(()),
+            };
+            match built {
+                Ok(()) => lines.push((root, selection)),
                 Err(error) if self.only_defined && !matches!(error, BuildError::Ranks(_)) => {
                     let note = format!("left out: {error}");
                     if !notes.contains(&note) {
@@ -182,20 +185,48 @@ impl Request {
                 Err(error) => return Err(error),
             }
         }
-        Ok(schedules)
+        Ok(lines)
     }
 
-    /// Refuses what can be refused without a device.
+    fn schedule(&self, root: u32, algorithm: Algorithm, ranks: u32) -> Result<Schedule, BuildError> {
+        build(Task::from(self.collective).root(root), algorithm, ranks, self.sync)
+    }
+
+    /// Which algorithm a part of `count` elements goes by.
+    fn algorithm(
+        &self,
+        selection: Selection,
+        ranks: u32,
+        data_type: DataType,
+        count: usize,
+        kind: DeviceKind,
+    ) -> Algorithm {
+        selection.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind)
+    }
+
+    /// Refuses what can be refused without a device, whichever algorithm it would choose.
     fn check(&self) -> Result<(), Error> {
         for &ranks in &self.ranks {
-            for (_, _, schedule) in self.schedules(ranks, &mut Vec::new())? {
-                for data_type in &self.data_types {
-                    let counts = self.counts(*data_type, ranks)?;
-                    let largest = counts.last().map_or(0, |&count| count.saturating_add(self.unalign));
-                    if self.collective != Collective::Barrier {
-                        Payload::new(&schedule, largest, data_type.bytes())?;
+            for (root, selection) in self.lines(ranks, &mut Vec::new())? {
+                for &data_type in &self.data_types {
+                    let counts = self.counts(data_type, ranks)?;
+                    let mut largest = Vec::<(Algorithm, usize)>::new();
+                    for (&kind, &count) in DeviceKind::ALL.iter().flat_map(|kind| counts.iter().map(move |c| (kind, c)))
+                    {
+                        let algorithm = self.algorithm(selection, ranks, data_type, count, kind);
+                        match largest.iter_mut().find(|(known, _)| *known == algorithm) {
+                            Some((_, largest)) => *largest = count.max(*largest),
+                            None => largest.push((algorithm, count)),
+                        }
                     }
-                    dispatch!(*data_type, T => check_memory::<T>(&schedule, largest))?;
+                    for (algorithm, count) in largest {
+                        let schedule = self.schedule(root, algorithm, ranks)?;
+                        let count = count.saturating_add(self.unalign);
+                        if self.collective != Collective::Barrier {
+                            Payload::new(&schedule, count, data_type.bytes())?;
+                        }
+                        dispatch!(data_type, T => check_memory::<T>(&schedule, count))?;
+                    }
                 }
             }
         }
@@ -219,7 +250,7 @@ impl Request {
 pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Error> {
     let mut notes = Vec::new();
     for &ranks in &request.ranks {
-        request.schedules(ranks, &mut notes)?;
+        request.lines(ranks, &mut notes)?;
     }
     request.check()?;
     let devices = devices(&request.devices, &mut notes)?;
@@ -238,9 +269,9 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     let redops = request.redops(&mut notes)?;
     let mut rows = 0;
     for &ranks in &request.ranks {
-        let schedules = request.schedules(ranks, &mut Vec::new())?.len();
+        let lines = request.lines(ranks, &mut Vec::new())?.len();
         for &(data_type, _) in &redops {
-            rows += request.counts(data_type, ranks)?.len() * schedules;
+            rows += request.counts(data_type, ranks)?.len() * lines;
         }
         for &data_type in &request.data_types {
             let parts = Parts::of(request.collective, ranks);
@@ -309,18 +340,36 @@ fn of_device<T: Element>(
     observer: &mut impl Observer,
 ) -> Result<(), Error> {
     let Request { collective, sync, .. } = *request;
+    let data_type = T::TYPE;
     for &ranks in &request.ranks {
-        let counts = request.counts(T::TYPE, ranks)?;
+        let counts = request.counts(data_type, ranks)?;
         // The copy knows no algorithm and no root: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
-        for (root, algorithm, schedule) in request.schedules(ranks, &mut Vec::new())? {
-            let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
-            let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
-            let root = if collective.has_root() { root as i32 } else { -1 };
-            let data_type = T::TYPE;
-            let group = Group { device: index, collective, root, algorithm, sync, ranks, data_type, redop, cycle };
-            let test = Test { request, device, proved: proved(false)?, in_place, group };
+        for (root, selection) in request.lines(ranks, &mut Vec::new())? {
+            let group_root = if collective.has_root() { root as i32 } else { -1 };
+            let mut test: Option<Test<'_>> = None;
             for (&count, roof) in counts.iter().zip(&mut roofs) {
+                let algorithm = request.algorithm(selection, ranks, data_type, count, device.kind());
+                let test = match &mut test {
+                    Some(test) if test.algorithm == algorithm => test,
+                    test => {
+                        let schedule = request.schedule(root, algorithm, ranks)?;
+                        let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
+                        let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
+                        let group = Group {
+                            device: index,
+                            collective,
+                            root: group_root,
+                            algorithm: selection,
+                            sync,
+                            ranks,
+                            data_type,
+                            redop,
+                            cycle,
+                        };
+                        test.insert(Test { request, device, proved: proved(false)?, in_place, algorithm, group })
+                    }
+                };
                 observer.row(test.row::<T>(count, roof)?)?;
             }
         }
@@ -335,13 +384,15 @@ struct Test<'a> {
     proved: Proved,
     /// For collectives that have that.
     in_place: Option<Proved>,
+    /// That of the group, or the one that it chose.
+    algorithm: Algorithm,
     group: Group,
 }
 
 impl Test<'_> {
     fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
-        let Self { request, device, .. } = *self;
-        let Group { device: index, collective, root, algorithm, sync, ranks, data_type, redop, cycle } = self.group;
+        let Self { request, device, algorithm, .. } = *self;
+        let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
         let schedule = self.proved.schedule();
         let payload = Payload::new(schedule, count, T::TYPE.bytes())?;
         let deadline = Deadline {
@@ -383,6 +434,7 @@ impl Test<'_> {
             root,
             collective,
             algorithm,
+            algorithm_auto: self.group.algorithm.is_auto(),
             sync,
             ranks,
             device: index,

@@ -9,6 +9,7 @@ use super::result::{Clock, Device, Group, Placement, Row, Samples, Summary, redo
 use super::size::Step;
 use super::sweep::Request;
 use crate::element::DataType;
+use crate::schedule::Algorithm;
 
 /// Which optional columns and lines there are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,7 +27,7 @@ pub struct Columns {
 pub struct Table {
     columns: Columns,
     devices: Vec<Device>,
-    last: Option<Group>,
+    last: Option<(Group, Algorithm)>,
     user_bytes: u64,
     window_bytes: u64,
 }
@@ -79,7 +80,9 @@ impl Table {
     /// A row, after the lines of its group if it is the first.
     pub fn row(&mut self, row: &Row) -> String {
         let mut text = String::new();
-        if self.last.replace(row.group()) != Some(row.group()) {
+        // Of rows by `auto`, those that one algorithm was chosen for.
+        let part = Some((row.group(), row.algorithm));
+        if std::mem::replace(&mut self.last, part) != part {
             text.push_str(&self.group(row));
         }
         for (user, window) in row.placements().filter_map(|(_, placement, _)| placement.device_bytes) {
@@ -170,9 +173,13 @@ impl Table {
         };
         let _ = writeln!(
             text,
-            "# {} by {} ({}), {} ranks{mode}; time: {clock}\n\
+            "# {} by {} ({}{}), {} ranks{mode}; time: {clock}\n\
              # roof%: membw in percent of a copy of all ranks' vectors on this device (membw, roof%, disp: out-of-place)",
-            row.collective, row.algorithm, row.sync, row.ranks
+            row.collective,
+            row.algorithm,
+            if row.algorithm_auto { "auto, " } else { "" },
+            row.sync,
+            row.ranks
         );
         text.push_str(&self.captions());
         text

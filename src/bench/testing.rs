@@ -38,6 +38,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         root: -1,
         collective: Collective::AllReduce,
         algorithm: Algorithm::Ring,
+        algorithm_auto: false,
         sync: Sync::Neighbor,
         ranks: 4,
         device: 0,

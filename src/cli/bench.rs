@@ -13,12 +13,12 @@ use crate::bench::result::{Device, Row, Summary};
 use crate::bench::size::{self, Range, Step};
 use crate::bench::sweep::{Observer, Request, Roots, sweep};
 use crate::bench::table::{Columns, Table};
-use crate::bench::{BenchError, compare, plot};
+use crate::bench::{BenchError, Format, compare, plot};
 use crate::collective::{Collective, Op, UnknownName, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
 use crate::run::AUTO;
-use crate::schedule::{Algorithm, Sync};
+use crate::schedule::{Algorithm, Selection, Sync};
 
 /// What a CI sets to demand a bandwidth, in GB/s.
 const MIN_BW: &str = "WGCCL_MIN_BW";
@@ -33,10 +33,11 @@ pub(super) struct BenchArgs {
     /// Number of ranks, several separated by commas
     #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
     ranks: Vec<u32>,
-    #[arg(long, value_name = "NAME,..", value_parser = list::<Algorithm>,
-          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: {} [default: \
-                          mesh, of an all-reduce ring]", super::algorithms()))]
-    algorithm: Option<List<Algorithm>>,
+    #[arg(long, value_name = "NAME,..", value_parser = algorithms,
+          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: auto (for each \
+                          size the fastest on the device), {} [default: mesh, of \
+                          an all-reduce ring]", super::algorithms()))]
+    algorithm: Option<List<Selection>>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<Sync>)]
     sync: Sync,
@@ -180,6 +181,14 @@ where
     }
 }
 
+/// All is all of the named ones: what `auto` takes is one of them.
+fn algorithms(text: &str) -> Result<List<Selection>, UnknownName> {
+    match text {
+        "all" => Ok(List { names: Vec::new(), all: true }),
+        names => Ok(List { names: names.split(',').map(parse).collect::<Result<_, _>>()?, all: false }),
+    }
+}
+
 fn roots(text: &str) -> Result<Roots, String> {
     match text {
         "all" => Ok(Roots::All),
@@ -225,8 +234,8 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         (None, None) => defaults.range.step,
     };
     let algorithms = match &args.algorithm {
-        None => vec![Algorithm::default_of(collective)],
-        Some(List { all: true, .. }) => Algorithm::of(collective),
+        None => vec![Algorithm::default_of(collective).into()],
+        Some(List { all: true, .. }) => Algorithm::of(collective).into_iter().map(Selection::from).collect(),
         Some(List { names, .. }) => names.clone(),
     };
     Ok(Request {
@@ -314,7 +323,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     }
     let (request, least) = (request(args)?, least_bandwidth()?);
     if let Some(path) = &args.plot {
-        plot::Format::of(path)?;
+        Format::of(path)?;
     }
     let start_time = now();
     let record = args.record.as_deref().map(Record::create).transpose()?;

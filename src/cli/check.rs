@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{BAD, DIM, GOOD, ScheduleArgs, details, print, print_json};
+use super::{BAD, DIM, GOOD, LaunchArgs, ScheduleArgs, details, how, print, print_json};
 use crate::collective::Collective;
 use crate::error::{Error, exit};
 use crate::run::check_place;
@@ -22,6 +22,8 @@ pub(super) struct CheckArgs {
     /// Number of ranks
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
+    #[command(flatten)]
+    launch: LaunchArgs,
     /// Let every rank's input and output be one buffer, by NCCL's rules
     #[arg(long)]
     in_place: bool,
@@ -38,6 +40,7 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "<[u32]>::is_empty")]
     sources: &'a [u32],
     algorithm: Algorithm,
+    algorithm_auto: bool,
     sync: Sync,
     ranks: u32,
     in_place: bool,
@@ -51,7 +54,8 @@ struct Json<'a> {
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (collective, sync) = (args.collective, args.schedule.sync);
     check_place(collective, args.in_place)?;
-    let algorithm = args.schedule.algorithm(collective);
+    let selection = args.schedule.algorithm(collective);
+    let algorithm = args.launch.choose(selection, collective, args.ranks)?;
     let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, sync)?;
     let report = verify::check(&schedule, verify::Options { in_place: args.in_place });
     let (root, sources) = (collective.has_root().then_some(schedule.task.root), &schedule.task.sources);
@@ -63,6 +67,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             root,
             sources,
             algorithm,
+            algorithm_auto: selection.is_auto(),
             sync,
             ranks: args.ranks,
             in_place: args.in_place,
@@ -76,7 +81,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         let ranks = args.ranks;
         let details = details(root, sources);
         print(&format!(
-            "{collective} by {algorithm} ({sync}): {ranks} ranks{details}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            "{collective} by {}: {ranks} ranks{details}, {lanes} lanes, {instructions} instructions{place}\n\n{}",
+            how(algorithm, selection.is_auto(), sync),
             proofs(&report)
         ))?;
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{DIM, ScheduleArgs, plural, print, print_json};
+use super::{DIM, LaunchArgs, ScheduleArgs, plural, print, print_json};
 use crate::collective::{Collective, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
@@ -22,12 +22,8 @@ pub(super) struct LayoutArgs {
     /// Number of ranks
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
-    /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    count: Option<usize>,
-    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
-    #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
-    data_type: DataType,
+    #[command(flatten)]
+    launch: LaunchArgs,
     /// Columns of the signal matrix: compact (one per rank) or classic (16)
     #[arg(long, default_value = "compact", value_name = "STRIDE", value_parser = parse::<Stride>)]
     stride: Stride,
@@ -41,6 +37,7 @@ struct Json {
     ok: bool,
     collective: Collective,
     algorithm: Algorithm,
+    algorithm_auto: bool,
     ranks: u32,
     count: usize,
     #[serde(rename = "type")]
@@ -62,19 +59,21 @@ struct Json {
 
 pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let collective = args.collective;
-    let algorithm = args.schedule.algorithm(collective);
+    let selection = args.schedule.algorithm(collective);
+    let algorithm = args.launch.choose(selection, collective, args.ranks)?;
     let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, args.schedule.sync)?;
-    let count = args.count.unwrap_or(if collective == Collective::Barrier { 0 } else { 256 });
-    let payload = Payload::new(&schedule, count, args.data_type.bytes())?;
+    let (count, data_type) = (args.launch.count(collective), args.launch.data_type);
+    let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
     let savings = window.savings();
     let json = Json {
         ok: true,
         collective,
         algorithm,
+        algorithm_auto: selection.is_auto(),
         ranks: args.ranks,
         count,
-        data_type: args.data_type,
+        data_type,
         chunks: payload.chunks,
         chunk_elements: payload.chunk_elements,
         chunk_bytes: payload.chunk_bytes(),
@@ -100,9 +99,10 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 fn table(layout: &Json) -> String {
     let Json { collective, algorithm, ranks, count, data_type, chunks, chunk_elements, .. } = layout;
     let mut text = format!(
-        "window of one rank: {collective} by {algorithm}, {ranks} ranks, {count} {data_type} in {} of \
+        "window of one rank: {collective} by {algorithm}{}, {ranks} ranks, {count} {data_type} in {} of \
          {chunk_elements}\n\n\
          {DIM}{:>12} {:>12}  region{DIM:#}\n",
+        if layout.algorithm_auto { " (auto)" } else { "" },
         plural((*chunks).into(), "chunk"),
         "offset",
         "bytes"

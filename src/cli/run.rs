@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use serde::Serialize;
 
-use super::{BAD, DIM, GOOD, ScheduleArgs, details, plural, print, print_json};
+use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, details, how, plural, print, print_json};
 use crate::collective::{Collective, Op, parse};
 use crate::element::{DataType, Element, dispatch};
 use crate::error::{Error, exit};
@@ -18,7 +18,6 @@ use crate::run::{AUTO, Finished, Outcome, Request, Source, run as execute};
 use crate::tensor;
 
 const RANKS: u32 = 4;
-const COUNT: usize = 256;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -159,7 +158,8 @@ fn request(args: &RunArgs) -> Result<Request, Error> {
 
 /// What was computed, in a line.
 fn title(o: &Outcome) -> String {
-    let mut text = format!("{} by {} ({}): {}", o.collective, o.algorithm, o.sync, plural(o.ranks.into(), "rank"));
+    let how = how(o.algorithm, o.algorithm_auto, o.sync);
+    let mut text = format!("{} by {how}: {}", o.collective, plural(o.ranks.into(), "rank"));
     let size = format!("{} {}", o.count, o.data_type);
     match o.collective {
         Collective::Barrier => {}

@@ -8,6 +8,7 @@ use super::Collective;
 ///
 /// Buffers consist of *parts* of the payload's `count` elements each; a rank has 0, 1 or as many parts as there are ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Task {
     /// What is computed.
     pub collective: Collective,
@@ -20,6 +21,7 @@ pub struct Task {
 
 /// What a part of an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Holds {
     /// The reduction, over all ranks, of this part of their inputs.
     Reduction {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::kernel::{Arithmetic, arithmetic};
 use crate::element::DataType;
 use crate::plan::Mode;
+use crate::schedule::DeviceKind;
 
 /// An adapter that wgpu found.
 pub struct Adapter {
@@ -17,6 +18,7 @@ pub struct Adapter {
 
 /// What is known of an adapter without opening it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct AdapterInfo {
     /// What `--device` takes. Adapters are sorted best first.
     pub index: usize,
@@ -41,6 +43,7 @@ pub struct AdapterInfo {
 
 /// How a device computes an element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TypeSupport {
     /// The type.
     #[serde(rename = "type")]
@@ -56,6 +59,7 @@ pub fn types(how: impl Fn(DataType) -> Arithmetic) -> Vec<TypeSupport> {
 
 /// A dispatch mode that would be wrong on an adapter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The mode.
     pub mode: Mode,
@@ -65,6 +69,7 @@ pub struct Refusal {
 
 /// Limits of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AdapterLimits {
     /// Largest storage range that a shader can see, in bytes. Larger payloads go in pieces.
     pub max_binding_bytes: u64,
@@ -78,6 +83,7 @@ pub struct AdapterLimits {
 
 /// Whether a mode may be used on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Support {
     /// It may.
     Sound,
@@ -229,6 +235,11 @@ impl AdapterInfo {
     /// Whether all instructions of all workgroups run on processor cores.
     pub fn is_software(&self) -> bool {
         self.kind == "software"
+    }
+
+    /// What [`Algorithm::choose`](crate::schedule::Algorithm::choose) asks for.
+    pub fn device_kind(&self) -> DeviceKind {
+        if self.is_software() { DeviceKind::Software } else { DeviceKind::Gpu }
     }
 
     /// Whether `mode` may be used.

@@ -23,6 +23,7 @@ const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
 
 /// A complete shader.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Source {
     /// Which.
     pub name: String,
@@ -65,6 +66,7 @@ fn operation(op: Op) -> &'static [&'static str] {
 
 /// How GPUs compute a type; the same on all of them, since every shader is plain WGSL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Arithmetic {
     /// By instructions for this type.
     Native,

@@ -27,6 +27,7 @@ pub const MAX_RANKS: u32 = 256;
 
 /// Which dispatch mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Choice {
     /// Fused where it is sound, passed its check and finished in one dispatch; else the mode with fewer dispatches.
     #[default]
@@ -112,6 +113,7 @@ pub enum LaunchError {
 
 /// What a launch took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Launched {
     /// Dispatches of the schedule, over all pieces.
     pub dispatches: u32,

@@ -14,6 +14,7 @@ use crate::window::Payload;
 
 /// What the check saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Probe {
     /// Every launch finished in its first dispatch: all workgroups ran at the same time.
     pub in_one_dispatch: bool,

@@ -15,6 +15,7 @@ use crate::plan::Mode;
 
 /// What one of several equal submissions took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timed {
     /// From submission to completion, as the host sees it.
     pub wall: Duration,
@@ -24,6 +25,7 @@ pub struct Timed {
 
 /// Times from the device's own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceTime {
     /// Clearing signals and putting lanes to their beginning.
     pub reset: Duration,
@@ -33,6 +35,7 @@ pub struct DeviceTime {
 
 /// Times of launches that all finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timing {
     /// Dispatches of one launch.
     pub dispatches: u32,

@@ -79,6 +79,7 @@ impl Algorithm {
 
 /// Who waits for whom between two rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Sync {
     /// Notify the reader on the right, wait for the writer on the left: O(1) signals a round.
     #[default]

@@ -63,6 +63,11 @@ impl Places {
         first as usize + address.chunk as usize
     }
 
+    /// Whether proof 1 lets nobody write there.
+    pub(crate) fn is_only_read(&self, buffer: Buffer) -> bool {
+        buffer == Buffer::Input && !self.in_place
+    }
+
     /// First place of the buffer that a user gives for `rank`'s input or output: in place it is one.
     pub fn user(&self, buffer: Buffer, rank: u32) -> usize {
         let (input, output) = (self.inputs[rank as usize], self.outputs[rank as usize]);

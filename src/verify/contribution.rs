@@ -9,6 +9,7 @@ use crate::schedule::{Address, Buffer, Places};
 /// A read that an average would scale twice or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("avg in place is refused: {site} reads {address} {when}; launch it out of place, or use sum and divide")]
+#[non_exhaustive]
 pub struct Unscalable {
     /// Who reads.
     pub site: Site,

@@ -1,4 +1,4 @@
-//! Proofs 2 and 3: one simulated run decides deadlock, vector clocks over it decide races.
+//! Proofs 2 and 3: one simulated run decides deadlock, clocks over it decide races.
 //!
 //! A race is two accesses to one chunk, at least one a write, that neither program order nor notify -> wait edges order.
 //! A notify is also racing with a zeroing of the signals it lands in: that is the erased notify.
@@ -142,6 +142,15 @@ trait Time: Copy + Ord + Default + TryFrom<u32> + Into<i32> {}
 impl Time for i16 {}
 impl Time for i32 {}
 
+/// How much of the happens-before order clocks hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Program order up to a notify and from its wait on, one edge far: most accesses are ordered by that already.
+    OneEdge,
+    /// All of it.
+    All,
+}
+
 /// Vector clocks of all lanes, and the snapshots that travel with notifies.
 struct Clocks<T> {
     lanes: usize,
@@ -161,9 +170,9 @@ impl<T: Time> Clocks<T> {
         time as u32
     }
 
-    fn set(&mut self, lane: u32, time: u32) {
+    fn set(&mut self, lane: u32, other: u32, time: u32) {
         // The caller has chosen a type in which every time fits.
-        self.now[lane as usize * self.lanes + lane as usize] = T::try_from(time).unwrap_or_default();
+        self.now[lane as usize * self.lanes + other as usize] = T::try_from(time).unwrap_or_default();
     }
 
     fn snapshot(&mut self, lane: u32) -> u32 {
@@ -209,24 +218,29 @@ pub(super) struct Ordered {
     pub(super) early: Findings,
 }
 
+/// What one edge orders is ordered; only where that leaves anything open, the whole order is looked at. It costs a
+/// vector of all lanes for every notify and wait.
 pub(super) fn races(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
     let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
-    if longest <= i16::MAX as usize {
-        races_in::<i16>(schedule, places, graph, order)
-    } else {
-        races_in::<i32>(schedule, places, graph, order)
+    let races_in = if longest <= i16::MAX as usize { races_in::<i16> } else { races_in::<i32> };
+    let near = races_in(Reach::OneEdge, schedule, places, graph, order);
+    if near.races.is_empty() && near.early.is_empty() {
+        return near;
     }
+    races_in(Reach::All, schedule, places, graph, order)
 }
 
-fn races_in<T: Time>(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
+fn races_in<T: Time>(reach: Reach, schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
     let mut findings = Findings::default();
-    let lanes = graph.lanes() as usize;
-    let mut clocks = Clocks::<T>::new(lanes);
+    let mut clocks = Clocks::<T>::new(graph.lanes() as usize);
     let never = Access { lane: NOBODY, time: 0, next: NOBODY };
     let mut history =
         History { writes: vec![never; places.len()], read_heads: vec![NOBODY; places.len()], reads: Vec::new() };
-    let mut snapshot_of = vec![NOBODY; graph.instructions() as usize];
-    let mut uses = snapshot_uses(graph);
+    // Neither is of use one edge far.
+    let (mut snapshot_of, mut uses) = match reach {
+        Reach::OneEdge => (Vec::new(), Vec::new()),
+        Reach::All => (vec![NOBODY; graph.instructions() as usize], snapshot_uses(graph)),
+    };
     let zeroings = zeroings(schedule, graph);
 
     for &id in order {
@@ -235,8 +249,15 @@ fn races_in<T: Time>(schedule: &Schedule, places: &Places, graph: &Graph, order:
             let Sources::Known(sources) = graph.sources(wait) else { continue };
             for &source in sources {
                 let from = graph.lane_of(source);
+                let known = clocks.known(lane, from) > graph.index(source);
+                if reach == Reach::OneEdge {
+                    if !known {
+                        clocks.set(lane, from, graph.index(source) + 1);
+                    }
+                    continue;
+                }
                 // A clock that knows the sender's time already holds all that came with it.
-                if clocks.known(lane, from) <= graph.index(source) {
+                if !known {
                     clocks.join(lane, snapshot_of[source as usize]);
                 }
                 uses[source as usize] -= 1;
@@ -246,7 +267,7 @@ fn races_in<T: Time>(schedule: &Schedule, places: &Places, graph: &Graph, order:
             }
         }
         let time = graph.index(id) + 1;
-        clocks.set(lane, time);
+        clocks.set(lane, lane, time);
         let instruction = graph.instruction(schedule, id);
         let mut race = |address: Address, what: &str, other: Access, did: &str| {
             findings.push(|| {
@@ -256,7 +277,7 @@ fn races_in<T: Time>(schedule: &Schedule, places: &Places, graph: &Graph, order:
                 Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
             });
         };
-        for &start in &instruction.from {
+        for &start in instruction.from.iter().filter(|start| !places.is_only_read(start.buffer)) {
             for chunk in start.chunk..start.chunk + instruction.chunks {
                 let address = Address { chunk, ..start };
                 let place = places.index(address);
@@ -287,7 +308,7 @@ fn races_in<T: Time>(schedule: &Schedule, places: &Places, graph: &Graph, order:
                 history.writes[place] = Access { lane, time, next: NOBODY };
             }
         }
-        if uses[id as usize] > 0 {
+        if reach == Reach::All && uses[id as usize] > 0 {
             snapshot_of[id as usize] = clocks.snapshot(lane);
         }
         if !zeroings.is_empty() {

@@ -20,6 +20,7 @@ impl Term {
 
 /// What a term is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Node {
     /// Memory that nobody wrote went into it.
     Unknown,
@@ -148,7 +149,7 @@ pub(super) struct Symbolic {
 
 pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Symbolic {
     let mut terms = Terms::new(schedule);
-    let mut known = FxHashMap::<(Term, Term), Term>::default();
+    let mut known = Known::new(&terms);
     let mut values = vec![Term::UNKNOWN; places.len()];
     for rank in 0..schedule.ranks {
         for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
@@ -191,24 +192,79 @@ pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, orde
     Symbolic { terms, wrong, differing, uninitialised }
 }
 
-fn reduce(terms: &mut Terms, known: &mut FxHashMap<(Term, Term), Term>, a: Term, b: Term) -> Term {
+fn reduce(terms: &mut Terms, known: &mut Known, a: Term, b: Term) -> Term {
     if a == Term::UNKNOWN || b == Term::UNKNOWN {
         return Term::UNKNOWN;
     }
-    *known.entry((a.min(b), a.max(b))).or_insert_with(|| {
+    let next = Term(1 + terms.leaves() + terms.reductions.len() as u32);
+    let term = known.entry(a.min(b), a.max(b), next);
+    if term == next {
         let (left, right) = (terms.registers(a), terms.registers(b));
         let registers = if left == right { left + 1 } else { left.max(right) };
         terms.reductions.push((a, b));
         // Every further register doubles the tree, so 64 is out of reach.
         terms.registers.push(registers.min(u8::MAX.into()) as u8);
-        Term(terms.leaves() + terms.reductions.len() as u32)
-    })
+    }
+    term
+}
+
+/// The reductions that exist, by their operands.
+///
+/// Of each term, those of which it is the greater operand: as a rule one or two, and the term has just been made, so that
+/// all of it is in a cache, where a map of many millions of pairs is not. Only what goes beyond is in a map.
+struct Known {
+    /// Number of the first reduction.
+    first: u32,
+    /// By term: the latest reduction of which it is the greater operand.
+    latest: Vec<Term>,
+    /// By reduction: its lesser operand, and the reduction before it of the same greater one.
+    chain: Vec<(Term, Term)>,
+    /// Those in chains that are full, by lesser and greater operand.
+    more: FxHashMap<(Term, Term), Term>,
+}
+
+impl Known {
+    /// Longest chain.
+    const MOST: usize = 8;
+
+    fn new(terms: &Terms) -> Self {
+        let first = 1 + terms.leaves();
+        Self { first, latest: vec![Term::UNKNOWN; first as usize], chain: Vec::new(), more: FxHashMap::default() }
+    }
+
+    /// The reduction of these two; if there is none yet, it is `next`, which has not been given before.
+    fn entry(&mut self, lesser: Term, greater: Term, next: Term) -> Term {
+        let latest = self.latest[greater.0 as usize];
+        let (mut at, mut length) = (latest, 0);
+        while at != Term::UNKNOWN {
+            let (other, before) = self.chain[(at.0 - self.first) as usize];
+            if other == lesser {
+                return at;
+            }
+            (at, length) = (before, length + 1);
+        }
+        let full = length >= Self::MOST;
+        if full {
+            let known = *self.more.entry((lesser, greater)).or_insert(next);
+            if known != next {
+                return known;
+            }
+        } else {
+            self.latest[greater.0 as usize] = next;
+        }
+        // Every reduction has its place in both, so that numbers are indices.
+        self.chain.push((lesser, if full { Term::UNKNOWN } else { latest }));
+        self.latest.push(Term::UNKNOWN);
+        next
+    }
 }
 
 /// Proof 4: every part of every output holds what the task says.
 fn postcondition(schedule: &Schedule, terms: &Terms) -> Findings {
     let mut findings = Findings::default();
     let mut right = FxHashSet::default();
+    // The last of them in this place of a part, looked at first: nearly always all ranks hold the same.
+    let mut last = vec![(Term::UNKNOWN, 0); schedule.chunks as usize];
     let mut times = vec![0_u32; schedule.ranks as usize];
     for rank in 0..schedule.ranks {
         for part in 0..schedule.task.output_parts(rank, schedule.ranks) {
@@ -218,12 +274,14 @@ fn postcondition(schedule: &Schedule, terms: &Terms) -> Findings {
                     Holds::Copy { rank, part } => copied(schedule, terms, root, rank, part * schedule.chunks + c),
                     Holds::Reduction { part } => {
                         let chunk = part * schedule.chunks + c;
-                        if right.contains(&(root, chunk)) {
+                        let last = &mut last[c as usize];
+                        if (root != Term::UNKNOWN && *last == (root, chunk)) || right.contains(&(root, chunk)) {
                             continue;
                         }
                         let judged = reduced(schedule, terms, root, chunk, &mut times);
                         if judged.is_ok() {
                             right.insert((root, chunk));
+                            *last = (root, chunk);
                         }
                         judged
                     }
@@ -319,7 +377,14 @@ fn differences(schedule: &Schedule, terms: &Terms) -> Findings {
     holders.sort_unstable();
     for (of, holders) in holders {
         let Some((&(first, first_part), others)) = holders.split_first() else { continue };
-        for (c, &expected) in terms.part(first, first_part).iter().enumerate() {
+        let expected = terms.part(first, first_part);
+        // Whole parts first: a walk chunk by chunk through all ranks is slow where there are many.
+        let others: Vec<(u32, u32)> =
+            others.iter().copied().filter(|&(rank, part)| terms.part(rank, part) != expected).collect();
+        if others.is_empty() {
+            continue;
+        }
+        for (c, &expected) in expected.iter().enumerate() {
             let differing: Vec<u32> = others
                 .iter()
                 .filter(|&&(rank, part)| terms.part(rank, part)[c] != expected)
@@ -334,4 +399,30 @@ fn differences(schedule: &Schedule, terms: &Terms) -> Findings {
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+
+    /// One term with more partners than a chain holds: each pair is one reduction, whichever way round and however often.
+    #[test]
+    fn a_pair_of_terms_is_one_reduction() {
+        let ranks = 3 * Known::MOST as u32;
+        let mut terms = Terms::new(&Schedule::new("", Collective::AllReduce, ranks, 1));
+        let mut known = Known::new(&terms);
+        let last = terms.leaf(ranks - 1, 0);
+        let others: Vec<Term> = (0..ranks - 1).map(|rank| terms.leaf(rank, 0)).collect();
+        let made: Vec<Term> = others.iter().map(|&other| reduce(&mut terms, &mut known, other, last)).collect();
+        for (&other, &term) in others.iter().zip(&made) {
+            assert_eq!(terms.node(term), Node::Reduce(other, last));
+            assert_eq!(reduce(&mut terms, &mut known, last, other), term);
+            let higher = reduce(&mut terms, &mut known, term, last);
+            assert_eq!((terms.node(higher), terms.registers(higher)), (Node::Reduce(term, last), 2));
+            assert_eq!(reduce(&mut terms, &mut known, last, term), higher);
+        }
+        assert_eq!(terms.reductions.len(), 2 * made.len());
+        assert_eq!(reduce(&mut terms, &mut known, Term::UNKNOWN, last), Term::UNKNOWN);
+    }
 }

@@ -42,7 +42,7 @@ impl Variant {
     }
 
     pub(crate) fn options(self) -> Options {
-        Options { in_place: self.in_place }
+        Options::default().in_place(self.in_place)
     }
 
     /// Without the number of ranks, the root and the place.

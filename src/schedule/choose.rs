@@ -1,0 +1,242 @@
+//! Which algorithm is best for a collective, a number of ranks, a payload and a kind of device: a table of measured
+//! thresholds.
+//!
+//! Choosing is data, so that a measurement changes a row and no code. All-reduce was measured by
+//! `wgccl bench --algorithm all`, medians of one run:
+//!
+//! - CPU executor, 2 x86-64 cores: P = 2, 4, 8, 16 from 1 KiB to 4 MiB; 32 to 1024 ranks from 1 KiB to 256 KiB, 256 also
+//!   with 2 MiB. `direct` is best or within noise but where the table says otherwise. There, every rank of it reads
+//!   every other's input: P² reads and signals, which show where there is little to move. `recursive-doubling` is 5 to
+//!   16 % faster at 1 KiB and 4 to 16 ranks, and 2 to 3 times at 32 to 128. `tree` is 1.4 to 9 times faster at 128 to
+//!   1024 ranks up to 256 KiB (at 128 ranks of 64 KiB they are even), `direct` 1.5 times at 256 ranks of 2 MiB.
+//! - Software adapter, lavapipe on the same cores: the same P up to 16, and 64 and 256 ranks from 1 to 256 KiB. `direct`,
+//!   throughout; 256 KiB at 64 ranks and above, where `tree` was faster, is one size and no threshold.
+//! - GPU: not measured. The traffic decides: `direct` reads P·N and writes P·N elements, and nothing less is possible.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::Algorithm;
+use crate::collective::{Collective, Task, UnknownName};
+
+/// What executes a schedule, as far as the choice of an algorithm depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// The CPU executor.
+    Cpu,
+    /// A graphics adapter that is a program, such as lavapipe, SwiftShader or WARP.
+    Software,
+    /// Any other graphics adapter.
+    Gpu,
+}
+
+impl DeviceKind {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[Self::Cpu, Self::Software, Self::Gpu];
+}
+
+/// An algorithm by name, or `auto`: whichever the table says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Selection {
+    /// By [`Algorithm::choose`].
+    Auto,
+    /// This one and no other.
+    Named(Algorithm),
+}
+
+/// A row of the table: the algorithm where all of the rest holds.
+struct Row {
+    collective: Collective,
+    device: DeviceKind,
+    ranks: RangeInclusive<u32>,
+    /// At most so many bytes in a rank's longest buffer.
+    bytes: u64,
+    algorithm: Algorithm,
+}
+
+const KIB: u64 = 1 << 10;
+
+/// The first row that fits decides; one whose algorithm is for powers of two fits those only. Where none does:
+/// [`fallback`].
+const TABLE: &[Row] = &[
+    all_reduce_on_cpu(4..=u32::MAX, KIB, Algorithm::RecursiveDoubling),
+    all_reduce_on_cpu(64..=127, 4 * KIB, Algorithm::Tree),
+    all_reduce_on_cpu(128..=u32::MAX, 256 * KIB, Algorithm::Tree),
+];
+
+const fn all_reduce_on_cpu(ranks: RangeInclusive<u32>, bytes: u64, algorithm: Algorithm) -> Row {
+    Row { collective: Collective::AllReduce, device: DeviceKind::Cpu, ranks, bytes, algorithm }
+}
+
+/// The least traffic that there is on one device.
+fn fallback(collective: Collective) -> Algorithm {
+    match collective {
+        Collective::AllReduce => Algorithm::Direct,
+        _ => Algorithm::Mesh,
+    }
+}
+
+impl Algorithm {
+    /// The algorithm that is presumed to be the fastest for `collective` over `ranks` ranks on such a device, where a part
+    /// (NCCL's count) has `part_bytes` bytes. It is always defined for that number of ranks, and for neighbour
+    /// synchronisation. A later version may choose another one, and so sum floats in another order.
+    pub fn choose(collective: Collective, ranks: u32, part_bytes: u64, device: DeviceKind) -> Self {
+        let task = Task::from(collective);
+        let parts = task.input_parts(0, ranks).max(task.output_parts(0, ranks));
+        let bytes = part_bytes.saturating_mul(parts.into());
+        let fits = |row: &&Row| {
+            (row.collective, row.device) == (collective, device)
+                && row.ranks.contains(&ranks)
+                && bytes <= row.bytes
+                && (ranks.is_power_of_two() || !row.algorithm.needs_power_of_two())
+        };
+        TABLE.iter().find(fits).map_or_else(|| fallback(collective), |row| row.algorithm)
+    }
+}
+
+impl Selection {
+    /// The word for [`Selection::Auto`].
+    pub const AUTO: &str = "auto";
+
+    /// Whether it is left to the table.
+    pub fn is_auto(self) -> bool {
+        self == Self::Auto
+    }
+
+    /// The named algorithm, or that of [`Algorithm::choose`].
+    pub fn algorithm(self, collective: Collective, ranks: u32, part_bytes: u64, device: DeviceKind) -> Algorithm {
+        match self {
+            Self::Auto => Algorithm::choose(collective, ranks, part_bytes, device),
+            Self::Named(algorithm) => algorithm,
+        }
+    }
+}
+
+impl From<Algorithm> for Selection {
+    fn from(algorithm: Algorithm) -> Self {
+        Self::Named(algorithm)
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad(Self::AUTO),
+            Self::Named(algorithm) => algorithm.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Selection {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            Self::AUTO => Ok(Self::Auto),
+            name => name.parse().map(Self::Named).map_err(|error: UnknownName| UnknownName {
+                known: format!("{}, {}", error.known, Self::AUTO),
+                ..error
+            }),
+        }
+    }
+}
+
+impl Serialize for Selection {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{MAX_RANKS, Sync, build};
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_table_says_what_was_measured() {
+        use Algorithm::{Direct, Mesh, RecursiveDoubling, Tree};
+        use DeviceKind::{Cpu, Gpu, Software};
+        for (collective, device, ranks, bytes, algorithm) in [
+            (Collective::AllReduce, Cpu, 2, 4, Direct),
+            (Collective::AllReduce, Cpu, 4, 4, RecursiveDoubling),
+            (Collective::AllReduce, Cpu, 4, KIB, RecursiveDoubling),
+            (Collective::AllReduce, Cpu, 4, KIB + 4, Direct),
+            (Collective::AllReduce, Cpu, 5, KIB, Direct),
+            (Collective::AllReduce, Cpu, 8, 4 * MIB, Direct),
+            (Collective::AllReduce, Cpu, 32, 4 * KIB, Direct),
+            (Collective::AllReduce, Cpu, 64, 4 * KIB, Tree),
+            (Collective::AllReduce, Cpu, 100, 4 * KIB, Tree),
+            (Collective::AllReduce, Cpu, 64, 16 * KIB, Direct),
+            (Collective::AllReduce, Cpu, 127, 16 * KIB, Direct),
+            (Collective::AllReduce, Cpu, 128, 16 * KIB, Tree),
+            (Collective::AllReduce, Cpu, 1000, KIB, Tree),
+            (Collective::AllReduce, Cpu, 1024, KIB, RecursiveDoubling),
+            (Collective::AllReduce, Cpu, 256, 2 * MIB, Direct),
+            (Collective::AllReduce, Cpu, 4, u64::MAX, Direct),
+            (Collective::AllReduce, Software, 4, KIB, Direct),
+            (Collective::AllReduce, Software, 256, KIB, Direct),
+            (Collective::AllReduce, Gpu, 8, KIB, Direct),
+            (Collective::AllReduce, Gpu, 2, 1 << 30, Direct),
+            (Collective::AllGather, Cpu, 4, KIB, Mesh),
+            (Collective::AllToAll, Gpu, 1024, u64::MAX, Mesh),
+            (Collective::Barrier, Cpu, 4, 0, Mesh),
+        ] {
+            assert_eq!(
+                Algorithm::choose(collective, ranks, bytes, device),
+                algorithm,
+                "{collective}, {device:?}, {ranks} ranks, {bytes} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn whatever_is_chosen_can_be_built() {
+        for (&collective, device) in
+            Collective::ALL.iter().flat_map(|c| DeviceKind::ALL.iter().map(move |&device| (c, device)))
+        {
+            for ranks in [1, 2, 3, 4, 5, 16, 64, 65, 128, 200, MAX_RANKS] {
+                for bytes in [0, KIB, 4 * KIB, 256 * KIB, u64::MAX] {
+                    let algorithm = Algorithm::choose(collective, ranks, bytes, device);
+                    // Building is slow for many ranks, and then depends only on what `of` says.
+                    assert!(Algorithm::of(collective).contains(&algorithm), "{collective} by {algorithm}");
+                    if ranks <= 200 && bytes % KIB == 0 {
+                        build(collective, algorithm, ranks, Sync::default()).unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_can_decide() {
+        for (at, row) in TABLE.iter().enumerate() {
+            let ranks = row.ranks.start().next_power_of_two();
+            assert!(row.ranks.contains(&ranks) && Algorithm::of(row.collective).contains(&row.algorithm), "row {at}");
+            let hides = |earlier: &Row| {
+                (earlier.collective, earlier.device) == (row.collective, row.device)
+                    && earlier.ranks.contains(&ranks)
+                    && row.bytes <= earlier.bytes
+            };
+            assert!(!TABLE[..at].iter().any(hides), "row {at} is never reached");
+        }
+    }
+
+    #[test]
+    fn selections_have_names() {
+        for (name, selection) in
+            [("auto", Some(Selection::Auto)), ("tree", Some(Algorithm::Tree.into())), ("Auto", None), ("", None)]
+        {
+            assert_eq!(name.parse().ok(), selection, "{name}");
+            assert!(selection.is_none_or(|selection: Selection| selection.to_string() == name));
+        }
+        let error = "trees".parse::<Selection>().unwrap_err().to_string();
+        assert!(error.contains("'trees'") && error.ends_with(", mesh, auto"), "{error}");
+    }
+}
