@@ -3,6 +3,7 @@
 //! What `wgccl run` does, without any printing; the same request always gives the same bits.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -121,6 +122,8 @@ pub struct Outcome {
     pub channels: u32,
     /// Pieces that the payload went in.
     pub pieces: usize,
+    /// Bytes of device memory that it took, on a GPU: bounded, whatever the payload.
+    pub device_bytes: Option<u64>,
     /// Instructions of the schedule.
     pub instructions: usize,
     /// Elements that differ from the golden, over all ranks.
@@ -163,11 +166,31 @@ impl<T> Finished<T> {
     }
 }
 
-/// Runs `request`.
+/// What a run is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Inputs are made.
+    Inputs,
+    /// The collective runs.
+    Launch {
+        /// Pieces of the payload that are done.
+        done: usize,
+        /// Of how many.
+        pieces: usize,
+    },
+    /// Outputs are held against the golden.
+    Compare,
+}
+
+/// Is told what a run is at.
+pub type Watch = Arc<dyn Fn(Stage) + Send + std::marker::Sync>;
+
+/// Runs `request`, and tells `watch` how far it is.
 ///
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
-pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
+pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, Error> {
     let collective = request.task.collective;
     supported(T::TYPE, collective.op(request.op))?;
     let mut notes = Vec::new();
@@ -195,6 +218,7 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
     device.check_ranks(ranks)?;
     let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
     check_memory::<T>(&schedule, count)?;
+    watch(Stage::Inputs);
     let inputs = match loaded {
         Some(inputs) => inputs,
         None => generated(request, &schedule, count)?,
@@ -216,7 +240,7 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         extents.prepare(rank, input, &mut output);
         outputs.push(output);
     }
-    let ran = device.launch(request, &proved, payload, &inputs, &mut outputs)?;
+    let ran = device.launch(request, &proved, payload, &inputs, &mut outputs, watch)?;
     // What else is in a buffer in place is the rank's input.
     for (rank, output) in (0..).zip(&mut outputs) {
         let range = extents.output(rank);
@@ -224,6 +248,7 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         output.drain(..range.start);
     }
 
+    watch(Stage::Compare);
     let (input_views, output_views) = (views(&inputs), views(&outputs));
     let Comparison { wrong, first_wrong, flushed, bit_identical, max_ulp } =
         compare(&proved, &payload, request.op, &input_views, &output_views);
@@ -247,6 +272,7 @@ pub fn run<T: Element>(request: &Request) -> Result<Finished<T>, Error> {
         dispatches: ran.dispatches,
         channels: ran.channels,
         pieces: ran.pieces,
+        device_bytes: ran.device_bytes,
         instructions: proved.schedule().instructions(),
         wrong,
         flushed,
@@ -409,6 +435,7 @@ struct Ran {
     dispatches: u32,
     channels: u32,
     pieces: usize,
+    device_bytes: Option<u64>,
     time: Duration,
 }
 
@@ -455,14 +482,15 @@ impl Device {
         payload: Payload,
         inputs: &[Vec<T>],
         outputs: &mut [Vec<T>],
+        watch: &Watch,
     ) -> Result<Ran, Error> {
         let inputs = views(inputs);
         let mut outputs: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         match self {
             Self::Cpu => {
-                let options =
-                    cpu::Options { channels: request.channels, fault: request.fault, ..cpu::Options::default() };
+                let options = cpu::Options::default().channels(request.channels).fault(request.fault);
                 let mut executor = cpu::Executor::new(proved, payload, request.op, options)?;
+                watch(Stage::Launch { done: 0, pieces: 1 });
                 let start = Instant::now();
                 match request.in_place {
                     true => executor.run_in_place(&mut outputs)?,
@@ -471,20 +499,30 @@ impl Device {
                 let time = start.elapsed();
                 let channels = executor.channels();
                 let (device, backend) = (CPU.to_owned(), CPU);
-                Ok(Ran { device, backend, driver: None, dispatch: None, dispatches: 0, channels, pieces: 1, time })
+                Ok(Ran {
+                    device,
+                    backend,
+                    driver: None,
+                    dispatch: None,
+                    dispatches: 0,
+                    channels,
+                    pieces: 1,
+                    device_bytes: None,
+                    time,
+                })
             }
             Self::Gpu(gpu) => {
-                let options = gpu::Options {
-                    dispatch: request.dispatch,
-                    channels: request.channels,
-                    fault: request.fault,
-                    arena_bytes: None,
-                };
+                let options =
+                    gpu::Options::default().dispatch(request.dispatch).channels(request.channels).fault(request.fault);
                 let mut executor = gpu::Executor::new(gpu, proved, payload, request.op, options)?;
+                let (pieces, watch) = (executor.pieces(), watch.clone());
+                watch(Stage::Launch { done: 0, pieces });
+                executor.on_piece(move |done| watch(Stage::Launch { done, pieces }));
                 let launched = match request.in_place {
                     true => executor.run_in_place(&mut outputs)?,
                     false => executor.run(&inputs, &mut outputs)?,
                 };
+                let (user, windows) = executor.device_bytes();
                 let AdapterInfo { name, backend, driver, .. } = gpu.info().clone();
                 Ok(Ran {
                     device: name,
@@ -494,6 +532,7 @@ impl Device {
                     dispatches: launched.dispatches,
                     channels: executor.channels(),
                     pieces: launched.pieces,
+                    device_bytes: Some(user + windows),
                     time: launched.time,
                 })
             }

@@ -14,7 +14,7 @@ use common::devices::{devices, one_at_a_time};
 use serde_json::Value;
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
-use wgccl::gpu::{Choice, Executor, LaunchError, Options};
+use wgccl::gpu::{Executor, LaunchError, Options};
 use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate};
 use wgccl::schedule::{Algorithm, Sync, build};
@@ -454,7 +454,7 @@ fn repeated_launches_leave_the_right_result() {
             // The second arena is so small that the payload goes in pieces.
             for arena_bytes in [None, Some(32 << 10)] {
                 let case = format!("{} {mode} {arena_bytes:?}", device.name);
-                let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
+                let options = Options::default().dispatch(mode).arena_bytes(arena_bytes);
                 let mut executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
                 assert_eq!(executor.pieces() > 1, arena_bytes.is_some(), "{case}");
                 let mut outputs = vec![vec![0.0_f32; COUNT]; 4];
@@ -487,7 +487,7 @@ fn a_launch_that_does_not_finish_has_no_time() {
     for device in devices() {
         for mode in device.sound_modes() {
             let fault = Some(Fault::DropNotify { rank: 1, row: 2 });
-            let options = Options { dispatch: Choice::Named(mode), fault, ..Options::default() };
+            let options = Options::default().dispatch(mode).fault(fault);
             let mut executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
             executor.load(0, &inputs).unwrap();
             let result = executor.time(2);

@@ -159,7 +159,7 @@ fn every_collective_is_nccls_on_the_cpu() {
 #[test]
 fn every_collective_is_nccls_on_every_device() {
     use common::devices::{devices, one_at_a_time};
-    use wgccl::gpu::{Choice, Executor, Options};
+    use wgccl::gpu::{Executor, Options};
 
     let _turn = one_at_a_time();
     let few = |variant: &Variant| [0, variant.ranks - 1].contains(&variant.root);
@@ -174,7 +174,7 @@ fn every_collective_is_nccls_on_every_device() {
                 let modes = device.sound_modes();
                 let mode = modes[(cases + cases / 4) % modes.len()];
                 cases += 1;
-                let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
+                let options = Options::default().dispatch(mode).arena_bytes(arena_bytes);
                 let name = &proved.schedule().name;
                 let case = format!("{} {mode} {name} {variant}, {count} elements, {arena_bytes:?}", device.name);
                 let mut executor = Executor::new(&device.gpu, &proved, payload, Op::Sum, options)

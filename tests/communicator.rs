@@ -9,9 +9,7 @@ use common::devices::{Device, devices, one_at_a_time};
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, Element, bf16, f16};
 use wgccl::golden::Goldens;
-use wgccl::gpu::{
-    Choice, Communicator, CommunicatorError, Completion, LaunchError, Options, Prepared, SliceError, Support,
-};
+use wgccl::gpu::{Communicator, CommunicatorError, Completion, LaunchError, Options, Prepared, SliceError, Support};
 use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::plan::Mode;
@@ -244,7 +242,7 @@ fn every_collective_over_a_callers_buffers() {
     for host in hosts() {
         for ranks in [1, 3, 4] {
             let comm = Communicator::new(&host.device, &host.queue, ranks);
-            let in_pieces = Options { arena_bytes: Some(16 << 10), ..Options::default() };
+            let in_pieces = Options::default().arena_bytes(16 << 10);
             let pieces = Communicator::new(&host.device, &host.queue, ranks).options(in_pieces);
             for (i, task) in tasks(ranks).into_iter().enumerate() {
                 for (count, comm) in [(1, &comm), (1000, &comm), (5003, &pieces)] {
@@ -282,7 +280,7 @@ fn outputs_may_be_inputs() {
     const COUNT: usize = 3001;
     for host in hosts() {
         for arena_bytes in [None, Some(16 << 10)] {
-            let options = Options { arena_bytes, ..Options::default() };
+            let options = Options::default().arena_bytes(arena_bytes);
             let comm = Communicator::new(&host.device, &host.queue, 4).options(options);
             let prepared = comm.prepare::<f32>(Collective::AllReduce, COUNT, Op::Sum).unwrap();
             assert_eq!(prepared.pieces() > 1, arena_bytes.is_some());
@@ -303,7 +301,7 @@ fn named_algorithms_and_modes_are_taken() {
     for host in hosts() {
         for algorithm in [Algorithm::Ring, Algorithm::Tree, Algorithm::RecursiveDoubling] {
             for &mode in Mode::ALL {
-                let options = Options { dispatch: Choice::Named(mode), ..Options::default() };
+                let options = Options::default().dispatch(mode);
                 let comm = Communicator::new(&host.device, &host.queue, 4).algorithm(algorithm).options(options);
                 let case = format!("{} {algorithm} {mode}", host.name);
                 if let Support::Unsound(_) = comm.gpu().info().support(mode) {
@@ -330,7 +328,7 @@ fn fused_works_on_an_adopted_device_that_has_what_it_needs() {
     for device in devices().iter().filter(|device| device.sound_modes().contains(&Mode::Fused)) {
         let (raw, queue) = device.gpu.wgpu();
         let host = Host { name: device.name.clone(), device: raw.clone(), queue: queue.clone() };
-        let options = Options { dispatch: Choice::Named(Mode::Fused), ..Options::default() };
+        let options = Options::default().dispatch(Mode::Fused);
         let comm = Communicator::new(raw, queue, 4).algorithm(Algorithm::Ring).options(options);
         assert_eq!(comm.prepare::<f32>(Collective::AllReduce, 5000, Op::Sum).unwrap().mode(), Mode::Fused);
         let task = Collective::AllReduce.into();
@@ -365,7 +363,7 @@ fn resident_memory_needs_no_copies() {
         let root = comm.prepare::<f32>(Task::from(Collective::Reduce).root(1), 8, Op::Sum).unwrap();
         assert!(root.output(0).is_none() && root.output(1).is_some());
 
-        let options = Options { arena_bytes: Some(16 << 10), ..Options::default() };
+        let options = Options::default().arena_bytes(16 << 10);
         let pieces = Communicator::new(&host.device, &host.queue, 3).options(options);
         let pieces = pieces.prepare::<f32>(Collective::AllReduce, 100_000, Op::Sum).unwrap();
         assert!(pieces.input(0).is_none());
@@ -395,7 +393,7 @@ fn completion_tells_what_happened() {
         let sound = Communicator::new(&host.device, &host.queue, 4).algorithm(Algorithm::Ring);
         let broken = Communicator::new(&host.device, &host.queue, 4)
             .algorithm(Algorithm::Ring)
-            .options(Options { fault, ..Options::default() });
+            .options(Options::default().fault(fault));
         let buffers = Slices::new(&host, Place::Buffers, &vec![vec![0; 4 * COUNT]; 4]);
         let slices = buffers.of_ranks();
         let record = |comm: &Communicator| {
@@ -500,7 +498,7 @@ fn host_slices_by_one_call() {
     let _turn = one_at_a_time();
     for device in devices() {
         for (arena_bytes, count) in [(None, 1001), (Some(16 << 10), 20_000)] {
-            let options = Options { arena_bytes, ..Options::default() };
+            let options = Options::default().arena_bytes(arena_bytes);
             let comm = Communicator::on(device.gpu.clone(), 3).options(options);
             for task in tasks(3) {
                 let schedule = comm.prepare::<f32>(task.clone(), 4, Op::Sum).unwrap().schedule().clone();

@@ -358,7 +358,7 @@ mod gpu {
         dispatch: Choice,
     ) -> Vec<Vec<T>> {
         let payload = Payload::new(proved.schedule(), inputs[0].len(), size_of::<T>()).unwrap();
-        let options = Options { dispatch, ..Options::default() };
+        let options = Options::default().dispatch(dispatch);
         let mut executor = Executor::<T>::new(&device.gpu, proved, payload, op, options).unwrap();
         let in_place = proved.options().in_place;
         let mut outputs: Vec<Vec<T>> = match in_place {

@@ -13,7 +13,7 @@ use common::devices::{Device, devices, one_at_a_time};
 use common::{Variant, variants};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
-use wgccl::gpu::{Choice, Executor, MAX_RANKS, Options};
+use wgccl::gpu::{Executor, MAX_RANKS, Options};
 use wgccl::inputs::{Fill, generate};
 use wgccl::schedule::{Algorithm, Sync, build};
 use wgccl::verify::{self, Proof, Proved, prove};
@@ -76,7 +76,7 @@ fn matrix(counts: impl Fn(u32) -> Vec<usize>) {
                         continue;
                     }
                     let case = format!("{} {mode} {variant} x {count}", device.name);
-                    let options = Options { dispatch: Choice::Named(mode), ..Options::default() };
+                    let options = Options::default().dispatch(mode);
                     agrees(device, &proved, count, options, &case);
                     cases += 1;
                 }
@@ -108,7 +108,7 @@ fn payloads_above_a_binding_go_in_pieces() {
                 let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, Sync::Neighbor).unwrap();
                 let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
                 let arena_bytes = Some(256 << 10);
-                let options = Options { dispatch: Choice::Named(mode), arena_bytes, ..Options::default() };
+                let options = Options::default().dispatch(mode).arena_bytes(arena_bytes);
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
                 let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
                 assert!(executor.pieces() > 1, "{} pieces", executor.pieces());
@@ -129,7 +129,7 @@ fn an_instruction_above_the_loop_limit_is_cut() {
     for device in devices() {
         let schedule = build(Collective::AllReduce, Algorithm::Ring, 1, Sync::Neighbor).unwrap();
         let proved = prove(schedule, verify::Options::default()).unwrap();
-        let options = Options { channels: Some(1), ..Options::default() };
+        let options = Options::default().channels(1);
         let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
         let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
         assert!(executor.channels() > 1 || executor.pieces() > 1, "{}", device.name);
@@ -170,7 +170,7 @@ fn any_number_of_channels_gives_the_same_bits() {
             for channels in [1, 2, 3, 16, 1000] {
                 let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, Sync::Neighbor).unwrap();
                 let proved = prove(schedule, verify::Options::default()).unwrap();
-                let options = Options { dispatch: Choice::Named(mode), channels: Some(channels), ..Options::default() };
+                let options = Options::default().dispatch(mode).channels(channels);
                 agrees(device, &proved, 5000, options, &format!("{} {mode} {channels} channels", device.name));
             }
         }

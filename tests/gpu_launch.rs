@@ -8,7 +8,7 @@ mod common;
 use common::devices::{Device, devices, one_at_a_time};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::{Comparison, Goldens, compare};
-use wgccl::gpu::{Choice, Executor, LaunchError, Launched, Options, Support};
+use wgccl::gpu::{Executor, LaunchError, Launched, Options, Support};
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
 use wgccl::plan::Mode;
@@ -45,7 +45,7 @@ fn random(ranks: u32, count: usize) -> Vec<Vec<f32>> {
 }
 
 fn named(mode: Mode) -> Options {
-    Options { dispatch: Choice::Named(mode), ..Options::default() }
+    Options::default().dispatch(mode)
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_lost_notify_is_explained_and_the_next_launch_is_right() {
             ] {
                 let proved = ring(algorithm, sync, 4);
                 let fault = Some(Fault::DropNotify { rank: 1, row: 3 });
-                let mut broken = executor(device, &proved, 1000, Options { fault, ..named(mode) });
+                let mut broken = executor(device, &proved, 1000, named(mode).fault(fault));
                 let case = format!("{} {mode} {algorithm} {sync}", device.name);
                 for _ in 0..2 {
                     let result = launch(&mut broken, &proved, &random(4, 1000));
@@ -201,7 +201,7 @@ fn wrong_elements_are_counted_on_the_device() {
                         (&[(0, 77, nan), (1, 77, nan)], 0),
                         (&[(2, 2000, nan)], 3),
                     ] {
-                        let options = Options { arena_bytes, ..named(mode) };
+                        let options = named(mode).arena_bytes(arena_bytes);
                         let counted = wrong_on_device(device, &proved, &inputs, edits, options);
                         let case = format!("{} {mode} in place: {in_place} {arena_bytes:?} {edits:?}", device.name);
                         assert_eq!(counted, wrong, "{case}");
@@ -330,7 +330,7 @@ fn lanes_longer_than_the_loop_limit_of_a_device() {
     for device in devices() {
         for mode in device.sound_modes() {
             for (case, proved, count) in &cases {
-                let options = Options { channels: Some(1), ..named(mode) };
+                let options = named(mode).channels(1);
                 let mut executor = executor(device, proved, *count, options);
                 let result = launch(&mut executor, proved, &random(1, *count));
                 let (comparison, launched) =
@@ -377,7 +377,7 @@ fn a_window_that_no_binding_holds_is_refused() {
     for device in devices() {
         let proved = ring(Algorithm::Ring, Sync::Neighbor, 4);
         let payload = Payload::new(proved.schedule(), 64, 4).unwrap();
-        let options = Options { arena_bytes: Some(100), ..Options::default() };
+        let options = Options::default().arena_bytes(100);
         let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).err().unwrap();
         assert!(matches!(error, LaunchError::TooLarge { .. }), "{error}");
     }

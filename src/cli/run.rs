@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, details, how, plural, print, print_json};
@@ -14,7 +17,7 @@ use crate::gpu::Choice;
 use crate::hang::Fault;
 use crate::inputs::Fill;
 use crate::plan::Mode;
-use crate::run::{AUTO, Finished, Outcome, Request, Source, run as execute};
+use crate::run::{AUTO, Finished, Outcome, Request, Source, Stage, Watch, run as execute};
 use crate::tensor;
 
 const RANKS: u32 = 4;
@@ -113,7 +116,15 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
 }
 
 fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
-    let finished = execute::<T>(&request(args)?)?;
+    let request = request(args)?;
+    let bar = ProgressBar::new(0);
+    let watch: Watch = {
+        let (bar, bytes) = (bar.clone(), T::TYPE.bytes() as u64 * args.count.unwrap_or(COUNT) as u64);
+        Arc::new(move |stage| show(&bar, bytes, stage))
+    };
+    let finished = execute::<T>(&request, &watch);
+    bar.finish_and_clear();
+    let finished = finished?;
     let error = finished.error();
     if let (Some(dir), None) = (&args.output, &error) {
         let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
@@ -128,6 +139,30 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
         }
     }
     Ok(error.map_or(exit::OK, |error| error.exit_code()))
+}
+
+/// Draws what the run is at, on a terminal only, and only if it takes longer than a tick. `bytes` are those of a part.
+fn show(bar: &ProgressBar, bytes: u64, stage: Stage) {
+    const TICK: Duration = Duration::from_millis(250);
+    let (template, message) = match stage {
+        Stage::Launch { pieces, .. } if pieces > 1 => {
+            ("{msg}  {bar:30} {bytes}/{total_bytes} of each part, {bytes_per_sec}, about {eta} left", "launch")
+        }
+        Stage::Launch { .. } => ("{spinner} {msg}", "launch"),
+        Stage::Inputs => ("{spinner} {msg}", "inputs"),
+        _ => ("{spinner} {msg}", "comparing every bit"),
+    };
+    match stage {
+        Stage::Launch { done, pieces } if done > 0 => bar.set_position(bytes * done as u64 / pieces as u64),
+        _ => {
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.set_length(bytes);
+            bar.set_message(message);
+            bar.enable_steady_tick(TICK);
+        }
+    }
 }
 
 fn request(args: &RunArgs) -> Result<Request, Error> {
@@ -200,7 +235,7 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
             line("device", &format!("{}, {}, {driver}", o.device, o.backend));
             let (dispatches, channels) =
                 (plural(o.dispatches.into(), "dispatch"), plural(o.channels.into(), "channel"));
-            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {}", pieces(o.pieces), time(o.time_us)));
+            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {}", pieces(o), time(o.time_us)));
         }
         _ => {
             line("device", "CPU executor");
@@ -244,8 +279,12 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
     text
 }
 
-fn pieces(pieces: usize) -> String {
-    if pieces == 1 { String::new() } else { format!(", {pieces} pieces") }
+fn pieces(o: &Outcome) -> String {
+    match (o.pieces, o.device_bytes) {
+        (1, _) => String::new(),
+        (pieces, None) => format!(", {pieces} pieces"),
+        (pieces, Some(bytes)) => format!(", {pieces} pieces through {} MiB of device memory", bytes.div_ceil(1 << 20)),
+    }
 }
 
 fn rounding(op: Op, ulp: f64) -> String {

@@ -14,7 +14,7 @@ use super::{CpuError, Executor, Options};
 use crate::buffers::count_of;
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
-use crate::schedule::{Algorithm, BuildError, Schedule, Sync, build};
+use crate::schedule::{BuildError, DeviceKind, Schedule, Selection, Sync, build};
 use crate::verify::{self, Refused, prove};
 use crate::window::{Payload, WindowError};
 
@@ -60,7 +60,7 @@ pub enum CommunicatorError {
 /// ```
 pub struct Communicator {
     ranks: u32,
-    algorithm: Option<Algorithm>,
+    algorithm: Selection,
     sync: Sync,
     options: Options,
     team: Arc<Team>,
@@ -82,13 +82,13 @@ impl Communicator {
     /// A communicator of `ranks` ranks.
     pub fn new(ranks: u32) -> Self {
         let (options, team, known) = (Options::default(), Arc::default(), FxHashMap::default());
-        Self { ranks, algorithm: None, sync: Sync::default(), options, team, known }
+        Self { ranks, algorithm: Selection::Auto, sync: Sync::default(), options, team, known }
     }
 
-    /// Names the algorithm of all calls, which is otherwise chosen by collective, size and ranks.
+    /// Names the algorithm of all calls; by default [`Algorithm::choose`](crate::schedule::Algorithm::choose) does.
     #[must_use]
-    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithm = Some(algorithm);
+    pub fn algorithm(mut self, algorithm: impl Into<Selection>) -> Self {
+        self.algorithm = algorithm.into();
         self
     }
 
@@ -300,7 +300,8 @@ impl Communicator {
     ) -> Result<&mut Executor<T>, CommunicatorError> {
         let key = Key { op: task.collective.op(op), task, count, data_type: T::TYPE, in_place };
         if !self.known.contains_key(&key) {
-            let algorithm = self.algorithm.unwrap_or_else(|| chosen(key.task.collective));
+            let bytes = count.saturating_mul(T::TYPE.bytes()) as u64;
+            let algorithm = self.algorithm.algorithm(key.task.collective, self.ranks, bytes, DeviceKind::Cpu);
             let schedule = build(key.task.clone(), algorithm, self.ranks, self.sync)?;
             let executor = self.prepare_schedule::<T>(schedule, count, op, in_place)?;
             self.known.insert(key.clone(), Box::new(executor));
@@ -318,14 +319,6 @@ impl Communicator {
             *place = buffer;
         }
         buffers
-    }
-}
-
-/// What moves least in one process.
-fn chosen(collective: Collective) -> Algorithm {
-    match collective {
-        Collective::AllReduce => Algorithm::Direct,
-        other => Algorithm::default_of(other),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::buffers::{Given, count_of};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Buffer, BuildError, Schedule, Sync, build};
+use crate::schedule::{Buffer, BuildError, Schedule, Selection, Sync, build};
 use crate::verify::{Refused, prove};
 use crate::window::{Payload, WindowError};
 
@@ -81,7 +81,7 @@ impl From<GpuError> for CommunicatorError {
 pub struct Communicator {
     gpu: Gpu,
     ranks: u32,
-    algorithm: Option<Algorithm>,
+    algorithm: Selection,
     sync: Sync,
     options: Options,
     known: Mutex<FxHashMap<Key, Prepared>>,
@@ -120,13 +120,13 @@ impl Communicator {
     /// A communicator of `ranks` ranks on a device that wgccl has opened. Several may share one.
     pub fn on(gpu: Gpu, ranks: u32) -> Self {
         let (options, known) = (Options::default(), Mutex::default());
-        Self { gpu, ranks, algorithm: None, sync: Sync::default(), options, known }
+        Self { gpu, ranks, algorithm: Selection::Auto, sync: Sync::default(), options, known }
     }
 
-    /// Names the algorithm of all calls, which is otherwise chosen by collective, size and ranks.
+    /// Names the algorithm of all calls; by default [`Algorithm::choose`](crate::schedule::Algorithm::choose) does.
     #[must_use]
-    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithm = Some(algorithm);
+    pub fn algorithm(mut self, algorithm: impl Into<Selection>) -> Self {
+        self.algorithm = algorithm.into();
         self
     }
 
@@ -322,7 +322,9 @@ impl Communicator {
         outputs: &mut [&mut [T]],
         op: Op,
     ) -> Result<Launched, CommunicatorError> {
-        self.run_schedule_on_host(self.schedule(task.into())?, inputs, outputs, op)
+        let task = task.into();
+        let bytes = self.count_on_host(&task, inputs, outputs).saturating_mul(T::TYPE.bytes());
+        self.run_schedule_on_host(self.schedule(task, bytes)?, inputs, outputs, op)
     }
 
     /// As [`run_on_host`](Self::run_on_host) by a schedule of the caller's own, which is proved first.
@@ -337,12 +339,8 @@ impl Communicator {
         op: Op,
     ) -> Result<Launched, CommunicatorError> {
         self.check_ranks(&schedule)?;
-        let (task, ranks) = (&schedule.task, self.ranks);
-        let given = inputs.iter().map(|input| input.len());
-        let got = outputs.iter().map(|output| output.len());
-        let count = count_of(given, |rank| task.input_parts(rank, ranks))
-            .or_else(|| count_of(got, |rank| task.output_parts(rank, ranks)));
-        let payload = Payload::new(&schedule, count.unwrap_or(0), T::TYPE.bytes())?;
+        let count = self.count_on_host(&schedule.task, inputs, outputs);
+        let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
         let proved = prove(schedule, Default::default())?;
         self.gpu.scoped(|| {
             let mut executor = Executor::<T>::new(&self.gpu, &proved, payload, op, self.options)?;
@@ -367,7 +365,11 @@ impl Communicator {
         if let Some(prepared) = known.get(&key) {
             return Ok(prepared.clone());
         }
-        let prepared = self.prepare_schedule::<T>(self.schedule(key.task.clone())?, count, op)?;
+        let prepared = self.prepare_schedule::<T>(
+            self.schedule(key.task.clone(), count.saturating_mul(T::TYPE.bytes()))?,
+            count,
+            op,
+        )?;
         known.insert(key, prepared.clone());
         Ok(prepared)
     }
@@ -409,9 +411,17 @@ impl Communicator {
         }
     }
 
-    fn schedule(&self, task: Task) -> Result<Schedule, BuildError> {
-        let algorithm = self.algorithm.unwrap_or_else(|| chosen(task.collective));
+    /// Of parts of so many bytes.
+    fn schedule(&self, task: Task, part_bytes: usize) -> Result<Schedule, BuildError> {
+        let kind = self.gpu.info().device_kind();
+        let algorithm = self.algorithm.algorithm(task.collective, self.ranks, part_bytes as u64, kind);
         build(task, algorithm, self.ranks, self.sync)
+    }
+
+    fn count_on_host<T>(&self, task: &Task, inputs: &[&[T]], outputs: &[&mut [T]]) -> usize {
+        let given = count_of(inputs.iter().map(|input| input.len()), |rank| task.input_parts(rank, self.ranks));
+        let got = || count_of(outputs.iter().map(|output| output.len()), |rank| task.output_parts(rank, self.ranks));
+        given.or_else(got).unwrap_or(0)
     }
 
     /// Elements of a part, by the first slice that there is; slices that do not agree with it are refused later.
@@ -424,14 +434,6 @@ impl Communicator {
         let bytes = first(inputs, &|rank| task.input_parts(rank, ranks))
             .or_else(|| first(outputs, &|rank| task.output_parts(rank, ranks)));
         (bytes.unwrap_or(0) / T::TYPE.bytes() as u64) as usize
-    }
-}
-
-/// What moves least on one device.
-fn chosen(collective: Collective) -> Algorithm {
-    match collective {
-        Collective::AllReduce => Algorithm::Direct,
-        other => Algorithm::default_of(other),
     }
 }
 

@@ -36,8 +36,9 @@ pub enum Choice {
     Named(Mode),
 }
 
-/// How to prepare a launch.
+/// How to prepare a launch; the default suits every payload and device.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Dispatch mode.
     pub dispatch: Choice,
@@ -47,6 +48,42 @@ pub struct Options {
     pub fault: Option<Fault>,
     /// Upper bound for an arena in bytes, below the device's own. Larger payloads go in pieces, through two arenas in turn.
     pub arena_bytes: Option<u64>,
+}
+
+impl Options {
+    /// Sets the dispatch mode.
+    #[must_use]
+    pub fn dispatch(mut self, dispatch: impl Into<Choice>) -> Self {
+        self.dispatch = dispatch.into();
+        self
+    }
+
+    /// Sets the number of channels.
+    #[must_use]
+    pub fn channels(mut self, channels: impl Into<Option<u32>>) -> Self {
+        self.channels = channels.into();
+        self
+    }
+
+    /// Puts a defect in.
+    #[must_use]
+    pub fn fault(mut self, fault: impl Into<Option<Fault>>) -> Self {
+        self.fault = fault.into();
+        self
+    }
+
+    /// Sets the upper bound for an arena.
+    #[must_use]
+    pub fn arena_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.arena_bytes = bytes.into();
+        self
+    }
+}
+
+impl From<Mode> for Choice {
+    fn from(mode: Mode) -> Self {
+        Self::Named(mode)
+    }
 }
 
 /// Why a launch cannot be prepared or did not finish.
