@@ -10,6 +10,7 @@ mod memory;
 mod program;
 mod signal;
 mod stall;
+mod straight;
 mod team;
 mod worker;
 
@@ -33,6 +34,7 @@ use kernel::Reduction;
 use memory::{Bases, Slices, Slots};
 use program::Program;
 use stall::Stall;
+use straight::Straight;
 use team::Team;
 use worker::{Shared, Worker};
 
@@ -178,6 +180,8 @@ pub struct Executor<T: Element> {
     in_place: bool,
     channels: u32,
     shared: Arc<Shared<T>>,
+    /// Takes the place of all lanes where a launch is small.
+    straight: Option<Straight<T>>,
     team: Arc<Team>,
 }
 
@@ -219,9 +223,12 @@ impl<T: Element> Executor<T> {
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
         let how = Reduction::new(op, schedule.ranks);
+        let small = cut.inline && options.channels.is_none() && options.fault.is_none();
+        let straight = small.then(|| Straight::new(proved, &program, slices)).flatten();
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         team.grow(cut.workers).map_err(CpuError::Threads)?;
-        Ok(Self { schedule: schedule.clone(), in_place, channels, shared, team })
+        let channels = if straight.is_some() { 1 } else { channels };
+        Ok(Self { schedule: schedule.clone(), in_place, channels, shared, straight, team })
     }
 
     /// Slices that every chunk is cut into.
@@ -269,6 +276,9 @@ impl<T: Element> Executor<T> {
 
     /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.
     fn launch(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), CpuError> {
+        if let Some(straight) = &mut self.straight {
+            return straight.launch(self.shared.how, inputs, outputs);
+        }
         let bases = || self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
         self.shared.reset();
         bases().set(inputs, outputs);

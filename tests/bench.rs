@@ -233,18 +233,18 @@ fn sources_are_recorded_and_told_apart() {
 fn auto_is_chosen_for_every_size() {
     let dir = tempfile::tempdir().unwrap();
     let mut all: Vec<&str> = QUICK.to_vec();
-    all.extend(["--algorithm", "auto,tree", "-P", "3,4", "-b", "512", "-e", "2K", "-f", "2"]);
+    all.extend(["--algorithm", "auto,tree", "-P", "3,128", "-b", "2K", "-e", "4K", "-f", "2"]);
     all.extend(["-J", "r.json", "--plot", "p.svg"]);
     let output = bench_in(dir.path(), &all, &[]);
-    assert_eq!(rows(&output).len(), 12);
+    assert_eq!(rows(&output).len(), 8);
     let text = stdout(&output);
     let parts: Vec<&str> = text.lines().filter(|line| line.contains(" by ")).map(|line| &line[2..40]).collect();
     let expected = [
         "all-reduce by direct (auto, neighbor),",
         "all-reduce by tree (neighbor), 3 ranks",
-        "all-reduce by recursive-doubling (auto",
         "all-reduce by direct (auto, neighbor),",
-        "all-reduce by tree (neighbor), 4 ranks",
+        "all-reduce by tree (auto, neighbor), 1",
+        "all-reduce by tree (neighbor), 128 ran",
     ];
     assert_eq!(parts, expected, "{text}");
     assert!(text.contains("# algorithm: auto,tree "), "{text}");
@@ -252,10 +252,8 @@ fn auto_is_chosen_for_every_size() {
     let results = record["results"].as_array().unwrap();
     let of: Vec<String> =
         results.iter().map(|row| format!("{} {} {}", row["size"], row["algorithm"], row["algorithm_auto"])).collect();
-    assert_eq!(of[6], "512 \"recursive-doubling\" true");
-    assert_eq!(of[8], "2048 \"direct\" true");
-    assert_eq!(of[9], "512 \"tree\" false");
-    assert!(std::fs::read_to_string(dir.path().join("p.svg")).unwrap().contains("auto, 4 ranks"));
+    assert_eq!(of[4..7], ["2048 \"direct\" true", "4096 \"tree\" true", "2048 \"tree\" false"]);
+    assert!(std::fs::read_to_string(dir.path().join("p.svg")).unwrap().contains("auto, 128 ranks"));
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn check_prints_six_proofs() {
     assert_eq!(proofs, all);
     let text = stdout(&wgccl(&["check", "--in-place"]));
     assert!(all.iter().all(|proof| text.contains(proof)), "{text}");
-    for (algorithm, ranks, instructions) in [("ring", 1024, 1024 * 2046), ("recursive-doubling", 4096, 4096 * 24)] {
+    for (algorithm, ranks, instructions) in [("ring", 1024, 1024 * 2046), ("recursive-doubling", 4096, 4096 * 12)] {
         let check = json(&["check", "--algorithm", algorithm, "--ranks", &ranks.to_string(), "--json"]);
         assert_eq!((&check["ok"], &check["ranks"]), (&true.into(), &ranks.into()), "{algorithm}");
         assert_eq!(check["instructions"], instructions, "{algorithm}");
@@ -160,8 +160,8 @@ fn check_prints_six_proofs() {
 #[test]
 fn auto_says_what_it_chose() {
     for (args, algorithm, auto) in [
-        ("run --algorithm auto --device cpu", "recursive-doubling", true),
-        ("run --algorithm auto --device cpu --type f16", "recursive-doubling", true),
+        ("run --algorithm auto --device cpu", "direct", true),
+        ("run --algorithm auto --device cpu --type f16", "direct", true),
         ("run --algorithm auto --device cpu --type f64", "direct", true),
         ("run --algorithm auto --device cpu --ranks 3", "direct", true),
         ("run --algorithm auto --device cpu --ranks 200 --count 1K", "tree", true),
@@ -170,13 +170,13 @@ fn auto_says_what_it_chose() {
         ("run barrier --algorithm auto --device cpu", "mesh", true),
         ("run --algorithm tree --device cpu", "tree", false),
         ("run --device cpu", "ring", false),
-        ("check --algorithm auto --device cpu", "recursive-doubling", true),
+        ("check --algorithm auto --device cpu", "direct", true),
         ("check --algorithm auto --device cpu --count 1M", "direct", true),
         ("check --algorithm auto --device cpu --count 257", "direct", true),
         ("check --algorithm auto --device cpu --ranks 1024 --type f64", "tree", true),
         ("check barrier --algorithm auto", "mesh", true),
         ("check", "ring", false),
-        ("layout --algorithm auto --device cpu", "recursive-doubling", true),
+        ("layout --algorithm auto --device cpu", "direct", true),
         ("layout --algorithm auto --device cpu --count 1M", "direct", true),
         ("layout", "ring", false),
     ] {
@@ -418,7 +418,7 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --count 1099511627776 --device cpu", 6, &["1099511627776 elements", "smaller count"]),
         case("run --count 4611686018427387904 --device cpu", 6, &["4611686018427387904"]),
         case("run --algorithm trees", 6, &["'trees'", "mesh, ring, ring-staged, ring-exchange"]),
-        case("run --algorithm auto --sync barrier --device cpu", 6, &["recursive-doubling", "leave --sync out"]),
+        case("run --algorithm auto --sync barrier --device cpu", 6, &["direct", "leave --sync out"]),
         case("run --algorithm auto --ranks 0", 6, &["0 ranks"]),
         case("run --algorithm recursive-doubling --ranks 6", 6, &["power of two", "4 or 8 ranks", "such as ring"]),
         case(

@@ -189,7 +189,8 @@ impl Request {
     }
 
     fn schedule(&self, root: u32, algorithm: Algorithm, ranks: u32) -> Result<Schedule, BuildError> {
-        build(Task::from(self.collective).root(root), algorithm, ranks, self.sync)
+        let task = Task { collective: self.collective, root, sources: self.sources.clone() };
+        build(task, algorithm, ranks, self.sync)
     }
 
     /// Which algorithm a part of `count` elements goes by.

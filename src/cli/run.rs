@@ -119,7 +119,7 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
     let request = request(args)?;
     let bar = ProgressBar::new(0);
     let watch: Watch = {
-        let (bar, bytes) = (bar.clone(), T::TYPE.bytes() as u64 * args.count.unwrap_or(COUNT) as u64);
+        let (bar, bytes) = (bar.clone(), (T::TYPE.bytes() as u64).saturating_mul(args.count.unwrap_or(COUNT) as u64));
         Arc::new(move |stage| show(&bar, bytes, stage))
     };
     let finished = execute::<T>(&request, &watch);
@@ -153,7 +153,7 @@ fn show(bar: &ProgressBar, bytes: u64, stage: Stage) {
         _ => ("{spinner} {msg}", "comparing every bit"),
     };
     match stage {
-        Stage::Launch { done, pieces } if done > 0 => bar.set_position(bytes * done as u64 / pieces as u64),
+        Stage::Launch { done, pieces } if done > 0 => bar.set_position(bytes / pieces as u64 * done as u64),
         _ => {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);

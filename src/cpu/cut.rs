@@ -39,6 +39,8 @@ pub(super) struct Cut {
     pub(super) private: bool,
     /// Results go past the caches.
     pub(super) stream: bool,
+    /// Small enough for the calling thread alone.
+    pub(super) inline: bool,
     lanes: usize,
 }
 
@@ -79,6 +81,7 @@ impl Cut {
             per: per * (VECTOR_BYTES / payload.element_bytes),
             private,
             stream: bytes > STREAM_BYTES,
+            inline,
             lanes,
         })
     }

@@ -28,8 +28,8 @@ use crate::schedule::Buffer;
 use crate::window::Payload;
 
 /// Which of up to [`kernel::OPERANDS`] operands are contributions.
-fn contributions<'a>(operands: impl Iterator<Item = &'a Operand>) -> Contributions {
-    operands.enumerate().fold(0, |bits, (i, operand)| bits | Contributions::from(operand.is_contribution()) << i)
+fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
+    are.enumerate().fold(0, |bits, (i, is)| bits | Contributions::from(is) << i)
 }
 
 /// A cache line; slots start at one.
@@ -116,6 +116,34 @@ impl Slices {
         let line = LINE / self.payload.element_bytes;
         self.ranks.checked_mul(self.slots)?.checked_mul(self.per)?.checked_next_multiple_of(line)
     }
+
+    /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
+    fn start(&self, channel: usize, chunk: usize) -> usize {
+        (chunk * self.payload.chunk_elements + channel * self.per).min(self.payload.count)
+    }
+
+    /// How many elements there are from the beginning of the channel's slice of the operand's `k`-th chunk; in slots, as
+    /// many as can be asked for.
+    pub(super) fn exists(&self, channel: usize, operand: Operand, k: u32) -> usize {
+        match operand.buffer() {
+            Buffer::Slot => usize::MAX,
+            Buffer::Input | Buffer::Output => {
+                let (_, chunk) = operand.at(k, self.payload.chunks);
+                self.payload.count - self.start(channel, chunk)
+            }
+        }
+    }
+
+    /// Where that slice begins in the rank's buffer; of slots, in those of all ranks.
+    pub(super) fn offset(&self, channel: usize, operand: Operand, k: u32) -> usize {
+        match operand.buffer() {
+            Buffer::Slot => (operand.rank() * self.slots + operand.slot(k)) * self.per,
+            Buffer::Input | Buffer::Output => {
+                let (part, chunk) = operand.at(k, self.payload.chunks);
+                part * self.payload.count + self.start(channel, chunk)
+            }
+        }
+    }
 }
 
 /// One channel: its slice of every chunk of every buffer.
@@ -141,7 +169,11 @@ impl<T: Element> Channel<'_, T> {
         stream: bool,
     ) {
         // Bits of the operands that are contributions, where that matters; `blocks` asks for its own.
-        let scaled = if how.scales() { contributions(from.iter().take(kernel::OPERANDS)) } else { 0 };
+        let scaled = if how.scales() {
+            contributions(from.iter().take(kernel::OPERANDS).map(|operand| operand.is_contribution()))
+        } else {
+            0
+        };
         for k in 0..chunks {
             let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
             let place = |operand: &Operand| self.place(*operand, k);
@@ -150,57 +182,12 @@ impl<T: Element> Channel<'_, T> {
             unsafe {
                 match (from, to) {
                     ([], _) | (_, []) => {}
-                    _ if stream => self.blocks(how, from, to, k, len, stream),
+                    _ if stream => blocks(how, from, to, place, |operand| operand.is_contribution(), len, stream),
                     ([a], [to]) => kernel::fold(how, place(to), &[place(a)], scaled, len),
                     ([a, b], [to]) => kernel::fold(how, place(to), &[place(a), place(b)], scaled, len),
-                    _ => self.blocks(how, from, to, k, len, stream),
+                    _ => blocks(how, from, to, place, |operand| operand.is_contribution(), len, stream),
                 }
             }
-        }
-    }
-
-    /// The general case, block by block: however many there are, what is combined stays in the first-level cache.
-    ///
-    /// # Safety
-    /// That of [`execute`](Self::execute), with at least one operand and destination that all have `len` elements.
-    unsafe fn blocks(&self, how: Reduction<T>, from: &[Operand], to: &[Operand], k: u32, len: usize, stream: bool) {
-        const { assert!(align_of::<T>() <= align_of::<Block>()) };
-        let [first_to, more_to @ ..] = to else { return };
-        let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
-        let partial: *mut T = partial.0.as_mut_ptr().cast();
-        let mut start = 0;
-        while start < len {
-            let n = (BLOCK_BYTES / size_of::<T>()).min(len - start);
-            let place = |operand: &Operand| self.place(*operand, k).wrapping_add(start);
-            // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
-            let mut operands = [partial.cast_const(); kernel::OPERANDS];
-            let (mut held, mut rest) = (0, from);
-            // SAFETY: `start + n <= len`, so this is the contract on a part. Every destination is written after all
-            // operands of the block have been read for the last time.
-            unsafe {
-                loop {
-                    let (now, later) = rest.split_at(rest.len().min(kernel::OPERANDS - held));
-                    for (slot, operand) in operands[held..].iter_mut().zip(now) {
-                        *slot = place(operand);
-                    }
-                    let scaled = if how.scales() { contributions(now.iter()) << held } else { 0 };
-                    let into = if later.is_empty() && !stream { place(first_to) } else { partial };
-                    kernel::fold(how, into, &operands[..held + now.len()], scaled, n);
-                    if later.is_empty() {
-                        break;
-                    }
-                    (held, rest, operands[0]) = (1, later, partial);
-                }
-                if stream {
-                    to.iter().for_each(|to| kernel::stream(place(to), partial, n));
-                } else {
-                    more_to.iter().for_each(|to| kernel::fold(how, place(to), &[place(first_to)], 0, n));
-                }
-            }
-            start += n;
-        }
-        if stream {
-            kernel::stream_end();
         }
     }
 
@@ -208,36 +195,72 @@ impl<T: Element> Channel<'_, T> {
         self.slices.per.min(self.slices.payload.chunk_elements - self.index * self.slices.per)
     }
 
-    /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
-    fn start(&self, chunk: usize) -> usize {
-        let Slices { payload, per, .. } = self.slices;
-        (chunk * payload.chunk_elements + self.index * per).min(payload.count)
-    }
-
-    /// How many elements there are from the beginning of the slice; in slots, as many as can be asked for.
     fn exists(&self, operand: Operand, k: u32) -> usize {
-        match operand.buffer() {
-            Buffer::Slot => usize::MAX,
-            Buffer::Input | Buffer::Output => {
-                let payload = &self.slices.payload;
-                let (_, chunk) = operand.at(k, payload.chunks);
-                payload.count - self.start(chunk)
-            }
-        }
+        self.slices.exists(self.index, operand, k)
     }
 
     /// Where the channel's slice of the operand's `k`-th chunk is.
     fn place(&self, operand: Operand, k: u32) -> *mut T {
-        let rank = operand.rank();
-        let Slices { payload, per, slots, .. } = self.slices;
-        let offset = || {
-            let (part, chunk) = operand.at(k, payload.chunks);
-            part * payload.count + self.start(chunk)
-        };
+        let (rank, offset) = (operand.rank(), self.slices.offset(self.index, operand, k));
         match operand.buffer() {
-            Buffer::Slot => self.slots.wrapping_add((rank * slots + operand.slot(k)) * per),
-            Buffer::Input => self.bases.inputs[rank].wrapping_add(offset()).cast_mut(),
-            Buffer::Output => self.bases.outputs[rank].wrapping_add(offset()),
+            Buffer::Slot => self.slots.wrapping_add(offset),
+            Buffer::Input => self.bases.inputs[rank].wrapping_add(offset).cast_mut(),
+            Buffer::Output => self.bases.outputs[rank].wrapping_add(offset),
         }
+    }
+}
+
+/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache.
+///
+/// # Safety
+/// `place` of all operands and destinations is valid for `len` elements; each destination is the same as or disjoint from
+/// each operand, and disjoint from other destinations. Until the call returns nobody else accesses a destination or writes
+/// an operand.
+pub(super) unsafe fn blocks<T: Element, O>(
+    how: Reduction<T>,
+    from: &[O],
+    to: &[O],
+    place: impl Fn(&O) -> *mut T,
+    is_contribution: impl Fn(&O) -> bool,
+    len: usize,
+    stream: bool,
+) {
+    const { assert!(align_of::<T>() <= align_of::<Block>()) };
+    let [first_to, more_to @ ..] = to else { return };
+    let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
+    let partial: *mut T = partial.0.as_mut_ptr().cast();
+    let mut start = 0;
+    while start < len {
+        let n = (BLOCK_BYTES / size_of::<T>()).min(len - start);
+        let place = |operand: &O| place(operand).wrapping_add(start);
+        // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
+        let mut operands = [partial.cast_const(); kernel::OPERANDS];
+        let (mut held, mut rest) = (0, from);
+        // SAFETY: `start + n <= len`, so this is the contract on a part. Every destination is written after all
+        // operands of the block have been read for the last time.
+        unsafe {
+            loop {
+                let (now, later) = rest.split_at(rest.len().min(kernel::OPERANDS - held));
+                for (slot, operand) in operands[held..].iter_mut().zip(now) {
+                    *slot = place(operand);
+                }
+                let scaled = if how.scales() { contributions(now.iter().map(&is_contribution)) << held } else { 0 };
+                let into = if later.is_empty() && !stream { place(first_to) } else { partial };
+                kernel::fold(how, into, &operands[..held + now.len()], scaled, n);
+                if later.is_empty() {
+                    break;
+                }
+                (held, rest, operands[0]) = (1, later, partial);
+            }
+            if stream {
+                to.iter().for_each(|to| kernel::stream(place(to), partial, n));
+            } else {
+                more_to.iter().for_each(|to| kernel::fold(how, place(to), &[place(first_to)], 0, n));
+            }
+        }
+        start += n;
+    }
+    if stream {
+        kernel::stream_end();
     }
 }

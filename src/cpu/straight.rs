@@ -1,0 +1,208 @@
+//! Small launches: the steps of all lanes in one order that the proof has found, on the calling thread, without signals.
+//!
+//! A launch of a kilobyte takes less time than its bookkeeping would. In the proof's order every wait is over when its
+//! turn comes, so nobody has to look; where the data is, but for the users' buffers, is known beforehand; and steps that
+//! continue each other in memory are one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::CpuError;
+use super::kernel::Reduction;
+use super::memory::{Slices, Slots, blocks};
+use super::program::{Operand, Program};
+use crate::element::Element;
+use crate::schedule::Buffer;
+use crate::verify::Proved;
+
+/// Operands of a schedule above which its signals cost little beside its data.
+const MOST_OPERANDS: usize = 1 << 16;
+/// Pairs of operands and destinations up to which steps are tried for continuing each other.
+const MOST_PAIRS: usize = 1 << 15;
+
+/// A proved schedule over one payload, in one order.
+pub(super) struct Straight<T: Element> {
+    steps: Vec<Step>,
+    /// Operands, then destinations, of every step.
+    places: Vec<Place>,
+    slots: Slots<T>,
+    ranks: usize,
+    /// Inputs, outputs and slots of a launch; empty between launches.
+    bases: Vec<*mut T>,
+}
+
+// SAFETY: the pointers are there only while `launch` runs, which borrows all of it.
+unsafe impl<T: Element> Send for Straight<T> {}
+// SAFETY: nothing is done with a shared reference.
+unsafe impl<T: Element> Sync for Straight<T> {}
+
+#[derive(Clone, Copy)]
+struct Step {
+    first: usize,
+    from: usize,
+    to: usize,
+    len: usize,
+}
+
+/// Where an operand begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    base: u32,
+    contribution: bool,
+    offset: usize,
+}
+
+impl Place {
+    /// Whether runs of `len` elements from here and there share memory without being the same.
+    fn straddles(self, other: Self, len: usize) -> bool {
+        self.base == other.base && self.offset != other.offset && self.offset.abs_diff(other.offset) < len
+    }
+
+    fn continues(self, other: Self, len: usize) -> bool {
+        (self.base, self.contribution, self.offset) == (other.base, other.contribution, other.offset + len)
+    }
+}
+
+impl<T: Element> Straight<T> {
+    /// None where the schedule is so large that this would gain nothing, or there is no memory for it.
+    pub(super) fn new(proved: &Proved, program: &Program, slices: Slices) -> Option<Self> {
+        if program.operands.len() > MOST_OPERANDS {
+            return None;
+        }
+        let slices = Slices { per: slices.payload.chunk_elements, ..slices };
+        let slots = Slots::new(slices.slot_elements()?)?;
+        let mut straight =
+            Self { steps: Vec::new(), places: Vec::new(), slots, ranks: slices.ranks, bases: Vec::new() };
+        straight.bases.reserve_exact(2 * slices.ranks + 1);
+        for &id in proved.order() {
+            let step = &program.steps[id as usize];
+            let (from, to) = program.operands(step);
+            if from.is_empty() || to.is_empty() {
+                continue;
+            }
+            for k in 0..step.chunks {
+                let exists = |operand: &Operand| slices.exists(0, *operand, k);
+                let len = from.iter().chain(to).map(exists).fold(slices.per, usize::min);
+                let first = straight.places.len();
+                straight.places.extend(from.iter().chain(to).map(|&operand| Place {
+                    base: match operand.buffer() {
+                        Buffer::Input => operand.rank(),
+                        Buffer::Output => slices.ranks + operand.rank(),
+                        Buffer::Slot => 2 * slices.ranks,
+                    } as u32,
+                    contribution: operand.is_contribution(),
+                    offset: slices.offset(0, operand, k),
+                }));
+                straight.push(Step { first, from: from.len(), to: to.len(), len });
+            }
+        }
+        Some(straight)
+    }
+
+    /// Adds a step whose places are already there, to the last one if it does nothing but go on where that ended.
+    fn push(&mut self, step: Step) {
+        if step.len == 0 {
+            return self.places.truncate(step.first);
+        }
+        if let Some(last) = self.steps.last_mut()
+            && (last.from, last.to) == (step.from, step.to)
+            && step.from * step.to <= MOST_PAIRS
+        {
+            let (before, after) = (&self.places[last.first..step.first], &self.places[step.first..]);
+            let len = last.len + step.len;
+            let continues = after.iter().zip(before).all(|(after, before)| after.continues(*before, last.len));
+            // As of every step: what is written is an operand, or shares nothing with one; and no other destination.
+            let (from, to) = before.split_at(step.from);
+            let apart = |(i, to_i): (usize, &Place)| {
+                !from.iter().any(|from| from.straddles(*to_i, len))
+                    && !to[..i].iter().any(|other| other == to_i || other.straddles(*to_i, len))
+            };
+            if continues && to.iter().enumerate().all(apart) {
+                last.len = len;
+                return self.places.truncate(step.first);
+            }
+        }
+        self.steps.push(step);
+    }
+
+    /// One launch over buffers whose lengths have been checked; in place there are no inputs.
+    pub(super) fn launch(
+        &mut self,
+        how: Reduction<T>,
+        inputs: &[&[T]],
+        outputs: &mut [&mut [T]],
+    ) -> Result<(), CpuError> {
+        self.bases.clear();
+        self.bases.extend(inputs.iter().map(|input| input.as_ptr().cast_mut()));
+        self.bases.resize(self.ranks, std::ptr::null_mut());
+        self.bases.extend(outputs.iter_mut().map(|output| output.as_mut_ptr()));
+        self.bases.push(self.slots.as_ptr());
+        // An element type's own arithmetic may panic.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for step in &self.steps {
+                let places = &self.places[step.first..][..step.from + step.to];
+                let (from, to) = places.split_at(step.from);
+                let place = |place: &Place| self.bases[place.base as usize].wrapping_add(place.offset);
+                // SAFETY: by the argument of `memory`, with the exclusive access of one thread: offsets are those of a
+                // proved schedule's addresses, clipped to the payload; in place no address is in an input; and in the
+                // proof's order everything that a step reads has been written. Steps that were joined still have
+                // destinations that are the same as or disjoint from each operand.
+                unsafe { blocks(how, from, to, place, |place| place.contribution, step.len, false) };
+            }
+        }));
+        self.bases.clear();
+        result.map_err(|_| CpuError::Panicked)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+    use crate::schedule::{Algorithm, Sync, build};
+    use crate::verify::{Options, prove};
+    use crate::window::Payload;
+
+    fn straight(algorithm: Algorithm, ranks: u32, count: usize, in_place: bool) -> Straight<f32> {
+        let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+        let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
+        let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+        let slots = proved.schedule().slots as usize;
+        let slices = Slices { payload, per: payload.chunk_elements, slots, ranks: ranks as usize };
+        Straight::new(&proved, &Program::new(&proved, None), slices).unwrap()
+    }
+
+    /// `direct` is a sum of all inputs, whatever the number of chunks; a ring's rounds stay apart.
+    #[test]
+    fn steps_that_continue_each_other_are_one() {
+        for (algorithm, ranks, count, steps) in [
+            (Algorithm::Direct, 2, 256, 1),
+            (Algorithm::Direct, 8, 256, 1),
+            (Algorithm::Direct, 8, 253, 1),
+            (Algorithm::Direct, 17, 1000, 1),
+            (Algorithm::Ring, 2, 256, 4),
+        ] {
+            let straight = straight(algorithm, ranks, count, false);
+            assert_eq!(straight.steps.len(), steps, "{algorithm} {ranks} {count}");
+            let moved: usize = straight.steps.iter().map(|step| step.len * step.to).sum();
+            assert!(moved >= ranks as usize * count, "{algorithm} {ranks} {count}");
+        }
+    }
+
+    #[test]
+    fn joined_steps_do_not_straddle() {
+        let place = |offset| Place { base: 0, contribution: false, offset };
+        assert!(place(0).straddles(place(8), 16) && place(8).straddles(place(0), 16));
+        assert!(!place(0).straddles(place(8), 8) && !place(0).straddles(place(0), 8));
+        // A shift by one chunk: each step is sound, and both together would read what they write.
+        let mut shift = straight(Algorithm::Direct, 1, 4, true);
+        shift.steps.clear();
+        shift.places.clear();
+        for first in [0, 8] {
+            let at = shift.places.len();
+            shift.places.extend([place(first), place(first + 8)]);
+            shift.push(Step { first: at, from: 1, to: 1, len: 8 });
+        }
+        assert_eq!(shift.steps.len(), 2);
+    }
+}
