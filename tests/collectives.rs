@@ -94,7 +94,7 @@ fn buffers(variant: Variant, count: usize, inputs: &[Vec<f32>]) -> Vec<Vec<f32>>
 fn judge(variant: Variant, count: usize, inputs: &[Vec<f32>], buffers: &[Vec<f32>], before: &[Vec<f32>], case: &str) {
     for rank in 0..variant.ranks {
         let (nccl, buffer) = (variant.nccl(), &buffers[rank as usize]);
-        let expected = nccl.output(rank, count, inputs);
+        let expected = nccl.output(rank, count, inputs, |a, b| a + b);
         let first = if variant.in_place { nccl.in_place(rank).unwrap().1 as usize * count } else { 0 };
         assert_eq!(buffer[first..][..expected.len()], expected, "{case}: rank {rank}");
         let rest = |buffer: &[f32]| [&buffer[..first], &buffer[first + expected.len()..]].concat();

@@ -140,7 +140,8 @@ fn every_wait_is_needed() {
                 let places = if collective.has_in_place() { &[false, true][..] } else { &[false] };
                 for edit in Edit::all(&schedule).into_iter().filter(|edit| edit.kind() == Kind::Pair) {
                     let mutant = edit.apply(&schedule);
-                    let refused = places.iter().any(|&in_place| !check(&mutant, Options::default().in_place(in_place)).ok());
+                    let refused =
+                        places.iter().any(|&in_place| !check(&mutant, Options::default().in_place(in_place)).ok());
                     assert!(refused, "{collective} by {algorithm}, {ranks} ranks: {edit:?}");
                 }
             }
