@@ -59,8 +59,13 @@ impl Nccl {
         }
     }
 
-    /// What `rank` gets. Combined in rank order.
-    pub(crate) fn output<T: Copy>(
+    /// What `rank` gets. Sums are in rank order.
+    pub(crate) fn output(self, rank: u32, count: usize, inputs: &[Vec<f32>]) -> Vec<f32> {
+        self.combined(rank, count, inputs, |a, b| a + b)
+    }
+
+    /// The same of another type and operation.
+    pub(crate) fn combined<T: Copy>(
         self,
         rank: u32,
         count: usize,
