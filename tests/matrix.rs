@@ -3,9 +3,10 @@
 //! against the golden in every bit; where no rounding depends on an order, also against NCCL's manual.
 //!
 //! The product has hundreds of thousands of cases on every device. It is thinned by this rule: **on every device, every
-//! two values of any two axes that go together at all meet in at least one case that is run; and in one of several ranks
-//! every schedule meets every type with every operation, and so does every mode.** What does not go together is what the library refuses, each by the name of
-//! its reason. What the cases covered is counted after they were run, and held against the whole product.
+//! two values of any two axes that go together at all meet in at least one case that is run; and, with several ranks, every
+//! schedule meets every type with every operation, and so does every mode.** What does not go together is what the library
+//! refuses, each by the name of its reason. What the cases covered is counted after they were run, and held against the
+//! whole product.
 //!
 //! Other tests show what two launches of a case do not: faults, limits, edge values, every count, hundreds of ranks.
 
