@@ -340,36 +340,22 @@ fn the_average_of_integers_is_refused_by_executors() {
     assert!(DataType::ALL.len() == 10 && Op::ALL.len() == 5, "extend every_type! and Plain");
 }
 
-/// The same operands through the shaders, on every device.
+/// The same operands through the shaders, on every device. Every mode, schedule and placement: `tests/matrix.rs`.
 #[cfg(feature = "gpu")]
 mod gpu {
     use std::time::Instant;
 
     use super::*;
     use crate::common::devices::{Device, devices, one_at_a_time};
-    use wgccl::gpu::{Choice, Executor, Options};
+    use wgccl::gpu::{Executor, Options};
 
-    /// Every rank's outputs of a launch.
-    fn launch<T: Element>(
-        device: &Device,
-        proved: &Proved,
-        op: Op,
-        inputs: &[Vec<T>],
-        dispatch: Choice,
-    ) -> Vec<Vec<T>> {
+    /// Every rank's outputs of a launch out of place.
+    fn launch<T: Element>(device: &Device, proved: &Proved, op: Op, inputs: &[Vec<T>]) -> Vec<Vec<T>> {
         let payload = Payload::new(proved.schedule(), inputs[0].len(), size_of::<T>()).unwrap();
-        let options = Options::default().dispatch(dispatch);
-        let mut executor = Executor::<T>::new(&device.gpu, proved, payload, op, options).unwrap();
-        let in_place = proved.options().in_place;
-        let mut outputs: Vec<Vec<T>> = match in_place {
-            true => inputs.to_vec(),
-            false => vec![vec![T::poison(); payload.count]; inputs.len()],
-        };
+        let mut executor = Executor::<T>::new(&device.gpu, proved, payload, op, Options::default()).unwrap();
+        let mut outputs: Vec<Vec<T>> = vec![vec![T::poison(); payload.count]; inputs.len()];
         let mut buffers: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        match in_place {
-            true => executor.run_in_place(&mut buffers).unwrap(),
-            false => executor.run(&views(inputs), &mut buffers).unwrap(),
-        };
+        executor.run(&views(inputs), &mut buffers).unwrap();
         outputs
     }
 
@@ -382,7 +368,7 @@ mod gpu {
             let mut flushed = 0;
             for op in operations::<T>() {
                 let proved = proved(Algorithm::Direct, 2, false);
-                let outputs = launch(device, &proved, op, &inputs, Choice::Auto);
+                let outputs = launch(device, &proved, op, &inputs);
                 let by = scale::<T>(op, 2);
                 for output in &outputs {
                     for ((&a, &b), &got) in inputs[0].iter().zip(&inputs[1]).zip(output) {
@@ -411,36 +397,6 @@ mod gpu {
                 inputs[0].len(),
                 start.elapsed()
             );
-        }
-        let _turn = one_at_a_time();
-        for device in devices() {
-            every_type!(check, device);
-        }
-    }
-
-    /// Every mode, in and out of place, more operands than an instruction has room for, on inputs that round in every step:
-    /// a product that was fused with a sum would show in an average.
-    #[test]
-    fn every_type_runs_in_every_mode() {
-        fn check<T: Plain>(device: &Device) {
-            let start = Instant::now();
-            for op in operations::<T>() {
-                for mode in device.sound_modes() {
-                    for (algorithm, ranks, in_place) in
-                        [(Algorithm::Ring, 3, false), (Algorithm::Ring, 3, true), (Algorithm::Direct, 5, false)]
-                    {
-                        let proved = proved(algorithm, ranks, in_place);
-                        let inputs: Vec<Vec<T>> =
-                            (0..ranks).map(|rank| generate(Fill::Normal, 5, rank, ranks, 4099)).collect();
-                        let outputs = launch(device, &proved, op, &inputs, Choice::Named(mode));
-                        let payload = Payload::new(proved.schedule(), 4099, size_of::<T>()).unwrap();
-                        let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs));
-                        let context = format!("{} {} {op} {mode} {algorithm}: {comparison:?}", device.name, T::TYPE);
-                        assert!(comparison.wrong == 0 && comparison.bit_identical, "{context}");
-                    }
-                }
-            }
-            println!("{} {}: {:.1?}", device.name, T::TYPE, start.elapsed());
         }
         let _turn = one_at_a_time();
         for device in devices() {

@@ -61,13 +61,24 @@ impl Nccl {
 
     /// What `rank` gets. Sums are in rank order.
     pub(crate) fn output(self, rank: u32, count: usize, inputs: &[Vec<f32>]) -> Vec<f32> {
+        self.combined(rank, count, inputs, |a, b| a + b)
+    }
+
+    /// The same of another type and operation.
+    pub(crate) fn combined<T: Copy>(
+        self,
+        rank: u32,
+        count: usize,
+        inputs: &[Vec<T>],
+        combine: impl Fn(T, T) -> T,
+    ) -> Vec<T> {
         let (_, parts) = self.parts(rank);
         let mut output = Vec::new();
         for part in 0..parts {
+            let terms = self.terms(rank, part);
             for i in 0..count {
-                let terms = self.terms(rank, part);
-                let values = terms.into_iter().map(|(from, part)| inputs[from as usize][part as usize * count + i]);
-                output.extend(values.reduce(|a, b| a + b));
+                let values = terms.iter().map(|&(from, part)| inputs[from as usize][part as usize * count + i]);
+                output.extend(values.reduce(&combine));
             }
         }
         output
