@@ -26,7 +26,7 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu::{self, Spread};
 use wgccl::element::{DataType, Element, bf16, f16, supported};
 use wgccl::golden::compare;
-use wgccl::gpu::{self, Choice};
+use wgccl::gpu;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::plan::Mode;
 use wgccl::schedule::{Algorithm, BuildError, Places, Sync, build};
