@@ -126,7 +126,7 @@ fn gpu_options(mode: Mode, arena_bytes: Option<u64>) -> gpu::Options {
 }
 
 enum Executor<T: Element> {
-    Cpu(cpu::Executor<T>),
+    Cpu(Box<cpu::Executor<T>>),
     Gpu(Box<gpu::Executor<T>>),
 }
 
@@ -143,7 +143,10 @@ impl<T: Element> Executor<T> {
             Target::Cpu(spreads) => {
                 let (spread, channels) = spreads[mode];
                 let options = cpu::Options::default().workers(2).spread(spread).channels(channels);
-                cpu::Executor::new(proved, payload, op, options).map(Self::Cpu).map_err(|error| error.to_string())
+                cpu::Executor::new(proved, payload, op, options)
+                    .map(Box::new)
+                    .map(Self::Cpu)
+                    .map_err(|error| error.to_string())
             }
             Target::Gpu(device, modes) => {
                 let options = gpu_options(modes[mode], arena_bytes);
