@@ -36,6 +36,8 @@ fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
 const LINE: usize = 64;
 /// Bytes that are combined together where there are many operands or destinations.
 const BLOCK_BYTES: usize = 32 << 10;
+/// The same where a result goes to several destinations.
+const SHARED_BLOCK_BYTES: usize = 8 << 10;
 
 #[repr(align(64))]
 struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
@@ -227,11 +229,13 @@ pub(super) unsafe fn blocks<T: Element, O>(
 ) {
     const { assert!(align_of::<T>() <= align_of::<Block>()) };
     let [first_to, more_to @ ..] = to else { return };
+    // What further destinations copy is to be in cache still, beside a block of every operand.
+    let block = if to.len() > 1 { SHARED_BLOCK_BYTES } else { BLOCK_BYTES };
     let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
     let partial: *mut T = partial.0.as_mut_ptr().cast();
     let mut start = 0;
     while start < len {
-        let n = (BLOCK_BYTES / size_of::<T>()).min(len - start);
+        let n = (block / size_of::<T>()).min(len - start);
         let place = |operand: &O| place(operand).wrapping_add(start);
         // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
         let mut operands = [partial.cast_const(); kernel::OPERANDS];
