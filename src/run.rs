@@ -178,6 +178,8 @@ pub enum Stage {
         done: usize,
         /// Of how many.
         pieces: usize,
+        /// Bytes of a part of the payload, over all pieces.
+        part_bytes: u64,
     },
     /// Outputs are held against the golden.
     Compare,
@@ -484,13 +486,14 @@ impl Device {
         outputs: &mut [Vec<T>],
         watch: &Watch,
     ) -> Result<Ran, Error> {
+        let part_bytes = (payload.count * payload.element_bytes) as u64;
         let inputs = views(inputs);
         let mut outputs: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         match self {
             Self::Cpu => {
                 let options = cpu::Options::default().channels(request.channels).fault(request.fault);
                 let mut executor = cpu::Executor::new(proved, payload, request.op, options)?;
-                watch(Stage::Launch { done: 0, pieces: 1 });
+                watch(Stage::Launch { done: 0, pieces: 1, part_bytes });
                 let start = Instant::now();
                 match request.in_place {
                     true => executor.run_in_place(&mut outputs)?,
@@ -516,8 +519,8 @@ impl Device {
                     gpu::Options::default().dispatch(request.dispatch).channels(request.channels).fault(request.fault);
                 let mut executor = gpu::Executor::new(gpu, proved, payload, request.op, options)?;
                 let (pieces, watch) = (executor.pieces(), watch.clone());
-                watch(Stage::Launch { done: 0, pieces });
-                executor.on_piece(move |done| watch(Stage::Launch { done, pieces }));
+                watch(Stage::Launch { done: 0, pieces, part_bytes });
+                executor.on_piece(move |done| watch(Stage::Launch { done, pieces, part_bytes }));
                 let launched = match request.in_place {
                     true => executor.run_in_place(&mut outputs)?,
                     false => executor.run(&inputs, &mut outputs)?,

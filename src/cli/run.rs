@@ -119,8 +119,8 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
     let request = request(args)?;
     let bar = ProgressBar::new(0);
     let watch: Watch = {
-        let (bar, bytes) = (bar.clone(), (T::TYPE.bytes() as u64).saturating_mul(args.count.unwrap_or(COUNT) as u64));
-        Arc::new(move |stage| show(&bar, bytes, stage))
+        let bar = bar.clone();
+        Arc::new(move |stage| show(&bar, stage))
     };
     let finished = execute::<T>(&request, &watch);
     bar.finish_and_clear();
@@ -141,8 +141,8 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
     Ok(error.map_or(exit::OK, |error| error.exit_code()))
 }
 
-/// Draws what the run is at, on a terminal only, and only if it takes longer than a tick. `bytes` are those of a part.
-fn show(bar: &ProgressBar, bytes: u64, stage: Stage) {
+/// Draws what the run is at, on a terminal only, and only if it takes longer than a tick.
+fn show(bar: &ProgressBar, stage: Stage) {
     const TICK: Duration = Duration::from_millis(250);
     let (template, message) = match stage {
         Stage::Launch { pieces, .. } if pieces > 1 => {
@@ -153,12 +153,16 @@ fn show(bar: &ProgressBar, bytes: u64, stage: Stage) {
         _ => ("{spinner} {msg}", "comparing every bit"),
     };
     match stage {
-        Stage::Launch { done, pieces } if done > 0 => bar.set_position(bytes / pieces as u64 * done as u64),
+        Stage::Launch { done, pieces, part_bytes } if done > 0 => {
+            bar.set_position(part_bytes / pieces as u64 * done as u64);
+        }
         _ => {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
-            bar.set_length(bytes);
+            if let Stage::Launch { part_bytes, .. } = stage {
+                bar.set_length(part_bytes);
+            }
             bar.set_message(message);
             bar.enable_steady_tick(TICK);
         }
