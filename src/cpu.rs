@@ -178,6 +178,8 @@ impl fmt::Display for Bytes {
 pub struct Executor<T: Element> {
     schedule: Schedule,
     in_place: bool,
+    /// Of inputs, and of outputs or, in place, buffers; known beforehand because small launches would feel the search.
+    lengths: (Vec<usize>, Vec<usize>),
     channels: u32,
     shared: Arc<Shared<T>>,
     /// Takes the place of all lanes where a launch is small.
@@ -216,19 +218,21 @@ impl<T: Element> Executor<T> {
             return Err(CpuError::Payload);
         }
         let program = Program::new(proved, options.fault);
-        let extents = Extents { schedule, count: payload.count, in_place: false };
+        let in_place = proved.options().in_place;
+        let extents = Extents { schedule, count: payload.count, in_place };
         let elements = extents.total(Given::Input).max(extents.total(Given::Output));
+        let lengths = |what| (0..schedule.ranks).map(|rank| extents.len(what, rank)).collect();
+        let lengths = (lengths(Given::Input), lengths(if in_place { Given::InPlace } else { Given::Output }));
         let cut = Cut::new(program.lanes(), elements, &payload, &options)?;
         let (ranks, slots) = (schedule.ranks as usize, schedule.slots as usize);
         let slices = Slices { payload, per: cut.per, slots, ranks };
-        let (in_place, channels) = (proved.options().in_place, cut.channels as u32);
         let how = Reduction::new(op, schedule.ranks);
         let small = cut.inline && options.channels.is_none() && options.fault.is_none();
         let straight = small.then(|| Straight::new(proved, &program, slices)).flatten();
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         team.grow(cut.workers).map_err(CpuError::Threads)?;
-        let channels = if straight.is_some() { 1 } else { channels };
-        Ok(Self { schedule: schedule.clone(), in_place, channels, shared, straight, team })
+        let channels = if straight.is_some() { 1 } else { cut.channels as u32 };
+        Ok(Self { schedule: schedule.clone(), in_place, lengths, channels, shared, straight, team })
     }
 
     /// Slices that every chunk is cut into.
@@ -250,9 +254,8 @@ impl<T: Element> Executor<T> {
         if self.in_place {
             return Err(CpuError::ProvedInPlace);
         }
-        let extents = self.extents();
-        extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
-        extents.check(Given::Output, outputs.iter().map(|output| output.len()))?;
+        self.check(Given::Input, inputs.iter().map(|input| input.len()))?;
+        self.check(Given::Output, outputs.iter().map(|output| output.len()))?;
         self.launch(inputs, outputs)
     }
 
@@ -265,13 +268,18 @@ impl<T: Element> Executor<T> {
         if !self.in_place {
             return Err(CpuError::NotProvedInPlace);
         }
-        self.extents().check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
+        self.check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
         self.launch(&[], buffers)
     }
 
-    fn extents(&self) -> Extents<'_> {
-        let count = self.shared.slices.payload.count;
-        Extents { schedule: &self.schedule, count, in_place: self.in_place }
+    fn check(&self, what: Given, lengths: impl ExactSizeIterator<Item = usize> + Clone) -> Result<(), CpuError> {
+        let right = if what == Given::Input { &self.lengths.0 } else { &self.lengths.1 };
+        if lengths.clone().eq(right.iter().copied()) {
+            return Ok(());
+        }
+        let extents =
+            Extents { schedule: &self.schedule, count: self.shared.slices.payload.count, in_place: self.in_place };
+        Ok(extents.check(what, lengths)?)
     }
 
     /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.

@@ -34,10 +34,14 @@ fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
 
 /// A cache line; slots start at one.
 const LINE: usize = 64;
-/// Bytes that are combined together where there are many operands or destinations.
-const BLOCK_BYTES: usize = 32 << 10;
-/// The same where a result goes to several destinations.
-const SHARED_BLOCK_BYTES: usize = 8 << 10;
+/// Bytes that are combined together where there are many operands or destinations: a block of each is to stay in cache.
+const BLOCK_BYTES: usize = 8 << 10;
+/// The same for a few operands and two destinations, of which one is a copy.
+const PAIR_BLOCK_BYTES: usize = 32 << 10;
+/// Most destinations that are written straight from registers, and most bytes of operands and destinations: what stays in
+/// the first-level cache. Above it a copy is cheaper, because it does not fetch the lines that it overwrites.
+const AT_ONCE: usize = 8;
+const AT_ONCE_BYTES: usize = 32 << 10;
 
 #[repr(align(64))]
 struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
@@ -170,26 +174,15 @@ impl<T: Element> Channel<'_, T> {
         (from, to): (&[Operand], &[Operand]),
         stream: bool,
     ) {
-        // Bits of the operands that are contributions, where that matters; `blocks` asks for its own.
-        let scaled = if how.scales() {
-            contributions(from.iter().take(kernel::OPERANDS).map(|operand| operand.is_contribution()))
-        } else {
-            0
-        };
+        if from.is_empty() || to.is_empty() {
+            return;
+        }
         for k in 0..chunks {
             let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
             let place = |operand: &Operand| self.place(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.
-            unsafe {
-                match (from, to) {
-                    ([], _) | (_, []) => {}
-                    _ if stream => blocks(how, from, to, place, |operand| operand.is_contribution(), len, stream),
-                    ([a], [to]) => kernel::fold(how, place(to), &[place(a)], scaled, len),
-                    ([a, b], [to]) => kernel::fold(how, place(to), &[place(a), place(b)], scaled, len),
-                    _ => blocks(how, from, to, place, |operand| operand.is_contribution(), len, stream),
-                }
-            }
+            unsafe { reduce(how, (from, to), place, |operand| operand.is_contribution(), len, stream) };
         }
     }
 
@@ -212,16 +205,61 @@ impl<T: Element> Channel<'_, T> {
     }
 }
 
-/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache.
+/// Reduces what `from` names, from left to right, into all that `to` names; with `stream`, past the caches.
 ///
 /// # Safety
 /// `place` of all operands and destinations is valid for `len` elements; each destination is the same as or disjoint from
 /// each operand, and disjoint from other destinations. Until the call returns nobody else accesses a destination or writes
 /// an operand.
-pub(super) unsafe fn blocks<T: Element, O>(
+pub(super) unsafe fn reduce<T: Element, O>(
     how: Reduction<T>,
-    from: &[O],
-    to: &[O],
+    (from, to): (&[O], &[O]),
+    place: impl Fn(&O) -> *mut T,
+    is_contribution: impl Fn(&O) -> bool,
+    len: usize,
+    stream: bool,
+) {
+    let bytes = || (from.len() + to.len()) * len * size_of::<T>();
+    let few = !stream && from.len() <= kernel::OPERANDS && to.len() <= AT_ONCE;
+    // SAFETY: handed on.
+    unsafe {
+        if few && (to.len() == 1 || bytes() <= AT_ONCE_BYTES) {
+            at_once(how, (from, to), place, is_contribution, len);
+        } else {
+            blocks(how, (from, to), place, is_contribution, len, stream);
+        }
+    }
+}
+
+/// Up to [`kernel::OPERANDS`] operands and [`AT_ONCE`] destinations.
+///
+/// # Safety
+/// That of [`reduce`].
+#[inline(always)]
+unsafe fn at_once<T: Element, O>(
+    how: Reduction<T>,
+    (from, to): (&[O], &[O]),
+    place: impl Fn(&O) -> *mut T,
+    is_contribution: impl Fn(&O) -> bool,
+    len: usize,
+) {
+    let mut operands = [std::ptr::null(); kernel::OPERANDS];
+    let mut destinations = [std::ptr::null_mut(); AT_ONCE];
+    operands.iter_mut().zip(from).for_each(|(pointer, operand)| *pointer = place(operand).cast_const());
+    destinations.iter_mut().zip(to).for_each(|(pointer, operand)| *pointer = place(operand));
+    let scaled = if how.scales() { contributions(from.iter().map(is_contribution)) } else { 0 };
+    // SAFETY: handed on.
+    unsafe { kernel::fold(how, &destinations[..to.len()], &operands[..from.len()], scaled, len) };
+}
+
+/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache.
+///
+/// # Safety
+/// That of [`reduce`].
+#[inline(never)]
+unsafe fn blocks<T: Element, O>(
+    how: Reduction<T>,
+    (from, to): (&[O], &[O]),
     place: impl Fn(&O) -> *mut T,
     is_contribution: impl Fn(&O) -> bool,
     len: usize,
@@ -229,15 +267,16 @@ pub(super) unsafe fn blocks<T: Element, O>(
 ) {
     const { assert!(align_of::<T>() <= align_of::<Block>()) };
     let [first_to, more_to @ ..] = to else { return };
-    // What further destinations copy is to be in cache still, beside a block of every operand.
-    let block = if to.len() > 1 { SHARED_BLOCK_BYTES } else { BLOCK_BYTES };
+    let pair = !stream && from.len() <= kernel::OPERANDS && to.len() == 2;
+    let block = if pair { PAIR_BLOCK_BYTES } else { BLOCK_BYTES };
     let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
     let partial: *mut T = partial.0.as_mut_ptr().cast();
     let mut start = 0;
     while start < len {
         let n = (block / size_of::<T>()).min(len - start);
         let place = |operand: &O| place(operand).wrapping_add(start);
-        // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them.
+        // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them. A pair's
+        // blocks are larger than `partial`, which it has no use for.
         let mut operands = [partial.cast_const(); kernel::OPERANDS];
         let (mut held, mut rest) = (0, from);
         // SAFETY: `start + n <= len`, so this is the contract on a part. Every destination is written after all
@@ -250,7 +289,7 @@ pub(super) unsafe fn blocks<T: Element, O>(
                 }
                 let scaled = if how.scales() { contributions(now.iter().map(&is_contribution)) << held } else { 0 };
                 let into = if later.is_empty() && !stream { place(first_to) } else { partial };
-                kernel::fold(how, into, &operands[..held + now.len()], scaled, n);
+                kernel::fold(how, &[into], &operands[..held + now.len()], scaled, n);
                 if later.is_empty() {
                     break;
                 }
@@ -259,7 +298,7 @@ pub(super) unsafe fn blocks<T: Element, O>(
             if stream {
                 to.iter().for_each(|to| kernel::stream(place(to), partial, n));
             } else {
-                more_to.iter().for_each(|to| kernel::fold(how, place(to), &[place(first_to)], 0, n));
+                more_to.iter().for_each(|to| kernel::fold(how, &[place(to)], &[place(first_to)], 0, n));
             }
         }
         start += n;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::CpuError;
 use super::kernel::Reduction;
-use super::memory::{Slices, Slots, blocks};
+use super::memory::{Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use crate::element::Element;
 use crate::schedule::Buffer;
@@ -24,9 +24,9 @@ pub(super) struct Straight<T: Element> {
     steps: Vec<Step>,
     /// Operands, then destinations, of every step.
     places: Vec<Place>,
-    slots: Slots<T>,
+    _slots: Slots<T>,
     ranks: usize,
-    /// Inputs, outputs and slots of a launch; empty between launches.
+    /// Inputs and outputs of a launch, then slots; the former dangle between launches.
     bases: Vec<*mut T>,
 }
 
@@ -70,9 +70,9 @@ impl<T: Element> Straight<T> {
         }
         let slices = Slices { per: slices.payload.chunk_elements, ..slices };
         let slots = Slots::new(slices.slot_elements()?)?;
-        let mut straight =
-            Self { steps: Vec::new(), places: Vec::new(), slots, ranks: slices.ranks, bases: Vec::new() };
-        straight.bases.reserve_exact(2 * slices.ranks + 1);
+        let mut bases = vec![std::ptr::null_mut(); 2 * slices.ranks];
+        bases.push(slots.as_ptr());
+        let mut straight = Self { steps: Vec::new(), places: Vec::new(), _slots: slots, ranks: slices.ranks, bases };
         for &id in proved.order() {
             let step = &program.steps[id as usize];
             let (from, to) = program.operands(step);
@@ -131,13 +131,11 @@ impl<T: Element> Straight<T> {
         inputs: &[&[T]],
         outputs: &mut [&mut [T]],
     ) -> Result<(), CpuError> {
-        self.bases.clear();
-        self.bases.extend(inputs.iter().map(|input| input.as_ptr().cast_mut()));
-        self.bases.resize(self.ranks, std::ptr::null_mut());
-        self.bases.extend(outputs.iter_mut().map(|output| output.as_mut_ptr()));
-        self.bases.push(self.slots.as_ptr());
+        let (of_inputs, of_outputs) = self.bases.split_at_mut(self.ranks);
+        of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.as_ptr().cast_mut());
+        of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output.as_mut_ptr());
         // An element type's own arithmetic may panic.
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        catch_unwind(AssertUnwindSafe(|| {
             for step in &self.steps {
                 let places = &self.places[step.first..][..step.from + step.to];
                 let (from, to) = places.split_at(step.from);
@@ -146,11 +144,10 @@ impl<T: Element> Straight<T> {
                 // proved schedule's addresses, clipped to the payload; in place no address is in an input; and in the
                 // proof's order everything that a step reads has been written. Steps that were joined still have
                 // destinations that are the same as or disjoint from each operand.
-                unsafe { blocks(how, from, to, place, |place| place.contribution, step.len, false) };
+                unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, false) };
             }
-        }));
-        self.bases.clear();
-        result.map_err(|_| CpuError::Panicked)
+        }))
+        .map_err(|_| CpuError::Panicked)
     }
 }
 
