@@ -49,7 +49,8 @@ pub enum Proof {
     DeadlockFree,
     /// Any two overlapping accesses, one of them a write, are ordered; no notify can be erased.
     RaceFree,
-    /// Every output chunk holds each contribution that it must exactly once. In a barrier: nobody leaves early.
+    /// Every output chunk holds each contribution that it must exactly once, and no value went through user memory that
+    /// may be too short for it. In a barrier: nobody leaves early.
     Result,
     /// All ranks form each chunk by the same tree of operations. Information: a schedule may differ and be right.
     BitIdentical,
@@ -205,6 +206,11 @@ impl Findings {
             self.kept.push(finding());
         }
         self.count += 1;
+    }
+
+    fn append(&mut self, other: Self) {
+        self.kept.extend(other.kept.into_iter().take(Self::KEPT.saturating_sub(self.kept.len())));
+        self.count += other.count;
     }
 
     fn is_empty(&self) -> bool {

@@ -4,10 +4,12 @@
 
 use std::time::Instant;
 
-use wgccl::collective::{Collective, Task};
+use wgccl::collective::{Collective, Op, Task};
+use wgccl::cpu;
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Phase, Schedule, Sync, build};
 use wgccl::verify::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
 use wgccl::verify::{Options, Verdict, check, prove};
+use wgccl::window::Payload;
 
 const RESULT: Proof = Proof::Result;
 fn out_of_place() -> Options {
@@ -202,7 +204,58 @@ fn what_does_not_exist_is_named() {
             s,
             &["the 8589934594 chunks and slots of 2 ranks are more than the 134217728 that can be checked"],
         ),
+        case(
+            "more lanes than clocks",
+            (0..=1 << 15).fold(push(), |schedule, _| schedule.lane(Lane::new(0))),
+            s,
+            &["32771 lanes are more than the 32768 that can be checked"],
+        ),
     ]);
+}
+
+/// The last chunks of a payload may be shorter, or empty.
+#[test]
+fn what_user_memory_could_cut_is_named() {
+    // One rank, two chunks: chunk `first` goes through output `through` before it arrives.
+    let detour = |first: u32, through: Address| {
+        let other = 1 - first;
+        lanes(all_reduce(1, 2).slots(1), |_| {
+            vec![
+                step().copy(input(0, first)).to(through),
+                step().copy(through).to(output(0, first)),
+                step().copy(input(0, other)).to(output(0, other)),
+            ]
+        })
+    };
+    let sum = lanes(all_reduce(3, 2).slots(1), |rank| {
+        let all = |chunk| step().reduce_all((0..3).map(|rank| input(rank, chunk)));
+        match rank {
+            0 => vec![all(0).to(output(0, 1)), step().copy(output(0, 1)).to(output(0, 0)), all(1).to(output(0, 1))],
+            _ => vec![all(0).to(output(rank, 0)), all(1).to(output(rank, 1))],
+        }
+    });
+    run(vec![
+        case(
+            "a whole chunk through the last",
+            detour(0, output(0, 1)),
+            &[RESULT],
+            &["rank 0 move (lane 0, instruction 0) puts a chunk 0 into rank 0 output[1], which may be shorter"],
+        ),
+        case("a sum through the last", sum, &[RESULT], &["puts a chunk 0 into rank 0 output[1]", "use a chunk slot"]),
+        case("the last through a whole one", detour(1, output(0, 0)), &[], &[]),
+        case("a whole chunk through a slot", detour(0, slot(0, 0)), &[], &[]),
+    ]);
+    // What is proved is right on the shortest of payloads, too.
+    for count in 1..12 {
+        for schedule in [detour(1, output(0, 0)), detour(0, slot(0, 0))] {
+            let payload = Payload::new(&schedule, count, 4).unwrap();
+            let proved = prove(schedule, out_of_place()).unwrap();
+            let mut executor = cpu::Executor::<i32>::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
+            let (input, mut output) = ((1..=count as i32).collect::<Vec<_>>(), vec![0; count]);
+            executor.run(&[&input], &mut [&mut output]).unwrap();
+            assert_eq!(input, output, "{count}");
+        }
+    }
 }
 
 #[test]
@@ -216,6 +269,7 @@ fn what_an_instruction_cannot_be_is_named() {
     zeroes.zeroes_signals = true;
     zeroing.lanes[0].instructions.insert(0, zeroes);
     run(vec![
+        case("4 chunks of nothing", extended(0, step().chunks(4)), s, &["is 4 chunks long but moves nothing"]),
         case("0 chunks", broken(0, 0, |i| i.chunks(0)), s, &["is 0 chunks long"]),
         case("a wait for 0", broken(0, 1, |i| i.wait_for(0, 1, 0)), s, &["waits for 0 notifies", "is no wait"]),
         case("no destination", broken(0, 0, without_destination), s, &["has no destination"]),

@@ -98,6 +98,18 @@ impl Terms {
         }
     }
 
+    /// Index, within its part, of the chunk that `term` is made of; of one that is made of several, any of them.
+    fn index_in_part(&self, mut term: Term) -> Option<u32> {
+        loop {
+            match self.node(term) {
+                Node::Unknown => return None,
+                Node::Input { chunk, .. } => return Some(chunk % self.chunks),
+                // As a rule one of the two is an input, and inputs have the lower numbers.
+                Node::Reduce(a, b) => term = a.min(b),
+            }
+        }
+    }
+
     /// The value of chunk `chunk` of `rank`'s output, counted through all its parts.
     pub fn output(&self, rank: u32, chunk: u32) -> Term {
         self.outputs[(self.first_output[rank as usize] + chunk) as usize]
@@ -156,7 +168,7 @@ pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, orde
             values[places.index(Address::input(rank, chunk))] = terms.leaf(rank, chunk);
         }
     }
-    let mut uninitialised = Findings::default();
+    let (mut uninitialised, mut cut_short) = (Findings::default(), Findings::default());
     for &id in order {
         let instruction = graph.instruction(schedule, id);
         for k in 0..instruction.chunks {
@@ -177,8 +189,21 @@ pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, orde
                 let operand = read(operand);
                 value = reduce(&mut terms, &mut known, value, operand);
             }
+            let index = terms.index_in_part(value).unwrap_or_default();
             for &to in &instruction.to {
-                values[places.index(Address { chunk: to.chunk + k, ..to })] = value;
+                let to = Address { chunk: to.chunk + k, ..to };
+                values[places.index(to)] = value;
+                // The last chunks of a payload may be shorter, and in user memory there is nothing behind them.
+                if to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
+                    let site = graph.site(schedule, id);
+                    let to = schedule.show(to);
+                    let text = || {
+                        format!(
+                            "{site} puts a chunk {index} into {to}, which may be shorter and would cut it; use a chunk slot"
+                        )
+                    };
+                    cut_short.push(|| Finding::new(text()).at(site));
+                }
             }
         }
     }
@@ -187,7 +212,8 @@ pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, orde
             terms.outputs.push(values[places.index(Address::output(rank, chunk))]);
         }
     }
-    let wrong = postcondition(schedule, &terms);
+    let mut wrong = postcondition(schedule, &terms);
+    wrong.append(cut_short);
     let differing = differences(schedule, &terms);
     Symbolic { terms, wrong, differing, uninitialised }
 }

@@ -10,6 +10,9 @@ use crate::schedule::{Address, Buffer, Instruction, Lane, MAX_RANKS, Places, Sch
 /// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
 const MAX_PLACES: u64 = 1 << 27;
 
+/// Most lanes: the race proof holds a clock of every lane for every lane.
+const MAX_LANES: usize = 1 << 15;
+
 /// Addresses, lengths, ranks and rows in range; no operand overlaps a destination otherwise than exactly.
 pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
     let mut findings = Findings::default();
@@ -36,6 +39,10 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
             format!("the {all} chunks and slots of {ranks} ranks are more than the {MAX_PLACES} that can be checked")
         };
         findings.push(|| Finding::new(text()));
+    }
+    if schedule.lanes.len() > MAX_LANES {
+        let lanes = schedule.lanes.len();
+        findings.push(|| Finding::new(format!("{lanes} lanes are more than the {MAX_LANES} that can be checked")));
     }
     // What follows asks where chunks lie.
     if !findings.is_empty() {
@@ -66,6 +73,9 @@ fn mistakes(schedule: &Schedule, places: &Places, lane: &Lane, instruction: &Ins
     match (instruction.from.is_empty(), instruction.to.is_empty()) {
         (false, true) => mistakes.push("has no destination".to_owned()),
         (true, false) => mistakes.push("has a destination but moves nothing".to_owned()),
+        (true, true) if instruction.chunks > 1 => {
+            mistakes.push(format!("is {} chunks long but moves nothing", instruction.chunks));
+        }
         _ => {}
     }
     let mut exist = true;
