@@ -21,7 +21,7 @@ async fn program(comm: &Communicator, queue: &wgpu::Queue) -> Result<(), Box<dyn
     }
     let (device, _) = comm.gpu().wgpu();
     let mut encoder = device.create_command_encoder(&Default::default());
-    let (summed, compared) = (sums.record_resident(&mut encoder)?, greatest.record_resident(&mut encoder)?);
+    let (mut summed, mut compared) = (sums.record_resident(&mut encoder)?, greatest.record_resident(&mut encoder)?);
     queue.submit([encoder.finish()]);
 
     println!("submitted; the program does something else");
@@ -33,13 +33,13 @@ async fn program(comm: &Communicator, queue: &wgpu::Queue) -> Result<(), Box<dyn
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let comm = Communicator::on(Gpu::best()?, RANKS);
-    let (device, queue) = comm.gpu().wgpu();
+    let (_, queue) = comm.gpu().wgpu();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                // A device that is lost tells those who wait by themselves.
-                let _ = device.poll(wgpu::PollType::Poll);
+                // A device that is lost tells those who wait by itself.
+                let _ = comm.gpu().poll();
                 std::thread::yield_now();
             }
         });

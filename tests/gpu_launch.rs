@@ -371,6 +371,26 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
     }
 }
 
+/// Every place in the arena rests on the payload, whose members anybody can set.
+#[test]
+fn what_does_not_fit_the_schedule_is_refused() {
+    let _turn = one_at_a_time();
+    let proved = ring(Algorithm::Ring, Sync::Neighbor, 4);
+    let two = ring(Algorithm::Ring, Sync::Neighbor, 2);
+    let of = |proved: &Proved, bytes| Payload::new(proved.schedule(), 1000, bytes).unwrap();
+    let mut longer = of(&proved, 4);
+    longer.count = 2000;
+    for device in devices() {
+        for payload in [of(&proved, 8), of(&two, 4), longer] {
+            let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, Options::default()).err().unwrap();
+            assert!(matches!(error, LaunchError::Payload), "{payload:?}: {error}");
+        }
+        let none = Options::default().channels(0);
+        let error = Executor::<f32>::new(&device.gpu, &proved, of(&proved, 4), Op::Sum, none).err().unwrap();
+        assert!(matches!(error, LaunchError::Nothing("channels")), "{error}");
+    }
+}
+
 #[test]
 fn a_window_that_no_binding_holds_is_refused() {
     let _turn = one_at_a_time();

@@ -79,7 +79,7 @@ fn train(device: &wgpu::Device, queue: &wgpu::Queue, replicas: u32) -> Result<Tr
     for step in 0..STEPS {
         let mut encoder = device.create_command_encoder(&Default::default());
         backward.record(&mut encoder, replicas);
-        let averaged = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Avg)?;
+        let mut averaged = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Avg)?;
         update.record(&mut encoder, replicas);
         queue.submit([encoder.finish()]);
         // Nothing has waited so far. Who wants a result asks if there is one.

@@ -5,9 +5,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use lru::LruCache;
 
 use super::team::Team;
 use super::{CpuError, Executor, Options};
@@ -65,8 +66,11 @@ pub struct Communicator {
     options: Options,
     team: Arc<Team>,
     /// Executors of the key's type.
-    known: FxHashMap<Key, Box<dyn Any + Send>>,
+    known: LruCache<Key, Box<dyn Any + Send>>,
 }
+
+/// Shapes of calls that are kept; beyond it the one that was used longest ago goes.
+const KEPT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// What calls of the same shape have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,7 +85,7 @@ struct Key {
 impl Communicator {
     /// A communicator of `ranks` ranks.
     pub fn new(ranks: u32) -> Self {
-        let (options, team, known) = (Options::default(), Arc::default(), FxHashMap::default());
+        let (options, team, known) = (Options::default(), Arc::default(), LruCache::new(KEPT));
         Self { ranks, algorithm: Selection::Auto, sync: Sync::default(), options, team, known }
     }
 
@@ -299,12 +303,12 @@ impl Communicator {
         in_place: bool,
     ) -> Result<&mut Executor<T>, CommunicatorError> {
         let key = Key { op: task.collective.op(op), task, count, data_type: T::TYPE, in_place };
-        if !self.known.contains_key(&key) {
+        if !self.known.contains(&key) {
             let bytes = count.saturating_mul(T::TYPE.bytes()) as u64;
             let algorithm = self.algorithm.algorithm(key.task.collective, self.ranks, bytes, DeviceKind::Cpu);
             let schedule = build(key.task.clone(), algorithm, self.ranks, self.sync)?;
             let executor = self.prepare_schedule::<T>(schedule, count, op, in_place)?;
-            self.known.insert(key.clone(), Box::new(executor));
+            self.known.put(key.clone(), Box::new(executor));
         }
         // The key has the type.
         let known = self.known.get_mut(&key).and_then(|executor| executor.downcast_mut());
@@ -327,7 +331,7 @@ impl fmt::Debug for Communicator {
         f.debug_struct("Communicator")
             .field("ranks", &self.ranks)
             .field("algorithm", &self.algorithm)
-            .field("known", &self.known.keys())
+            .field("known", &self.known.iter().map(|(key, _)| key).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -3,9 +3,11 @@
 //! Recording submits nothing, waits for nothing and reads nothing back; whether a launch finished is a [`Completion`],
 //! asked for when the caller likes. What is prepared once is used by every further call of the same shape.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::any::Any;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustc_hash::FxHashMap;
+use lru::LruCache;
 
 use super::completion::Completion;
 use super::device::{Gpu, GpuError};
@@ -58,8 +60,8 @@ impl From<GpuError> for CommunicatorError {
 /// P ranks on one device.
 ///
 /// Slices of a call are one for every rank that has such a buffer, in rank order: of buffers of their own, or of one buffer
-/// at several offsets. Outputs may be the inputs: inputs are read before any output is written. Lengths are NCCL's, and
-/// decide the count. Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
+/// at several offsets. Outputs may be inputs: inputs are read before any output is written, and of a payload that is too
+/// large to be read at once, overlaps that would break that are refused. Lengths are NCCL's, and decide the count. Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,7 +74,7 @@ impl From<GpuError> for CommunicatorError {
 /// let mut encoder = device.create_command_encoder(&Default::default());
 /// // One buffer with the 1024 gradients of each rank, one after the other.
 /// let slices: Vec<_> = (0..4).map(|rank| gradients.slice(rank * 4096..(rank + 1) * 4096)).collect();
-/// let done = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Avg)?;
+/// let mut done = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Avg)?;
 /// queue.submit([encoder.finish()]);
 /// done.wait()?;
 /// # Ok(())
@@ -84,7 +86,16 @@ pub struct Communicator {
     algorithm: Selection,
     sync: Sync,
     options: Options,
-    known: Mutex<FxHashMap<Key, Prepared>>,
+    known: Mutex<LruCache<Key, Prepared>>,
+    /// Executors of the key's type, for the host's slices; one that is at work is not among them.
+    hosts: Mutex<LruCache<Key, Box<dyn Any + Send>>>,
+}
+
+/// Shapes of calls that are kept, with their device memory; beyond it the one that was used longest ago goes.
+const KEPT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+fn locked<V>(kept: &Mutex<LruCache<Key, V>>) -> MutexGuard<'_, LruCache<Key, V>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What calls of the same shape have in common.
@@ -94,6 +105,12 @@ struct Key {
     count: usize,
     data_type: DataType,
     op: Op,
+}
+
+impl Key {
+    fn new<T: Element>(task: Task, count: usize, op: Op) -> Self {
+        Self { op: task.collective.op(op), task, count, data_type: T::TYPE }
+    }
 }
 
 /// A collective of one shape made ready for a device: proved, encoded, with memory to work in. Clones are handles of the
@@ -119,8 +136,15 @@ impl Communicator {
 
     /// A communicator of `ranks` ranks on a device that wgccl has opened. Several may share one.
     pub fn on(gpu: Gpu, ranks: u32) -> Self {
-        let (options, known) = (Options::default(), Mutex::default());
-        Self { gpu, ranks, algorithm: Selection::Auto, sync: Sync::default(), options, known }
+        Self {
+            gpu,
+            ranks,
+            algorithm: Selection::Auto,
+            sync: Sync::default(),
+            options: Options::default(),
+            known: Mutex::new(LruCache::new(KEPT)),
+            hosts: Mutex::new(LruCache::new(KEPT)),
+        }
     }
 
     /// Names the algorithm of all calls; by default [`Algorithm::choose`](crate::schedule::Algorithm::choose) does.
@@ -305,7 +329,7 @@ impl Communicator {
         record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<Completion, CommunicatorError>,
     ) -> Result<(), CommunicatorError> {
         let mut encoder = self.gpu.encoder();
-        let done = record(&mut encoder)?;
+        let mut done = record(&mut encoder)?;
         self.gpu.submit(encoder.finish())?;
         Ok(done.wait()?)
     }
@@ -323,8 +347,16 @@ impl Communicator {
         op: Op,
     ) -> Result<Launched, CommunicatorError> {
         let task = task.into();
-        let bytes = self.count_on_host(&task, inputs, outputs).saturating_mul(T::TYPE.bytes());
-        self.run_schedule_on_host(self.schedule(task, bytes)?, inputs, outputs, op)
+        let count = self.count_on_host(&task, inputs, outputs);
+        let key = Key::new::<T>(task, count, op);
+        let kept = locked(&self.hosts).pop(&key).and_then(|executor| executor.downcast::<Executor<T>>().ok());
+        let mut executor = match kept {
+            Some(executor) => executor,
+            None => self.with_room(|| Ok(Box::new(self.executor::<T>(self.schedule(&key)?, count, op)?)))?,
+        };
+        let launched = executor.run(inputs, outputs)?;
+        locked(&self.hosts).put(key, executor);
+        Ok(launched)
     }
 
     /// As [`run_on_host`](Self::run_on_host) by a schedule of the caller's own, which is proved first.
@@ -338,14 +370,26 @@ impl Communicator {
         outputs: &mut [&mut [T]],
         op: Op,
     ) -> Result<Launched, CommunicatorError> {
-        self.check_ranks(&schedule)?;
         let count = self.count_on_host(&schedule.task, inputs, outputs);
+        Ok(self.executor::<T>(schedule, count, op)?.run(inputs, outputs)?)
+    }
+
+    fn executor<T: Element>(&self, schedule: Schedule, count: usize, op: Op) -> Result<Executor<T>, CommunicatorError> {
+        self.check_ranks(&schedule)?;
         let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
         let proved = prove(schedule, Default::default())?;
-        self.gpu.scoped(|| {
-            let mut executor = Executor::<T>::new(&self.gpu, &proved, payload, op, self.options)?;
-            Ok(executor.run(inputs, outputs)?)
-        })
+        Ok(Executor::new(&self.gpu, &proved, payload, op, self.options)?)
+    }
+
+    /// What `make` makes, if need be in the memory that earlier calls have left.
+    fn with_room<R>(&self, make: impl Fn() -> Result<R, CommunicatorError>) -> Result<R, CommunicatorError> {
+        match make() {
+            Err(CommunicatorError::Launch(LaunchError::Gpu(GpuError::Memory { .. }))) => {
+                self.release();
+                make()
+            }
+            made => made,
+        }
     }
 
     /// Makes `task` over parts of `count` elements ready, or returns what an earlier call has made ready. The first use of
@@ -359,18 +403,12 @@ impl Communicator {
         count: usize,
         op: Op,
     ) -> Result<Prepared, CommunicatorError> {
-        let task = task.into();
-        let key = Key { op: task.collective.op(op), task, count, data_type: T::TYPE };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prepared) = known.get(&key) {
+        let key = Key::new::<T>(task.into(), count, op);
+        if let Some(prepared) = locked(&self.known).get(&key) {
             return Ok(prepared.clone());
         }
-        let prepared = self.prepare_schedule::<T>(
-            self.schedule(key.task.clone(), count.saturating_mul(T::TYPE.bytes()))?,
-            count,
-            op,
-        )?;
-        known.insert(key, prepared.clone());
+        let prepared = self.with_room(|| self.prepare_schedule::<T>(self.schedule(&key)?, count, op))?;
+        locked(&self.known).put(key, prepared.clone());
         Ok(prepared)
     }
 
@@ -391,17 +429,16 @@ impl Communicator {
             return Err(SliceError::Part { bytes }.into());
         }
         let proved = prove(schedule, Default::default())?;
-        self.gpu.scoped(|| {
-            let (op, mode) = admit::<T>(&self.gpu, &proved, op, &self.options)?;
-            let encoded = Encoded::new::<T>(&self.gpu, &proved, payload, op, mode, self.options)?;
-            let memory = encoded.memory()?;
-            Ok(Prepared { resident: Arc::new(Resident { encoded, memory }) })
-        })
+        let (op, mode) = admit::<T>(&self.gpu, &proved, payload, op, &self.options)?;
+        let encoded = Encoded::new::<T>(&self.gpu, &proved, payload, op, mode, self.options)?;
+        let memory = encoded.memory()?;
+        Ok(Prepared { resident: Arc::new(Resident { encoded, memory }) })
     }
 
     /// Drops what earlier calls have made ready, with its device memory, unless a handle of it is in use.
     pub fn release(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        locked(&self.known).clear();
+        locked(&self.hosts).clear();
     }
 
     fn check_ranks(&self, schedule: &Schedule) -> Result<(), CommunicatorError> {
@@ -411,11 +448,11 @@ impl Communicator {
         }
     }
 
-    /// Of parts of so many bytes.
-    fn schedule(&self, task: Task, part_bytes: usize) -> Result<Schedule, BuildError> {
+    fn schedule(&self, key: &Key) -> Result<Schedule, BuildError> {
         let kind = self.gpu.info().device_kind();
-        let algorithm = self.algorithm.algorithm(task.collective, self.ranks, part_bytes as u64, kind);
-        build(task, algorithm, self.ranks, self.sync)
+        let bytes = key.count.saturating_mul(key.data_type.bytes()) as u64;
+        let algorithm = self.algorithm.algorithm(key.task.collective, self.ranks, bytes, kind);
+        build(key.task.clone(), algorithm, self.ranks, self.sync)
     }
 
     fn count_on_host<T>(&self, task: &Task, inputs: &[&[T]], outputs: &[&mut [T]]) -> usize {
@@ -439,7 +476,8 @@ impl Communicator {
 
 impl Prepared {
     /// Records a launch over a caller's slices: copies in, the launch, copies out. A payload above a binding goes in
-    /// pieces, one after the other.
+    /// pieces, one after the other; all of them are in `encoder`, so a gibibyte on a device that is watched by a desktop
+    /// had better go in several calls.
     ///
     /// # Errors
     /// [`CommunicatorError::Slices`] and [`CommunicatorError::Launch`]; nothing has been recorded then.
@@ -452,6 +490,9 @@ impl Prepared {
         let Resident { encoded, memory } = &*self.resident;
         let inputs = Slices::new(encoded, Given::Input, inputs)?;
         let outputs = Slices::new(encoded, Given::Output, outputs)?;
+        if encoded.pieces.count() > 1 {
+            inputs.check_overlap(&outputs, encoded)?;
+        }
         let (completion, status) = Completion::new(&self.resident, encoder)?;
         for piece in 0..encoded.pieces.count() {
             inputs.for_each_run(encoded, piece, |buffer, from, to, bytes| {

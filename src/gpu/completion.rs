@@ -25,6 +25,7 @@ pub struct Completion {
 struct Pending {
     buffer: wgpu::Buffer,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    arrived: bool,
 }
 
 impl Completion {
@@ -40,30 +41,48 @@ impl Completion {
     }
 
     /// Resolves when the submission has completed. As with every mapped buffer of wgpu, somebody has to submit or poll the
-    /// device meanwhile.
+    /// device meanwhile. Whoever drops the future may ask again.
     ///
     /// # Errors
     /// [`LaunchError::Hang`], [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
-    pub async fn check(self) -> Result<(), LaunchError> {
-        let Self { resident, status } = self;
-        let Pending { buffer, mapped } = status;
-        mapped.await.map_err(|_| LaunchError::NotLaunched)?.map_err(|error| refused(&resident, &error))?;
-        let Some(now) = unfinished(&resident, &buffer)? else { return Ok(()) };
-        let signals = signals(&resident)?;
-        signals.mapped.await.map_err(|_| LaunchError::NotLaunched)?.map_err(|error| refused(&resident, &error))?;
-        Err(hang(&resident, &now, &signals.buffer)?)
+    pub async fn check(&mut self) -> Result<(), LaunchError> {
+        self.status.arrive(&self.resident).await?;
+        let Some(now) = self.unfinished()? else { return Ok(()) };
+        let mut signals = signals(&self.resident)?;
+        signals.arrive(&self.resident).await?;
+        Err(hang(&self.resident, &now, &signals.buffer)?)
     }
 
     /// Polls the device until everything that was submitted to it has completed, and checks.
     ///
     /// # Errors
-    /// As [`check`](Self::check); [`LaunchError::NotLaunched`] also if the commands have not been submitted yet.
-    pub fn wait(self) -> Result<(), LaunchError> {
-        let Self { resident, status } = self;
-        let buffer = status.block(&resident)?;
-        let Some(now) = unfinished(&resident, &buffer)? else { return Ok(()) };
-        let buffer = signals(&resident)?.block(&resident)?;
-        Err(hang(&resident, &now, &buffer)?)
+    /// As [`check`](Self::check); [`LaunchError::NotLaunched`] also if the commands have not been submitted yet: submit them
+    /// and ask again.
+    pub fn wait(&mut self) -> Result<(), LaunchError> {
+        self.status.block(&self.resident)?;
+        let Some(now) = self.unfinished()? else { return Ok(()) };
+        let mut signals = signals(&self.resident)?;
+        signals.block(&self.resident)?;
+        Err(hang(&self.resident, &now, &signals.buffer)?)
+    }
+
+    /// Whether the submission has completed, so that [`wait`](Self::wait) answers at once. Polls the device, and does not
+    /// wait for it.
+    ///
+    /// # Errors
+    /// [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
+    pub fn is_finished(&mut self) -> Result<bool, LaunchError> {
+        self.resident.encoded.gpu.poll()?;
+        self.status.look(&self.resident)
+    }
+
+    /// The progress of the first piece that did not finish.
+    fn unfinished(&self) -> Result<Option<Vec<Progress>>, LaunchError> {
+        let encoded = &self.resident.encoded;
+        let words: Vec<Progress> = words(&self.resident, &self.status.buffer)?;
+        // The buffer may be longer than what is recorded into it.
+        let mut pieces = words.chunks(encoded.begun.len().max(1)).take(encoded.pieces.count());
+        Ok(pieces.find(|now| !encoded.finished(now)).map(<[_]>::to_vec))
     }
 }
 
@@ -71,43 +90,53 @@ impl Pending {
     fn new(resident: &Resident, encoder: &wgpu::CommandEncoder, bytes: u64) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let gpu = &resident.encoded.gpu;
-        let buffer = gpu.scoped(|| gpu.buffer("status", bytes, usage))?;
+        let buffer = gpu.buffer("status", bytes, usage)?;
         let (tell, mapped) = oneshot::channel();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
             // Nobody may want to know any more.
             let _ = tell.send(result);
         });
-        Ok(Self { buffer, mapped })
+        Ok(Self { buffer, mapped, arrived: false })
     }
 
-    fn block(mut self, resident: &Resident) -> Result<wgpu::Buffer, LaunchError> {
-        resident.encoded.gpu.wait(None)?;
-        match self.mapped.try_recv() {
-            Ok(Some(Ok(()))) => Ok(self.buffer),
-            Ok(Some(Err(error))) => Err(refused(resident, &error)),
-            Ok(None) | Err(oneshot::Canceled) => Err(LaunchError::NotLaunched),
+    async fn arrive(&mut self, resident: &Resident) -> Result<(), LaunchError> {
+        if !self.arrived {
+            let mapped = (&mut self.mapped).await;
+            self.arrived = take(resident, mapped.map(Some))?;
         }
+        Ok(())
+    }
+
+    fn block(&mut self, resident: &Resident) -> Result<(), LaunchError> {
+        resident.encoded.gpu.wait(None)?;
+        if self.look(resident)? { Ok(()) } else { Err(LaunchError::NotLaunched) }
+    }
+
+    /// Whether it is mapped by now.
+    fn look(&mut self, resident: &Resident) -> Result<bool, LaunchError> {
+        if !self.arrived {
+            self.arrived = take(resident, self.mapped.try_recv())?;
+        }
+        Ok(self.arrived)
     }
 }
 
-fn refused(resident: &Resident, error: &wgpu::BufferAsyncError) -> LaunchError {
-    GpuError::Refused { device: resident.encoded.gpu.info().title(), reason: error.to_string() }.into()
+/// Whether there was something, unless it was an error.
+fn take(
+    resident: &Resident,
+    mapped: Result<Option<Result<(), wgpu::BufferAsyncError>>, oneshot::Canceled>,
+) -> Result<bool, LaunchError> {
+    match mapped {
+        Ok(None) => Ok(false),
+        Ok(Some(Ok(()))) => Ok(true),
+        Ok(Some(Err(error))) => Err(resident.encoded.gpu.refused(error).into()),
+        Err(oneshot::Canceled) => Err(LaunchError::NotLaunched),
+    }
 }
 
 fn words<W: bytemuck::Pod>(resident: &Resident, buffer: &wgpu::Buffer) -> Result<Vec<W>, LaunchError> {
-    let view = buffer.get_mapped_range(..).map_err(|error| GpuError::Refused {
-        device: resident.encoded.gpu.info().title(),
-        reason: error.to_string(),
-    })?;
+    let view = buffer.get_mapped_range(..).map_err(|error| resident.encoded.gpu.refused(error))?;
     Ok(bytemuck::pod_collect_to_vec(&view))
-}
-
-/// The progress of the first piece that did not finish.
-fn unfinished(resident: &Resident, buffer: &wgpu::Buffer) -> Result<Option<Vec<Progress>>, LaunchError> {
-    let words: Vec<Progress> = words(resident, buffer)?;
-    // The buffer may be longer than what is recorded into it.
-    let mut pieces = words.chunks(resident.encoded.begun.len().max(1)).take(resident.encoded.pieces.count());
-    Ok(pieces.find(|now| !resident.encoded.finished(now)).map(<[_]>::to_vec))
 }
 
 /// Only now, for a report: the signals of whatever was launched last.

@@ -3,7 +3,7 @@
 //! wgpu's defaults are to panic on uncaught errors and on device loss; neither may reach a user.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::adapter::{Adapter, AdapterInfo, adapters, describe};
@@ -38,7 +38,7 @@ pub enum GpuError {
         reason: String,
     },
     /// It went away.
-    #[error("{device} was lost: {reason}; run again, or choose another device with --device")]
+    #[error("{device} was lost: {reason}; run again, or use another device")]
     Lost {
         /// The adapter's title.
         device: String,
@@ -68,7 +68,7 @@ pub enum GpuError {
         reason: String,
     },
     /// It has not enough memory.
-    #[error("{device} has not enough memory for this; use a smaller count, fewer ranks or --device cpu")]
+    #[error("{device} has not enough memory for this; use a smaller count, fewer ranks or the CPU executor")]
     Memory {
         /// The adapter's title.
         device: String,
@@ -89,35 +89,36 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     faults: Arc<Faults>,
-    /// The device is a caller's, whose handlers are left alone.
-    adopted: bool,
     pub(super) kernels: Arc<Kernels>,
     pub(super) fused: Arc<OnceLock<Result<Probe, String>>>,
 }
 
-/// What wgpu reported outside of any call.
+/// What wgpu reported outside of any call of wgccl's.
 #[derive(Default)]
 struct Faults {
-    refused: Mutex<Option<String>>,
-    memory: Mutex<Option<String>>,
+    /// An error of a program's own work on a device that wgccl has opened.
+    stray: Mutex<Option<Reported>>,
+    /// Why the device went away. It does not come back.
     lost: Mutex<Option<String>>,
 }
 
-impl Faults {
-    fn put(&self, error: &wgpu::Error) {
+/// An error of wgpu.
+enum Reported {
+    Memory,
+    Other(String),
+}
+
+impl From<wgpu::Error> for Reported {
+    fn from(error: wgpu::Error) -> Self {
         match error {
-            wgpu::Error::OutOfMemory { .. } => put(&self.memory, one_line(error)),
-            _ => put(&self.refused, one_line(error)),
+            wgpu::Error::OutOfMemory { .. } => Self::Memory,
+            _ => Self::Other(one_line(&error)),
         }
     }
 }
 
-fn put(slot: &Mutex<Option<String>>, text: String) {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
-}
-
-fn take(slot: &Mutex<Option<String>>) -> Option<String> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn locked<T>(slot: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gpu {
@@ -137,15 +138,17 @@ impl Gpu {
             .map_err(|error| GpuError::Open { device: info.title(), reason: error.to_string() })?;
         let faults = Arc::new(Faults::default());
         let on_error = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.put(&error)));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            locked(&on_error.stray).get_or_insert(error.into());
+        }));
         let on_loss = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, text| {
             // Dropping a device is reported as a loss, too.
             if reason != wgpu::DeviceLostReason::Destroyed {
-                put(&on_loss.lost, text);
+                locked(&on_loss.lost).get_or_insert(text);
             }
         });
-        Ok(Self::of(info, device, queue, faults, false))
+        Ok(Self::of(info, device, queue, faults))
     }
 
     /// The best adapter that opens: hardware before software.
@@ -171,13 +174,13 @@ impl Gpu {
     /// error of what wgccl prepares reaches them.
     pub fn adopt(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let info = describe(0, device.adapter_info(), &device.limits(), device.features());
-        Self::of(info, device.clone(), queue.clone(), Arc::default(), true)
+        Self::of(info, device.clone(), queue.clone(), Arc::default())
     }
 
-    fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>, adopted: bool) -> Self {
+    fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let (info, kernels) = (Arc::new(info), Arc::new(Kernels::new()));
-        Self { info, device, queue, limits, faults, adopted, kernels, fused: Arc::default() }
+        Self { info, device, queue, limits, faults, kernels, fused: Arc::default() }
     }
 
     /// Every adapter has these limits but a caller's device may have been requested with less.
@@ -187,19 +190,19 @@ impl Gpu {
         if has >= needs { Ok(()) } else { Err(GpuError::Limit { device: self.info.title(), limit, has, needs }) }
     }
 
-    /// Calls `f`, and returns what wgpu finds wrong meanwhile even where the device's handlers are a caller's.
-    pub(super) fn scoped<R, E: From<GpuError>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+    /// Calls `f`, and returns what wgpu finds wrong meanwhile. Scopes belong to the calling thread: no error of another's
+    /// comes in, and none of these reaches a handler, which may be a caller's.
+    pub(super) fn scoped<R>(&self, f: impl FnOnce() -> R) -> Result<R, GpuError> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
-        if !self.adopted {
-            return f();
-        }
-        let scopes = [Validation, OutOfMemory, Internal].map(|filter| self.device.push_error_scope(filter));
+        let scopes = [Validation, Internal, OutOfMemory].map(|filter| self.device.push_error_scope(filter));
         let result = f();
-        // Ready at once on native backends; popped in reverse, as scopes nest.
-        let errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop()));
-        errors.for_each(|error| self.faults.put(&error));
+        // Ready at once on native backends; popped in reverse, as scopes nest. What follows a failed allocation is only
+        // its consequence.
+        let mut errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop()));
+        let first = errors.next();
+        errors.for_each(drop);
         self.check()?;
-        result
+        first.map_or(Ok(result), |error| Err(self.error(error.into())))
     }
 
     /// What it is.
@@ -207,21 +210,23 @@ impl Gpu {
         &self.info
     }
 
-    /// Turns whatever wgpu has reported since the last call into an error.
-    pub(super) fn check(&self) -> Result<(), GpuError> {
-        let device = || self.info.title();
-        if let Some(reason) = take(&self.faults.lost) {
-            return Err(GpuError::Lost { device: device(), reason });
+    /// Whether the device is still there, and nothing was wrong with a program's own work on it.
+    fn check(&self) -> Result<(), GpuError> {
+        if let Some(reason) = locked(&self.faults.lost).clone() {
+            return Err(GpuError::Lost { device: self.info.title(), reason });
         }
-        if take(&self.faults.memory).is_some() {
-            // What follows a failed allocation is only its consequence.
-            take(&self.faults.refused);
-            return Err(GpuError::Memory { device: device() });
+        locked(&self.faults.stray).take().map_or(Ok(()), |stray| Err(self.error(stray)))
+    }
+
+    fn error(&self, error: Reported) -> GpuError {
+        match error {
+            Reported::Memory => GpuError::Memory { device: self.info.title() },
+            Reported::Other(reason) => self.refused(reason),
         }
-        match take(&self.faults.refused) {
-            Some(reason) => Err(GpuError::Refused { device: device(), reason }),
-            None => Ok(()),
-        }
+    }
+
+    pub(super) fn refused(&self, reason: impl ToString) -> GpuError {
+        GpuError::Refused { device: self.info.title(), reason: reason.to_string() }
     }
 
     pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
@@ -230,9 +235,7 @@ impl Gpu {
 
     /// Submits, and returns what can be waited for; a submission that was refused has nothing.
     pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex, GpuError> {
-        let submitted = self.queue.submit([commands]);
-        self.check()?;
-        Ok(submitted)
+        self.scoped(|| self.queue.submit([commands]))
     }
 
     /// Submits, and waits until the device is through with it.
@@ -257,23 +260,38 @@ impl Gpu {
         (&self.device, &self.queue)
     }
 
+    /// Lets callbacks of what has completed run, and returns at once.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`].
+    pub fn poll(&self) -> Result<(), GpuError> {
+        match self.try_poll(wgpu::PollType::Poll) {
+            Err(error) => Err(error),
+            Ok(Ok(_) | Err(_)) => self.check(),
+        }
+    }
+
+    /// wgpu panics when the device is lost while it polls.
+    fn try_poll(&self, poll: wgpu::PollType) -> Result<Result<wgpu::PollStatus, wgpu::PollError>, GpuError> {
+        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))).map_err(|_| {
+            let reason =
+                locked(&self.faults.lost).get_or_insert_with(|| "the driver gave no reason".to_owned()).clone();
+            GpuError::Lost { device: self.info.title(), reason }
+        })
+    }
+
     /// For one submission, or for all.
     pub(super) fn wait(&self, submitted: Option<&wgpu::SubmissionIndex>) -> Result<(), GpuError> {
         let start = Instant::now();
         loop {
             let poll = wgpu::PollType::Wait { submission_index: submitted.cloned(), timeout: Some(SLICE) };
-            // wgpu panics when the device is lost while it polls.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
-            match polled {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(wgpu::PollError::Timeout)) if start.elapsed() < DEADLINE => {}
-                Ok(Err(wgpu::PollError::Timeout)) => return Err(GpuError::Deadline { device: self.info.title() }),
-                Ok(Err(error)) => {
-                    return Err(GpuError::Refused { device: self.info.title(), reason: error.to_string() });
-                }
-                Err(_) => {
-                    let reason = take(&self.faults.lost).unwrap_or_else(|| "the driver gave no reason".to_owned());
-                    return Err(GpuError::Lost { device: self.info.title(), reason });
+            match self.try_poll(poll)? {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) if start.elapsed() < DEADLINE => {}
+                Err(wgpu::PollError::Timeout) => return Err(GpuError::Deadline { device: self.info.title() }),
+                Err(error) => {
+                    self.check()?;
+                    return Err(self.refused(error));
                 }
             }
         }
@@ -299,22 +317,23 @@ impl Gpu {
         bytes: u64,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, GpuError> {
-        let refused = |reason: String| GpuError::Refused { device: self.info.title(), reason };
         let slice = buffer.slice(..bytes);
         let (mapped, arrived) = std::sync::mpsc::channel();
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is alive until it has this.
-            let _ = mapped.send(result);
+        self.scoped(|| {
+            slice.map_async(wgpu::MapMode::Read, move |result| {
+                // The receiver is alive until it has this.
+                let _ = mapped.send(result);
+            });
+        })?;
+        let result = self.wait(Some(submitted)).and_then(|()| {
+            match arrived.try_recv() {
+                Ok(result) => result.map_err(|error| self.refused(error))?,
+                Err(_) => return Err(self.refused("a buffer could not be mapped")),
+            }
+            slice.get_mapped_range().map(|view| read(&view)).map_err(|error| self.refused(error))
         });
-        self.wait(Some(submitted))?;
-        match arrived.try_recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(refused(error.to_string())),
-            Err(_) => return Err(refused("a buffer could not be mapped".to_owned())),
-        }
-        let result = slice.get_mapped_range().map(|view| read(&view)).map_err(|error| refused(error.to_string()));
-        buffer.unmap();
-        self.check()?;
+        // Also if the device is late: a buffer that became mapped after all would spoil the next submission.
+        self.scoped(|| buffer.unmap())?;
         result
     }
 
@@ -322,14 +341,8 @@ impl Gpu {
     pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
         // An empty buffer cannot be bound: a schedule of one rank has no links.
         let size = size.max(VECTOR_BYTES as u64).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: false,
-        });
-        self.check()?;
-        Ok(buffer)
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        self.scoped(|| self.device.create_buffer(&descriptor))
     }
 
     /// A buffer that holds `contents`.
@@ -341,9 +354,8 @@ impl Gpu {
     ) -> Result<wgpu::Buffer, GpuError> {
         let buffer = self.buffer(label, contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST)?;
         if !contents.is_empty() {
-            self.queue.write_buffer(&buffer, 0, contents);
+            self.scoped(|| self.queue.write_buffer(&buffer, 0, contents))?;
         }
-        self.check()?;
         Ok(buffer)
     }
 }

@@ -166,12 +166,12 @@ impl Gpu {
         if let Some(kernel) = known.get(&variant) {
             return Ok(Arc::clone(kernel));
         }
-        let kernel = Arc::new(self.compile(variant)?);
+        let kernel = Arc::new(self.scoped(|| self.compile(variant))?);
         known.insert(variant, Arc::clone(&kernel));
         Ok(kernel)
     }
 
-    fn compile(&self, variant: Variant) -> Result<Kernel, GpuError> {
+    fn compile(&self, variant: Variant) -> Kernel {
         use wgpu::BufferBindingType::{Storage, Uniform};
         let (writable, readable) = (Storage { read_only: false }, Storage { read_only: true });
         let (source, entry_point, bindings, constants): (_, _, Vec<_>, Vec<(&str, f64)>) = match variant {
@@ -255,8 +255,7 @@ impl Gpu {
             compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
             cache: None,
         });
-        self.check()?;
-        Ok(Kernel { pipeline, layout })
+        Kernel { pipeline, layout }
     }
 
     /// A bind group of whole buffers and ranges, in binding order.
@@ -273,12 +272,7 @@ impl Gpu {
                 resource: wgpu::BindingResource::Buffer(buffer.clone()),
             })
             .collect();
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &kernel.layout,
-            entries: &entries,
-        });
-        self.check()?;
-        Ok(group)
+        let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &kernel.layout, entries: &entries };
+        self.scoped(|| self.device.create_bind_group(&descriptor))
     }
 }

@@ -99,11 +99,17 @@ pub enum LaunchError {
     /// An average in place of a schedule that reads contributions as outputs.
     #[error(transparent)]
     Unscalable(#[from] Unscalable),
+    /// The payload was cut for another schedule or element type.
+    #[error("the payload was cut for another schedule or element type; make it with Payload::new from this schedule")]
+    Payload,
+    /// An option that is zero.
+    #[error("0 {0} can do nothing; give at least 1")]
+    Nothing(&'static str),
     /// The window cannot be laid out.
     #[error(transparent)]
     Window(#[from] WindowError),
     /// More ranks than the executor takes.
-    #[error("{0} ranks are too many for the GPU executor, which takes up to {MAX_RANKS}; use --device cpu")]
+    #[error("{0} ranks are too many for the GPU executor, which takes up to {MAX_RANKS}; use the CPU executor")]
     Ranks(u32),
     /// The named mode would be wrong on this device.
     #[error("dispatch mode {mode} is refused on {device}: {reason}; use per-step or per-rank")]
@@ -116,7 +122,7 @@ pub enum LaunchError {
         reason: String,
     },
     /// Not even one vector of every chunk fits.
-    #[error("{ranks} ranks are too large for {device}: {what}; use fewer ranks or --device cpu")]
+    #[error("{ranks} ranks are too large for {device}: {what}; use fewer ranks or the CPU executor")]
     TooLarge {
         /// Ranks.
         ranks: u32,
@@ -215,7 +221,7 @@ impl<T: Element> Executor<T> {
     /// # Errors
     /// [`LaunchError`], all but `Buffers`, `Placement` and `Hang`.
     pub fn new(gpu: &Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
-        let (op, mode) = admit::<T>(gpu, proved, op, &options)?;
+        let (op, mode) = admit::<T>(gpu, proved, payload, op, &options)?;
         Self::prepare(gpu, proved, payload, op, mode, options)
     }
 
@@ -339,18 +345,18 @@ impl<T: Element> Executor<T> {
     pub(super) fn upload(&self, bank: &Bank, piece: usize, host: &Host<'_, '_, T>) -> Result<(), GpuError> {
         let Encoded { gpu, arena, schedule, .. } = &self.encoded;
         let region = arena.region(Buffer::Input);
-        let view = wgpu::BufferSize::new(bytes(&region))
-            .and_then(|bytes| gpu.queue.write_buffer_with(&bank.memory.arena, region.start, bytes));
-        gpu.check()?;
-        let Some(mut view) = view else { return Ok(()) };
-        for rank in 0..schedule.ranks {
-            let parts = schedule.user_parts(Buffer::Input, rank, self.encoded.in_place);
-            for (at, elements) in self.encoded.runs(piece, Buffer::Input, rank, 0..parts) {
-                let bytes: &[u8] = bytemuck::cast_slice(host.input(rank as usize, elements));
-                view.slice(at..at + bytes.len()).copy_from_slice(bytes);
+        gpu.scoped(|| {
+            let view = wgpu::BufferSize::new(bytes(&region))
+                .and_then(|bytes| gpu.queue.write_buffer_with(&bank.memory.arena, region.start, bytes));
+            let Some(mut view) = view else { return };
+            for rank in 0..schedule.ranks {
+                let parts = schedule.user_parts(Buffer::Input, rank, self.encoded.in_place);
+                for (at, elements) in self.encoded.runs(piece, Buffer::Input, rank, 0..parts) {
+                    let bytes: &[u8] = bytemuck::cast_slice(host.input(rank as usize, elements));
+                    view.slice(at..at + bytes.len()).copy_from_slice(bytes);
+                }
             }
-        }
-        Ok(())
+        })
     }
 
     /// Reset, poison, dispatches.
@@ -486,6 +492,7 @@ impl Bank {
 pub(super) fn admit<T: Element>(
     gpu: &Gpu,
     proved: &Proved,
+    payload: Payload,
     op: Op,
     options: &Options,
 ) -> Result<(Op, Mode), LaunchError> {
@@ -498,6 +505,13 @@ pub(super) fn admit<T: Element>(
     supported(T::TYPE, op)?;
     if op == Op::Avg {
         proved.scalable()?;
+    }
+    // All places in the arena rest on the payload's arithmetic, so it is not taken on trust.
+    if size_of::<T>() != T::TYPE.bytes() || Payload::new(schedule, payload.count, size_of::<T>()) != Ok(payload) {
+        return Err(LaunchError::Payload);
+    }
+    if options.channels == Some(0) {
+        return Err(LaunchError::Nothing("channels"));
     }
     Ok((op, choose_mode(gpu, proved, options.dispatch)?))
 }

@@ -50,6 +50,17 @@ pub enum SliceError {
         /// Bytes of a part.
         bytes: u64,
     },
+    /// A piece of an output would overwrite what a later piece reads.
+    #[error(
+        "the input of rank {input} and the output of rank {output} overlap otherwise than by whole parts, and the payload \
+         goes through the device in pieces; use separate memory"
+    )]
+    Overlap {
+        /// Whose input.
+        input: u32,
+        /// Whose output.
+        output: u32,
+    },
     /// A buffer that may not be copied from or to.
     #[error("the {what} buffer of rank {rank} was created without BufferUsages::{missing}; add it")]
     Usage {
@@ -93,6 +104,20 @@ impl<'a> Slices<'a> {
             }
         }
         Ok(Self { buffer, of_rank })
+    }
+
+    /// Pieces take the same range of every part, so one does not touch another's unless parts lie askew.
+    pub(super) fn check_overlap(&self, outputs: &Slices<'_>, encoded: &Encoded) -> Result<(), SliceError> {
+        let part = (encoded.payload.count * encoded.payload.element_bytes) as u64;
+        for &(input, from) in &self.of_rank {
+            for &(output, to) in &outputs.of_rank {
+                let apart = from.offset() >= to.offset() + to.size() || to.offset() >= from.offset() + from.size();
+                if from.buffer() == to.buffer() && !apart && from.offset().abs_diff(to.offset()) % part.max(1) != 0 {
+                    return Err(SliceError::Overlap { input, output });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Calls `copy` with every run of bytes that `piece` holds: the caller's buffer and the run's first byte in it, its

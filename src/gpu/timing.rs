@@ -252,12 +252,8 @@ impl Stamps {
             return Ok(None);
         }
         let count = submissions * STAMPS;
-        let set = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("stamps"),
-            ty: wgpu::QueryType::Timestamp,
-            count,
-        });
-        gpu.check()?;
+        let descriptor = wgpu::QuerySetDescriptor { label: Some("stamps"), ty: wgpu::QueryType::Timestamp, count };
+        let set = gpu.scoped(|| gpu.device.create_query_set(&descriptor))?;
         Ok(Some(Self { set, count }))
     }
 

@@ -119,8 +119,10 @@ impl<'g> Comparer<'g> {
                 alternative: alternative.map_or(0, |_| (self.block_bytes / VECTOR_BYTES) as u32),
                 stride: workgroups * self.workgroup,
             };
-            self.gpu.queue.write_buffer(&self.block, 0, bytemuck::bytes_of(&block));
-            self.gpu.queue.write_buffer(&self.outputs, 0, bytemuck::cast_slice(&outputs));
+            self.gpu.scoped(|| {
+                self.gpu.queue.write_buffer(&self.block, 0, bytemuck::bytes_of(&block));
+                self.gpu.queue.write_buffer(&self.outputs, 0, bytemuck::cast_slice(&outputs));
+            })?;
             let mut encoder = self.gpu.encoder();
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -139,12 +141,13 @@ impl<'g> Comparer<'g> {
     /// Writes whole vectors: the last one is padded, as it is in the outputs.
     fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), GpuError> {
         let size = wgpu::BufferSize::new(bytes.len().next_multiple_of(VECTOR_BYTES) as u64);
-        let view = size.and_then(|size| self.gpu.queue.write_buffer_with(&self.expected, offset as u64, size));
-        if let Some(mut view) = view {
-            view.slice(..bytes.len()).copy_from_slice(bytes);
-            view.slice(bytes.len()..).fill(0);
-        }
-        self.gpu.check()
+        self.gpu.scoped(|| {
+            let view = size.and_then(|size| self.gpu.queue.write_buffer_with(&self.expected, offset as u64, size));
+            if let Some(mut view) = view {
+                view.slice(..bytes.len()).copy_from_slice(bytes);
+                view.slice(bytes.len()..).fill(0);
+            }
+        })
     }
 
     /// How many elements were wrong since the last call. Their number must fit 32 bits: an arena is far below 4 GiB.
