@@ -418,3 +418,15 @@ fn auto_takes_a_sound_mode_and_the_ring_needs_few_dispatches() {
         }
     }
 }
+
+/// Workgroups that run on a few cores wait in turn: fused launches of them need more than one dispatch.
+#[test]
+fn lanes_run_together_only_where_there_is_hardware_for_it() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        assert!(!device.gpu.runs_together(257), "more than any ladder has");
+        if device.gpu.info().is_software() {
+            assert!([2, 16, 17, 256].iter().all(|&lanes| !device.gpu.runs_together(lanes)), "{}", device.name);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::adapter::{Adapter, AdapterInfo, adapters, describe};
 use super::kernel::Kernels;
-use super::probe::Probe;
+use super::probe::{LADDER, Probe};
 use crate::window::VECTOR_BYTES;
 
 /// How long one submission may take. Nothing in the kernel waits without a bound, so only a broken driver needs it.
@@ -91,6 +91,8 @@ pub struct Gpu {
     faults: Arc<Faults>,
     pub(super) kernels: Arc<Kernels>,
     pub(super) fused: Arc<OnceLock<Result<Probe, String>>>,
+    /// Whether so many lanes as the ladder says run together.
+    pub(super) together: Arc<[OnceLock<bool>; LADDER.len()]>,
 }
 
 /// What wgpu reported outside of any call of wgccl's.
@@ -180,7 +182,7 @@ impl Gpu {
     fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let (info, kernels) = (Arc::new(info), Arc::new(Kernels::new()));
-        Self { info, device, queue, limits, faults, kernels, fused: Arc::default() }
+        Self { info, device, queue, limits, faults, kernels, fused: Arc::default(), together: Arc::default() }
     }
 
     /// Every adapter has these limits but a caller's device may have been requested with less.

@@ -29,7 +29,7 @@ pub const MAX_RANKS: u32 = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Choice {
-    /// Fused where it is sound, passed its check and finished in one dispatch; else the mode with fewer dispatches.
+    /// Fused where it is sound, passed its check and so many lanes run together; else the mode with fewer dispatches.
     #[default]
     Auto,
     /// This one or none.

@@ -1,9 +1,9 @@
-//! A short check, once per device and process, before fused dispatch is used: does what theory promises happen here?
+//! Short checks, once for an open device, before fused dispatch is used: does what theory promises happen here?
 //!
 //! It runs the very kernel that will be used, with real notifies and waits between workgroups, and compares bits.
 
 use super::device::Gpu;
-use super::launch::{Executor, LaunchError, Options};
+use super::launch::{Executor, LaunchError, MAX_RANKS, Options};
 use crate::collective::{Collective, Op};
 use crate::golden::compare;
 use crate::inputs::{Fill, generate};
@@ -11,6 +11,9 @@ use crate::plan::Mode;
 use crate::schedule::{Algorithm, Sync, build};
 use crate::verify::{self, prove};
 use crate::window::Payload;
+
+/// Numbers of lanes for which it is tried whether they run together.
+pub(super) const LADDER: [u32; 5] = [16, 32, 64, 128, MAX_RANKS];
 
 /// What the check saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,25 @@ impl Gpu {
     pub fn fused_probe(&self) -> Result<Probe, String> {
         self.fused.get_or_init(|| probe(self)).clone()
     }
+
+    /// Whether so many workgroups of a fused launch run at the same time; tried on first use. Where they do not, those that
+    /// run spin for those that cannot begin, and a launch takes longer than one step after the other.
+    pub fn runs_together(&self, lanes: u32) -> bool {
+        let step = LADDER.iter().zip(self.together.iter()).find(|&(&most, _)| lanes <= most);
+        step.is_some_and(|(&most, tried)| *tried.get_or_init(|| finishes_in_one_dispatch(self, most) == Some(true)))
+    }
+}
+
+/// A barrier: nobody leaves before all have come, and if they cannot, it takes few dispatches.
+fn finishes_in_one_dispatch(gpu: &Gpu, ranks: u32) -> Option<bool> {
+    let schedule = build(Collective::Barrier, Algorithm::Dissemination, ranks, Sync::Neighbor).ok()?;
+    let payload = Payload::new(&schedule, 0, 4).ok()?;
+    let proved = prove(schedule, verify::Options::default()).ok()?;
+    let mut executor =
+        Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Mode::Fused, Options::default()).ok()?;
+    let inputs: Vec<&[f32]> = vec![&[]; ranks as usize];
+    let mut outputs: Vec<&mut [f32]> = (0..ranks).map(|_| Default::default()).collect();
+    Some(executor.run(&inputs, &mut outputs).ok()?.dispatches == 1)
 }
 
 fn probe(gpu: &Gpu) -> Result<Probe, String> {
