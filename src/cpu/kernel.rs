@@ -68,6 +68,7 @@ pub(super) type Contributions = u8;
 /// There are 1 to [`OPERANDS`] operands. All pointers are valid for `len` elements; each of `to` is either the same as or
 /// disjoint from each operand, and disjoint from the others. Until the call returns nobody else accesses `to` or writes an
 /// operand.
+#[inline]
 pub(super) unsafe fn fold<T: Element>(
     how: Reduction<T>,
     to: &[*mut T],
@@ -75,17 +76,19 @@ pub(super) unsafe fn fold<T: Element>(
     scaled: Contributions,
     len: usize,
 ) {
+    // The pointers stay where they are: just written one by one, they could not be read as a whole without a stall.
     // SAFETY: handed on, in all cases.
     unsafe {
-        match *from {
-            [a] if scaled == 0 => {
-                to.iter().filter(|&&to| !std::ptr::eq(a, to)).for_each(|&to| a.copy_to_nonoverlapping(to, len))
-            }
-            [a] => widest(how, to, [a], scaled, len),
-            [a, b] => widest(how, to, [a, b], scaled, len),
-            [a, b, c] => widest(how, to, [a, b, c], scaled, len),
-            [a, b, c, d, ..] => widest(how, to, [a, b, c, d], scaled, len),
-            [] => {}
+        if let (&[a], 0) = (from, scaled) {
+            to.iter().filter(|&&to| !std::ptr::eq(a, to)).for_each(|&to| a.copy_to_nonoverlapping(to, len));
+        } else if let Some(from) = from.first_chunk::<OPERANDS>() {
+            widest(how, to, from, scaled, len);
+        } else if let Some(from) = from.first_chunk::<3>() {
+            widest(how, to, from, scaled, len);
+        } else if let Some(from) = from.first_chunk::<2>() {
+            widest(how, to, from, scaled, len);
+        } else if let Some(from) = from.first_chunk::<1>() {
+            widest(how, to, from, scaled, len);
         }
     }
 }
@@ -95,7 +98,7 @@ pub(super) unsafe fn fold<T: Element>(
 unsafe fn widest<T: Element, const N: usize>(
     how: Reduction<T>,
     to: &[*mut T],
-    from: [*const T; N],
+    from: &[*const T; N],
     scaled: Contributions,
     len: usize,
 ) {
@@ -116,7 +119,7 @@ unsafe fn widest<T: Element, const N: usize>(
 unsafe fn with_avx2<T: Element, const N: usize>(
     how: Reduction<T>,
     to: &[*mut T],
-    from: [*const T; N],
+    from: &[*const T; N],
     scaled: Contributions,
     len: usize,
 ) {
@@ -130,7 +133,7 @@ unsafe fn with_avx2<T: Element, const N: usize>(
 unsafe fn lines<T: Element, const N: usize>(
     how: Reduction<T>,
     to: &[*mut T],
-    from: [*const T; N],
+    from: &[*const T; N],
     scaled: Contributions,
     len: usize,
 ) {
@@ -149,13 +152,13 @@ unsafe fn lines<T: Element, const N: usize>(
 #[inline(always)]
 unsafe fn combine<T: Element, const N: usize>(
     to: &[*mut T],
-    from: [*const T; N],
+    from: &[*const T; N],
     len: usize,
     scale: Option<(T, Contributions)>,
     f: impl Fn(T, T) -> T,
 ) {
     let head = if len >= MANY { to.first().map_or(0, |to| to.align_offset(CACHE_LINE)).min(len) } else { 0 };
-    let mut done = 0;
+    let (from, mut done) = (*from, 0);
     for end in [head, len] {
         // SAFETY: each call stays below `len`, for which all pointers are valid.
         unsafe {

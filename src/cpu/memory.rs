@@ -211,6 +211,7 @@ impl<T: Element> Channel<'_, T> {
 /// `place` of all operands and destinations is valid for `len` elements; each destination is the same as or disjoint from
 /// each operand, and disjoint from other destinations. Until the call returns nobody else accesses a destination or writes
 /// an operand.
+#[inline]
 pub(super) unsafe fn reduce<T: Element, O>(
     how: Reduction<T>,
     (from, to): (&[O], &[O]),
