@@ -21,6 +21,7 @@ mod two_phase;
 
 use std::fmt;
 
+use rustc_hash::FxHashSet;
 use smallvec::{SmallVec, smallvec};
 
 use crate::collective::{Holds, Task};
@@ -249,6 +250,18 @@ impl Schedule {
         }
         let per_rank = written.chunks(self.slots.max(1) as usize);
         per_rank.map(|slots| slots.iter().filter(|&&written| written).count()).max().unwrap_or(0) as u32
+    }
+
+    /// Signals of one rank's matrix that its lanes wait for, at most: what of the matrix is in use, since a schedule that
+    /// notifies what nobody awaits is not proved.
+    pub fn signals_used(&self) -> u32 {
+        let mut lanes: Vec<&Lane> = self.lanes.iter().collect();
+        lanes.sort_by_key(|lane| lane.rank);
+        let of_rank = |lanes: &[&Lane]| {
+            let waits = lanes.iter().flat_map(|lane| &lane.instructions).flat_map(|instruction| &instruction.waits);
+            waits.map(|wait| (wait.row, wait.sender)).collect::<FxHashSet<_>>().len() as u32
+        };
+        lanes.chunk_by(|a, b| a.rank == b.rank).map(of_rank).max().unwrap_or(0)
     }
 }
 

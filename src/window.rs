@@ -1,7 +1,7 @@
 //! Where everything lies in memory: the only place with byte arithmetic.
 //!
 //! A rank's window is its chunk slots followed by its signal matrix. On a device all inputs, outputs and slots are one
-//! run of 16-byte vectors and all matrices one run of u32, so that a shader addresses each by a single index.
+//! run of 16-byte vectors and the signals in use one run of u32, so that a shader addresses each by a single index.
 
 use std::ops::Range;
 
@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::collective::{Collective, named};
 use crate::schedule::{Address, Buffer, Places, Schedule};
-use crate::verify::Signal;
 
 /// Chunks are padded to this many bytes: one vector of the device, and what NCCL aligns to.
 pub const VECTOR_BYTES: usize = 16;
@@ -131,6 +130,9 @@ impl Payload {
 }
 
 /// One rank's window for a payload.
+///
+/// Its matrix is what schedules, proofs and reports name signals by. Executors store only those that a schedule uses, each
+/// once a channel: see [`Arena`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Window {
@@ -144,6 +146,8 @@ pub struct Window {
     pub signal_rows: u32,
     /// Columns of the signal matrix.
     pub signal_stride: u32,
+    /// Signals of the matrix that the schedule uses, at most by any rank.
+    pub signals_used: u32,
 }
 
 /// What a window saves against the upstream kernels' first one.
@@ -184,6 +188,7 @@ impl Window {
             slots: schedule.slots,
             signal_rows: schedule.signal_rows,
             signal_stride,
+            signals_used: schedule.signals_used(),
         })
     }
 
@@ -200,6 +205,11 @@ impl Window {
     /// Bytes of the signal matrix.
     pub fn signal_bytes(&self) -> usize {
         self.signals() * SIGNAL_BYTES
+    }
+
+    /// Bytes of the signals in use: what executors store of the matrix, for each channel.
+    pub fn used_signal_bytes(&self) -> usize {
+        self.signals_used as usize * SIGNAL_BYTES
     }
 
     /// Bytes of the window.
@@ -283,7 +293,8 @@ impl Pieces {
 /// All windows, inputs and outputs of a launch in one device buffer.
 ///
 /// Vectors first, in the order of [`Places`]: every rank's input, then every rank's output, then every rank's slots. Then,
-/// at the next [`BINDING_ALIGN`], the signals: `channels` copies of every rank's matrix.
+/// at the next [`BINDING_ALIGN`], the signals: those of all matrices that the schedule uses, numbered without gaps, and so
+/// for each channel. A ring uses one in P of its matrices, and they are read back where a launch hangs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arena {
@@ -291,25 +302,21 @@ pub struct Arena {
     in_place: bool,
     /// Vectors of a chunk's slice.
     pub chunk_vectors: usize,
-    ranks: usize,
-    matrix: usize,
-    signal_stride: usize,
+    signals: usize,
     /// Independent copies of every lane, each over its part of a chunk's slice.
     pub channels: u32,
 }
 
 impl Arena {
-    /// Lays out an arena whose chunk slices have `chunk_vectors` vectors.
-    pub fn new(schedule: &Schedule, window: &Window, chunk_vectors: usize, channels: u32, in_place: bool) -> Self {
-        Self {
-            places: Places::new(schedule, in_place),
-            in_place,
-            chunk_vectors,
-            ranks: schedule.ranks as usize,
-            matrix: window.signals(),
-            signal_stride: window.signal_stride as usize,
-            channels,
-        }
+    /// Lays out an arena whose chunk slices have `chunk_vectors` vectors, for a schedule that uses `signals` signals.
+    pub fn new(schedule: &Schedule, signals: u32, chunk_vectors: usize, channels: u32, in_place: bool) -> Self {
+        let (places, signals) = (Places::new(schedule, in_place), signals as usize);
+        Self { places, in_place, chunk_vectors, signals, channels }
+    }
+
+    /// Channels whose signals fit `most_bytes`, where each has `signals`.
+    pub fn most_channels(signals: u32, most_bytes: u64) -> u64 {
+        most_bytes / (u64::from(signals.max(1)) * SIGNAL_BYTES as u64)
     }
 
     /// Index of the first vector at `address`.
@@ -347,14 +354,9 @@ impl Arena {
         vectors(self.places.all(first).start)..vectors(self.places.len())
     }
 
-    /// Index of `signal` among all signals of a channel.
-    pub fn signal(&self, signal: Signal) -> usize {
-        signal.rank as usize * self.matrix + signal.row as usize * self.signal_stride + signal.sender as usize
-    }
-
     /// Signals of one channel.
     pub fn channel_signals(&self) -> usize {
-        self.ranks * self.matrix
+        self.signals
     }
 
     /// Where the signals begin.
@@ -391,6 +393,9 @@ mod tests {
             let signal_bytes = |stride| window(Algorithm::Ring, ranks, 256, stride).signal_bytes();
             assert_eq!(signal_bytes(Stride::Classic), classic);
             assert_eq!(signal_bytes(Stride::Compact), compact);
+        }
+        for (algorithm, used) in [(Algorithm::Ring, 14), (Algorithm::Direct, 0)] {
+            assert_eq!(window(algorithm, 8, 256, Stride::Compact).used_signal_bytes(), used * 4, "{algorithm}");
         }
         for (ranks, percent) in [(2, 87.5), (4, 75.0), (8, 50.0)] {
             assert_eq!(window(Algorithm::Ring, ranks, 256, Stride::Compact).savings().signal_percent, Some(percent));
@@ -448,9 +453,8 @@ mod tests {
     fn arena_places_do_not_overlap() {
         let schedule = build(Collective::AllReduce, Algorithm::RingExchange, 3, Sync::Neighbor).unwrap();
         let payload = Payload::new(&schedule, 100, 4).unwrap();
-        let window = Window::new(&schedule, payload, Stride::Compact).unwrap();
         for in_place in [false, true] {
-            let arena = Arena::new(&schedule, &window, payload.chunk_vectors(), 2, in_place);
+            let arena = Arena::new(&schedule, 6, payload.chunk_vectors(), 2, in_place);
             let mut starts: Vec<usize> = (0..3)
                 .flat_map(|rank| {
                     let chunks = (0..3).map(move |c| Address::output(rank, c));
@@ -463,6 +467,9 @@ mod tests {
             assert!(starts.iter().enumerate().all(|(i, &start)| start == i * arena.chunk_vectors));
             assert_eq!(arena.vector_bytes(), (starts.len() * payload.chunk_bytes()) as u64);
             assert_eq!(arena.signal_offset() % BINDING_ALIGN as u64, 0);
+            assert!(arena.signal_offset() >= arena.vector_bytes());
+            assert_eq!((arena.signal_bytes(), arena.bytes() - arena.signal_offset()), (2 * 6 * 4, 2 * 6 * 4));
+            assert_eq!((Arena::most_channels(6, 48), Arena::most_channels(6, 23)), (2, 0));
         }
     }
 
@@ -472,8 +479,7 @@ mod tests {
         assert_eq!(Payload::new(&barrier, 1, 4), Err(WindowError::NoPayload(Collective::Barrier, 1)));
         let payload = Payload::new(&barrier, 0, 4).unwrap();
         assert!(payload.chunk_vectors() > 0 && payload.elements(0).is_empty());
-        let window = Window::new(&barrier, payload, Stride::Compact).unwrap();
-        let arena = Arena::new(&barrier, &window, 1, 1, false);
+        let arena = Arena::new(&barrier, 6, 1, 1, false);
         assert!(arena.poisoned().is_empty() && arena.region(Buffer::Input).is_empty());
         assert_eq!(arena.vector_bytes(), VECTOR_BYTES as u64);
     }

@@ -51,6 +51,8 @@ struct Json {
     signal_rows: u32,
     signal_stride: u32,
     signal_bytes: usize,
+    signals_used: u32,
+    signals_used_bytes: usize,
     window_bytes: usize,
     exchange_bytes_saved: usize,
     signal_bytes_saved_percent: Option<f64>,
@@ -83,6 +85,8 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         signal_rows: window.signal_rows,
         signal_stride: window.signal_stride,
         signal_bytes: window.signal_bytes(),
+        signals_used: window.signals_used,
+        signals_used_bytes: window.used_signal_bytes(),
         window_bytes: window.bytes(),
         exchange_bytes_saved: savings.exchange_bytes,
         signal_bytes_saved_percent: savings.signal_percent,
@@ -113,13 +117,16 @@ fn table(layout: &Json) -> String {
     let _ = writeln!(text, "{:>12} {:>12}  end of the window", layout.window_bytes, "");
     let _ = writeln!(
         text,
-        "\nslots      {} bytes in {}, of which {algorithm} writes {}\nsignals    {} bytes: {} rows of {} columns",
+        "\nslots      {} bytes in {}, of which {algorithm} writes {}\nsignals    {} bytes: {} rows of {} columns, \
+         of which {algorithm} uses {}: executors store only these, {} bytes a channel",
         layout.slot_bytes,
         layout.slots,
         layout.slots_written,
         layout.signal_bytes,
         layout.signal_rows,
-        layout.signal_stride
+        layout.signal_stride,
+        layout.signals_used,
+        layout.signals_used_bytes
     );
     // Only the upstream kernels' ring has had an exchange slot.
     let exchange = match algorithm {

@@ -10,8 +10,8 @@ use super::program::Program;
 use super::tuning::Tuning;
 use crate::plan::{Mode, Plan};
 use crate::schedule::Places;
-use crate::verify::Proved;
-use crate::window::{Arena, Payload, Pieces, SIGNAL_BYTES, Stride, VECTOR_BYTES, Window};
+use crate::verify::{Graph, Proved};
+use crate::window::{Arena, Payload, Pieces, VECTOR_BYTES};
 
 /// Largest arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
 const MAX_ARENA_BYTES: u64 = 512 << 20;
@@ -56,7 +56,7 @@ pub(super) fn cut(
 ) -> Result<Cut, LaunchError> {
     let schedule = proved.schedule();
     let in_place = proved.options().in_place;
-    let window = Window::new(schedule, *payload, Stride::Compact)?;
+    let signals = Graph::new(schedule).cells();
     let too_large = |what: String| LaunchError::TooLarge { ranks: schedule.ranks, device: gpu.info().title(), what };
     let limits = &gpu.limits;
     let most_binding = limits.max_storage_buffer_binding_size.min(MAX_ARENA_BYTES);
@@ -66,14 +66,11 @@ pub(super) fn cut(
         .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
 
     // Signals of one channel bound the channels, and so do the workgroups of a dispatch.
-    let matrix_bytes = (window.signals() * schedule.ranks as usize * SIGNAL_BYTES).max(1) as u64;
     let lanes = schedule.lanes.len().max(1) as u32;
     let most_workgroups = limits.max_compute_workgroups_per_dimension / lanes;
-    let most_channels = (most_binding / matrix_bytes).min(most_workgroups.into()) as u32;
+    let most_channels = Arena::most_channels(signals, most_binding).min(most_workgroups.into()) as u32;
     if most_channels == 0 {
-        return Err(too_large(format!(
-            "{matrix_bytes} bytes of signals in {lanes} lanes are above the device's limits"
-        )));
+        return Err(too_large(format!("{signals} signals in {lanes} lanes are above the device's limits")));
     }
     let words = Program::bytes(schedule);
     if words > most_binding {
@@ -87,7 +84,7 @@ pub(super) fn cut(
         });
         let mut channels = wanted.clamp(1, most_channels).min(vectors.min(u32::MAX as usize) as u32);
         loop {
-            let arena = Arena::new(schedule, &window, vectors, channels, in_place);
+            let arena = Arena::new(schedule, signals, vectors, channels, in_place);
             let slice_vectors = (vectors as u64).div_ceil(channels.into());
             let plan = Plan::new(proved, mode, |i| tuning.turns(i, slice_vectors), TURN_LIMIT.into());
             match plan {

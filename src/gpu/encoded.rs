@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::cut::{Cut, cut};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Shape, Source, Variant};
@@ -18,7 +20,7 @@ use crate::element::{Element, scale};
 use crate::hang::Hang;
 use crate::plan::{Mode, Plan};
 use crate::schedule::{Buffer, Schedule};
-use crate::verify::{Proved, Signal};
+use crate::verify::{Graph, Proved, Signal};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces};
 
 /// What launches of one schedule over one payload have in common.
@@ -190,7 +192,10 @@ impl Encoded {
             next[lane as usize] = progress[at].next - self.begun[at].next;
         }
         let first = stuck * self.arena.channel_signals();
-        let signal = |signal: Signal| signals[first + self.arena.signal(signal)];
+        let graph = Graph::new(&self.schedule);
+        let cells: FxHashMap<Signal, usize> =
+            (0..graph.cells()).map(|cell| (graph.signal(cell), first + cell as usize)).collect();
+        let signal = |signal: Signal| cells.get(&signal).map_or(0, |&cell| signals[cell]);
         Hang::explain(&self.schedule, stuck as u32, &next, signal)
     }
 

@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::hang::Fault;
 use crate::plan::{Dispatch, Mode, Plan};
 use crate::schedule::{Address, Buffer, Instruction, Schedule};
-use crate::verify::Signal;
+use crate::verify::Graph;
 use crate::window::Arena;
 
 /// `Instruction.kind` in the shader.
@@ -143,26 +143,20 @@ impl Program {
         turns: impl Fn(&Instruction) -> u64,
         fault: Option<Fault>,
     ) -> Self {
-        let moves = Moves::of(schedule);
+        let (moves, graph) = (Moves::of(schedule), Graph::new(schedule));
         let (mut instructions, mut links, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for &lane_index in &plan.lanes {
             let lane = &schedule.lanes[lane_index as usize];
             let first = instructions.len() as u32;
-            for instruction in &lane.instructions {
+            for (id, instruction) in graph.lane(lane_index).zip(&lane.instructions) {
                 let first_wait = links.len() as u32;
-                links.extend(instruction.waits.iter().map(|wait| Link {
-                    index: arena.signal(Signal { rank: lane.rank, row: wait.row, sender: wait.sender }) as u32,
-                    at_least: wait.at_least,
-                }));
+                links.extend(graph.waits_of(id).iter().map(|wait| Link { index: wait.cell, at_least: wait.at_least }));
                 let end_wait = links.len() as u32;
-                let kept = instruction
-                    .notifies
-                    .iter()
-                    .filter(|notify| !fault.is_some_and(|fault| fault.drops(lane.rank, notify.row)));
-                links.extend(kept.map(|notify| Link {
-                    index: arena.signal(Signal { rank: notify.peer, row: notify.row, sender: lane.rank }) as u32,
-                    at_least: 0,
-                }));
+                let kept = graph.notifies_of(id).iter().filter(|&&cell| {
+                    let signal = graph.signal(cell);
+                    !fault.is_some_and(|fault| fault.drops(signal.sender, signal.row))
+                });
+                links.extend(kept.map(|&cell| Link { index: cell, at_least: 0 }));
                 let end_notify = links.len() as u32;
                 let vector = |address: &Address| arena.vector(*address) as u32;
                 let is_input = |address: &Address| u32::from(address.buffer == Buffer::Input);
