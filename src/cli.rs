@@ -9,10 +9,12 @@ mod layout;
 mod run;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::collective::{Collective, Task};
@@ -113,12 +115,12 @@ struct LaunchArgs {
     /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
     #[arg(long, value_name = "N", value_parser = count)]
     count: Option<usize>,
-    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
-    #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = crate::collective::parse::<DataType>)]
-    data_type: DataType,
-    /// For --algorithm auto, as `wgccl run` takes it: auto, cpu, or an index or words of a name
-    #[arg(long, default_value = AUTO, value_name = "DEVICE")]
-    device: String,
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32]
+    #[arg(long = "type", value_name = "TYPE", value_parser = crate::collective::parse::<DataType>)]
+    data_type: Option<DataType>,
+    /// For --algorithm auto, as `wgccl run` takes it: auto, cpu, or an index or words of a name [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
 }
 
 impl LaunchArgs {
@@ -126,13 +128,22 @@ impl LaunchArgs {
         self.count.unwrap_or(if collective == Collective::Barrier { 0 } else { COUNT })
     }
 
+    fn data_type(&self) -> DataType {
+        self.data_type.unwrap_or(DataType::F32)
+    }
+
     /// The algorithm, chosen if it is not named. The device is looked for only then.
     fn choose(&self, selection: Selection, collective: Collective, ranks: u32) -> Result<Algorithm, Error> {
         match selection {
-            Selection::Named(algorithm) => Ok(algorithm),
+            Selection::Named(algorithm) => {
+                let device = [(self.device.is_some(), "--device")];
+                refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
+                Ok(algorithm)
+            }
             Selection::Auto => {
-                let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type.bytes() as u64);
-                Ok(Algorithm::choose(collective, ranks, part_bytes, kind_of(&self.device)?))
+                let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type().bytes() as u64);
+                let device = self.device.as_deref().unwrap_or(AUTO);
+                Ok(Algorithm::choose(collective, ranks, part_bytes, kind_of(device)?))
             }
         }
     }
@@ -141,6 +152,18 @@ impl LaunchArgs {
 /// Algorithm and synchronisation, and whether the former was chosen: `direct (auto, neighbor)`.
 fn how(algorithm: Algorithm, auto: bool, sync: Sync) -> String {
     format!("{algorithm} ({}{sync})", if auto { "auto, " } else { "" })
+}
+
+/// Refuses the first of some flags that was given: it would have no effect.
+fn refuse_flags(why: &str, flags: &[(bool, &str)]) -> Result<(), Error> {
+    match flags.iter().find(|(given, _)| *given) {
+        Some((_, flag)) => Err(Error::Usage(format!("{why}; leave {flag} out"))),
+        None => Ok(()),
+    }
+}
+
+fn check_op(collective: Collective, given: bool, flag: &str) -> Result<(), Error> {
+    refuse_flags(&format!("{collective} reduces nothing"), &[(given && !collective.reduces(), flag)])
 }
 
 /// A number of things, for people.
@@ -154,6 +177,26 @@ fn algorithms() -> String {
     let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
     names.join(", ")
 }
+
+/// Shows on a terminal that something goes on, if it takes longer than a tick; gone when dropped.
+struct Spinner(ProgressBar);
+
+impl Spinner {
+    fn new(what: &'static str) -> Self {
+        let bar = ProgressBar::new_spinner().with_message(what);
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// What takes less needs no spinner.
+const TICK: Duration = Duration::from_millis(250);
 
 /// What is computed, for the positional argument.
 fn collective(name: &str) -> Result<Collective, String> {
@@ -224,7 +267,8 @@ fn refuse(error: &clap::Error, json: bool) -> u8 {
     }
     if json {
         let text = error.render().to_string();
-        let lines = text.lines().take_while(|line| !line.starts_with("Usage:")).flat_map(str::split_whitespace);
+        let advice = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+        let lines = text.lines().take_while(|line| !advice(line)).flat_map(str::split_whitespace);
         let text = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let _ = print_json(&Failure { ok: false, error: text, hang: None });
     } else {

@@ -2,6 +2,7 @@
 //!
 //! What `wgccl run` does, without any printing; the same request always gives the same bits.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -220,15 +221,14 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
     device.check_ranks(ranks)?;
     let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
     check_memory::<T>(&schedule, count)?;
+    if let Some(fault) = request.fault {
+        check_fault(fault, &schedule)?;
+    }
     watch(Stage::Inputs);
     let inputs = match loaded {
         Some(inputs) => inputs,
         None => generated(request, &schedule, count)?,
     };
-
-    if let Some(fault) = request.fault {
-        check_fault(fault, &schedule)?;
-    }
 
     let start = Instant::now();
     let proved = prove(schedule, verify::Options { in_place: request.in_place })?;
@@ -297,19 +297,28 @@ pub(crate) fn check_place(collective: Collective, in_place: bool) -> Result<(), 
 
 /// A fault that changes nothing would be taken for a launch that survived it.
 fn check_fault(fault: Fault, schedule: &Schedule) -> Result<(), Error> {
-    let hit = schedule.lanes.iter().any(|lane| {
-        let mut notifies = lane.instructions.iter().flat_map(|instruction| &instruction.notifies);
-        notifies.any(|notify| fault.drops(lane.rank, notify.row))
-    });
+    const SHOWN: usize = 12;
     let Fault::DropNotify { rank, row } = fault;
-    if hit {
+    let notifies = schedule.lanes.iter().flat_map(|lane| {
+        let notifies = lane.instructions.iter().flat_map(|instruction| &instruction.notifies);
+        notifies.map(|notify| (lane.rank, notify.row))
+    });
+    let all: BTreeSet<(u32, u32)> = notifies.collect();
+    if all.contains(&(rank, row)) {
         return Ok(());
     }
+    let what = format!("{} of {} ranks", schedule.name, schedule.ranks);
+    if all.is_empty() {
+        return Err(Error::Usage(format!("nobody notifies in {what}; leave --drop-notify out")));
+    }
+    // What is nearest to what was wanted: that rank, or that row.
+    let near: Vec<_> = all.iter().filter(|(of, at)| *of == rank || *at == row).collect();
+    let near = if near.is_empty() { all.iter().collect() } else { near };
+    let mut shown: Vec<String> = near.iter().take(SHOWN).map(|(rank, row)| format!("{rank}:{row}")).collect();
+    shown.extend((near.len() > SHOWN).then(|| "...".to_owned()));
     Err(Error::Usage(format!(
-        "rank {rank} notifies nobody on signal row {row}; {} of {} ranks uses rows up to {}",
-        schedule.name,
-        schedule.ranks,
-        schedule.signal_rows.saturating_sub(1)
+        "rank {rank} notifies nobody on signal row {row} in {what}; choose one of RANK:ROW {}",
+        shown.join(" ")
     )))
 }
 

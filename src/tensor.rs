@@ -16,7 +16,7 @@ use crate::element::{DataType, Element};
 use crate::schedule::MAX_RANKS;
 
 pub use error::TensorError;
-pub use save::save;
+pub use save::{check_target, save};
 
 use error::{one_line, shape_text};
 
@@ -60,6 +60,22 @@ pub fn load<T: Element>(files: &[PathBuf], tensor: Option<&str>) -> Result<Vec<V
 /// As [`load`].
 pub fn load_whole<T: Element>(file: &Path, tensor: Option<&str>) -> Result<Vec<T>, TensorError> {
     Ok(Source::open(file, tensor, T::TYPE)?.read(1)?.concat())
+}
+
+/// The type of a file's elements.
+///
+/// # Errors
+/// As [`load`]; [`TensorError::Type`] where no type of this program is that of the file.
+pub fn type_of(file: &Path, tensor: Option<&str>) -> Result<DataType, TensorError> {
+    let mut refused = None;
+    for &data_type in DataType::ALL {
+        match Source::open(file, tensor, data_type) {
+            Ok(_) => return Ok(data_type),
+            Err(error @ TensorError::Type { .. }) => refused = refused.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or(TensorError::NoFiles))
 }
 
 /// Where a file keeps its elements, as its header says.

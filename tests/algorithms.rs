@@ -43,7 +43,7 @@ fn own_first_is_reported_as_information() {
     let report = check(&neighbor(Algorithm::OnePhaseOwnFirst, 4), Options::default());
     assert!(report.ok());
     let outcome = report.outcome(Proof::BitIdentical).unwrap();
-    assert_eq!(outcome.findings[0].message, "chunk 0: rank 2, 3 adds in another order than rank 0");
+    assert_eq!(outcome.findings[0].message, "chunk 0: ranks 2, 3 add in another order than rank 0");
 }
 
 #[test]

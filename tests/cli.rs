@@ -429,6 +429,14 @@ fn mistakes(files: &Files) -> Vec<Case> {
             &["halving needs a power of two", "2 or 4 ranks"],
         ),
         case("run --algorithm tree --sync barrier", 6, &["tree", "barrier", "--sync"]),
+        case("run all-gather --op max", 6, &["all-gather reduces nothing", "leave --op out"]),
+        case("run barrier --type f64", 6, &["barrier has no payload", "leave --type out"]),
+        case("run barrier --output zz", 6, &["barrier has no payload", "leave --output out"]),
+        case("run barrier --seed 1", 6, &["barrier has no payload", "leave --seed out"]),
+        case("check --count 5", 6, &["a proof holds for every payload", "leave --count out"]),
+        case("check --type f64", 6, &["leave --type out"]),
+        case("check --device cpu", 6, &["only matters to --algorithm auto", "leave --device out"]),
+        case("layout --device cpu", 6, &["only matters to --algorithm auto", "leave --device out"]),
         case("run --type f8", 6, &["'f8'", "f32, f16"]),
         case("run --op xor", 6, &["'xor'", "sum, prod"]),
         case("run --op avg --type int64", 6, &["avg of i64 is refused", "use sum"]),
@@ -455,7 +463,18 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --device 99", 2, &["no device '99'", "cpu"]),
         case("run --device cpu --dispatch fused", 6, &["CPU executor has no dispatch modes"]),
         case("run --device cpu --channels 0", 6, &["0"]),
-        case("run --device cpu --drop-notify 9:0", 6, &["rank 9", "row 0"]),
+        case("run --device cpu --drop-notify 9:0", 6, &["rank 9", "row 0", "RANK:ROW 0:1 0:2 "]),
+        case(
+            "run --device cpu --ranks 8 --algorithm tree --drop-notify 0:1",
+            6,
+            &["rank 0 notifies nobody on signal row 1", "choose one of RANK:ROW 0:0 "],
+        ),
+        case("run --device cpu --ranks 99 --drop-notify 0:999", 6, &["RANK:ROW 0:1 0:2 ", "0:12 ..."]),
+        case(
+            "run all-gather --algorithm mesh --device cpu --drop-notify 1:0",
+            6,
+            &["nobody notifies in", "leave --drop-notify out"],
+        ),
         case("run --drop-notify x", 6, &["rank and a signal row"]),
         case("run --no-such-option", 6, &["--no-such-option"]),
         case("no-such-command", 6, &["no-such-command"]),
@@ -493,7 +512,17 @@ fn mistakes(files: &Files) -> Vec<Case> {
             6,
             vec!["leave --ranks out"],
         ),
-        input(&[&double], &["double.npy", "f64"]),
+        (
+            format!("run --device cpu --type f32 --input {double}").split(' ').map(str::to_owned).collect(),
+            6,
+            vec!["double.npy holds f64", "--type says f32", "leave --type out"],
+        ),
+        (
+            format!("run --device cpu --seed 3 --input {four}").split(' ').map(str::to_owned).collect(),
+            6,
+            vec!["inputs come from files", "leave --seed out"],
+        ),
+        input(&[&four, &double], &["double.npy", "f64"]),
         input(&[&short], &["short.npy"]),
         input(&[&huge], &["huge.npy"]),
         input(&[&garbage], &["garbage.npy"]),
@@ -524,6 +553,7 @@ fn every_mistake_gets_one_clear_error() {
         let failure: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(failure["ok"], false, "{args:?}");
         let error = failure["error"].as_str().unwrap();
+        assert!(!error.contains("--help"), "{args:?}: {error}");
         assert!(!error.is_empty() && fragments.iter().all(|f| error.contains(f)), "{args:?}: {fragments:?} in {error}");
     }
 }
@@ -534,12 +564,92 @@ fn unusable_output_folders_are_refused_and_nothing_is_left() {
     let file = dir.path().join("a file");
     std::fs::write(&file, b"keep me").unwrap();
     for out in [file.clone(), file.join("below")] {
-        let output = wgccl(&["run", "--device", "cpu", "--output", out.to_str().unwrap()]);
+        // Found out before anything is computed: 16 MiB elements of 1024 ranks are more than the machine has.
+        let output =
+            wgccl(&["run", "--device", "cpu", "--ranks", "1024", "--count", "16M", "--output", out.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
-        assert!(stderr(&output).contains("a file"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("a file is a file; name a directory"), "{}", stderr(&output));
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"keep me");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// Neither an input nor what another run wrote is replaced or mixed with.
+#[test]
+fn outputs_go_to_a_directory_of_their_own() {
+    let files = Files { dir: tempfile::tempdir().unwrap() };
+    let (dir, out) = (files.dir.path(), files.dir.path().join("out"));
+    let input = files.npy("x.npy", "<f4", "(4, 1)", &[1; 16]);
+    let run = |args: &[&str], out: &Path| {
+        let output = wgccl(&[&["run", "--device", "cpu", "--output", out.to_str().unwrap()], args].concat());
+        (output.status.code(), stderr(&output))
+    };
+    assert_eq!(run(&["--ranks", "4"], &out).0, Some(0));
+    let first = std::fs::read(out.join("rank3.npy")).unwrap();
+    for (args, out, fragment) in [
+        (&["--ranks", "2", "--seed", "9"][..], &*out, "out': it holds rank"),
+        (&["reduce"], &*out, "already"),
+        (&["--input", &input], dir, "holds the input"),
+    ] {
+        let (code, error) = run(args, out);
+        assert_eq!(code, Some(6), "{args:?}: {error}");
+        assert!(error.contains(fragment) && error.contains("another directory"), "{args:?}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 4);
+    assert_eq!(std::fs::read(out.join("rank3.npy")).unwrap(), first);
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);
+}
+
+/// The verdict is not lost when what was computed cannot be kept.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_does_not_take_the_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    for (json, says) in [("", "bit-exact: 262144 of 262144"), (" --json", "\"ok\": false")] {
+        let limited = format!(
+            "trap '' XFSZ; ulimit -f 64; exec \"$0\" run --device cpu --ranks 2 --count 128K --output \"$1\"{json}"
+        );
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &limited, env!("CARGO_BIN_EXE_wgccl"), dir.path().join("out").to_str().unwrap()]);
+        let output = sh.env("NO_COLOR", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+        assert!(stdout(&output).contains(says) && !stdout(&output).contains("written   "), "{}", stdout(&output));
+        let error = if json.is_empty() { stderr(&output) } else { stdout(&output) };
+        assert!(error.contains("rank0.npy: File too large"), "{error}");
+    }
+}
+
+#[test]
+fn the_type_of_inputs_is_that_of_the_files() {
+    let files = Files { dir: tempfile::tempdir().unwrap() };
+    for (descr, bytes, name) in [("<f8", 8, "f64"), ("|u1", 1, "u8"), ("<V2", 2, "bf16"), ("<f4", 4, "f32")] {
+        let input = files.npy("x.npy", descr, "(2, 3)", &vec![0; 6 * bytes]);
+        let run = json(&["run", "--device", "cpu", "--json", "--input", &input]);
+        assert_eq!((&run["ok"], &run["type"]), (&true.into(), &name.into()), "{run}");
+    }
+}
+
+/// Small words that were wrong once.
+#[test]
+fn texts_agree_with_their_numbers() {
+    let files = Files { dir: tempfile::tempdir().unwrap() };
+    let nan = files.npy("nan.npy", "<f4", "(2, 1)", &[255; 8]);
+    for (args, says, says_not) in [
+        ("run --ranks 1 --device cpu", "1 instruction in", "1 instructions"),
+        ("check --ranks 1", "1 rank, 1 lane, 1 instruction\n", "1 ranks"),
+        ("layout --ranks 1", "1 rank, 256 f32 in 1 chunk of 256", "1 ranks"),
+        ("layout barrier", "4 ranks, no payload\n", "f32"),
+        (&format!("run --device cpu --input {nan}"), "none: every finite sum is exact", "every sum"),
+        ("run --device cpu", "none: every sum is exact", "with copies"),
+        ("check --algorithm one-phase-own-first", "ranks 2, 3 add in another order than rank 0", "rank 2,"),
+    ] {
+        let text = stdout(&wgccl(&args.split(' ').collect::<Vec<_>>()));
+        assert!(text.contains(says) && !text.contains(says_not), "{args}: {text}");
+    }
+    for device in devices().into_iter().filter(|device| device != "cpu") {
+        let text = stdout(&wgccl(&["run", "--device", &device]));
+        assert!(text.contains(" us with copies\n") || text.contains(" ms with copies\n"), "{text}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::{DIM, LaunchArgs, ScheduleArgs, plural, print, print_json};
+use super::{DIM, LaunchArgs, ScheduleArgs, Spinner, plural, print, print_json};
 use crate::collective::{Collective, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
@@ -63,10 +63,12 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let collective = args.collective;
     let selection = args.schedule.algorithm(collective);
     let algorithm = args.launch.choose(selection, collective, args.ranks)?;
+    let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
+    let spinner = Spinner::new("building the schedule");
     let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, args.schedule.sync)?;
-    let (count, data_type) = (args.launch.count(collective), args.launch.data_type);
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
+    drop(spinner);
     let savings = window.savings();
     let json = Json {
         ok: true,
@@ -101,13 +103,16 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 }
 
 fn table(layout: &Json) -> String {
-    let Json { collective, algorithm, ranks, count, data_type, chunks, chunk_elements, .. } = layout;
+    let Json { collective, algorithm, count, data_type, chunks, chunk_elements, .. } = layout;
+    let payload = match collective {
+        Collective::Barrier => "no payload".to_owned(),
+        _ => format!("{count} {data_type} in {} of {chunk_elements}", plural((*chunks).into(), "chunk")),
+    };
     let mut text = format!(
-        "window of one rank: {collective} by {algorithm}{}, {ranks} ranks, {count} {data_type} in {} of \
-         {chunk_elements}\n\n\
+        "window of one rank: {collective} by {algorithm}{}, {}, {payload}\n\n\
          {DIM}{:>12} {:>12}  region{DIM:#}\n",
         if layout.algorithm_auto { " (auto)" } else { "" },
-        plural((*chunks).into(), "chunk"),
+        plural(layout.ranks.into(), "rank"),
         "offset",
         "bytes"
     );

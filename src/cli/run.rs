@@ -3,13 +3,12 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, details, how, plural, print, print_json};
+use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, TICK, details, how, plural, print, print_json};
 use crate::collective::{Collective, Op, parse};
 use crate::element::{DataType, Element, dispatch};
 use crate::error::{Error, exit};
@@ -36,31 +35,32 @@ pub(super) struct RunArgs {
     /// whole vector; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
     #[arg(long, value_name = "N", value_parser = super::count)]
     count: Option<usize>,
-    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8
-    #[arg(long = "type", default_value = "f32", value_name = "TYPE", value_parser = parse::<DataType>)]
-    data_type: DataType,
-    /// Reduction: sum, prod, min, max or avg (of floats)
-    #[arg(long, default_value = "sum", value_name = "OP", value_parser = parse::<Op>)]
-    op: Op,
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32, or that of the inputs]
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse::<DataType>)]
+    data_type: Option<DataType>,
+    /// Reduction: sum, prod, min, max or avg (of floats) [default: sum]
+    #[arg(long, value_name = "OP", value_parser = parse::<Op>)]
+    op: Option<Op>,
     /// auto, cpu, or an index or words of a name from `wgccl devices`
     #[arg(long, default_value = AUTO, value_name = "DEVICE")]
     device: String,
-    /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode)]
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode, help = DISPATCH)]
     dispatch: Choice,
     /// Generated inputs: exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal
-    #[arg(long, default_value = "exact", value_name = "KIND", value_parser = parse::<Fill>)]
-    fill: Fill,
-    /// Seed of generated inputs
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// [default: exact]
+    #[arg(long, value_name = "KIND", value_parser = parse::<Fill>)]
+    fill: Option<Fill>,
+    /// Seed of generated inputs [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Inputs: .npy or .safetensors, one file per rank or one of shape [ranks, n]; of broadcast and scatter the root's alone
     #[arg(long, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Tensor of a .safetensors file that holds several
     #[arg(long, value_name = "NAME", requires = "input")]
     tensor: Option<String>,
-    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one
+    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one; a directory that holds such files,
+    /// or an input, is refused
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Let every rank's input and output be one buffer, by NCCL's rules
@@ -89,6 +89,11 @@ impl Default for RunArgs {
     }
 }
 
+/// What `--dispatch` means.
+pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches: per-rank (one after the other, as far as each can \
+                                   go), per-step (all ranks, a step at a time), fused (all in one, where the device is found \
+                                   to bear it) or auto (fused where it is sound, else whichever of the others takes fewer)";
+
 pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
     match name {
         AUTO => Ok(Choice::Auto),
@@ -112,11 +117,44 @@ struct Json<'a> {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
-    dispatch!(args.data_type, T => run_typed::<T>(args))
+    check_flags(args)?;
+    let data_type = data_type(args)?;
+    dispatch!(data_type, T => run_typed::<T>(args))
+}
+
+/// A flag without effect is more likely a mistake than a whim.
+fn check_flags(args: &RunArgs) -> Result<(), Error> {
+    let RunArgs { collective, .. } = *args;
+    super::check_op(collective, args.op.is_some(), "--op")?;
+    let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
+    if !args.input.is_empty() {
+        super::refuse_flags("inputs come from files", &seeded)?;
+    }
+    if collective == Collective::Barrier {
+        let typed = [(args.data_type.is_some(), "--type"), (args.output.is_some(), "--output")];
+        super::refuse_flags("a barrier has no payload", &[seeded, typed].concat())?;
+    }
+    Ok(())
+}
+
+/// That of the inputs, where there are files.
+fn data_type(args: &RunArgs) -> Result<DataType, Error> {
+    let Some(file) = args.input.first() else { return Ok(args.data_type.unwrap_or(DataType::F32)) };
+    let found = tensor::type_of(file, args.tensor.as_deref())?;
+    match args.data_type {
+        Some(wanted) if wanted != found => Err(Error::Usage(format!(
+            "{} holds {found}, and --type says {wanted}; leave --type out to take what the inputs hold",
+            file.display()
+        ))),
+        _ => Ok(found),
+    }
 }
 
 fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
-    let request = request(args)?;
+    let request = request::<T>(args)?;
+    if let Some(dir) = &args.output {
+        tensor::check_target(dir, &args.input)?;
+    }
     let bar = ProgressBar::new(0);
     let watch: Watch = {
         let bar = bar.clone();
@@ -124,16 +162,24 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
     };
     let finished = execute::<T>(&request, &watch);
     bar.finish_and_clear();
-    let finished = finished?;
-    let error = finished.error();
+    let mut finished = finished?;
+    let mut error = finished.error();
+    let mut text = if args.json { String::new() } else { table(&finished) };
     if let (Some(dir), None) = (&args.output, &error) {
         let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
-        tensor::save(dir, &outputs)?;
+        // The verdict stands, even if the disk is full by now.
+        match tensor::save(dir, &outputs) {
+            Ok(()) => {
+                let _ = write!(text, "\nwritten   {}", dir.display());
+            }
+            Err(failed) => error = Some(failed.into()),
+        }
     }
+    finished.outcome.ok = error.is_none();
     if args.json {
         print_json(&Json { outcome: &finished.outcome, error: error.as_ref().map(Error::to_string) })?;
     } else {
-        print(&table(&finished, args))?;
+        print(&text)?;
         if let Some(error) = &error {
             super::print_error(error);
         }
@@ -143,7 +189,6 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
 
 /// Draws what the run is at, on a terminal only, and only if it takes longer than a tick.
 fn show(bar: &ProgressBar, stage: Stage) {
-    const TICK: Duration = Duration::from_millis(250);
     let (template, message) = match stage {
         Stage::Launch { pieces, .. } if pieces > 1 => {
             ("{msg}  {bar:30} {bytes}/{total_bytes} of each part, {bytes_per_sec}, about {eta} left", "launch")
@@ -169,12 +214,12 @@ fn show(bar: &ProgressBar, stage: Stage) {
     }
 }
 
-fn request(args: &RunArgs) -> Result<Request, Error> {
+fn request<T: Element>(args: &RunArgs) -> Result<Request, Error> {
     let collective = args.collective;
     let source = if args.input.is_empty() {
         let default = if collective == Collective::Barrier { 0 } else { COUNT };
         let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(default));
-        Source::Generated { fill: args.fill, seed: args.seed, ranks, count }
+        Source::Generated { fill: args.fill.unwrap_or_default(), seed: args.seed.unwrap_or(0), ranks, count }
     } else if args.count.is_some() {
         return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
     } else {
@@ -184,8 +229,8 @@ fn request(args: &RunArgs) -> Result<Request, Error> {
         task: args.schedule.task(collective)?,
         algorithm: args.schedule.algorithm(collective),
         sync: args.schedule.sync,
-        data_type: args.data_type,
-        op: args.op,
+        data_type: T::TYPE,
+        op: args.op.unwrap_or(Op::Sum),
         in_place: args.in_place,
         source,
         device: args.device.clone(),
@@ -220,7 +265,7 @@ fn title(o: &Outcome) -> String {
 }
 
 /// What a person reads.
-fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
+fn table<T: Element>(finished: &Finished<T>) -> String {
     let o = &finished.outcome;
     let mut text = String::new();
     for note in &finished.notes {
@@ -232,14 +277,18 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
     };
     line(
         "proved",
-        &format!("no deadlock, no race, right result: {} instructions in {}", o.instructions, time(o.proof_us)),
+        &format!(
+            "no deadlock, no race, right result: {} in {}",
+            plural(o.instructions as u64, "instruction"),
+            time(o.proof_us)
+        ),
     );
     match (&o.driver, o.dispatch) {
         (Some(driver), Some(mode)) => {
             line("device", &format!("{}, {}, {driver}", o.device, o.backend));
             let (dispatches, channels) =
                 (plural(o.dispatches.into(), "dispatch"), plural(o.channels.into(), "channel"));
-            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {}", pieces(o), time(o.time_us)));
+            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {} with copies", pieces(o), time(o.time_us)));
         }
         _ => {
             line("device", "CPU executor");
@@ -275,10 +324,8 @@ fn table<T: Element>(finished: &Finished<T>, args: &RunArgs) -> String {
         o.elements
     );
     if let Some(op) = o.op {
-        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(op, o.max_ulp));
-    }
-    if let (Some(dir), true) = (&args.output, o.ok) {
-        let _ = write!(text, "\nwritten   {}", dir.display());
+        let finite = finished.outputs.iter().flatten().all(|x| x.to_f64().is_finite());
+        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(op, o.max_ulp, finite));
     }
     text
 }
@@ -291,7 +338,7 @@ fn pieces(o: &Outcome) -> String {
     }
 }
 
-fn rounding(op: Op, ulp: f64) -> String {
+fn rounding(op: Op, ulp: f64, finite: bool) -> String {
     let what = match op {
         Op::Sum => "sum",
         Op::Prod => "product",
@@ -300,6 +347,7 @@ fn rounding(op: Op, ulp: f64) -> String {
         Op::Avg => "average",
     };
     match ulp {
+        0.0 if !finite => format!("none: every finite {what} is exact"),
         0.0 => format!("none: every {what} is exact"),
         ulp => {
             format!("at most {ulp:.2} ulp from the {what} in higher precision, in the order that the schedule takes")

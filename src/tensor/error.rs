@@ -67,9 +67,9 @@ pub enum TensorError {
     /// An output that cannot be written; nothing was left behind.
     #[error("cannot write {}: {error}; choose a directory that can be written to, with room for the result", path.display())]
     Write { path: PathBuf, error: io::Error },
-    /// An output directory that is a file, or has no name, or a directory where a file should go.
+    /// An output directory that is a file, or has no name, or holds what must not be overwritten or mixed with outputs.
     #[error("cannot write to '{}': {problem}", path.display())]
-    Target { path: PathBuf, problem: &'static str },
+    Target { path: PathBuf, problem: String },
 }
 
 /// Characters that a name out of a file may take in a message.

@@ -10,39 +10,83 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{TensorError, npy};
 use crate::element::Element;
 
+/// Refuses what [`save`] would refuse, and a directory that holds one of `inputs`: before anything is computed.
+///
+/// # Errors
+/// [`TensorError::Target`] or [`TensorError::Write`].
+pub fn check_target(dir: &Path, inputs: &[PathBuf]) -> Result<(), TensorError> {
+    let refused = |problem: String| Err(TensorError::Target { path: dir.to_owned(), problem });
+    if dir.as_os_str().is_empty() {
+        return refused("no directory was named; name one, or '.' for this one".to_owned());
+    }
+    let failed = |error| TensorError::Write { path: dir.to_owned(), error };
+    // What will be written in: the directory, or the one that it will be made in.
+    let exists = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
+    let parent = dir.ancestors().find(exists).map_or(Path::new("."), here);
+    if !parent.is_dir() {
+        return refused(format!("{} is a file; name a directory", parent.display()));
+    }
+    if dir.exists() {
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if is_output(&name.to_string_lossy()) {
+                return refused(format!(
+                    "it holds {} already, and nothing is overwritten; name another directory",
+                    name.to_string_lossy()
+                ));
+            }
+        }
+        let whole = dir.canonicalize().map_err(failed)?;
+        let beside =
+            |input: &&PathBuf| input.parent().is_some_and(|of| here(of).canonicalize().is_ok_and(|of| of == whole));
+        if let Some(input) = inputs.iter().find(beside) {
+            return refused(format!("it holds the input {}; name another directory", input.display()));
+        }
+    }
+    let probe = temporary(parent, "probe");
+    File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).map_err(failed)
+}
+
+/// The empty path is this directory.
+fn here(dir: &Path) -> &Path {
+    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
+}
+
+/// `rank0.npy`, `rank1.npy`, ...: one of them left from another run would be taken for a rank of this one.
+fn is_output(name: &str) -> bool {
+    let digits = name.strip_prefix("rank").and_then(|name| name.strip_suffix(".npy"));
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A name that no other call uses.
+fn temporary(dir: &Path, what: &str) -> PathBuf {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    dir.join(format!(".{what}.{}-{call}.tmp", std::process::id()))
+}
+
 /// Writes `outputs[r]` to `rank{r}.npy` in `dir`, which is created if it is missing; a rank without an output, whose vector
 /// is empty, gets no file.
 ///
-/// Files of these names are replaced once all of the new ones are complete; other files in `dir` are left alone.
+/// Nothing is overwritten: a directory that holds such a file is refused. Other files in `dir` are left alone.
 ///
 /// # Errors
 /// [`TensorError::Target`] or [`TensorError::Write`]; then nothing that this call wrote before the renaming is left.
 pub fn save<T: Element>(dir: &Path, outputs: &[&[T]]) -> Result<(), TensorError> {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let refused = |path: &Path, problem| Err(TensorError::Target { path: path.to_owned(), problem });
+    check_target(dir, &[])?;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| TensorError::Write { path, error }
     };
-    if dir.as_os_str().is_empty() {
-        return refused(dir, "no directory was named; name one, or '.' for this one");
-    }
-    if dir.exists() && !dir.is_dir() {
-        return refused(dir, "it is a file; name a directory");
-    }
-    let outputs = || outputs.iter().enumerate().filter(|(_, output)| !output.is_empty());
-    let targets: Vec<PathBuf> = outputs().map(|(rank, _)| dir.join(format!("rank{rank}.npy"))).collect();
-    if let Some(target) = targets.iter().find(|target| target.is_dir()) {
-        return refused(target, "a directory has the name of an output file; move it away or name another directory");
-    }
-
+    let outputs = outputs.iter().enumerate().filter(|(_, output)| !output.is_empty());
+    let mut targets = Vec::new();
     let mut undo = Undo::default();
     undo.create_dir(dir).map_err(failed(dir))?;
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    for (rank, output) in outputs() {
-        let temporary = dir.join(format!(".rank{rank}.npy.{}-{call}.tmp", std::process::id()));
-        let mut file = undo.create_file(&temporary).map_err(failed(&temporary))?;
-        write(&mut file, output).map_err(failed(&temporary))?;
+    for (rank, output) in outputs {
+        let target = dir.join(format!("rank{rank}.npy"));
+        let mut file = undo.create_file(&temporary(dir, &format!("rank{rank}.npy"))).map_err(failed(&target))?;
+        write(&mut file, output).map_err(failed(&target))?;
+        targets.push(target);
     }
     for (temporary, target) in undo.files.iter().zip(&targets) {
         fs::rename(temporary, target).map_err(failed(target))?;

@@ -417,9 +417,11 @@ fn differences(schedule: &Schedule, terms: &Terms) -> Findings {
                 .map(|&(rank, _)| rank)
                 .collect();
             if !differing.is_empty() {
-                let (ranks, of) = (Ranks(&differing), if several { format!("part {of}, ") } else { String::new() });
+                let (s, verb) = if differing.len() == 1 { ("", "adds") } else { ("s", "add") };
+                let ranks = Ranks(&differing);
+                let of = if several { format!("part {of}, ") } else { String::new() };
                 findings.push(|| {
-                    Finding::new(format!("{of}chunk {c}: rank {ranks} adds in another order than rank {first}"))
+                    Finding::new(format!("{of}chunk {c}: rank{s} {ranks} {verb} in another order than rank {first}"))
                 });
             }
         }
