@@ -29,3 +29,7 @@ pub mod schedule;
 pub mod tensor;
 pub mod verify;
 pub mod window;
+
+/// The version that [`gpu`] speaks.
+#[cfg(feature = "gpu")]
+pub use wgpu;
