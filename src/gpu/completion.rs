@@ -10,6 +10,7 @@ use futures_channel::oneshot;
 use super::communicator::Resident;
 use super::device::GpuError;
 use super::launch::LaunchError;
+use super::ledger::Launch;
 use super::program::Progress;
 
 /// A launch that was recorded. Outputs are results once [`check`](Self::check) or [`wait`](Self::wait) says so; who drops
@@ -19,6 +20,8 @@ pub struct Completion {
     resident: Arc<Resident>,
     /// Progress of every piece.
     status: Pending,
+    /// Of every piece.
+    pub(super) launches: Vec<Launch>,
 }
 
 /// A buffer that will be mapped when the submission that writes it has completed.
@@ -36,7 +39,7 @@ impl Completion {
         let bytes = resident.encoded.progress_bytes() * resident.encoded.pieces.count() as u64;
         let status = Pending::new(resident, encoder, bytes)?;
         let buffer = status.buffer.clone();
-        Ok((Self { resident: Arc::clone(resident), status }, buffer))
+        Ok((Self { resident: Arc::clone(resident), status, launches: Vec::new() }, buffer))
     }
 
     /// Resolves when the submission has completed. As with every mapped buffer of wgpu, somebody has to submit or poll the
@@ -45,13 +48,13 @@ impl Completion {
     /// # Errors
     /// [`LaunchError::Hang`], [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
     pub async fn check(self) -> Result<(), LaunchError> {
-        let Self { resident, status } = self;
+        let Self { resident, status, launches } = self;
         let Pending { buffer, mapped } = status;
         mapped.await.map_err(|_| LaunchError::NotLaunched)?.map_err(|error| refused(&resident, &error))?;
-        let Some(now) = unfinished(&resident, &buffer)? else { return Ok(()) };
+        let Some((launch, now)) = unfinished(&resident, &launches, &buffer)? else { return Ok(()) };
         let signals = signals(&resident)?;
         signals.mapped.await.map_err(|_| LaunchError::NotLaunched)?.map_err(|error| refused(&resident, &error))?;
-        Err(hang(&resident, &now, &signals.buffer)?)
+        Err(hang(&resident, launch, &now, &signals.buffer)?)
     }
 
     /// Polls the device until everything that was submitted to it has completed, and checks.
@@ -59,11 +62,11 @@ impl Completion {
     /// # Errors
     /// As [`check`](Self::check); [`LaunchError::NotLaunched`] also if the commands have not been submitted yet.
     pub fn wait(self) -> Result<(), LaunchError> {
-        let Self { resident, status } = self;
+        let Self { resident, status, launches } = self;
         let buffer = status.block(&resident)?;
-        let Some(now) = unfinished(&resident, &buffer)? else { return Ok(()) };
+        let Some((launch, now)) = unfinished(&resident, &launches, &buffer)? else { return Ok(()) };
         let buffer = signals(&resident)?.block(&resident)?;
-        Err(hang(&resident, &now, &buffer)?)
+        Err(hang(&resident, launch, &now, &buffer)?)
     }
 }
 
@@ -102,26 +105,42 @@ fn words<W: bytemuck::Pod>(resident: &Resident, buffer: &wgpu::Buffer) -> Result
     Ok(bytemuck::pod_collect_to_vec(&view))
 }
 
-/// The progress of the first piece that did not finish.
-fn unfinished(resident: &Resident, buffer: &wgpu::Buffer) -> Result<Option<Vec<Progress>>, LaunchError> {
+/// The first piece that did not finish, and its progress.
+fn unfinished(
+    resident: &Resident,
+    launches: &[Launch],
+    buffer: &wgpu::Buffer,
+) -> Result<Option<(Launch, Vec<Progress>)>, LaunchError> {
+    let Resident { encoded, memory } = resident;
     let words: Vec<Progress> = words(resident, buffer)?;
     // The buffer may be longer than what is recorded into it.
-    let mut pieces = words.chunks(resident.encoded.begun.len().max(1)).take(resident.encoded.pieces.count());
-    Ok(pieces.find(|now| !resident.encoded.finished(now)).map(<[_]>::to_vec))
+    let pieces = words.chunks(encoded.progress_words().max(1)).zip(launches);
+    for (now, &launch) in pieces {
+        if !encoded.finished(now, launch) {
+            memory.ledger.unfinished();
+            return Ok(Some((launch, now.to_vec())));
+        }
+        memory.ledger.finished(launch);
+    }
+    Ok(None)
 }
 
-/// Only now, for a report: the signals of whatever was launched last.
+/// Only now, for a report: signals and progress of whatever was launched last.
 fn signals(resident: &Resident) -> Result<Pending, LaunchError> {
-    let (gpu, arena) = (&resident.encoded.gpu, &resident.encoded.arena);
-    let mut encoder = gpu.encoder();
-    let pending = Pending::new(resident, &encoder, arena.signal_bytes())?;
-    let from = arena.signal_offset();
-    encoder.copy_buffer_to_buffer(&resident.memory.arena, from, &pending.buffer, 0, arena.signal_bytes());
-    gpu.submit(encoder.finish())?;
+    let Resident { encoded, memory } = resident;
+    let mut encoder = encoded.gpu.encoder();
+    let pending = Pending::new(resident, &encoder, encoded.trace_bytes())?;
+    encoded.encode_trace(&mut encoder, memory, &pending.buffer);
+    encoded.gpu.submit(encoder.finish())?;
     Ok(pending)
 }
 
-fn hang(resident: &Resident, now: &[Progress], buffer: &wgpu::Buffer) -> Result<LaunchError, LaunchError> {
-    let signals: Vec<u32> = words(resident, buffer)?;
-    Ok(LaunchError::Hang(Box::new(resident.encoded.explain(now, &signals))))
+fn hang(
+    resident: &Resident,
+    launch: Launch,
+    now: &[Progress],
+    buffer: &wgpu::Buffer,
+) -> Result<LaunchError, LaunchError> {
+    let trace: Vec<u32> = words(resident, buffer)?;
+    Ok(LaunchError::Hang(Box::new(resident.encoded.explain(launch, now, &trace))))
 }
