@@ -2,7 +2,11 @@
 // limit stops it, and then stores how far it got. The next dispatch goes on from there, so progress never depends on two
 // workgroups running at the same time.
 //
-// Joined with payload/coherent.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
+// Also per-rank and per-step dispatch where barriers cost next to nothing, on hardware: waits and notifies are spread over
+// the workgroup. The plan's rows then say which instructions a dispatch runs, and its barriers are not relied on.
+//
+// Joined with payload/coherent.wgsl, for these with payload/plain.wgsl; and with program.wgsl, signal.wgsl, element/, op/,
+// contribution/ and move.wgsl.
 
 // Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
 override TURN_LIMIT: u32 = 60000u;
@@ -13,19 +17,23 @@ var<workgroup> unmet: atomic<u32>;
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let place = place_of(workgroup.x);
+    let at = params.row * params.all_lanes + place.lane;
+    let start = starts[at];
     if (invocation == 0u) {
-        resumed = progress[place.own];
+        resumed = resume(place.own, start);
     }
-    let start = workgroupUniformLoad(&resumed);
-    var next = start.next;
+    let lane = workgroupUniformLoad(&resumed);
+    // A lane that missed a signal in an earlier row stays there: its peers may be running what would bring it now.
+    let end = select(0u, starts[at + params.all_lanes], lane.next >= start);
     var turns = 0u;
-    while (next < start.end) {
+    var next = lane.next;
+    for (; next < end; next++) {
         let instruction = program[next];
         turns += instruction.turns;
         if (turns > TURN_LIMIT) {
             break;
         }
-        if (!all_arrived(instruction, place.first_signal, invocation)) {
+        if (!all_arrived(instruction, place.first_signal, lane.launches, invocation)) {
             break;
         }
         move_chunks(instruction, place.channel, invocation);
@@ -34,20 +42,19 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
         for (var i = instruction.end_wait + invocation; i < instruction.end_notify; i += WORKGROUP) {
             notify(place.first_signal + links[i].index);
         }
-        next++;
     }
     if (invocation == 0u) {
-        progress[place.own].next = next;
+        progress[place.own] = Progress(next, lane.launches, lane.number);
     }
 }
 
 // Whether all signals have come. Each is polled by one invocation; the verdict is the same for all of them.
-fn all_arrived(instruction: Instruction, first_signal: u32, invocation: u32) -> bool {
+fn all_arrived(instruction: Instruction, first_signal: u32, launches: u32, invocation: u32) -> bool {
     if (instruction.first_wait == instruction.end_wait) {
         return true;
     }
     for (var i = instruction.first_wait + invocation; i < instruction.end_wait; i += WORKGROUP) {
-        if (!wait(first_signal + links[i].index, links[i].at_least)) {
+        if (!wait(first_signal + links[i].index, links[i], launches)) {
             atomicStore(&unmet, 1u);
         }
     }

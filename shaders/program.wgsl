@@ -49,23 +49,33 @@ struct Instruction {
     unused: u32,
 }
 
-// A signal and, for a wait, the value to wait for; or the first vector of an operand, and whether it is an input; or that
+// A signal and, for a wait, how many notifies of a launch to wait for, and how many a launch makes in all; or the first vector of an operand, and whether it is an input; or that
 // of a destination.
 struct Link {
     index: u32,
     at_least: u32,
+    each: u32,
 }
 
-// How far a (lane, channel) got.
+// How far a (lane, channel) got, in which launch: the device's own count of them, and the host's number.
 struct Progress {
     next: u32,
-    end: u32,
+    launches: u32,
+    number: u32,
+}
+
+// What a dispatch begins: not 0 where it is the first of a launch for its lanes.
+struct Launch {
+    number: u32,
 }
 
 @group(0) @binding(2) var<storage, read> program: array<Instruction>;
 @group(0) @binding(3) var<storage, read> links: array<Link>;
 @group(0) @binding(4) var<storage, read_write> progress: array<Progress>;
 @group(0) @binding(5) var<uniform> params: Params;
+// Where every lane starts in every dispatch, lanes fastest; the next row is where it ends.
+@group(0) @binding(6) var<storage, read> starts: array<u32>;
+@group(0) @binding(7) var<uniform> launch: Launch;
 
 // Which lane and channel a workgroup is.
 struct Place {
@@ -81,4 +91,13 @@ fn place_of(workgroup: u32) -> Place {
     let channel = workgroup / params.lanes;
     let lane = params.first_lane + workgroup % params.lanes;
     return Place(channel, lane, channel * params.all_lanes + lane, channel * params.channel_signals);
+}
+
+// A lane's progress when this dispatch starts: where it stopped, or at its beginning.
+fn resume(own: u32, start: u32) -> Progress {
+    var lane = progress[own];
+    if (launch.number != 0u) {
+        lane = Progress(start, lane.launches + 1u, launch.number);
+    }
+    return lane;
 }

@@ -10,9 +10,12 @@ fn notify(signal: u32) {
     atomicAdd(&signals[signal], 1u);
 }
 
-fn wait(signal: u32, at_least: u32) -> bool {
+// Signals count on from launch to launch, and wrap. By sign: after a launch that stopped half-way a signal is short of
+// where this one counts from, and must not look far beyond it.
+fn wait(signal: u32, awaited: Link, launches: u32) -> bool {
+    let before = (launches - 1u) * awaited.each;
     for (var poll = 0u; poll < POLLS; poll++) {
-        if (atomicLoad(&signals[signal]) >= at_least) {
+        if (bitcast<i32>(atomicLoad(&signals[signal]) - before) >= bitcast<i32>(awaited.at_least)) {
             return true;
         }
     }

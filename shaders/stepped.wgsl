@@ -1,11 +1,8 @@
-// Per-rank and per-step dispatch: a workgroup is one (lane, channel) and runs the instructions that the plan gives to
-// this dispatch. What an instruction waits for was notified by an earlier dispatch, and the command stream's barrier
+// Per-rank and per-step dispatch on cores: a workgroup is one (lane, channel) and runs the instructions that the plan gives
+// to this dispatch. What an instruction waits for was notified by an earlier dispatch, and the command stream's barrier
 // between the two has made its data visible. So there is no barrier here, and the wait is an assertion.
 //
 // Joined with payload/plain.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
-
-// The first instruction of every lane in every dispatch, lanes fastest; the next row is where it ends.
-@group(0) @binding(6) var<storage, read> starts: array<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
@@ -16,26 +13,33 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     // The first invocation alone waits, notifies and stores how far the lane got. If a signal is missing the others go
     // on for nothing: the lane's progress stays where it is, and no result is given out.
     let leads = invocation == 0u;
-    var arrived = leads && progress[place.own].next == start;
+    var lane: Progress;
+    if (leads) {
+        lane = resume(place.own, start);
+    }
+    var arrived = leads && lane.next == start;
     for (var i = start; i < end; i++) {
         let instruction = program[i];
         if (arrived) {
-            arrived = all_arrived(instruction, place.first_signal);
+            arrived = all_arrived(instruction, place.first_signal, lane.launches);
         }
         move_chunks(instruction, place.channel, invocation);
         if (arrived) {
             for (var j = instruction.end_wait; j < instruction.end_notify; j++) {
                 notify(place.first_signal + links[j].index);
             }
-            progress[place.own].next = i + 1u;
+            lane.next = i + 1u;
         }
+    }
+    if (leads) {
+        progress[place.own] = lane;
     }
 }
 
-fn all_arrived(instruction: Instruction, first_signal: u32) -> bool {
+fn all_arrived(instruction: Instruction, first_signal: u32, launches: u32) -> bool {
     var arrived = true;
     for (var i = instruction.first_wait; i < instruction.end_wait; i++) {
-        arrived = arrived && wait(first_signal + links[i].index, links[i].at_least);
+        arrived = arrived && wait(first_signal + links[i].index, links[i], launches);
     }
     return arrived;
 }

@@ -11,9 +11,13 @@ mod device;
 mod encoded;
 mod kernel;
 mod launch;
+mod ledger;
 mod poison;
 mod probe;
 mod program;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod protocol;
 mod slices;
 mod timing;
 mod tuning;

@@ -3,6 +3,9 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "shaders/ir.rs"]
+mod ir;
+
 use std::process::Command;
 
 use naga::back::{glsl, hlsl, msl, spv};
@@ -153,13 +156,70 @@ fn there_is_one_notify_and_one_wait() {
     }
 }
 
-/// A loop without a bound could hang a device.
+/// Software devices are strongly ordered and would pass with any order.
 #[test]
-fn every_loop_is_bounded() {
-    for source in sources() {
-        for line in source.text.lines().map(str::trim) {
-            assert!(!line.starts_with("loop"), "{}: {line}", source.name);
-            assert!(!line.starts_with("while") || line == "while (next < start.end) {", "{}: {line}", source.name);
+fn barriers_stand_between_payload_and_signals() {
+    let fused: Vec<Source> = sources().into_iter().filter(|source| source.coherent).collect();
+    assert!(!fused.is_empty());
+    let ordered = |text: &str| ir::ordered(&ir::events(&naga::front::wgsl::parse_str(text).unwrap()));
+    for source in &fused {
+        ordered(&source.text).unwrap_or_else(|error| panic!("{}: {error}", source.name));
+    }
+
+    // What must not pass: either barrier away, or on the wrong side.
+    let (barrier, notifies) = ("        storageBarrier();\n", "        for (var i = instruction.end_wait + invocation");
+    let notified = "            notify(place.first_signal + links[i].index);\n        }\n";
+    let acquire = "    storageBarrier();\n    return missing == 0u;";
+    let polls = "    for (var i = instruction.first_wait";
+    let no_release = (format!("{barrier}{notifies}"), notifies.to_owned());
+    let no_acquire = (acquire.to_owned(), "    return missing == 0u;".to_owned());
+    for (name, edits) in [
+        ("no release", vec![no_release.clone()]),
+        ("late release", vec![no_release, (notified.to_owned(), format!("{notified}{barrier}"))]),
+        ("no acquire", vec![no_acquire.clone()]),
+        ("early acquire", vec![no_acquire, (polls.to_owned(), format!("    storageBarrier();\n{polls}"))]),
+    ] {
+        let mut text = fused[0].text.clone();
+        for (from, to) in &edits {
+            assert_eq!(text.matches(from).count(), 1, "{name}: {from}");
+            text = text.replace(from, to);
         }
+        assert!(ordered(&text).is_err(), "{name} passes");
+    }
+}
+
+/// The kernels are compiled without guards against loops that do not end.
+#[test]
+fn every_loop_counts_up_to_a_fixed_number() {
+    let ends =
+        |text: &str| ir::loops_end(&naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{text}: {e}")));
+    for source in sources() {
+        ends(&source.text).unwrap_or_else(|error| panic!("{}: {error}", source.name));
+    }
+    for (body, good) in [
+        ("for (var i = 0u; i < n; i++) {}", true),
+        (
+            "var m = n; for (var i = 0u; i < m; i += 2u) { for (var j = i; j < n; j++) { if (j > 7u) { break; } } }",
+            true,
+        ),
+        ("for (;;) {}", false),
+        ("loop {}", false),
+        ("loop { break; }", false),
+        ("var i = 0u; while (i < n) {}", false),
+        ("var i = 0u; while (i < n) { i++; }", false),
+        ("for (var i = 0u; i < n; i++) { i = 0u; }", false),
+        ("for (var i = 0u; i < n; i += 0u) {}", false),
+        ("for (var i = n; i > 0u; i++) {}", false),
+        ("for (var i = 0u; i < n; i--) {}", false),
+        ("var m = n; for (var i = 0u; i < m; i++) { m++; }", false),
+        ("var m = n; for (var i = 0u; i < m + 1u; i++) { if (n > 3u) { m = i + 2u; } }", false),
+        ("var m = n; for (var i = 0u; i < n; i += m) { m = 0u; }", false),
+        ("for (var i = 0u; i < word; i++) {}", false),
+        ("for (var i = 0u; i < n; i++) { for (;;) { break; } }", false),
+    ] {
+        let text = format!(
+            "var<private> word: u32; @compute @workgroup_size(1) fn f() {{ g(3u); }} fn g(n: u32) {{ {body} }}"
+        );
+        assert_eq!(ends(&text).is_ok(), good, "{body}: {:?}", ends(&text));
     }
 }

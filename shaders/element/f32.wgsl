@@ -1,14 +1,14 @@
-// Four f32 a vector, natively. Joined with order.wgsl.
+// Four f32 a vector, natively. Joined with order.wgsl and a file of result/.
 
 const INFINITY: u32 = 0x7f800000u;
 const NAN: u32 = 0x7fc00000u;
 
 fn sum(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
-    return bitcast<vec4<u32>>(bitcast<vec4<f32>>(a) + bitcast<vec4<f32>>(b));
+    return result(bitcast<vec4<f32>>(a) + bitcast<vec4<f32>>(b));
 }
 
 fn prod(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
-    return bitcast<vec4<u32>>(bitcast<vec4<f32>>(a) * bitcast<vec4<f32>>(b));
+    return result(bitcast<vec4<f32>>(a) * bitcast<vec4<f32>>(b));
 }
 
 fn least(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {

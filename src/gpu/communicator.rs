@@ -13,7 +13,9 @@ use super::completion::Completion;
 use super::device::{Gpu, GpuError};
 use super::encoded::{Encoded, Memory};
 use super::launch::{Executor, LaunchError, Launched, Options, admit};
+use super::ledger::Launch;
 use super::slices::{SliceError, Slices};
+use super::tuning::Tuning;
 use crate::buffers::{Given, count_of};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
@@ -430,7 +432,8 @@ impl Communicator {
         }
         let proved = prove(schedule, Default::default())?;
         let (op, mode) = admit::<T>(&self.gpu, &proved, payload, op, &self.options)?;
-        let encoded = Encoded::new::<T>(&self.gpu, &proved, payload, op, mode, self.options)?;
+        let tuning = Tuning::of(&self.gpu, mode);
+        let encoded = Encoded::new::<T>(&self.gpu, &proved, payload, op, tuning, self.options)?;
         let memory = encoded.memory()?;
         Ok(Prepared { resident: Arc::new(Resident { encoded, memory }) })
     }
@@ -493,12 +496,12 @@ impl Prepared {
         if encoded.pieces.count() > 1 {
             inputs.check_overlap(&outputs, encoded)?;
         }
-        let (completion, status) = Completion::new(&self.resident, encoder)?;
+        let (mut completion, status) = Completion::new(&self.resident, encoder)?;
         for piece in 0..encoded.pieces.count() {
             inputs.for_each_run(encoded, piece, |buffer, from, to, bytes| {
                 encoder.copy_buffer_to_buffer(buffer, from, &memory.arena, to, bytes);
             });
-            self.encode(encoder, piece, &status);
+            completion.launches.push(self.encode(encoder, piece, &status));
             outputs.for_each_run(encoded, piece, |buffer, to, from, bytes| {
                 encoder.copy_buffer_to_buffer(&memory.arena, from, buffer, to, bytes);
             });
@@ -516,8 +519,8 @@ impl Prepared {
         if pieces > 1 {
             return Err(LaunchError::InPieces { pieces }.into());
         }
-        let (completion, status) = Completion::new(&self.resident, encoder)?;
-        self.encode(encoder, 0, &status);
+        let (mut completion, status) = Completion::new(&self.resident, encoder)?;
+        completion.launches.push(self.encode(encoder, 0, &status));
         Ok(completion)
     }
 
@@ -568,14 +571,21 @@ impl Prepared {
         })
     }
 
-    /// Reset, dispatches, and progress to `status`. In fused mode as many dispatches as always suffice: nobody looks
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (&Encoded, &Memory) {
+        (&self.resident.encoded, &self.resident.memory)
+    }
+
+    /// Dispatches, and progress to `status`. In fused mode as many dispatches as always suffice: nobody looks
     /// whether the first one did.
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, piece: usize, status: &wgpu::Buffer) {
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, piece: usize, status: &wgpu::Buffer) -> Launch {
         let Resident { encoded, memory } = &*self.resident;
-        encoded.encode_reset(encoder, memory);
-        let dispatches = encoded.plan.dispatches.len();
-        encoded.encode_dispatches(&mut encoder.begin_compute_pass(&Default::default()), memory, piece, dispatches);
+        let (launch, dispatches) = (encoded.launch(encoder, memory), encoded.plan.dispatches.len());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        encoded.encode_dispatches(&mut pass, memory, piece, Some(launch), dispatches);
+        drop(pass);
         let words = encoded.progress_bytes();
         encoder.copy_buffer_to_buffer(&memory.progress, 0, status, words * piece as u64, words);
+        launch
     }
 }

@@ -10,6 +10,7 @@ use futures_channel::oneshot;
 use super::communicator::Resident;
 use super::device::GpuError;
 use super::launch::LaunchError;
+use super::ledger::Launch;
 use super::program::Progress;
 
 /// A launch that was recorded. Outputs are results once [`check`](Self::check) or [`wait`](Self::wait) says so; who drops
@@ -19,6 +20,8 @@ pub struct Completion {
     resident: Arc<Resident>,
     /// Progress of every piece.
     status: Pending,
+    /// Of every piece.
+    pub(super) launches: Vec<Launch>,
 }
 
 /// A buffer that will be mapped when the submission that writes it has completed.
@@ -37,7 +40,7 @@ impl Completion {
         let bytes = resident.encoded.progress_bytes() * resident.encoded.pieces.count() as u64;
         let status = Pending::new(resident, encoder, bytes)?;
         let buffer = status.buffer.clone();
-        Ok((Self { resident: Arc::clone(resident), status }, buffer))
+        Ok((Self { resident: Arc::clone(resident), status, launches: Vec::new() }, buffer))
     }
 
     /// Resolves when the submission has completed. As with every mapped buffer of wgpu, somebody has to submit or poll the
@@ -47,10 +50,10 @@ impl Completion {
     /// [`LaunchError::Hang`], [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
     pub async fn check(&mut self) -> Result<(), LaunchError> {
         self.status.arrive(&self.resident).await?;
-        let Some(now) = self.unfinished()? else { return Ok(()) };
+        let Some((launch, now)) = self.unfinished()? else { return Ok(()) };
         let mut signals = signals(&self.resident)?;
         signals.arrive(&self.resident).await?;
-        Err(hang(&self.resident, &now, &signals.buffer)?)
+        Err(hang(&self.resident, launch, &now, &signals.buffer)?)
     }
 
     /// Polls the device until everything that was submitted to it has completed, and checks.
@@ -60,10 +63,10 @@ impl Completion {
     /// and ask again.
     pub fn wait(&mut self) -> Result<(), LaunchError> {
         self.status.block(&self.resident)?;
-        let Some(now) = self.unfinished()? else { return Ok(()) };
+        let Some((launch, now)) = self.unfinished()? else { return Ok(()) };
         let mut signals = signals(&self.resident)?;
         signals.block(&self.resident)?;
-        Err(hang(&self.resident, &now, &signals.buffer)?)
+        Err(hang(&self.resident, launch, &now, &signals.buffer)?)
     }
 
     /// Whether the submission has completed, so that [`wait`](Self::wait) answers at once. Polls the device, and does not
@@ -76,13 +79,19 @@ impl Completion {
         self.status.look(&self.resident)
     }
 
-    /// The progress of the first piece that did not finish.
-    fn unfinished(&self) -> Result<Option<Vec<Progress>>, LaunchError> {
-        let encoded = &self.resident.encoded;
+    /// The first piece that did not finish, and its progress.
+    fn unfinished(&self) -> Result<Option<(Launch, Vec<Progress>)>, LaunchError> {
+        let Resident { encoded, memory } = &*self.resident;
         let words: Vec<Progress> = words(&self.resident, &self.status.buffer)?;
         // The buffer may be longer than what is recorded into it.
-        let mut pieces = words.chunks(encoded.begun.len().max(1)).take(encoded.pieces.count());
-        Ok(pieces.find(|now| !encoded.finished(now)).map(<[_]>::to_vec))
+        for (now, &launch) in words.chunks(encoded.progress_words().max(1)).zip(&self.launches) {
+            if !encoded.finished(now, launch) {
+                memory.ledger.unfinished();
+                return Ok(Some((launch, now.to_vec())));
+            }
+            memory.ledger.finished(launch);
+        }
+        Ok(None)
     }
 }
 
@@ -139,18 +148,22 @@ fn words<W: bytemuck::Pod>(resident: &Resident, buffer: &wgpu::Buffer) -> Result
     Ok(bytemuck::pod_collect_to_vec(&view))
 }
 
-/// Only now, for a report: the signals of whatever was launched last.
+/// Only now, for a report: signals and progress of whatever was launched last.
 fn signals(resident: &Resident) -> Result<Pending, LaunchError> {
-    let (gpu, arena) = (&resident.encoded.gpu, &resident.encoded.arena);
-    let mut encoder = gpu.encoder();
-    let pending = Pending::new(resident, &encoder, arena.signal_bytes())?;
-    let from = arena.signal_offset();
-    encoder.copy_buffer_to_buffer(&resident.memory.arena, from, &pending.buffer, 0, arena.signal_bytes());
-    gpu.submit(encoder.finish())?;
+    let Resident { encoded, memory } = resident;
+    let mut encoder = encoded.gpu.encoder();
+    let pending = Pending::new(resident, &encoder, encoded.trace_bytes())?;
+    encoded.encode_trace(&mut encoder, memory, &pending.buffer);
+    encoded.gpu.submit(encoder.finish())?;
     Ok(pending)
 }
 
-fn hang(resident: &Resident, now: &[Progress], buffer: &wgpu::Buffer) -> Result<LaunchError, LaunchError> {
-    let signals: Vec<u32> = words(resident, buffer)?;
-    Ok(LaunchError::Hang(Box::new(resident.encoded.explain(now, &signals))))
+fn hang(
+    resident: &Resident,
+    launch: Launch,
+    now: &[Progress],
+    buffer: &wgpu::Buffer,
+) -> Result<LaunchError, LaunchError> {
+    let trace: Vec<u32> = words(resident, buffer)?;
+    Ok(LaunchError::Hang(Box::new(resident.encoded.explain(launch, now, &trace))))
 }

@@ -50,7 +50,6 @@ pub(super) fn cut(
     gpu: &Gpu,
     proved: &Proved,
     payload: &Payload,
-    mode: Mode,
     tuning: &Tuning,
     options: &Options,
 ) -> Result<Cut, LaunchError> {
@@ -86,7 +85,7 @@ pub(super) fn cut(
         loop {
             let arena = Arena::new(schedule, signals, vectors, channels, in_place);
             let slice_vectors = (vectors as u64).div_ceil(channels.into());
-            let plan = Plan::new(proved, mode, |i| tuning.turns(i, slice_vectors), TURN_LIMIT.into());
+            let plan = Plan::new(proved, tuning.mode, |i| tuning.turns(i, slice_vectors), TURN_LIMIT.into());
             match plan {
                 Ok(plan) => return Ok(Cut { pieces, arena, plan }),
                 Err(_) if channels < most_channels && (channels as usize) < vectors => {

@@ -3,25 +3,27 @@
 //! What every launch shares stands here once, whoever records it: [`super::Executor`] over the host's slices,
 //! [`super::Prepared`] over a caller's device buffers.
 
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cut::{Cut, cut};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Shape, Source, Variant};
 use super::launch::{LaunchError, Options};
-use super::program::{Moves, Params, Program, Progress, two_words};
+use super::ledger::{Launch, Ledger, NUMBERS};
+use super::program::{Begin, Moves, Params, Program, Progress, rows, two_words};
 use super::tuning::Tuning;
 use crate::buffers::Extents;
 use crate::collective::Op;
-use crate::element::{Element, scale};
+use crate::element::{DataType, Element, scale};
 use crate::hang::Hang;
-use crate::plan::{Mode, Plan};
+use crate::plan::{Dispatch, Mode, Plan};
 use crate::schedule::{Buffer, Schedule};
 use crate::verify::{Graph, Proved, Signal};
-use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces};
+use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES};
 
 /// What launches of one schedule over one payload have in common.
 pub(super) struct Encoded {
@@ -34,21 +36,25 @@ pub(super) struct Encoded {
     pub(super) plan: Plan,
     pub(super) shape: Shape,
     pub(super) source: Source,
-    /// Lanes and channels that are not done when a launch begins.
-    pub(super) begun: Vec<Progress>,
+    /// Instructions of every lane, in the plan's order.
+    lanes: Vec<Range<u32>>,
     kernel: Arc<Kernel>,
-    /// Of the dispatches over a piece of full length, then of those over the last piece.
+    /// Of the dispatches over a piece of full length, of those over the last piece, and of one that does nothing.
     params: wgpu::Buffer,
+    /// What a dispatch begins: nothing, or the launch of that number.
+    begins: wgpu::Buffer,
+    /// Dispatches that are the first of a launch for their lanes.
+    first: Vec<bool>,
     instructions: wgpu::Buffer,
     links: wgpu::Buffer,
-    starts: Option<wgpu::Buffer>,
-    fresh_progress: wgpu::Buffer,
+    starts: wgpu::Buffer,
 }
 
 /// The device memory that one launch at a time works in.
 pub(super) struct Memory {
     pub(super) arena: wgpu::Buffer,
     pub(super) progress: wgpu::Buffer,
+    pub(super) ledger: Ledger,
     group: wgpu::BindGroup,
 }
 
@@ -59,12 +65,11 @@ impl Encoded {
         proved: &Proved,
         payload: Payload,
         op: Op,
-        mode: Mode,
+        tuning: Tuning,
         options: Options,
     ) -> Result<Self, LaunchError> {
         let schedule = proved.schedule().clone();
-        let tuning = Tuning::of(gpu, mode);
-        let Cut { pieces, arena, plan } = cut(gpu, proved, &payload, mode, &tuning, &options)?;
+        let Cut { pieces, arena, plan } = cut(gpu, proved, &payload, &tuning, &options)?;
         let slice_vectors = (arena.chunk_vectors as u64).div_ceil(arena.channels.into());
         let program = Program::new(
             &schedule,
@@ -73,25 +78,22 @@ impl Encoded {
             |instruction| tuning.turns(instruction, slice_vectors),
             options.fault,
         );
-        let coherent = mode == Mode::Fused;
-        let (shape, moves) = (tuning.shape, Moves::of(&schedule));
-        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, coherent, shape, moves })?;
+        let (shape, moves, interpreter) = (tuning.shape, Moves::of(&schedule), tuning.interpreter());
+        // Of other types there is no such kernel.
+        let opaque = tuning.opaque() && T::TYPE == DataType::F32;
+        let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, interpreter, opaque, shape, moves })?;
 
         use wgpu::BufferUsages as Usage;
         let scale = scale::<T>(op, schedule.ranks).map_or([0; 2], two_words);
         let params = params(&plan, &arena, &pieces, scale);
         let storage = |label: &str, words: &[u8]| gpu.buffer_of(label, words, Usage::STORAGE);
-        let starts = || storage("starts", bytemuck::cast_slice(&program.starts));
         Ok(Self {
             params: gpu.buffer_of("params", &params, Usage::UNIFORM)?,
+            begins: gpu.buffer_of("begins", &begins(), Usage::UNIFORM)?,
+            first: first_of_lanes(&plan),
             instructions: storage("program", bytemuck::cast_slice(&program.instructions))?,
             links: storage("links", bytemuck::cast_slice(&program.links))?,
-            starts: (!coherent).then(starts).transpose()?,
-            fresh_progress: gpu.buffer_of(
-                "fresh progress",
-                bytemuck::cast_slice(&program.progress),
-                Usage::COPY_SRC,
-            )?,
+            starts: storage("starts", bytemuck::cast_slice(&program.starts))?,
             gpu: gpu.clone(),
             schedule,
             in_place: proved.options().in_place,
@@ -100,8 +102,8 @@ impl Encoded {
             arena,
             plan,
             shape,
-            source: Source::executor(T::TYPE, op, coherent),
-            begun: program.progress,
+            source: Source::executor(T::TYPE, op, interpreter, opaque),
+            lanes: program.lanes,
             kernel,
         })
     }
@@ -112,23 +114,29 @@ impl Encoded {
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let arena = self.gpu.buffer("arena", self.arena.bytes(), usage)?;
         let progress = self.gpu.buffer("progress", self.progress_bytes(), usage)?;
-        let mut bindings = vec![
+        let bindings = [
             self.vectors(&arena),
             range(&arena, self.arena.signal_offset(), self.arena.signal_bytes()),
             self.instructions.as_entire_buffer_binding(),
             self.links.as_entire_buffer_binding(),
             progress.as_entire_buffer_binding(),
             range(&self.params, 0, size_of::<Params>() as u64),
+            self.starts.as_entire_buffer_binding(),
+            range(&self.begins, 0, size_of::<Begin>() as u64),
         ];
-        bindings.extend(self.starts.as_ref().map(wgpu::Buffer::as_entire_buffer_binding));
         let group = self.gpu.bind(&self.kernel, &bindings)?;
-        Ok(Memory { arena, progress, group })
+        Ok(Memory { arena, progress, group, ledger: Ledger::default() })
     }
 
-    /// A driver that compiles on first use does so here: in memory that is all zero no lane has anything to do.
+    /// A driver that compiles on first use does so here, by a workgroup that begins nothing and has nothing to do.
     pub(super) fn warm_up(&self, memory: &Memory) -> Result<(), GpuError> {
         let mut encoder = self.gpu.encoder();
-        self.encode_dispatches(&mut encoder.begin_compute_pass(&Default::default()), memory, 0, 1);
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&self.kernel.pipeline);
+        let nothing = 2 * self.plan.dispatches.len();
+        pass.set_bind_group(0, &memory.group, &[(nothing * BINDING_ALIGN) as u32, 0]);
+        pass.dispatch_workgroups(self.lanes.len().min(1) as u32, 1, 1);
+        drop(pass);
         self.gpu.run(encoder.finish())
     }
 
@@ -138,35 +146,50 @@ impl Encoded {
     }
 
     pub(super) fn progress_bytes(&self) -> u64 {
-        size_of_val(self.begun.as_slice()) as u64
+        (self.progress_words() * size_of::<Progress>()) as u64
+    }
+
+    /// One for each (channel, lane), lanes in the plan's order, fastest.
+    pub(super) fn progress_words(&self) -> usize {
+        self.lanes.len() * self.arena.channels as usize
     }
 
     pub(super) fn extents(&self) -> Extents<'_> {
         Extents { schedule: &self.schedule, count: self.payload.count, in_place: self.in_place }
     }
 
-    /// Signals to zero, lanes to their beginning. By the command stream: a kernel that did it could erase what a faster
-    /// workgroup has already notified.
-    pub(super) fn encode_reset(&self, encoder: &mut wgpu::CommandEncoder, memory: &Memory) {
-        let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
-        encoder.clear_buffer(&memory.arena, signals, Some(bytes));
-        let words = memory.progress.size();
-        encoder.copy_buffer_to_buffer(&self.fresh_progress, 0, &memory.progress, 0, words);
+    /// Another launch in `memory`. Nothing has to precede it, because signals count on from where the last one left them,
+    /// unless one stopped half-way: then the command stream puts signals and counts to zero. It, because a kernel that did
+    /// so could erase what a faster workgroup has already notified.
+    pub(super) fn launch(&self, encoder: &mut wgpu::CommandEncoder, memory: &Memory) -> Launch {
+        let launch = memory.ledger.next();
+        if launch.resets {
+            let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
+            encoder.clear_buffer(&memory.arena, signals, Some(bytes));
+            encoder.clear_buffer(&memory.progress, 0, None);
+        }
+        launch
     }
 
-    /// The first `dispatches` dispatches of the plan over `piece`, and the plan again from its beginning if they are more.
+    /// The first `dispatches` dispatches of the plan over `piece`, and the plan again from its beginning if they are more;
+    /// they begin `launch`, or go on with what was begun before.
     pub(super) fn encode_dispatches(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         memory: &Memory,
         piece: usize,
+        launch: Option<Launch>,
         dispatches: usize,
     ) {
         let last = usize::from(piece + 1 == self.pieces.count());
         let first_row = last * self.plan.dispatches.len();
         pass.set_pipeline(&self.kernel.pipeline);
-        for (row, dispatch) in (first_row..).zip(&self.plan.dispatches).cycle().take(dispatches) {
-            pass.set_bind_group(0, &memory.group, &[(row * BINDING_ALIGN) as u32]);
+        let rows = (first_row..).zip(&self.plan.dispatches).cycle();
+        let first = self.first.iter().copied().chain(iter::repeat(false));
+        for ((row, dispatch), first) in rows.zip(first).take(dispatches) {
+            let begins = launch.filter(|_| first).map_or(0, |launch| launch.number as usize);
+            let offsets = [row, begins].map(|row| (row * BINDING_ALIGN) as u32);
+            pass.set_bind_group(0, &memory.group, &offsets);
             pass.dispatch_workgroups(dispatch.lanes * self.arena.channels, 1, 1);
         }
     }
@@ -177,26 +200,56 @@ impl Encoded {
         if fused_hardware { 1 } else { self.plan.dispatches.len() }
     }
 
-    /// Held against where lanes end, for before a launch all words are zero.
-    pub(super) fn finished(&self, now: &[Progress]) -> bool {
-        now.iter().zip(&self.begun).all(|(now, begun)| now.next == begun.end)
+    /// Whether every lane went through `launch`, all of them in the same launch of the device's count. A word that an
+    /// earlier launch has left, or none, is that of a lane which has not begun.
+    pub(super) fn finished(&self, now: &[Progress], launch: Launch) -> bool {
+        self.state(now, launch).all(|(done, instructions)| done == instructions)
     }
 
-    /// The first channel that is stuck, in the schedule's own names; `signals` are those of all channels.
-    pub(super) fn explain(&self, progress: &[Progress], signals: &[u32]) -> Hang {
-        let lanes = self.plan.lanes.len();
-        let stuck = progress.iter().position(|lane| lane.next != lane.end).unwrap_or(0) / lanes.max(1);
+    /// Of every (channel, lane): instructions that it is through with in `launch`, and all that it has.
+    fn state(&self, now: &[Progress], launch: Launch) -> impl Iterator<Item = (u32, u32)> {
+        let launches = now.iter().find(|lane| lane.number == launch.number).map(|lane| lane.launches);
+        now.iter().zip(self.lanes.iter().cycle()).map(move |(now, lane)| {
+            let begun = now.number == launch.number && Some(now.launches) == launches;
+            let done = if begun { now.next.clamp(lane.start, lane.end) - lane.start } else { 0 };
+            (done, lane.end - lane.start)
+        })
+    }
+
+    /// Bytes that [`encode_trace`](Self::encode_trace) copies.
+    pub(super) fn trace_bytes(&self) -> u64 {
+        self.arena.signal_bytes() + self.progress_bytes()
+    }
+
+    /// Signals and progress of `memory`, from which a launch that did not finish is explained.
+    pub(super) fn encode_trace(&self, encoder: &mut wgpu::CommandEncoder, memory: &Memory, to: &wgpu::Buffer) {
+        let (from, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
+        encoder.copy_buffer_to_buffer(&memory.arena, from, to, 0, bytes);
+        encoder.copy_buffer_to_buffer(&memory.progress, 0, to, bytes, self.progress_bytes());
+    }
+
+    /// The first channel in which `launch` is stuck, in the schedule's own names; `now` is its progress, and `trace` what
+    /// the memory holds.
+    pub(super) fn explain(&self, launch: Launch, now: &[Progress], trace: &[u32]) -> Hang {
+        let lanes = self.lanes.len();
+        let state: Vec<(u32, u32)> = self.state(now, launch).collect();
+        let stuck = state.iter().position(|(done, instructions)| done != instructions).unwrap_or(0) / lanes.max(1);
         let mut next = vec![0; lanes];
-        for (i, &lane) in self.plan.lanes.iter().enumerate() {
-            let at = stuck * lanes + i;
-            next[lane as usize] = progress[at].next - self.begun[at].next;
+        for (&lane, (done, _)) in self.plan.lanes.iter().zip(&state[stuck * lanes..]) {
+            next[lane as usize] = *done;
         }
-        let first = stuck * self.arena.channel_signals();
+        let (signals, last) = trace.split_at(self.arena.signal_bytes() as usize / SIGNAL_BYTES);
+        let last: &[Progress] = bytemuck::cast_slice(&last[..self.progress_words() * 3]);
+        let before = last.iter().map(|lane| lane.launches).max().unwrap_or(0).saturating_sub(1);
         let graph = Graph::new(&self.schedule);
-        let cells: FxHashMap<Signal, usize> =
-            (0..graph.cells()).map(|cell| (graph.signal(cell), first + cell as usize)).collect();
-        let signal = |signal: Signal| cells.get(&signal).map_or(0, |&cell| signals[cell]);
-        Hang::explain(&self.schedule, stuck as u32, &next, signal)
+        let signals = &signals[stuck * self.arena.channel_signals()..];
+        let value = |cell: u32| {
+            let each = graph.notifiers_of(cell).len() as u32;
+            let counted = signals[cell as usize].wrapping_sub(before.wrapping_mul(each));
+            counted.cast_signed().max(0).cast_unsigned()
+        };
+        let values: FxHashMap<Signal, u32> = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell))).collect();
+        Hang::explain(&self.schedule, stuck as u32, &next, |signal| values.get(&signal).copied().unwrap_or(0))
     }
 
     /// Contiguous runs of a part's elements that `piece` holds, each with the chunk at which it starts.
@@ -239,17 +292,36 @@ impl Encoded {
     }
 }
 
-/// Rows of [`Params`] for a piece of full length, then rows for the last piece.
+/// Rows of [`Params`] for a piece of full length, rows for the last piece, and one for a lane that has nothing to do.
 fn params(plan: &Plan, arena: &Arena, pieces: &Pieces, scale: [u32; 2]) -> Vec<u8> {
-    let lanes = plan.lanes.len() as u32;
+    let (lanes, rows) = (plan.lanes.len() as u32, rows(plan) as u32);
     let lengths = [0, pieces.count() - 1].map(|piece| pieces.vectors(piece).len() as u32);
-    let mut rows = vec![0_u8; lengths.len() * plan.dispatches.len() * BINDING_ALIGN];
-    let dispatches = lengths.iter().flat_map(|&vectors| (0..).zip(&plan.dispatches).map(move |row| (vectors, row)));
-    for (row, (vectors, (number, dispatch))) in rows.chunks_mut(BINDING_ALIGN).zip(dispatches) {
-        let params = Params::new(number, dispatch, lanes, arena, vectors, scale);
-        row[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+    let nothing = Dispatch { number: 0, first_lane: 0, lanes: 1 };
+    let row = |number: usize| (number as u32).min(rows.saturating_sub(1));
+    let of_length =
+        |&vectors: &u32| plan.dispatches.iter().enumerate().map(move |(i, dispatch)| (row(i), dispatch, vectors));
+    let all = lengths.iter().flat_map(of_length).chain([(rows, &nothing, 0)]);
+    aligned(all.map(|(row, dispatch, vectors)| Params::new(row, dispatch, lanes, arena, vectors, scale)))
+}
+
+fn begins() -> Vec<u8> {
+    aligned((0..=NUMBERS).map(|number| Begin { number, unused: [0; 3] }))
+}
+
+/// Rows that a dynamic offset can name.
+fn aligned<R: bytemuck::Pod>(rows: impl Iterator<Item = R>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        let start = bytes.len();
+        bytes.extend_from_slice(bytemuck::bytes_of(&row));
+        bytes.resize(start + BINDING_ALIGN, 0);
     }
-    rows
+    bytes
+}
+
+fn first_of_lanes(plan: &Plan) -> Vec<bool> {
+    let mut known = FxHashSet::default();
+    plan.dispatches.iter().map(|dispatch| known.insert(dispatch.first_lane)).collect()
 }
 
 pub(super) fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {

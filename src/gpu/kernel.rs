@@ -53,6 +53,15 @@ fn element(data_type: DataType) -> &'static [&'static str] {
     }
 }
 
+/// The file with what becomes of a sum or product, for the types that the device computes in floats of their own width.
+fn result(data_type: DataType, opaque: bool) -> &'static [&'static str] {
+    match (data_type, opaque) {
+        (DataType::F32, false) => shader!["result/plain"],
+        (DataType::F32, true) => shader!["result/opaque"],
+        _ => &[],
+    }
+}
+
 /// The files with what an operation does: `combine` two vectors, and read a `contribution`.
 fn operation(op: Op) -> &'static [&'static str] {
     match op {
@@ -87,13 +96,39 @@ pub fn arithmetic(data_type: DataType) -> Arithmetic {
     }
 }
 
-fn executor(data_type: DataType, op: Op, coherent: bool) -> Source {
-    let (name, payload, stage) =
-        if coherent { ("fused", PAYLOAD_COHERENT, FUSED) } else { ("stepped", PAYLOAD_PLAIN, STEPPED) };
+/// Who waits and notifies in a workgroup, and whether other workgroups run meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Interpreter {
+    /// One invocation; dispatches order everything.
+    Stepped,
+    /// All of them; dispatches order everything.
+    Spread,
+    /// All of them; waits order what happens in one dispatch.
+    Fused,
+}
+
+impl Interpreter {
+    const ALL: [Self; 3] = [Self::Stepped, Self::Spread, Self::Fused];
+}
+
+fn executor(data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool) -> Source {
+    let (name, payload, stage) = match interpreter {
+        Interpreter::Stepped => ("stepped", PAYLOAD_PLAIN, STEPPED),
+        Interpreter::Spread => ("stepped-spread", PAYLOAD_PLAIN, FUSED),
+        Interpreter::Fused => ("fused", PAYLOAD_COHERENT, FUSED),
+    };
     Source {
-        name: format!("{name} {data_type} {op}"),
-        coherent,
-        text: [&[payload, PROGRAM, SIGNAL], element(data_type), operation(op), &[MOVE, stage]].concat().join("\n"),
+        name: format!("{name}{} {data_type} {op}", if opaque { "-opaque" } else { "" }),
+        coherent: interpreter == Interpreter::Fused,
+        text: [
+            &[payload, PROGRAM, SIGNAL],
+            element(data_type),
+            result(data_type, opaque),
+            operation(op),
+            &[MOVE, stage],
+        ]
+        .concat()
+        .join("\n"),
     }
 }
 
@@ -106,9 +141,9 @@ fn verify() -> Source {
 }
 
 impl Source {
-    /// The executor's shader for an element type and operation, with or without fused dispatch.
-    pub fn executor(data_type: DataType, op: Op, coherent: bool) -> Self {
-        executor(data_type, op, coherent)
+    /// The executor's shader for an element type and operation; `opaque` where compilers may change the order of sums.
+    pub(super) fn executor(data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool) -> Self {
+        executor(data_type, op, interpreter, opaque)
     }
 }
 
@@ -116,7 +151,11 @@ impl Source {
 pub fn sources() -> Vec<Source> {
     let types = DataType::ALL.iter().flat_map(|&t| Op::ALL.iter().map(move |&op| (t, op)));
     let types = types.filter(|&(t, op)| supported(t, op).is_ok());
-    types.flat_map(|(t, op)| [executor(t, op, false), executor(t, op, true)]).chain([fill(), verify()]).collect()
+    let opaque = |t: DataType| if result(t, true).is_empty() { &[false][..] } else { &[false, true] };
+    let executors = types.flat_map(|(t, op)| {
+        opaque(t).iter().flat_map(move |&opaque| Interpreter::ALL.map(|how| executor(t, op, how, opaque)))
+    });
+    executors.chain([fill(), verify()]).collect()
 }
 
 /// The override constants of the executor.
@@ -143,7 +182,7 @@ pub(super) struct Kernel {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Variant {
-    Executor { data_type: DataType, op: Op, coherent: bool, shape: Shape, moves: Moves },
+    Executor { data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool, shape: Shape, moves: Moves },
     Fill { workgroup: u32 },
     Verify { bits: Bits, workgroup: u32 },
 }
@@ -175,14 +214,16 @@ impl Gpu {
         use wgpu::BufferBindingType::{Storage, Uniform};
         let (writable, readable) = (Storage { read_only: false }, Storage { read_only: true });
         let (source, entry_point, bindings, constants): (_, _, Vec<_>, Vec<(&str, f64)>) = match variant {
-            Variant::Executor { data_type, op, coherent, shape, moves } => {
+            Variant::Executor { data_type, op, interpreter, opaque, shape, moves } => {
                 let flag = |is: bool| f64::from(u8::from(is));
-                let mut bindings = vec![
+                let bindings = vec![
                     (writable, false),
                     (writable, false),
                     (readable, false),
                     (readable, false),
                     (writable, false),
+                    (Uniform, true),
+                    (readable, false),
                     (Uniform, true),
                 ];
                 let mut constants = vec![
@@ -195,11 +236,10 @@ impl Gpu {
                     ("REDUCTIONS", flag(moves.reductions)),
                     ("OTHERS", flag(moves.others)),
                 ];
-                match coherent {
-                    true => constants.push(("TURN_LIMIT", TURN_LIMIT.into())),
-                    false => bindings.push((readable, false)),
+                if interpreter != Interpreter::Stepped {
+                    constants.push(("TURN_LIMIT", TURN_LIMIT.into()));
                 }
-                (executor(data_type, op, coherent), "execute", bindings, constants)
+                (executor(data_type, op, interpreter, opaque), "execute", bindings, constants)
             }
             Variant::Fill { workgroup } => {
                 (fill(), "fill", vec![(writable, false), (Uniform, false)], vec![("WORKGROUP", workgroup.into())])
@@ -237,7 +277,8 @@ impl Gpu {
             force_loop_bounding: false,
             ..wgpu::ShaderRuntimeChecks::checked()
         };
-        // SAFETY: loops end, because each counts up to a number that it does not change; a test allows no other form.
+        // SAFETY: loops end, because each counts up to a number that it does not change; `tests/shaders.rs` holds the IR of
+        // every source to that form.
         // Indices of the executor are in range: addresses and signals by the schedule's proof of structure, over an arena
         // laid out for that schedule; vectors within a chunk by the slices' ends; instructions, links, lanes and rows
         // because `Program` counts them from the lists that it fills, and pads links for the unrolled kind.

@@ -3,6 +3,7 @@
 //! A result is a result only when every lane's progress word says so: watchdogs, loop limits and starved workgroups all
 //! show there, and nothing else would show them.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -11,8 +12,10 @@ use super::cut::choose_mode;
 use super::device::{Gpu, GpuError};
 use super::encoded::{Encoded, Memory};
 use super::kernel::Source;
+use super::ledger::Launch;
 use super::poison::Poison;
 use super::program::Progress;
+use super::tuning::Tuning;
 use crate::buffers::{BufferError, Given};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
@@ -180,9 +183,11 @@ pub struct Executor<T> {
 /// Called with the number of pieces that are done.
 type Watch = Box<dyn FnMut(usize) + Send>;
 
-/// Device memory for a piece, and what the host reads of it: outputs of all ranks, then progress; or all signals.
+/// Device memory for a piece, and what the host reads of it: outputs of all ranks, then progress; or the trace of a hang.
 pub(super) struct Bank {
     pub(super) memory: Memory,
+    /// The launch that was recorded last, over what lies in the memory.
+    pub(super) last: Cell<Option<Launch>>,
     poison: Poison,
     readback: wgpu::Buffer,
 }
@@ -222,7 +227,7 @@ impl<T: Element> Executor<T> {
     /// [`LaunchError`], all but `Buffers`, `Placement` and `Hang`.
     pub fn new(gpu: &Gpu, proved: &Proved, payload: Payload, op: Op, options: Options) -> Result<Self, LaunchError> {
         let (op, mode) = admit::<T>(gpu, proved, payload, op, &options)?;
-        Self::prepare(gpu, proved, payload, op, mode, options)
+        Self::prepare(gpu, proved, payload, op, Tuning::of(gpu, mode), options)
     }
 
     /// As [`new`](Self::new), in a mode that is known to be sound.
@@ -231,10 +236,10 @@ impl<T: Element> Executor<T> {
         proved: &Proved,
         payload: Payload,
         op: Op,
-        mode: Mode,
+        tuning: Tuning,
         options: Options,
     ) -> Result<Self, LaunchError> {
-        let encoded = Encoded::new::<T>(gpu, proved, payload, op, mode, options)?;
+        let encoded = Encoded::new::<T>(gpu, proved, payload, op, tuning, options)?;
         let mut banks = vec![Bank::new::<T>(&encoded)?];
         encoded.warm_up(&banks[0].memory)?;
         if encoded.pieces.count() > 1 {
@@ -293,7 +298,7 @@ impl<T: Element> Executor<T> {
         }
         extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
         extents.check(Given::Output, outputs.iter().map(|output| output.len()))?;
-        self.run_pieces(&mut Host::Apart { inputs, outputs })
+        self.run_all(&mut Host::Apart { inputs, outputs })
     }
 
     /// Launches once in place: every buffer is a rank's input and becomes its output. Where these differ in length the
@@ -309,7 +314,16 @@ impl<T: Element> Executor<T> {
             return Err(LaunchError::Placement { in_place: false });
         }
         extents.check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
-        self.run_pieces(&mut Host::InPlace(buffers))
+        self.run_all(&mut Host::InPlace(buffers))
+    }
+
+    fn run_all(&mut self, host: &mut Host<'_, '_, T>) -> Result<Launched, LaunchError> {
+        let launched = self.run_pieces(host);
+        if launched.is_err() {
+            // Nobody looks any more what became of other pieces.
+            self.banks.iter().for_each(|bank| bank.memory.ledger.unfinished());
+        }
+        launched
     }
 
     /// Pieces one after the other, as many at a time as there are banks: while the device works on one, the host takes
@@ -359,12 +373,13 @@ impl<T: Element> Executor<T> {
         })
     }
 
-    /// Reset, poison, dispatches.
+    /// Poison, dispatches.
     pub(super) fn encode_launch(&self, encoder: &mut wgpu::CommandEncoder, bank: &Bank, piece: usize) {
-        self.encoded.encode_reset(encoder, &bank.memory);
+        let launch = self.encoded.launch(encoder, &bank.memory);
+        bank.last.set(Some(launch));
         let mut pass = encoder.begin_compute_pass(&Default::default());
         bank.poison.encode(&mut pass);
-        self.encoded.encode_dispatches(&mut pass, &bank.memory, piece, self.encoded.first_dispatches());
+        self.encoded.encode_dispatches(&mut pass, &bank.memory, piece, Some(launch), self.encoded.first_dispatches());
     }
 
     /// Outputs and progress to where the host reads them.
@@ -392,7 +407,7 @@ impl<T: Element> Executor<T> {
         let submitted = self.encoded.gpu.submit(encoder.finish())?;
         let look = |_: &_| {
             let now = self.progress(bank)?;
-            Ok((!self.encoded.finished(&now)).then_some(now))
+            Ok((!self.finished(bank, &now)).then_some(now))
         };
         self.settle(bank, piece, submitted, look).map(drop)
     }
@@ -407,16 +422,16 @@ impl<T: Element> Executor<T> {
         mut take: impl FnMut(&wgpu::SubmissionIndex) -> Result<Option<Vec<Progress>>, GpuError>,
     ) -> Result<u32, LaunchError> {
         let Encoded { gpu, plan, .. } = &self.encoded;
-        let (mut before, mut more) = (self.encoded.begun.clone(), 0);
+        let (mut before, mut more) = (None, 0);
         while let Some(now) = take(&submitted)? {
-            if plan.mode != Mode::Fused || now == before {
+            if plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
                 return Err(self.hang(bank, &now)?);
             }
-            before = now;
+            before = Some(now);
             more += plan.dispatches.len();
             let mut encoder = gpu.encoder();
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.encoded.encode_dispatches(&mut pass, &bank.memory, piece, plan.dispatches.len());
+            self.encoded.encode_dispatches(&mut pass, &bank.memory, piece, None, plan.dispatches.len());
             drop(pass);
             self.encode_readback(&mut encoder, bank);
             submitted = gpu.submit(encoder.finish())?;
@@ -436,7 +451,7 @@ impl<T: Element> Executor<T> {
         let outputs = bytes(&arena.region(Buffer::Output));
         gpu.read(submitted, &bank.readback, outputs + self.encoded.progress_bytes(), |view| {
             let now: Vec<Progress> = bytemuck::pod_collect_to_vec(&view[outputs as usize..]);
-            if !self.encoded.finished(&now) {
+            if !self.finished(bank, &now) {
                 return Some(now);
             }
             for rank in 0..schedule.ranks {
@@ -465,15 +480,22 @@ impl<T: Element> Executor<T> {
         self.encoded.gpu.run_and_read(encoder.finish(), &bank.readback, bytes, bytemuck::pod_collect_to_vec)
     }
 
+    /// Whether this is the progress of the bank's last launch, and it is through.
+    pub(super) fn finished(&self, bank: &Bank, now: &[Progress]) -> bool {
+        let Some(launch) = bank.last.get().filter(|&launch| self.encoded.finished(now, launch)) else { return false };
+        bank.memory.ledger.finished(launch);
+        true
+    }
+
     /// Why lanes with this progress go no further.
     pub(super) fn hang(&self, bank: &Bank, progress: &[Progress]) -> Result<LaunchError, GpuError> {
-        let arena = &self.encoded.arena;
-        let (from, bytes) = (arena.signal_offset(), arena.signal_bytes());
-        let mut encoder = self.encoded.gpu.encoder();
-        encoder.copy_buffer_to_buffer(&bank.memory.arena, from, &bank.readback, 0, bytes);
-        let signals: Vec<u32> =
+        let Some(launch) = bank.last.get() else { return Ok(LaunchError::NotLaunched) };
+        bank.memory.ledger.unfinished();
+        let (mut encoder, bytes) = (self.encoded.gpu.encoder(), self.encoded.trace_bytes());
+        self.encoded.encode_trace(&mut encoder, &bank.memory, &bank.readback);
+        let trace: Vec<u32> =
             self.encoded.gpu.run_and_read(encoder.finish(), &bank.readback, bytes, bytemuck::pod_collect_to_vec)?;
-        Ok(LaunchError::Hang(Box::new(self.encoded.explain(progress, &signals))))
+        Ok(LaunchError::Hang(Box::new(self.encoded.explain(launch, progress, &trace))))
     }
 }
 
@@ -481,10 +503,10 @@ impl Bank {
     fn new<T: Element>(encoded: &Encoded) -> Result<Self, GpuError> {
         let memory = encoded.memory()?;
         let read = bytes(&encoded.arena.region(Buffer::Output)) + encoded.progress_bytes();
-        let read = read.max(encoded.arena.signal_bytes());
+        let read = read.max(encoded.trace_bytes());
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let readback = encoded.gpu.buffer("readback", read, usage)?;
-        Ok(Self { poison: Poison::new::<T>(encoded, &memory)?, memory, readback })
+        Ok(Self { poison: Poison::new::<T>(encoded, &memory)?, memory, last: Cell::new(None), readback })
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::device::Gpu;
 use super::launch::{Executor, LaunchError, MAX_RANKS, Options};
+use super::tuning::Tuning;
 use crate::collective::{Collective, Op};
 use crate::golden::compare;
 use crate::inputs::{Fill, generate};
@@ -50,7 +51,8 @@ fn finishes_in_one_dispatch(gpu: &Gpu, ranks: u32) -> Option<bool> {
     let payload = Payload::new(&schedule, 0, 4).ok()?;
     let proved = prove(schedule, verify::Options::default()).ok()?;
     let mut executor =
-        Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Mode::Fused, Options::default()).ok()?;
+        Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, Mode::Fused), Options::default())
+            .ok()?;
     let inputs: Vec<&[f32]> = vec![&[]; ranks as usize];
     let mut outputs: Vec<&mut [f32]> = (0..ranks).map(|_| Default::default()).collect();
     Some(executor.run(&inputs, &mut outputs).ok()?.dispatches == 1)
@@ -64,8 +66,8 @@ fn probe(gpu: &Gpu) -> Result<Probe, String> {
     let proved = prove(schedule, verify::Options::default()).map_err(|e| failed(e.to_string()))?;
     let options = Options { channels: Some(4), ..Options::default() };
     let launch_failed = |error: LaunchError| failed(error.to_string());
-    let mut executor =
-        Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Mode::Fused, options).map_err(launch_failed)?;
+    let mut executor = Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, Mode::Fused), options)
+        .map_err(launch_failed)?;
     let mut outputs = vec![vec![0.0_f32; COUNT]; RANKS as usize];
     let mut dispatches = 0;
     for seed in 0..LAUNCHES {

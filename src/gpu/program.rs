@@ -2,6 +2,8 @@
 //!
 //! The layouts here and in the shader are compared by a test, so neither can change alone.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 use rustc_hash::FxHashMap;
 
@@ -65,6 +67,7 @@ pub(super) struct Word {
 pub(super) struct Link {
     index: u32,
     at_least: u32,
+    each: u32,
 }
 
 /// `Progress` in the shader.
@@ -72,7 +75,16 @@ pub(super) struct Link {
 #[repr(C)]
 pub(super) struct Progress {
     pub(super) next: u32,
-    pub(super) end: u32,
+    pub(super) launches: u32,
+    pub(super) number: u32,
+}
+
+/// `Launch` in the shader, as long as a uniform binding should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Begin {
+    pub(super) number: u32,
+    pub(super) unused: [u32; 3],
 }
 
 /// Which ways of moving data a schedule has; what it does not have is left out of its kernel.
@@ -121,9 +133,10 @@ impl Moves {
 pub(super) struct Program {
     pub(super) instructions: Vec<Word>,
     pub(super) links: Vec<Link>,
-    /// Before the first dispatch: one for each (channel, lane), lanes in the plan's order, fastest.
-    pub(super) progress: Vec<Progress>,
-    /// First instruction of every lane in every dispatch, lanes fastest, and a row of ends; empty where it is fused.
+    /// Instructions of every lane, in the plan's order.
+    pub(super) lanes: Vec<Range<u32>>,
+    /// Where every lane starts in every dispatch, lanes fastest, where it ends in the last, and that again: the last row has
+    /// nothing to do. All dispatches of fused mode are one row.
     pub(super) starts: Vec<u32>,
 }
 
@@ -150,19 +163,23 @@ impl Program {
             let first = instructions.len() as u32;
             for (id, instruction) in graph.lane(lane_index).zip(&lane.instructions) {
                 let first_wait = links.len() as u32;
-                links.extend(graph.waits_of(id).iter().map(|wait| Link { index: wait.cell, at_least: wait.at_least }));
+                links.extend(graph.waits_of(id).iter().map(|wait| Link {
+                    index: wait.cell,
+                    at_least: wait.at_least,
+                    each: graph.notifiers_of(wait.cell).len() as u32,
+                }));
                 let end_wait = links.len() as u32;
                 let kept = graph.notifies_of(id).iter().filter(|&&cell| {
                     let signal = graph.signal(cell);
                     !fault.is_some_and(|fault| fault.drops(signal.sender, signal.row))
                 });
-                links.extend(kept.map(|&cell| Link { index: cell, at_least: 0 }));
+                links.extend(kept.map(|&cell| Link { index: cell, at_least: 0, each: 0 }));
                 let end_notify = links.len() as u32;
                 let vector = |address: &Address| arena.vector(*address) as u32;
                 let is_input = |address: &Address| u32::from(address.buffer == Buffer::Input);
                 let with_input = |bits, (i, from): (u32, &Address)| bits | is_input(from) << i;
-                let operand = |from| Link { index: vector(from), at_least: is_input(from) };
-                let destination = |to| Link { index: vector(to), at_least: 0 };
+                let operand = |from| Link { index: vector(from), at_least: is_input(from), each: 0 };
+                let destination = |to| Link { index: vector(to), at_least: 0, each: 0 };
                 links.extend(instruction.from.iter().skip(1).map(operand));
                 let end_operand = links.len() as u32;
                 links.extend(instruction.to.iter().skip(1).map(destination));
@@ -181,13 +198,12 @@ impl Program {
                     unused: 0,
                 });
             }
-            lanes.push(Progress { next: first, end: instructions.len() as u32 });
+            lanes.push(first..instructions.len() as u32);
         }
         // The unrolled kind reads a fixed number of links, whatever their number.
-        links.resize(links.len() + PADDING, Link { index: 0, at_least: 0 });
+        links.resize(links.len() + PADDING, Link { index: 0, at_least: 0, each: 0 });
         let starts = starts(plan, &lanes);
-        let progress = lanes.repeat(arena.channels as usize);
-        Self { instructions, links, progress, starts }
+        Self { instructions, links, lanes, starts }
     }
 }
 
@@ -197,21 +213,24 @@ pub(super) fn two_words<T: Element>(value: T) -> [u32; 2] {
     [0, 4].map(|start| u32::from_ne_bytes(std::array::from_fn(|i| bytes[(start + i) % bytes.len()])))
 }
 
-/// Rows of first instructions, one a dispatch, and a last one of ends.
-fn starts(plan: &Plan, lanes: &[Progress]) -> Vec<u32> {
-    if plan.mode == Mode::Fused {
-        return Vec::new();
-    }
-    let mut row: Vec<u32> = lanes.iter().map(|lane| lane.next).collect();
+/// Rows of `starts` that have something to do: dispatches of fused mode are all the same.
+pub(super) fn rows(plan: &Plan) -> usize {
+    let dispatches = plan.dispatches.len();
+    if plan.mode == Mode::Fused { dispatches.min(1) } else { dispatches }
+}
+
+fn starts(plan: &Plan, lanes: &[Range<u32>]) -> Vec<u32> {
+    let mut row: Vec<u32> = lanes.iter().map(|lane| lane.start).collect();
     let mut starts = row.clone();
-    for dispatch in &plan.dispatches {
+    for dispatch in &plan.dispatches[..rows(plan)] {
         let taking_part = dispatch.first_lane as usize..(dispatch.first_lane + dispatch.lanes) as usize;
         for (lane, next) in taking_part.clone().zip(&mut row[taking_part]) {
             let numbers = &plan.numbers[plan.lanes[lane] as usize];
-            *next = lanes[lane].next + numbers.partition_point(|&number| number <= dispatch.number) as u32;
+            *next = lanes[lane].start + numbers.partition_point(|&number| number <= dispatch.number) as u32;
         }
         starts.extend_from_slice(&row);
     }
+    starts.extend_from_slice(&row);
     starts
 }
 
@@ -309,8 +328,8 @@ mod tests {
                 unused
             }
         );
-        same_layout!(module, "Link", Link { index, at_least });
-        same_layout!(module, "Progress", Progress { next, end });
+        same_layout!(module, "Link", Link { index, at_least, each });
+        same_layout!(module, "Progress", Progress { next, launches, number });
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::device::{Gpu, GpuError};
-use super::launch::{Executor, Host, LaunchError};
+use super::launch::{Bank, Executor, Host, LaunchError};
+use super::ledger::Launch;
 use super::program::Progress;
 use crate::buffers::Given;
 use crate::element::Element;
@@ -27,7 +28,7 @@ pub struct Timed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceTime {
-    /// Clearing signals and putting lanes to their beginning.
+    /// What precedes the dispatches: nothing, but after a launch that did not finish.
     pub reset: Duration,
     /// The schedule's dispatches; for a copy, the copy.
     pub work: Duration,
@@ -61,13 +62,12 @@ impl<T: Element> Executor<T> {
         extents.check(what, inputs.iter().map(|input| input.len()))?;
         self.upload(&self.banks[0], piece, &Host::Apart { inputs, outputs: &mut [] })?;
         self.loaded = piece;
-        // Writes wait for the next submission, and must not be part of the first launch. What was launched before is void.
-        let mut encoder = self.encoded.gpu.encoder();
-        encoder.clear_buffer(&self.banks[0].memory.progress, 0, None);
-        Ok(self.encoded.gpu.run(encoder.finish())?)
+        self.banks[0].last.set(None);
+        // Writes wait for the next submission, and must not be part of the first launch.
+        Ok(self.encoded.gpu.run(self.encoded.gpu.encoder().finish())?)
     }
 
-    /// Launches over the loaded piece, each launch a submission of its own: the reset, then the dispatches. Outputs are
+    /// Launches over the loaded piece, each launch a submission of its own: the dispatches, and nothing before them. Outputs are
     /// not poisoned, and in place the outputs of a launch are the inputs of the next.
     ///
     /// # Errors
@@ -116,30 +116,40 @@ impl<T: Element> Executor<T> {
         let extents = self.encoded.extents();
         let what = if extents.in_place { Given::InPlace } else { Given::Output };
         extents.check(what, outputs.iter().map(|output| output.len()))?;
+        if self.banks[0].last.get().is_none() {
+            return Err(LaunchError::NotLaunched);
+        }
         match self.download(piece, &mut Host::Apart { inputs: &[], outputs })? {
             None => Ok(()),
-            Some(now) if now.iter().any(|lane| lane.end > 0) => Err(self.hang_of(now)?),
-            Some(_) => Err(LaunchError::NotLaunched),
+            Some(now) => Err(self.hang_of(now)?),
         }
     }
 
     /// The signals in memory are those of the last launch, so its words explain best, if it did not finish either.
     fn hang_of(&self, logged: Vec<Progress>) -> Result<LaunchError, GpuError> {
         let last = self.progress(&self.banks[0])?;
-        let now = if self.encoded.finished(&last) { logged } else { last };
+        let now = if self.finished(&self.banks[0], &last) { logged } else { last };
         self.hang(&self.banks[0], &now)
     }
 
-    /// The reset, then the dispatches over the loaded piece, with timestamps of the given submission around both.
-    fn encode_timed(&self, encoder: &mut wgpu::CommandEncoder, dispatches: usize, stamps: Option<(&Stamps, u32)>) {
-        let memory = &self.banks[0].memory;
+    /// The dispatches over the loaded piece, with timestamps of the given submission around them, and before what may have
+    /// to precede them.
+    fn encode_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        dispatches: usize,
+        stamps: Option<(&Stamps, u32)>,
+    ) -> Launch {
+        let Bank { memory, last, .. } = &self.banks[0];
         mark(encoder, stamps, 0);
-        self.encoded.encode_reset(encoder, memory);
+        let launch = self.encoded.launch(encoder, memory);
+        last.set(Some(launch));
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: None,
             timestamp_writes: stamps.map(|(stamps, submission)| stamps.writes(submission, 1, Some(2))),
         });
-        self.encoded.encode_dispatches(&mut pass, memory, self.loaded, dispatches);
+        self.encoded.encode_dispatches(&mut pass, memory, self.loaded, Some(launch), dispatches);
+        launch
     }
 
     /// Times, and the progress words of the first launch that did not finish.
@@ -149,18 +159,28 @@ impl<T: Element> Executor<T> {
         let log_bytes = words * count as u64;
         let log = gpu.buffer("progress log", log_bytes, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST)?;
         let stamps = Stamps::new(gpu, count as u32)?;
-        let mut walls = Vec::with_capacity(count);
+        let (mut walls, mut launches) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for i in 0..count {
             let mut encoder = gpu.encoder();
-            self.encode_timed(&mut encoder, dispatches, stamps.as_ref().map(|stamps| (stamps, i as u32)));
+            launches.push(self.encode_timed(
+                &mut encoder,
+                dispatches,
+                stamps.as_ref().map(|stamps| (stamps, i as u32)),
+            ));
             encoder.copy_buffer_to_buffer(progress, 0, &log, words * i as u64, words);
             walls.push(wall(gpu, encoder.finish())?);
         }
         let log: Vec<Progress> = read(gpu, &log, log_bytes)?;
-        let unfinished = log
-            .chunks(words as usize / size_of::<Progress>())
-            .find(|now| !self.encoded.finished(now))
-            .map(<[_]>::to_vec);
+        let ledger = &self.banks[0].memory.ledger;
+        let mut unfinished = None;
+        for (now, launch) in log.chunks(self.encoded.progress_words().max(1)).zip(launches) {
+            if !self.encoded.finished(now, launch) {
+                ledger.unfinished();
+                unfinished = Some(now.to_vec());
+                break;
+            }
+            ledger.finished(launch);
+        }
         let stamps = stamps.map(|stamps| stamps.read(gpu)).transpose()?;
         Ok((timed(gpu, &walls, stamps, |[start, ready, end]| (start..ready, ready..end)), unfinished))
     }

@@ -3,13 +3,14 @@
 //! Software adapters run one vector of invocations at a time and gain nothing from waiting; hardware is the reverse.
 
 use super::device::Gpu;
-use super::kernel::Shape;
+use super::kernel::{Interpreter, Shape};
 use crate::plan::Mode;
 use crate::schedule::Instruction;
 
 /// What differs between devices that run workgroups on cores and those that have hardware for it.
 pub(super) struct Tuning {
     software: bool,
+    pub(super) mode: Mode,
     pub(super) shape: Shape,
     /// Bytes of a chunk that make another channel worth while.
     pub(super) slice_bytes: usize,
@@ -19,13 +20,18 @@ pub(super) struct Tuning {
 
 impl Tuning {
     pub(super) fn of(gpu: &Gpu, mode: Mode) -> Self {
+        Self::new(gpu, mode, gpu.info().is_software())
+    }
+
+    pub(super) fn new(gpu: &Gpu, mode: Mode, software: bool) -> Self {
         let most = gpu.limits.max_compute_invocations_per_workgroup.min(gpu.limits.max_compute_workgroup_size_x);
-        if gpu.info().is_software() {
+        if software {
             // A spinning workgroup only keeps the notifier from running.
             let polls = if mode == Mode::Fused { 16 } else { 1 };
             let workgroup = most.min(8);
             Self {
-                software: true,
+                software,
+                mode,
                 shape: Shape { workgroup, group: workgroup, polls },
                 slice_bytes: 64 << 10,
                 workgroups: 64,
@@ -34,12 +40,27 @@ impl Tuning {
             let polls = if mode == Mode::Fused { 1 << 14 } else { 1 };
             let workgroup = most.min(256);
             Self {
-                software: false,
+                software,
+                mode,
                 shape: Shape { workgroup, group: workgroup, polls },
                 slice_bytes: 16 << 10,
                 workgroups: 256,
             }
         }
+    }
+
+    /// Barriers cost cores more than what they would spread over a workgroup.
+    pub(super) fn interpreter(&self) -> Interpreter {
+        match (self.mode, self.software) {
+            (Mode::Fused, _) => Interpreter::Fused,
+            (_, true) => Interpreter::Stepped,
+            (_, false) => Interpreter::Spread,
+        }
+    }
+
+    /// WGSL lets compilers change the order of sums. Those of software adapters do not, as every test of them shows.
+    pub(super) fn opaque(&self) -> bool {
+        !self.software
     }
 
     /// Loop turns that an instruction costs an invocation at most, when a channel has `slice_vectors` of every chunk.

@@ -1,0 +1,298 @@
+//! Tests of the launch protocol that must see or set what lies in device memory.
+//!
+//! The argument that they hold the code to is in `shaders/README.md`, "From launch to launch".
+
+use super::adapter::{Support, adapters};
+use super::communicator::Communicator;
+use super::device::Gpu;
+use super::encoded::Memory;
+use super::launch::{Executor, Host, LaunchError, Options};
+use super::program::Progress;
+use super::tuning::Tuning;
+use crate::collective::{Collective, Op};
+use crate::golden::compare;
+use crate::hang::Fault;
+use crate::inputs::{Fill, generate};
+use crate::plan::Mode;
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
+use crate::verify::{Graph, Proved, prove};
+use crate::window::Payload;
+
+const COUNT: usize = 1000;
+
+fn open() -> Vec<Gpu> {
+    adapters().iter().map(|adapter| Gpu::open(adapter).unwrap()).collect()
+}
+
+fn modes(gpu: &Gpu) -> impl Iterator<Item = Mode> + '_ {
+    Mode::ALL.iter().copied().filter(|&mode| gpu.info().support(mode) == Support::Sound)
+}
+
+/// Two ranks, two chunks: each notifies its peer twice on one signal, and the peer waits for the first and the second.
+fn twice() -> Schedule {
+    let mut schedule = Schedule::new("twice", Collective::AllReduce, 2, 2).slots(2).signal_rows(1);
+    for rank in 0..2 {
+        let peer = 1 - rank;
+        let mut lane = Lane::new(rank);
+        for c in 0..2 {
+            let stage = Instruction::new(Phase::StageIn, c + 1).copy(Address::input(rank, c));
+            lane.push(stage.to(Address::slot(rank, c)).notify(peer, 0));
+        }
+        for c in 0..2 {
+            let of = |other| if other == rank { Address::input(rank, c) } else { Address::slot(other, c) };
+            let sum = Instruction::new(Phase::Move, c + 1).wait_for(0, peer, c + 1).reduce(of(0), of(1));
+            lane.push(sum.to(Address::output(rank, c)));
+        }
+        schedule = schedule.lane(lane);
+    }
+    schedule
+}
+
+fn schedules() -> [Proved; 3] {
+    let ring = |algorithm, sync| build(Collective::AllReduce, algorithm, 4, sync).unwrap();
+    [ring(Algorithm::Ring, Sync::Neighbor), ring(Algorithm::RingStaged, Sync::Barrier), twice()]
+        .map(|schedule| prove(schedule, Default::default()).unwrap())
+}
+
+fn payload(proved: &Proved) -> Payload {
+    Payload::new(proved.schedule(), COUNT, 4).unwrap()
+}
+
+fn executor(gpu: &Gpu, proved: &Proved, tuning: Tuning, options: Options) -> Executor<f32> {
+    Executor::prepare(gpu, proved, payload(proved), Op::Sum, tuning, options).unwrap()
+}
+
+fn inputs(ranks: u32, seed: u64) -> Vec<Vec<f32>> {
+    (0..ranks).map(|rank| generate(Fill::Normal, seed, rank, ranks, COUNT)).collect()
+}
+
+/// Launches over inputs of that seed; what comes back as result must be one.
+fn launch(executor: &mut Executor<f32>, proved: &Proved, seed: u64, case: &str) -> Result<(), LaunchError> {
+    let ranks = proved.schedule().ranks;
+    let inputs = inputs(ranks, seed);
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut outputs = vec![vec![0.0; COUNT]; ranks as usize];
+    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    executor.run(&inputs, &mut views)?;
+    let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+    assert_eq!(compare(proved, &payload(proved), Op::Sum, &inputs, &outputs).wrong, 0, "{case}, launch {seed}");
+    Ok(())
+}
+
+/// As after `launches` launches, the last of which made `short` notifies too few of every signal.
+fn preset(gpu: &Gpu, encoded: &super::encoded::Encoded, memory: &Memory, launches: u32, short: u32) {
+    let lane = Progress { next: 0, launches, number: 0 };
+    gpu.queue.write_buffer(&memory.progress, 0, bytemuck::cast_slice(&vec![lane; encoded.progress_words()]));
+    let graph = Graph::new(&encoded.schedule);
+    let value = |cell| launches.wrapping_mul(graph.notifiers_of(cell).len() as u32).wrapping_sub(short);
+    let values: Vec<u32> = (0..encoded.arena.channels).flat_map(|_| (0..graph.cells()).map(value)).collect();
+    gpu.queue.write_buffer(&memory.arena, encoded.arena.signal_offset(), bytemuck::cast_slice(&values));
+}
+
+fn progress(executor: &Executor<f32>) -> Vec<Progress> {
+    executor.progress(&executor.banks[0]).unwrap()
+}
+
+/// Nothing precedes a launch, and the counts wrap between two of them.
+#[test]
+fn launches_follow_each_other_also_where_the_counts_wrap() {
+    for gpu in open() {
+        for mode in modes(&gpu) {
+            for proved in schedules() {
+                for channels in [1, 3] {
+                    let options = Options::default().channels(channels);
+                    let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), options);
+                    let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
+                    for start in [0, u32::MAX / 2 - 1, i32::MAX as u32 - 1, u32::MAX - 2] {
+                        preset(&gpu, &executor.encoded, &executor.banks[0].memory, start, 0);
+                        for seed in 0..5 {
+                            launch(&mut executor, &proved, seed, &case).unwrap();
+                        }
+                        let now = progress(&executor);
+                        assert!(now.iter().all(|lane| lane.launches == start.wrapping_add(5)), "{case}: {now:?}");
+                    }
+                    assert!(!executor.banks[0].memory.ledger.next().resets, "{case}");
+                }
+            }
+        }
+    }
+}
+
+/// What a launch that stopped half-way left undone is missing in the next as well, which therefore hangs and is never early;
+/// after the reset that this brings about, launches are right.
+#[test]
+fn a_short_signal_delays_and_is_never_early() {
+    for gpu in open() {
+        for mode in modes(&gpu) {
+            for proved in schedules() {
+                let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
+                let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
+                for start in [7, 0] {
+                    preset(&gpu, &executor.encoded, &executor.banks[0].memory, start, 1);
+                    let result = launch(&mut executor, &proved, 0, &case);
+                    let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
+                    let waiting = hang.waiting.first().unwrap_or_else(|| panic!("{case}: {hang}"));
+                    assert!(waiting.seen < waiting.at_least, "{case}: {hang}");
+                    launch(&mut executor, &proved, 1, &case).unwrap();
+                    assert!(!executor.banks[0].memory.ledger.next().resets, "{case}");
+                    launch(&mut executor, &proved, 2, &case).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// The last launch's progress, outputs and time are not those of one that was recorded and never ran.
+#[test]
+fn what_an_earlier_launch_left_is_not_taken_for_the_next() {
+    for gpu in open() {
+        for mode in modes(&gpu) {
+            let [proved, ..] = schedules();
+            let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
+            let case = format!("{} {mode}", gpu.info().title());
+            launch(&mut executor, &proved, 0, &case).unwrap();
+            let bank = &executor.banks[0];
+            let (now, last) = (progress(&executor), bank.last.get().unwrap());
+            assert!(executor.encoded.finished(&now, last), "{case}");
+            assert!(!executor.encoded.finished(&now, bank.memory.ledger.next()), "{case}");
+            // One lane that did not begin, and one in another launch of the device's count.
+            let edits: [fn(&mut Progress); 2] = [|lane| lane.number ^= 1, |lane| lane.launches += 1];
+            for edit in edits {
+                let mut edited = now.clone();
+                edit(edited.last_mut().unwrap());
+                assert!(!executor.encoded.finished(&edited, last), "{case}");
+            }
+
+            let mut outputs = vec![vec![7.0_f32; COUNT]; 4];
+            let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            let mut host = Host::Apart { inputs: &[], outputs: &mut views };
+            assert!(executor.download(0, &mut host).unwrap().is_none(), "{case}");
+            // As a driver that ignores a submission: recorded, never run.
+            executor.encode_launch(&mut gpu.encoder(), bank, 0);
+            views.iter_mut().for_each(|view| view.fill(7.0));
+            let mut host = Host::Apart { inputs: &[], outputs: &mut views };
+            let now = executor.download(0, &mut host).unwrap().unwrap_or_else(|| panic!("{case}: handed out"));
+            assert!(outputs.iter().flatten().all(|&value| value == 7.0), "{case}");
+            let LaunchError::Hang(hang) = executor.hang(&executor.banks[0], &now).unwrap() else { panic!("{case}") };
+            assert!(hang.to_string().contains("4 of 4 lanes did not finish"), "{case}: {hang}");
+        }
+    }
+}
+
+/// Recorded in one order, submitted in another or not at all.
+#[test]
+fn recorded_launches_may_be_dropped_and_reordered() {
+    for gpu in open() {
+        for mode in modes(&gpu) {
+            let comm = Communicator::on(gpu.clone(), 4).options(Options::default().dispatch(mode));
+            let prepared = comm.prepare::<f32>(Collective::AllReduce, COUNT, Op::Sum).unwrap();
+            let case = format!("{} {mode}", gpu.info().title());
+            let recorded: Vec<_> = (0..6)
+                .map(|_| {
+                    let mut encoder = gpu.encoder();
+                    let done = prepared.record_resident(&mut encoder).unwrap();
+                    (encoder.finish(), done)
+                })
+                .collect();
+            let mut waiting = Vec::new();
+            for (i, (commands, mut done)) in recorded.into_iter().enumerate().rev() {
+                match i {
+                    1 | 4 => {
+                        drop(commands);
+                        assert!(matches!(done.wait(), Err(LaunchError::NotLaunched)), "{case}");
+                    }
+                    _ => {
+                        gpu.submit(commands).unwrap();
+                        waiting.push(done);
+                    }
+                }
+            }
+            waiting.into_iter().for_each(|mut done| done.wait().unwrap_or_else(|error| panic!("{case}: {error}")));
+        }
+    }
+}
+
+/// Two launches were recorded when the memory was found short: neither is handed out as a result, and the next one is right.
+#[test]
+fn a_completion_that_failed_resets_the_memory_for_the_next_launch() {
+    for gpu in open() {
+        for mode in modes(&gpu) {
+            let comm =
+                Communicator::on(gpu.clone(), 4).algorithm(Algorithm::Ring).options(Options::default().dispatch(mode));
+            let prepared = comm.prepare::<f32>(Collective::AllReduce, COUNT, Op::Sum).unwrap();
+            let case = format!("{} {mode}", gpu.info().title());
+            let record = || {
+                let mut encoder = gpu.encoder();
+                let done = prepared.record_resident(&mut encoder).unwrap();
+                (encoder.finish(), done)
+            };
+            let (encoded, memory) = prepared.parts();
+            preset(&gpu, encoded, memory, 3, 1);
+            let (first, second) = (record(), record());
+            let done: Vec<_> =
+                [first, second].into_iter().map(|(commands, done)| (gpu.submit(commands).unwrap(), done)).collect();
+            for (_, mut done) in done {
+                assert!(matches!(done.wait(), Err(LaunchError::Hang(_))), "{case}");
+            }
+            for _ in 0..2 {
+                let (commands, mut done) = record();
+                gpu.submit(commands).unwrap();
+                done.wait().unwrap_or_else(|error| panic!("{case}: {error}"));
+            }
+            assert!(!memory.ledger.next().resets, "{case}");
+        }
+    }
+}
+
+#[test]
+fn warming_up_moves_nothing() {
+    for gpu in open() {
+        for mode in modes(&gpu) {
+            let proved =
+                prove(build(Collective::AllReduce, Algorithm::Direct, 4, Sync::Neighbor).unwrap(), Default::default())
+                    .unwrap();
+            let executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
+            let inputs = inputs(4, 0);
+            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let bank = &executor.banks[0];
+            executor.upload(bank, 0, &Host::Apart { inputs: &inputs, outputs: &mut [] }).unwrap();
+            executor.encoded.warm_up(&bank.memory).unwrap();
+            let bytes = executor.encoded.arena.vector_bytes();
+            let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+            let readback = gpu.buffer("arena", bytes, usage).unwrap();
+            let mut encoder = gpu.encoder();
+            encoder.copy_buffer_to_buffer(&bank.memory.arena, 0, &readback, 0, bytes);
+            let arena: Vec<u32> =
+                gpu.run_and_read(encoder.finish(), &readback, bytes, bytemuck::pod_collect_to_vec).unwrap();
+            let outputs = executor.encoded.arena.poisoned().start as usize * 4;
+            let case = format!("{} {mode}", gpu.info().title());
+            assert!(arena[..outputs].iter().any(|&word| word != 0), "{case}");
+            assert!(arena[outputs..].iter().all(|&word| word == 0), "{case}");
+        }
+    }
+}
+
+/// The kernel that hardware steps with, on whatever there is.
+#[test]
+fn stepping_with_spread_waits_is_right_and_explains_a_lost_notify() {
+    for gpu in open() {
+        for mode in [Mode::PerRank, Mode::PerStep] {
+            for proved in schedules() {
+                let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
+                let hardware = || Tuning::new(&gpu, mode, false);
+                let mut sound = executor(&gpu, &proved, hardware(), Options::default());
+                assert!(sound.source().name.starts_with("stepped-spread-opaque"), "{case}");
+                for seed in 0..3 {
+                    launch(&mut sound, &proved, seed, &case).unwrap();
+                }
+                let options = Options::default().fault(Fault::DropNotify { rank: 1, row: 0 });
+                let mut broken = executor(&gpu, &proved, hardware(), options);
+                for seed in 0..2 {
+                    let result = launch(&mut broken, &proved, seed, &case);
+                    let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
+                    assert_eq!((hang.waiting[0].signal.row, hang.waiting[0].signal.sender), (0, 1), "{case}: {hang}");
+                }
+            }
+        }
+    }
+}
