@@ -21,6 +21,6 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 
-pub use chart::Format;
+pub use chart::check_new;
 pub use error::BenchError;
 pub use statistics::Statistics;

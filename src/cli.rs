@@ -32,7 +32,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "Without a command, `wgccl run` with its defaults.\n\n\
 Exit codes: 0 ok, 1 internal, 2 no such device or device lost, 4 did not finish (hang report),\n\
-            6 usage or bad input, 7 wrong data or (bench) too slow";
+            6 usage or bad input, 7 wrong data or (bench) too slow;\n\
+            130 where a shell reports Ctrl-C";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -224,8 +225,7 @@ fn count(text: &str) -> Result<usize, String> {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // To `bench`, --json names a file.
-    let json = arguments.get(1).is_none_or(|command| command != "bench") && arguments.iter().any(|a| a == "--json");
+    let json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, json),
@@ -292,11 +292,17 @@ fn print_json(value: &impl Serialize) -> Result<(), Error> {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    use std::io::Write;
-    match writeln!(anstream::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+    match print_or_fail(text) {
+        // Whoever has read enough has no use for an error.
+        Err(Error::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
+}
+
+/// As [`print`], for what should not go on without a reader.
+fn print_or_fail(text: &str) -> Result<(), Error> {
+    use std::io::Write;
+    Ok(writeln!(anstream::stdout().lock(), "{text}")?)
 }
 
 #[cfg(test)]

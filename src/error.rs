@@ -106,7 +106,8 @@ impl Error {
             )
             | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
-            Self::Wrong { .. } | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. }) => exit::WRONG,
+            Self::Wrong { .. }
+            | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. } | BenchError::Regressed { .. }) => exit::WRONG,
             Self::Name(_)
             | Self::Unsupported(_)
             | Self::Build(_)

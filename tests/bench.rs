@@ -7,8 +7,10 @@ mod common;
 #[path = "../examples/tables/tables.rs"]
 mod tables;
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use common::devices::{devices, one_at_a_time};
 use serde_json::Value;
@@ -98,10 +100,10 @@ fn rows_have_the_columns_of_nccl_tests() {
         ("", 16, "0"),
         ("-c 0", 16, "N/A"),
         ("-c 2", 16, "0"),
-        ("-I 1", 24, "0"),
+        ("-I 1", 25, "0"),
         ("-I 0 -S 0", 16, "0"),
         ("-S 1", 18, "0"),
-        ("-I -S", 26, "0"),
+        ("-I -S", 27, "0"),
         ("-M 1 -K 2 -N 1 -T 100 -u 3 -o sum -d float --seed 3", 16, "0"),
         ("-o sum --sync barrier", 16, "0"),
     ] {
@@ -155,7 +157,7 @@ fn every_collective_has_nccl_tests_rows() {
         }
         let rows = rows(&bench_in(dir.path(), &all, &[]));
         assert_eq!((rows.len(), rows[0][..5].join(" ")), (1, expected.to_owned()), "{args}");
-        assert_eq!(rows[0].len(), 24, "{args}: {:?}", rows[0]);
+        assert_eq!(rows[0].len(), 25, "{args}: {:?}", rows[0]);
         assert_eq!(rows[0][8], "0", "{args}: {:?}", rows[0]);
         let in_place = !["all-to-all", "send-recv", "barrier"].contains(&args);
         assert_eq!(rows[0][16], if in_place { "0" } else { "N/A" }, "{args}: {:?}", rows[0]);
@@ -296,6 +298,23 @@ fn every_mistake_gets_one_clear_error() {
         ("-I 2", 6, vec!["0 or 1"]),
         ("-T 0", 6, vec!["above 0"]),
         ("-N 0 -J x.json", 6, vec!["never ends"]),
+        ("--device nonesuch -J x.json --plot x.svg", 2, vec!["no device 'nonesuch'"]),
+        ("--device cpu --dispatch fused -J x.json", 6, vec!["no dispatch modes"]),
+        ("--device cpu -J -", 6, vec!["-: a record goes to a file", "new name", "--json"]),
+        ("--device cpu -J .", 6, vec![".: a record goes to a file", "new name"]),
+        ("--device cpu -J /dev/null", 6, vec!["/dev/null: a record goes to a file", "new name"]),
+        ("--device cpu --plot none/such/x.svg", 6, vec!["x.svg"]),
+        ("--device cpu --plot /dev/null.d/x.svg", 6, vec!["x.svg"]),
+        ("--algorithm auto,all", 6, vec!["'all' stands alone"]),
+        ("-o sum,all", 6, vec!["'all' stands alone"]),
+        ("all-gather -o max", 6, vec!["all-gather reduces nothing", "leave -o out"]),
+        ("barrier -d double", 6, vec!["no payload", "leave -d out"]),
+        ("barrier -f 2", 6, vec!["no payload", "leave -f out"]),
+        ("--compare a.json b.json --device cpu", 6, vec!["--compare", "--device"]),
+        ("all-gather --compare a.json b.json", 6, vec!["--compare", "COLLECTIVE"]),
+        ("--compare a.json b.json -J zzz.json -b 8G", 6, vec!["--compare", "cannot be used with"]),
+        ("--fail-above 2", 6, vec!["--compare"]),
+        ("--compare a.json b.json --fail-above 0.5", 6, vec!["at least 1"]),
         ("-P 0", 6, vec!["0 ranks"]),
         ("-P 2000 --device cpu -e 1K", 6, vec!["2000 ranks", "1024"]),
         ("--algorithm ring,halving-doubling -P 3", 6, vec!["power of two", "2 or 4 ranks"]),
@@ -362,7 +381,7 @@ fn a_row_that_takes_too_long_ends_the_run() {
 fn records_hold_what_was_run_and_are_never_overwritten() {
     let _turn = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--device", "all", "-b", "1K", "-e", "1K", "-n", "4", "-K", "1", "--json", "r.json"];
+    let args = ["--device", "all", "-b", "1K", "-e", "1K", "-n", "4", "-K", "1", "-J", "r.json"];
     for name in ["r.json", "r.json.0", "r.json.1"] {
         let output = bench_in(dir.path(), &args, &[("WGCCL_A_SECRET", "hunter2")]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -405,6 +424,89 @@ fn records_hold_what_was_run_and_are_never_overwritten() {
     assert!(csv.starts_with("size,count,type,redop,root,"), "{csv}");
 }
 
+/// As a reader gets it that needs no file.
+#[test]
+fn json_is_the_record_on_stdout_and_nothing_else() {
+    let args = ["--device", "cpu", "-e", "1K", "-n", "2", "--json"];
+    let output = bench(&args);
+    let record: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert_eq!((&record["schema"], &record["ok"]), (&"wgccl-bench/1".into(), &true.into()));
+    assert_eq!((&record["complete"], record["results"].as_array().unwrap().len()), (&true.into(), 1));
+    for (extra, code, error) in [
+        ("-T 1e-9", 4, "Test timeout"),
+        ("-T 0", 6, "above 0"),
+        ("-N 0", 6, "never ends"),
+        ("--device nonesuch", 2, "no device"),
+    ] {
+        let output = bench(&[&args[..], &extra.split(' ').collect::<Vec<_>>()].concat());
+        assert_eq!(output.status.code(), Some(code), "{extra}");
+        let failed: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert!(failed["ok"] == false && !stderr(&output).contains(error), "{failed}");
+        assert!(
+            failed["error"].to_string().contains(error) || failed["errors"].to_string().contains(error),
+            "{failed}"
+        );
+    }
+}
+
+/// Starts a sweep that takes minutes.
+fn long_sweep(dir: &Path, args: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+    command.current_dir(dir).args(["bench", "--device", "cpu", "-b", "1K", "-e", "4M", "-n", "20"]).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Whatever ends the process.
+#[test]
+fn a_sweep_that_is_killed_leaves_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = long_sweep(dir.path(), &["-N", "1000", "-J", "r.json"]);
+    let start = Instant::now();
+    let mut rows = 0;
+    while rows == 0 && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(10));
+        // Never half of one: from the moment that it is there it is whole.
+        let text = std::fs::read_to_string(dir.path().join("r.json")).unwrap_or_default();
+        let record: Value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        rows = record["results"].as_array().map_or(0, Vec::len);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let record = json(&dir.path().join("r.json"));
+    assert_eq!((&record["ok"], &record["complete"]), (&false.into(), &false.into()));
+    assert!(rows > 0 && record["results"].as_array().unwrap().len() >= rows, "{record}");
+    let text = stdout(&bench_in(dir.path(), &["--compare", "r.json", "r.json"], &[]));
+    assert!(text.starts_with("# note: A is incomplete") && text.contains("# note: B is incomplete"), "{text}");
+}
+
+/// `wgccl bench | head`.
+#[test]
+fn a_reader_that_goes_ends_the_sweep() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["-N", "0"][..], &["-N", "1000", "-J", "r.json"]] {
+        let mut child = long_sweep(dir.path(), args);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if start.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert_eq!(status.and_then(|status| status.code()), Some(0), "{args:?}");
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "", "{args:?}");
+    }
+    assert_eq!(json(&dir.path().join("r.json"))["complete"], false);
+}
+
 #[test]
 fn records_are_compared_row_by_row() {
     let dir = tempfile::tempdir().unwrap();
@@ -420,6 +522,26 @@ fn records_are_compared_row_by_row() {
     for fragment in ["# algorithm: A ring, B ring-exchange", "out-of-place", "in-place", "over 4 rows"] {
         assert!(text.contains(fragment), "'{fragment}' is not in\n{text}");
     }
+    // Twice the time, as a CI asks.
+    let mut slow = json(&dir.path().join("a.json"));
+    for row in slow["results"].as_array_mut().unwrap() {
+        for samples in ["out_of_place_per_iter", "in_place_per_iter"] {
+            row[samples]["times_us"] = vec![10.0; 5].into();
+            row[samples]["p50_us"] = 10.0.into();
+            row[samples]["min_us"] = 10.0.into();
+        }
+    }
+    std::fs::write(dir.path().join("fast.json"), slow.to_string()).unwrap();
+    let slow = slow.to_string().replace("10.0", "20.0");
+    std::fs::write(dir.path().join("slow.json"), slow).unwrap();
+    for (a, b, ratio, code) in
+        [("fast", "slow", "1.9", 7), ("fast", "slow", "2.1", 0), ("slow", "fast", "1", 0), ("fast", "fast", "1", 0)]
+    {
+        let (a, b) = (format!("{a}.json"), format!("{b}.json"));
+        let output = bench_in(dir.path(), &["--compare", &a, &b, "--fail-above", ratio], &[]);
+        assert_eq!(output.status.code(), Some(code), "{a} {b} {ratio}: {}", stdout(&output));
+        assert_eq!(stderr(&output).contains("4 of the compared rows take more than 1.9 times as long"), code == 7);
+    }
     std::fs::write(dir.path().join("c.json"), "{\"version\": 3}").unwrap();
     let other = bench_in(dir.path(), &["--compare", "a.json", "c.json"], &[]);
     assert_eq!(other.status.code(), Some(6));
@@ -433,6 +555,11 @@ fn pictures_are_drawn() {
         let args = ["--device", "cpu", "-e", "4K", "-n", "2", "--algorithm", "ring,ring-staged", "--plot", name];
         let output = bench_in(dir.path(), &args, &[]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(std::fs::read(dir.path().join(name)).unwrap().starts_with(magic), "{name}");
+        // Refused before anything is measured: this would take for ever.
+        let again = bench_in(dir.path(), &["--device", "cpu", "-e", "4K", "-n", "1000000000", "--plot", name], &[]);
+        assert_eq!(again.status.code(), Some(6), "{name}");
+        assert!(stderr(&again).contains("nothing is overwritten"), "{}", stderr(&again));
         assert!(std::fs::read(dir.path().join(name)).unwrap().starts_with(magic), "{name}");
     }
 }

@@ -17,7 +17,7 @@ use super::BenchError;
 
 /// What the end of a file's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum Format {
     /// Text stays text.
     Svg,
     /// Twice as many pixels as the SVG has units.
@@ -29,7 +29,7 @@ impl Format {
     ///
     /// # Errors
     /// [`BenchError::Plot`].
-    pub fn of(path: &Path) -> Result<Self, BenchError> {
+    pub(super) fn of(path: &Path) -> Result<Self, BenchError> {
         match path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
@@ -64,7 +64,23 @@ pub(super) trait Drawing {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: f64) -> Result<(), Failure<B>>;
 }
 
-/// Draws to `path`, overwriting it: a picture can be made again from a record.
+/// Refuses a name that [`to_file`] could not write to, and one that exists.
+///
+/// # Errors
+/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
+pub fn check_new(path: &Path) -> Result<(), BenchError> {
+    Format::of(path)?;
+    let path = || path.to_owned();
+    match File::create_new(path()).and_then(|_| std::fs::remove_file(path())) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(BenchError::Target { path: path(), why: "it exists, and nothing is overwritten; name another file" })
+        }
+        Err(error) => Err(BenchError::File { path: path(), error }),
+    }
+}
+
+/// Draws to `path`, overwriting it.
 pub(super) fn to_file(path: &Path, (width, height): (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
     let format = Format::of(path)?;
     register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT).map_err(|_| failed(path, "its font is broken"))?;

@@ -50,6 +50,22 @@ pub enum BenchError {
         /// Why.
         error: io::Error,
     },
+    /// A name that nothing can be written to, or must not be.
+    #[error("{}: {why}", .path.display())]
+    Target {
+        /// Which.
+        path: PathBuf,
+        /// What to give.
+        why: &'static str,
+    },
+    /// A row of a comparison is slower than allowed.
+    #[error("{rows} of the compared rows take more than {ratio} times as long, beyond noise")]
+    Regressed {
+        /// How many.
+        rows: usize,
+        /// What was allowed.
+        ratio: f64,
+    },
     /// Not a record of a benchmark.
     #[error("{}: no benchmark record: {why}", .path.display())]
     Record {

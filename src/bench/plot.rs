@@ -10,7 +10,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::BenchError;
 use super::bandwidth::{bus_factor, rate};
-use super::chart::{Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, plain, to_file};
+use super::chart::{
+    Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, check_new, decades, exponents, plain, to_file,
+};
 use super::result::{Device, Group, Row, redop_name};
 
 const WIDTH: u32 = 1200;
@@ -65,11 +67,12 @@ const PANELS: [Panel; 2] = [
     Panel { caption: "busbw (GB/s)", value: |point| point.bus_bw, spread: None, roof: |point| point.roof_bus_bw },
 ];
 
-/// Draws `rows` to `path`, overwriting it: a picture can be made again from a record.
+/// Draws `rows` to `path`, which must not exist.
 ///
 /// # Errors
-/// [`BenchError::Plot`] and [`BenchError::File`].
+/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn draw(path: &Path, devices: &[Device], rows: &[Row]) -> Result<(), BenchError> {
+    check_new(path)?;
     let (title, series) = series(devices, rows);
     let legend = legend(&series);
     let height = TITLE_HEIGHT + PANELS_HEIGHT + LEGEND_LINE * (legend.len() as u32) + LEGEND_LINE / 2;

@@ -1,10 +1,12 @@
 //! The record of a benchmark: JSON with nccl-tests' key names where the meaning is the same, or CSV.
 //!
-//! A record is evidence, so it is never overwritten, and it holds what was run on what, but nothing of the environment.
+//! A record is evidence, so it is never overwritten, and it holds what was run on what, but nothing of the environment. It is
+//! written anew after every row, whole or not at all: whatever ends the process, what was measured is there.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -20,13 +22,20 @@ pub const SCHEMA: &str = "wgccl-bench/1";
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
-    file: File,
+    /// By the name that was asked for.
+    is_csv: bool,
+    /// When it was written last, and how long that took.
+    written: Option<(Instant, Duration)>,
 }
 
 #[derive(Serialize)]
 struct Json<'a> {
     schema: &'static str,
     version: &'static str,
+    /// Complete, right, and as fast as was demanded.
+    ok: bool,
+    /// The sweep went to its end.
+    complete: bool,
     start_time: &'a str,
     args: &'a [String],
     config: Config<'a>,
@@ -87,18 +96,25 @@ pub struct Contents<'a> {
     pub errors: &'a [String],
     /// When it began.
     pub start_time: &'a str,
+    /// The sweep went to its end.
+    pub complete: bool,
 }
 
 impl Record {
-    /// Opens `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
+    /// Takes `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
     ///
     /// # Errors
-    /// [`BenchError::File`].
+    /// [`BenchError::Target`] where `path` is no file, and [`BenchError::File`].
     pub fn create(path: &Path) -> Result<Self, BenchError> {
+        if path.as_os_str() == "-" || path.metadata().is_ok_and(|found| !found.is_file()) {
+            let why = "a record goes to a file of its own; give -J a new name, or take --json for standard output";
+            return Err(BenchError::Target { path: path.to_owned(), why });
+        }
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let mut tried = path.to_owned();
         for next in 0_u32.. {
             match File::create_new(&tried) {
-                Ok(file) => return Ok(Self { path: tried, file }),
+                Ok(_) => return Ok(Self { path: tried, is_csv, written: None }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(BenchError::File { path: tried, error }),
             }
@@ -114,21 +130,36 @@ impl Record {
         &self.path
     }
 
-    /// Writes CSV where `wanted`, the name that was asked for, ends in `.csv`; else JSON.
+    /// As [`Self::write`], unless that would take more than a tenth of the time: many quick rows in a long record.
     ///
     /// # Errors
     /// [`BenchError::File`].
-    pub fn write(mut self, wanted: &Path, contents: &Contents<'_>) -> Result<PathBuf, BenchError> {
-        let is_csv = wanted.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        let text = if is_csv { Ok(csv(contents)) } else { json(contents) };
-        let written = text.map_err(io::Error::from).and_then(|text| {
-            self.file.write_all(text.as_bytes())?;
-            self.file.sync_all()
-        });
-        match written {
-            Ok(()) => Ok(self.path),
-            Err(error) => Err(BenchError::File { path: self.path, error }),
+    pub fn update(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
+        match self.written {
+            Some((at, took)) if at.elapsed() < 10 * took => Ok(()),
+            _ => self.write(contents),
         }
+    }
+
+    /// Writes `contents` in place of what was there: CSV where the name that was asked for ends in `.csv`, else JSON.
+    ///
+    /// # Errors
+    /// [`BenchError::File`].
+    pub fn write(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
+        let start = Instant::now();
+        let mut temporary = self.path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        let text = if self.is_csv { Ok(csv(contents)) } else { json(contents) };
+        let written = text.map_err(io::Error::from).and_then(|text| {
+            fs::write(&temporary, text)?;
+            fs::rename(&temporary, &self.path)
+        });
+        self.written = Some((Instant::now(), start.elapsed()));
+        written.map_err(|error| {
+            // Half of it helps nobody.
+            let _ = fs::remove_file(&temporary);
+            BenchError::File { path: self.path.clone(), error }
+        })
     }
 }
 
@@ -137,8 +168,12 @@ pub fn now() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
-    let Contents { args, request, devices, rows, summary, errors, start_time } = *contents;
+/// The record as JSON.
+///
+/// # Errors
+/// None in practice.
+pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
+    let Contents { args, request, devices, rows, summary, errors, start_time, complete } = *contents;
     let (step_factor, step_bytes) = match request.range.step {
         Step::Factor(by) => (Some(by), None),
         Step::Bytes(by) => (None, Some(by)),
@@ -146,6 +181,8 @@ fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
     let mut text = serde_json::to_string_pretty(&Json {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
+        ok: complete && errors.is_empty(),
+        complete,
         start_time,
         args,
         config: Config {
@@ -275,6 +312,9 @@ mod tests {
         }
         let missing = dir.path().join("none").join("a.json");
         assert!(matches!(Record::create(&missing), Err(BenchError::File { .. })));
+        for path in [Path::new("-"), dir.path()] {
+            assert!(matches!(Record::create(path), Err(BenchError::Target { .. })), "{}", path.display());
+        }
     }
 
     #[test]
@@ -297,6 +337,7 @@ mod tests {
             summary: &summary,
             errors: &[],
             start_time: "",
+            complete: true,
         };
         let text = csv(&contents);
         let lines: Vec<&str> = text.lines().collect();
@@ -319,9 +360,11 @@ mod tests {
             summary: &summary,
             errors: &[],
             start_time: "now",
+            complete: false,
         };
         let json: serde_json::Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
         assert_eq!(json["schema"], "wgccl-bench/1");
+        assert_eq!((&json["ok"], &json["complete"]), (&false.into(), &false.into()));
         assert!(json["results"][0]["out_of_place"]["roof_pct"].is_null());
         assert_eq!(json["results"][0]["in_place"]["nwrong"], serde_json::Value::Null);
         assert_eq!(json["out_of_bounds"]["okay"], true);

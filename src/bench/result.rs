@@ -2,7 +2,7 @@
 //!
 //! Table, record, comparison and picture are all made from these values and from nothing else.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Statistics;
 use crate::collective::{Collective, Op};
@@ -11,7 +11,7 @@ use crate::plan::Mode;
 use crate::schedule::{Algorithm, Selection, Sync};
 
 /// Where times come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
     /// The device's own timestamps around the dispatches.

@@ -118,6 +118,9 @@ impl Table {
         let Placement { mem_bw, roof_pct, dispatches, .. } = row.out_of_place;
         let dispatches = dispatches.map_or_else(|| "-".to_owned(), |n| n.to_string());
         let _ = write!(text, "  {}  {}  {dispatches:>5}", cell(mem_bw, 6), cell(roof_pct, 6));
+        if self.columns.per_iteration {
+            let _ = write!(text, "  {}", cell(row.out_of_place_per_iter.statistics.p50, 7));
+        }
         text
     }
 
@@ -127,7 +130,7 @@ impl Table {
         let mut text = format!("  {time}  {alg}  {bus}  {wrong:>6}");
         if self.columns.per_iteration {
             let s = &samples.statistics;
-            for value in [s.min, s.p50, s.p99, s.cv_pct] {
+            for value in [s.min, s.max, s.p99, s.cv_pct] {
                 let _ = write!(text, "  {}", cell(value, 7));
             }
         }
@@ -174,19 +177,20 @@ impl Table {
         let _ = writeln!(
             text,
             "# {} by {} ({}{}), {} ranks{mode}; time: {clock}\n\
-             # roof%: membw in percent of a copy of all ranks' vectors on this device (membw, roof%, disp: out-of-place)",
+             # roof%: membw in percent of a copy of all ranks' vectors on this device (membw, roof%, disp{}: out-of-place)",
             row.collective,
             row.algorithm,
             if row.algorithm_auto { "auto, " } else { "" },
             row.sync,
-            row.ranks
+            row.ranks,
+            if self.columns.per_iteration { ", i_p50" } else { "" }
         );
         text.push_str(&self.captions());
         text
     }
 
     fn captions(&self) -> String {
-        let line = |first: [&str; 5], placement: &[&str; 4], iterations: [&str; 4], stamp: &str, new: [&str; 3]| {
+        let line = |first: [&str; 5], placement: &[&str; 4], iterations: [&str; 4], stamp: &str, new: [&str; 4]| {
             let [size, count, data_type, op, root] = first;
             let mut text = format!("# {size:>10}  {count:>12}  {data_type:>8}  {op:>6}  {root:>6}");
             for _ in 0..2 {
@@ -199,20 +203,35 @@ impl Table {
             if self.columns.timestamps {
                 let _ = write!(text, "{stamp:>21}");
             }
-            let [membw, roof, disp] = new;
-            let _ = writeln!(text, "  {membw:>6}  {roof:>6}  {disp:>5}");
-            text
+            let [membw, roof, disp, p50] = new;
+            let _ = write!(text, "  {membw:>6}  {roof:>6}  {disp:>5}");
+            if self.columns.per_iteration {
+                let _ = write!(text, "  {p50:>7}");
+            }
+            text + "\n"
         };
         let width = if self.columns.per_iteration { 69 } else { 33 };
         let empty = format!("# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}", "", "", "", "", "");
         let (apart, in_place) = ("out-of-place", "in-place");
         let names = ["size", "count", "type", "redop", "root"];
         let units = ["(B)", "(elements)", "", "", ""];
-        let iterations = (["i_min", "i_p50", "i_p99", "i_cv%"], ["(us)", "(us)", "(us)", "(%)"]);
+        let iterations = (["i_min", "i_max", "i_p99", "i_cv%"], ["(us)", "(us)", "(us)", "(%)"]);
         format!(
             "#\n{empty}{apart:^width$}{in_place:^width$}\n{}{}",
-            line(names, &["time", "algbw", "busbw", "#wrong"], iterations.0, "timestamp", ["membw", "roof%", "disp"]),
-            line(units, &["(us)", "(GB/s)", "(GB/s)", ""], iterations.1, "%Y-%m-%d %H:%M:%S", ["(GB/s)", "(%)", "(n)"]),
+            line(
+                names,
+                &["time", "algbw", "busbw", "#wrong"],
+                iterations.0,
+                "timestamp",
+                ["membw", "roof%", "disp", "i_p50"]
+            ),
+            line(
+                units,
+                &["(us)", "(GB/s)", "(GB/s)", ""],
+                iterations.1,
+                "%Y-%m-%d %H:%M:%S",
+                ["(GB/s)", "(%)", "(n)", "(us)"]
+            ),
         )
     }
 
@@ -330,12 +349,15 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         let [names, _, values] = lines[lines.len() - 3..] else { panic!("{text}") };
         let names: Vec<&str> = names.split_whitespace().skip(1).collect();
-        let placement = ["time", "algbw", "busbw", "#wrong", "i_min", "i_p50", "i_p99", "i_cv%"];
+        let placement = ["time", "algbw", "busbw", "#wrong", "i_min", "i_max", "i_p99", "i_cv%"];
         assert_eq!(names[5..13], placement);
         assert_eq!(names[13..21], placement);
-        assert_eq!(names[21..], ["timestamp", "membw", "roof%", "disp"]);
+        assert_eq!(names[21..], ["timestamp", "membw", "roof%", "disp", "i_p50"]);
         // The timestamp is two words.
-        assert_eq!(values.split_whitespace().count(), names.len() + 1, "{values}");
+        let values: Vec<&str> = values.split_whitespace().collect();
+        assert_eq!(values.len(), names.len() + 1, "{values:?}");
+        // 0.9, 1 and 1.1 times the time.
+        assert_eq!((&values[9..12], values[26]), (&["11.25", "13.75", "13.75"][..], "12.50"));
         let widths: Vec<usize> = lines[lines.len() - 3..].iter().map(|line| line.len()).collect();
         assert!(widths.iter().all(|&width| width == widths[0]), "{widths:?}\n{text}");
     }

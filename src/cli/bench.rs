@@ -8,12 +8,12 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{print, print_error};
-use crate::bench::record::{Contents, Record, now};
+use crate::bench::record::{self, Contents, Record, now};
 use crate::bench::result::{Device, Row, Summary};
 use crate::bench::size::{self, Range, Step};
 use crate::bench::sweep::{Observer, Request, Roots, sweep};
 use crate::bench::table::{Columns, Table};
-use crate::bench::{BenchError, Format, compare, plot};
+use crate::bench::{BenchError, check_new, compare, plot};
 use crate::collective::{Collective, Op, UnknownName, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
@@ -25,7 +25,12 @@ const MIN_BW: &str = "WGCCL_MIN_BW";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Sizes: 8, 1K, 32M, 1.5G, also KB, KiB, ...: all binary. Flags are those of nccl-tests.\n\
-WGCCL_MIN_BW=X fails the run (exit code 7) when the average busbw is below 0.9 x X GB/s.")]
+WGCCL_MIN_BW=X fails the run (exit code 7) when the average busbw is below 0.9 x X GB/s.\n\
+A record (-J) is written anew after every row: what is ended early, by Ctrl-C say, leaves the rows so far, and says so \
+(\"complete\": false).\n\
+--compare: a row's noise is what its iterations show, but at least 15 % of its median by the host's clock, which is what \
+most rows of the same program run twice stay within, and 3 % by the device's own. On a busy machine some rows differ by far \
+more: repeat before you believe.")]
 pub(super) struct BenchArgs {
     /// What to compute
     #[arg(default_value = "all-reduce", value_parser = super::collective)]
@@ -44,8 +49,7 @@ pub(super) struct BenchArgs {
     /// Devices as in `wgccl devices`, separated by commas or given repeatedly; or all
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO)]
     device: Vec<String>,
-    /// How the schedule is cut into dispatches: auto, per-rank, per-step or fused
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = super::run::dispatch_mode)]
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = super::run::dispatch_mode, help = super::run::DISPATCH)]
     dispatch: crate::gpu::Choice,
     /// First size, of a rank's input or output, whichever is longer [default: 1K]
     #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
@@ -68,13 +72,13 @@ pub(super) struct BenchArgs {
     /// Checked iterations, apart from the timed ones; 0 for none
     #[arg(short = 'c', long = "check", value_name = "N", default_value_t = 1)]
     checks: usize,
-    /// Operations separated by commas: sum, prod, min, max, avg; or all
-    #[arg(short = 'o', long, value_name = "OP", default_value = "sum", value_parser = list::<Op>)]
-    op: List<Op>,
+    /// Operations separated by commas: sum, prod, min, max, avg; or all [default: sum]
+    #[arg(short = 'o', long, value_name = "OP", value_parser = list::<Op>)]
+    op: Option<List<Op>>,
     /// Element types separated by commas, by nccl-tests' names or ours: float, half, bfloat16, double, int32, uint32, int64,
-    /// uint64, int8, uint8; or all
-    #[arg(short = 'd', long = "datatype", value_name = "TYPE", default_value = "f32", value_parser = list::<DataType>)]
-    data_type: List<DataType>,
+    /// uint64, int8, uint8; or all [default: f32]
+    #[arg(short = 'd', long = "datatype", value_name = "TYPE", value_parser = list::<DataType>)]
+    data_type: Option<List<DataType>>,
     /// Root rank of broadcast, reduce, gather and scatter, or all [default: 0]
     #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
     root: Option<Roots>,
@@ -96,9 +100,12 @@ pub(super) struct BenchArgs {
     #[arg(short = 'M', long = "memory", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
     memory: bool,
     /// Write a record, CSV where the name ends in .csv; an existing name gets .0, .1, ...
-    #[arg(short = 'J', long = "output_file", visible_alias = "json", value_name = "FILE")]
+    #[arg(short = 'J', long = "output_file", value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Draw time and busbw over size
+    /// Print the record, one JSON object, in place of the table
+    #[arg(long)]
+    json: bool,
+    /// Draw time and busbw over size, to a file that does not exist yet
     #[arg(long, value_name = "FILE.svg|png")]
     plot: Option<PathBuf>,
     /// Seconds that one row may take (exit code 4)
@@ -110,9 +117,12 @@ pub(super) struct BenchArgs {
     /// Seed of the inputs
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Compare two records instead of measuring
+    /// Compare two records instead of measuring: which rows of B are faster, slower or within noise
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
     compare: Vec<PathBuf>,
+    /// With --compare: fail (exit code 7) where a row of B is slower, and takes more than RATIO times as long as in A
+    #[arg(long, value_name = "RATIO", requires = "compare", value_parser = ratio)]
+    fail_above: Option<f64>,
     #[command(flatten)]
     refused: Refused,
 }
@@ -152,10 +162,14 @@ impl FromArgMatches for Refused {
 
 impl Args for Refused {
     fn augment_args(command: Command) -> Command {
-        INAPPLICABLE.iter().fold(command, |command, &(short, name, _)| {
+        let command = INAPPLICABLE.iter().fold(command, |command, &(short, name, _)| {
             let arg = Arg::new(name).short(short).long(name).hide(true).num_args(0..=1).action(ArgAction::Set);
             command.arg(arg.value_parser(clap::value_parser!(OsString)))
-        })
+        });
+        // These flags are the last to be added, so all others are there: none of them means anything to a comparison.
+        let others = command.get_arguments().map(|arg| arg.get_id().clone());
+        let others: Vec<_> = others.filter(|id| !["compare", "fail_above"].contains(&id.as_str())).collect();
+        command.mut_arg("compare", |arg| arg.conflicts_with_all(others))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -171,21 +185,31 @@ struct List<T> {
     all: bool,
 }
 
-fn list<T>(text: &str) -> Result<List<T>, UnknownName>
+fn list<T>(text: &str) -> Result<List<T>, String>
 where
     T: crate::collective::Named + std::str::FromStr<Err = UnknownName>,
 {
     match text {
         "all" => Ok(List { names: T::ALL.to_vec(), all: true }),
-        names => Ok(List { names: names.split(',').map(parse).collect::<Result<_, _>>()?, all: false }),
+        names => Ok(List { names: named(names)?, all: false }),
+    }
+}
+
+fn named<T>(names: &str) -> Result<Vec<T>, String>
+where
+    T: std::str::FromStr<Err = UnknownName>,
+{
+    match names.split(',').any(|name| name == "all") {
+        true => Err("'all' stands alone; leave the other names out, or 'all'".to_owned()),
+        false => names.split(',').map(|name| name.parse().map_err(|error: UnknownName| error.to_string())).collect(),
     }
 }
 
 /// All is all of the named ones: what `auto` takes is one of them.
-fn algorithms(text: &str) -> Result<List<Selection>, UnknownName> {
+fn algorithms(text: &str) -> Result<List<Selection>, String> {
     match text {
         "all" => Ok(List { names: Vec::new(), all: true }),
-        names => Ok(List { names: names.split(',').map(parse).collect::<Result<_, _>>()?, all: false }),
+        names => Ok(List { names: named(names)?, all: false }),
     }
 }
 
@@ -204,6 +228,11 @@ fn flag(text: &str) -> Result<bool, String> {
     }
 }
 
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|&ratio: &f64| ratio >= 1.0 && ratio.is_finite());
+    ratio.ok_or_else(|| "give a ratio of times of at least 1, such as 1.1".to_owned())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
     seconds
@@ -219,11 +248,15 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     if args.root.is_some() && !collective.has_root() {
         return Err(Error::Usage(format!("{} has no root; leave -r out", args.collective)));
     }
-    if collective == Collective::Barrier && (args.first, args.last) != (None, None) {
-        return Err(Error::Usage("a barrier has no payload, hence no sizes; leave -b and -e out".to_owned()));
+    super::check_op(collective, args.op.is_some(), "-o")?;
+    if collective == Collective::Barrier {
+        let sizes = [args.first, args.last, args.step, args.factor];
+        let flags = ["-b", "-e", "-i", "-f"].into_iter().zip(sizes).map(|(flag, size)| (size.is_some(), flag));
+        let flags: Vec<_> = flags.chain([(args.data_type.is_some(), "-d")]).collect();
+        super::refuse_flags("a barrier has no payload", &flags)?;
     }
-    if args.cycles == 0 && (args.record.is_some() || args.plot.is_some()) {
-        return Err(Error::Usage("-N 0 never ends, so nothing would be written; give a number of cycles".to_owned()));
+    if args.cycles == 0 && (args.record.is_some() || args.plot.is_some() || args.json) {
+        return Err(Error::Usage("-N 0 never ends, so no result would be whole; give a number of cycles".to_owned()));
     }
     let defaults = Request::default();
     let first = args.first.unwrap_or(defaults.range.first.min(args.last.unwrap_or(u64::MAX)));
@@ -246,8 +279,8 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         only_defined: args.algorithm.as_ref().is_some_and(|algorithm| algorithm.all),
         sync: args.sync,
         ranks: args.ranks.clone(),
-        data_types: args.data_type.names.clone(),
-        ops: args.op.names.clone(),
+        data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.names.clone()),
+        ops: args.op.as_ref().map_or(defaults.ops, |op| op.names.clone()),
         devices: args.device.clone(),
         dispatch: args.dispatch,
         range: Range { first, last, step },
@@ -273,31 +306,71 @@ fn least_bandwidth() -> Result<Option<f64>, Error> {
     }
 }
 
-/// Prints rows as they come.
+/// Prints and records rows as they come.
 struct Printer<'a> {
+    args: &'a BenchArgs,
     request: &'a Request,
-    columns: Columns,
+    least: Option<f64>,
+    start_time: String,
+    /// Once the sweep has begun.
     table: Option<Table>,
+    record: Option<Record>,
     devices: Vec<Device>,
     rows: Vec<Row>,
     bar: ProgressBar,
 }
 
 impl Printer<'_> {
+    /// A line of the table. A reader that has gone ends the sweep.
     fn line(&self, text: &str) -> Result<(), Error> {
-        self.bar.suspend(|| print(text))
+        match self.args.json {
+            true => Ok(()),
+            false => self.bar.suspend(|| super::print_or_fail(text)),
+        }
+    }
+
+    fn with_contents<T>(&self, errors: &[String], complete: bool, then: impl FnOnce(&Contents<'_>) -> T) -> T {
+        let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        then(&Contents {
+            args: &arguments,
+            request: self.request,
+            devices: &self.devices,
+            rows: &self.rows,
+            summary: &self.summary(),
+            errors,
+            start_time: &self.start_time,
+            complete,
+        })
+    }
+
+    fn summary(&self) -> Summary {
+        Summary::of(&self.rows, self.least)
+    }
+
+    fn update_record(&mut self) -> Result<(), Error> {
+        let Some(mut record) = self.record.take() else { return Ok(()) };
+        let updated = self.with_contents(&[], false, |contents| record.update(contents));
+        self.record = Some(record);
+        Ok(updated?)
     }
 }
 
 impl Observer for Printer<'_> {
     fn begin(&mut self, devices: &[Device], rows: usize, notes: &[String]) -> Result<(), Error> {
+        let BenchArgs { per_iteration, timestamps, memory, .. } = *self.args;
+        // Everything has been found to make sense by now, so a name that is taken will be filled.
+        self.record = self.args.record.as_deref().map(Record::create).transpose()?;
         self.devices = devices.to_vec();
-        let table = Table::new(self.columns, devices.to_vec());
+        self.update_record()?;
+        let table = self.table.insert(Table::new(Columns { per_iteration, timestamps, memory }, devices.to_vec()));
+        let header = table.header(self.request);
+        if let Some(record) = &self.record {
+            self.line(&format!("# Writing record to {}", record.path().display()))?;
+        }
         for note in notes {
             self.line(&format!("# note: {note}"))?;
         }
-        self.line(&table.header(self.request))?;
-        self.table = Some(table);
+        self.line(&header)?;
         // Nothing is drawn where stderr is no terminal, and nothing between rows: a ticking thread would be measured.
         self.bar.set_length(rows as u64 * self.request.cycles.max(1));
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {elapsed} (about {eta} left)") {
@@ -309,8 +382,9 @@ impl Observer for Printer<'_> {
 
     fn row(&mut self, row: Row) -> Result<(), Error> {
         let text = self.table.as_mut().map_or_else(String::new, |table| table.row(&row));
-        self.line(&text)?;
         self.rows.push(row);
+        self.update_record()?;
+        self.line(&text)?;
         self.bar.inc(1);
         Ok(())
     }
@@ -318,32 +392,38 @@ impl Observer for Printer<'_> {
 
 pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     if let [a, b] = &args.compare[..] {
-        print(&compare::compare(a, b)?)?;
-        return Ok(exit::OK);
+        let comparison = compare::compare(a, b)?;
+        print(&comparison.text)?;
+        return match args.fail_above.map(|ratio| (comparison.slower_than(ratio), ratio)) {
+            Some((rows, ratio)) if rows > 0 => Err(BenchError::Regressed { rows, ratio }.into()),
+            _ => Ok(exit::OK),
+        };
     }
     let (request, least) = (request(args)?, least_bandwidth()?);
     if let Some(path) = &args.plot {
-        Format::of(path)?;
+        check_new(path)?;
     }
-    let start_time = now();
-    let record = args.record.as_deref().map(Record::create).transpose()?;
-    let columns = Columns { per_iteration: args.per_iteration, timestamps: args.timestamps, memory: args.memory };
     let mut printer = Printer {
+        args,
         request: &request,
-        columns,
+        least,
+        start_time: now(),
         table: None,
+        record: None,
         devices: Vec::new(),
         rows: Vec::new(),
         bar: ProgressBar::new(0),
     };
-    if let Some(record) = &record {
-        print(&format!("# Writing record to {}", record.path().display()))?;
-    }
     let result = sweep(&request, &mut printer);
     printer.bar.finish_and_clear();
+    if printer.table.is_none() {
+        return result.map(|()| exit::OK);
+    }
 
-    let summary = Summary::of(&printer.rows, least);
-    let error = match result {
+    let (complete, summary) = (result.is_ok(), printer.summary());
+    let gone = matches!(&result, Err(Error::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe);
+    let mut error = match result {
+        Err(_) if gone => None,
         Err(error) => Some(error),
         Ok(()) if summary.wrong > 0 => Some(BenchError::Wrong(summary.wrong).into()),
         Ok(()) if summary.fast_enough() == Some(false) => {
@@ -352,32 +432,32 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         }
         Ok(()) => None,
     };
-    let errors: Vec<String> = error.iter().map(ToString::to_string).collect();
-    if let Some(table) = &printer.table {
-        print(&table.footer(&request, &summary, &errors))?;
-    }
-    if let (Some(record), Some(wanted)) = (record, &args.record) {
-        let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        record.write(
-            wanted,
-            &Contents {
-                args: &arguments,
-                request: &request,
-                devices: &printer.devices,
-                rows: &printer.rows,
-                summary: &summary,
-                errors: &errors,
-                start_time: &start_time,
-            },
-        )?;
+    let said = |error: &Option<Error>| error.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if let Some(mut record) = printer.record.take() {
+        let written = printer.with_contents(&said(&error), complete, |contents| record.write(contents));
+        error = error.or(written.err().map(Error::from));
     }
     if let (Some(path), false) = (&args.plot, printer.rows.is_empty()) {
-        plot::draw(path, &printer.devices, &printer.rows)?;
-        print(&format!("# Picture written to {}", path.display()))?;
+        match plot::draw(path, &printer.devices, &printer.rows) {
+            Ok(()) => drop(printer.line(&format!("# Picture written to {}", path.display()))),
+            Err(failed) => error = error.or(Some(failed.into())),
+        }
+    }
+    if gone {
+        return Ok(exit::OK);
+    }
+    let errors = said(&error);
+    if args.json {
+        let text = printer.with_contents(&errors, complete, record::json).map_err(std::io::Error::from)?;
+        print(text.trim_end())?;
+    } else if let Some(table) = &printer.table {
+        print(&table.footer(&request, &summary, &errors))?;
     }
     Ok(match error {
         Some(error) => {
-            print_error(&error);
+            if !args.json {
+                print_error(&error);
+            }
             error.exit_code()
         }
         None => exit::OK,
