@@ -285,12 +285,13 @@ fn stepping_with_spread_waits_is_right_and_explains_a_lost_notify() {
                 for seed in 0..3 {
                     launch(&mut sound, &proved, seed, &case).unwrap();
                 }
-                let options = Options::default().fault(Fault::DropNotify { rank: 1, row: 0 });
+                let row = proved.schedule().signal_rows / 2;
+                let options = Options::default().fault(Fault::DropNotify { rank: 1, row });
                 let mut broken = executor(&gpu, &proved, hardware(), options);
                 for seed in 0..2 {
                     let result = launch(&mut broken, &proved, seed, &case);
                     let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
-                    assert_eq!((hang.waiting[0].signal.row, hang.waiting[0].signal.sender), (0, 1), "{case}: {hang}");
+                    assert_eq!((hang.waiting[0].signal.row, hang.waiting[0].signal.sender), (row, 1), "{case}: {hang}");
                 }
             }
         }
