@@ -59,7 +59,7 @@ pub struct Placement {
     pub clock: Clock,
     /// Mean time from submission to completion by the host's clock.
     pub host_time: f64,
-    /// Mean time of the reset before the dispatches, by the device's clock. Not part of `time`.
+    /// Mean time, by the device's clock, of what precedes the dispatches: next to nothing. Not part of `time`.
     pub reset_time: Option<f64>,
     /// [`Row::size`] / time.
     pub alg_bw: f64,

@@ -127,8 +127,9 @@ fn a_short_signal_delays_and_is_never_early() {
             for proved in schedules() {
                 let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
                 let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
-                for start in [7, 0] {
-                    preset(&gpu, &executor.encoded, &executor.banks[0].memory, start, 1);
+                // By so many that the launch's own notifies do not make up for it, too.
+                for (start, short) in [(7, 1), (0, 1), (7, 1000), (0, 1000)] {
+                    preset(&gpu, &executor.encoded, &executor.banks[0].memory, start, short);
                     let result = launch(&mut executor, &proved, 0, &case);
                     let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
                     let waiting = hang.waiting.first().unwrap_or_else(|| panic!("{case}: {hang}"));
@@ -285,12 +286,13 @@ fn stepping_with_spread_waits_is_right_and_explains_a_lost_notify() {
                 for seed in 0..3 {
                     launch(&mut sound, &proved, seed, &case).unwrap();
                 }
-                let options = Options::default().fault(Fault::DropNotify { rank: 1, row: 0 });
+                let row = proved.schedule().signal_rows / 2;
+                let options = Options::default().fault(Fault::DropNotify { rank: 1, row });
                 let mut broken = executor(&gpu, &proved, hardware(), options);
                 for seed in 0..2 {
                     let result = launch(&mut broken, &proved, seed, &case);
                     let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
-                    assert_eq!((hang.waiting[0].signal.row, hang.waiting[0].signal.sender), (0, 1), "{case}: {hang}");
+                    assert_eq!((hang.waiting[0].signal.row, hang.waiting[0].signal.sender), (row, 1), "{case}: {hang}");
                 }
             }
         }
