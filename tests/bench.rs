@@ -255,7 +255,12 @@ fn auto_is_chosen_for_every_size() {
     let of: Vec<String> =
         results.iter().map(|row| format!("{} {} {}", row["size"], row["algorithm"], row["algorithm_auto"])).collect();
     assert_eq!(of[4..7], ["2048 \"direct\" true", "4096 \"tree\" true", "2048 \"tree\" false"]);
-    assert!(std::fs::read_to_string(dir.path().join("p.svg")).unwrap().contains("auto, 128 ranks"));
+    let picture = std::fs::read_to_string(dir.path().join("p.svg")).unwrap();
+    assert!(picture.contains("\nauto\n") && picture.contains("\n128 ranks\n"), "{picture}");
+    // The same from its record.
+    let again = bench_in(dir.path(), &["--from", "r.json", "--plot", "q.svg"], &[]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert_eq!(std::fs::read_to_string(dir.path().join("q.svg")).unwrap(), picture);
 }
 
 #[test]
@@ -313,6 +318,9 @@ fn every_mistake_gets_one_clear_error() {
         ("--compare a.json b.json --device cpu", 6, vec!["--compare", "--device"]),
         ("all-gather --compare a.json b.json", 6, vec!["--compare", "COLLECTIVE"]),
         ("--compare a.json b.json -J zzz.json -b 8G", 6, vec!["--compare", "cannot be used with"]),
+        ("--from a.json", 6, vec!["--plot"]),
+        ("--from a.json --plot p.svg -P 2", 6, vec!["--from", "--ranks"]),
+        ("--from a.json --plot p.svg", 6, vec!["a.json"]),
         ("--fail-above 2", 6, vec!["--compare"]),
         ("--compare a.json b.json --fail-above 0.5", 6, vec!["at least 1"]),
         ("-P 0", 6, vec!["0 ranks"]),

@@ -111,7 +111,12 @@ fn json_of_devices_lists_what_device_takes() {
     for device in list.as_array().unwrap() {
         assert_eq!(device["types"].as_array().unwrap().len(), 10, "{device}");
     }
+    for device in list.as_array().unwrap() {
+        let ranks = if device["index"] == "cpu" { 1024 } else { 256 };
+        assert_eq!(device["limits"]["max_ranks"], ranks, "{device}");
+    }
     let text = stdout(&wgccl(&["devices"]));
+    assert!(text.lines().any(|line| line.starts_with("cpu") && line.contains(" 1024 ")), "{text}");
     assert!(text.contains("cpu: native f32 f64 i32") && text.contains("emulated f16 bf16"), "{text}");
 }
 
@@ -432,6 +437,7 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run all-gather --op max", 6, &["all-gather reduces nothing", "leave --op out"]),
         case("run barrier --type f64", 6, &["barrier has no payload", "leave --type out"]),
         case("run barrier --output zz", 6, &["barrier has no payload", "leave --output out"]),
+        case("run --fill pattern --seed 1", 6, &["the pattern has no seed", "leave --seed out"]),
         case("run barrier --seed 1", 6, &["barrier has no payload", "leave --seed out"]),
         case("check --count 5", 6, &["a proof holds for every payload", "leave --count out"]),
         case("check --type f64", 6, &["leave --type out"]),

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use wgccl::bench::record::Recorded;
+use wgccl::bench::table::Columns;
 
 /// A page whose tables are stale.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ struct Table {
     /// Only these; all if empty.
     #[serde(default)]
     ranks: Vec<u32>,
+    /// Of a report: of what.
+    record: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -76,6 +80,8 @@ enum Layout {
     Full,
     /// One table, two columns for each device.
     Short,
+    /// What the command printed, without what every machine prints otherwise.
+    Report,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -87,6 +93,13 @@ struct Record {
     results: Vec<Row>,
     out_of_bounds: OutOfBounds,
     errors: Vec<String>,
+    #[serde(default = "yes")]
+    complete: bool,
+}
+
+/// Records of before that key were only written at the end.
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -148,6 +161,7 @@ pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
             let body = match table.layout {
                 Layout::Full => full(table, &records),
                 Layout::Short => short(table, &records),
+                Layout::Report => report(definition, table, &results)?,
             };
             bodies.entry(&table.file).or_default().insert(&table.name, body);
         }
@@ -221,6 +235,7 @@ fn checked(definition: &Definition, source: &Source, record: &Record) -> Result<
             failed(format!("it is of the command\n  {args:?}\nbut its definition says\n  {published:?}"))
         }
         Record { out_of_bounds: OutOfBounds { okay: false }, .. } => failed("it has wrong elements".to_owned()),
+        Record { complete: false, .. } => failed("its sweep did not end".to_owned()),
         Record { errors, .. } if !errors.is_empty() => failed(format!("it has errors: {}", errors.join("; "))),
         Record { devices, .. } if devices.len() != 1 => failed(format!("it is of {} devices", devices.len())),
         _ => Ok(()),
@@ -319,6 +334,44 @@ fn short(table: &Table, records: &[(&Source, Record)]) -> String {
         }
     }
     text
+}
+
+/// As the program prints rows, from the record.
+fn report(definition: &Definition, table: &Table, results: &Path) -> Result<String, Error> {
+    let named = |source: &&Source| Some(&source.record) == table.record.as_ref();
+    let Some(source) = definition.records.iter().find(named) else {
+        let record = table.record.clone().unwrap_or_default();
+        return Err(Error::Record { record, why: format!("table '{}' is of none of its definition's", table.name) });
+    };
+    let path = results.join(&source.record).with_extension("json");
+    let record: Recorded = read(&path, Recorded::parse)?;
+    let command = definition.command.split(" -J ").next().unwrap_or_default().replace("{device}", &source.device);
+    let mut text = format!("```text\n$ {}\n", command.trim());
+    let mut printed = wgccl::bench::table::Table::new(Columns::default(), record.devices);
+    let mut first = true;
+    for row in record.results.iter().filter(|row| table.ranks.is_empty() || table.ranks.contains(&row.ranks)) {
+        let lines = printed.row(row);
+        let lines: Vec<&str> = lines.lines().collect();
+        if lines.len() > 1 {
+            text.push_str("...\n");
+        }
+        for line in lines.into_iter().filter(|line| is_shown(line, first)) {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        first = false;
+    }
+    Ok(text + "```")
+}
+
+/// Devices, drivers and process numbers are any machine's own, and one head of columns is enough.
+fn is_shown(line: &str, first: bool) -> bool {
+    let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| line.starts_with(beginning));
+    match line {
+        "#" => false,
+        _ if starts(&["# Using devices", "#  Rank", "#  and", "# Driver"]) => false,
+        _ if starts(&["# roof%", "#   "]) => first,
+        _ => true,
+    }
 }
 
 /// Three significant digits.

@@ -9,11 +9,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::BenchError;
-use super::record::SCHEMA;
-use super::result::Clock;
+use super::record::Recorded;
+use super::result::{Clock, Samples, redop_name};
 use super::statistics::nearest_rank;
 
 /// Least half-width of a band by the host's clock, relative to the median: of 300 pairs of rows of the CPU executor in
@@ -27,71 +25,6 @@ const HIGH: usize = 84;
 /// Fewer iterations give no band.
 const LEAST_ITERATIONS: usize = 5;
 
-#[derive(Debug, Deserialize)]
-struct File {
-    schema: String,
-    #[serde(default = "yes")]
-    complete: bool,
-    #[serde(default)]
-    config: Config,
-    devices: Vec<Device>,
-    results: Vec<Measured>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Config {
-    /// Of send-recv, where given.
-    #[serde(default)]
-    sources: Vec<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Device {
-    name: String,
-    backend: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Measured {
-    size: u64,
-    #[serde(rename = "type")]
-    data_type: String,
-    redop: String,
-    #[serde(default = "no_root")]
-    root: i32,
-    collective: String,
-    algorithm: String,
-    sync: String,
-    ranks: u32,
-    device: usize,
-    out_of_place: Placement,
-    out_of_place_per_iter: Samples,
-    in_place: Option<Placement>,
-    in_place_per_iter: Option<Samples>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn no_root() -> i32 {
-    -1
-}
-
-#[derive(Debug, Deserialize)]
-struct Placement {
-    dispatch: Option<String>,
-    clock: Clock,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Samples {
-    skipped_iterations: usize,
-    min_us: f64,
-    p50_us: f64,
-    times_us: Vec<f64>,
-}
-
 /// One placement of one size in one record.
 #[derive(Debug)]
 struct Entry {
@@ -99,7 +32,7 @@ struct Entry {
     what: String,
     size: u64,
     ranks: u32,
-    placement: &'static str,
+    placement: String,
     /// Device, dispatch mode, algorithm, synchronisation: what a comparison may be about.
     how: [String; HOW],
     samples: Samples,
@@ -154,44 +87,31 @@ impl Comparison {
 /// # Errors
 /// [`BenchError::File`], [`BenchError::Record`] and [`BenchError::Unrelated`].
 pub fn compare(a: &Path, b: &Path) -> Result<Comparison, BenchError> {
-    let ((of_a, a_whole), (of_b, b_whole)) = (load(a)?, load(b)?);
-    let mut comparison = report(&of_a, &of_b)?;
-    for (name, whole) in [("B", b_whole), ("A", a_whole)] {
-        if !whole {
+    let (of_a, of_b) = (Recorded::read(a)?, Recorded::read(b)?);
+    let mut comparison = report(&entries(&of_a), &entries(&of_b))?;
+    for (name, record) in [("B", of_b), ("A", of_a)] {
+        if !record.complete {
             comparison.text.insert_str(0, &format!("# note: {name} is incomplete, its sweep did not end\n"));
         }
     }
     Ok(comparison)
 }
 
-/// Its rows, and whether it is complete.
-fn load(path: &Path) -> Result<(Vec<Entry>, bool), BenchError> {
-    let text = std::fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
-    parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
-}
-
-fn parse(text: &str) -> Result<(Vec<Entry>, bool), String> {
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if file.schema != SCHEMA {
-        return Err(format!("its schema is '{}', not '{SCHEMA}'", file.schema));
-    }
+fn entries(record: &Recorded) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let sources = &file.config.sources;
+    let sources = record.sources();
     let sources = if sources.is_empty() { String::new() } else { format!(" from {sources:?}") };
-    for row in file.results {
-        let device = file.devices.get(row.device).ok_or_else(|| format!("it has no device {}", row.device))?;
+    for row in &record.results {
+        let device = record.devices.get(row.device).map(|device| format!("{} ({})", device.name, device.backend));
         let root = if row.root < 0 { String::new() } else { format!(" root {}", row.root) };
-        let apart = (&row.out_of_place, "out-of-place", &row.out_of_place_per_iter);
-        let in_place = row.in_place.as_ref().zip(row.in_place_per_iter.as_ref());
-        let in_place = in_place.map(|(placement, samples)| (placement, "in-place", samples));
-        for (placement, name, samples) in std::iter::once(apart).chain(in_place) {
-            let mode = placement.dispatch.clone().unwrap_or_default();
+        for (name, placement, samples) in row.placements() {
+            let mode = placement.dispatch.map_or_else(String::new, |mode| mode.to_string());
             entries.push(Entry {
-                what: format!("{} {} {}{root}{sources}", row.collective, row.data_type, row.redop),
+                what: format!("{} {} {}{root}{sources}", row.collective, row.data_type, redop_name(row.redop)),
                 size: row.size,
                 ranks: row.ranks,
-                placement: name,
-                how: [format!("{} ({})", device.name, device.backend), mode, row.algorithm.clone(), row.sync.clone()],
+                placement: name.replace('_', "-"),
+                how: [device.clone().unwrap_or_default(), mode, row.algorithm.to_string(), row.sync.to_string()],
                 samples: samples.clone(),
                 least: match placement.clock {
                     Clock::Device => LEAST_BY_DEVICE,
@@ -200,7 +120,7 @@ fn parse(text: &str) -> Result<(Vec<Entry>, bool), String> {
             });
         }
     }
-    Ok((entries, file.complete))
+    entries
 }
 
 /// Which of the `how` fields tell rows apart: where each record has only one value, the comparison is about it.
@@ -216,7 +136,7 @@ fn report(a: &[Entry], b: &[Entry]) -> Result<Comparison, BenchError> {
     let key = |entry: &Entry| {
         let how: Vec<String> =
             entry.how.iter().zip(telling).filter(|(_, telling)| *telling).map(|(how, _)| how.clone()).collect();
-        (entry.what.clone(), entry.size, entry.ranks, entry.placement, how)
+        (entry.what.clone(), entry.size, entry.ranks, entry.placement.clone(), how)
     };
     // Repetitions of a row are compared in order.
     let mut of_b: HashMap<_, std::collections::VecDeque<&Entry>> = HashMap::new();
@@ -242,7 +162,7 @@ fn report(a: &[Entry], b: &[Entry]) -> Result<Comparison, BenchError> {
     let mut rows = Vec::new();
     for entry in a {
         let Some(other) = of_b.get_mut(&key(entry)).and_then(std::collections::VecDeque::pop_front) else { continue };
-        let (p50, other_p50) = (entry.samples.p50_us, other.samples.p50_us);
+        let (p50, other_p50) = (entry.samples.statistics.p50, other.samples.statistics.p50);
         let ratio = other_p50 / p50;
         let verdict = judge(entry, other);
         counts.iter_mut().filter(|(v, _)| *v == verdict).for_each(|(_, n)| *n += 1);
@@ -287,8 +207,10 @@ fn or_none(text: &str) -> &str {
 fn half_width(Entry { samples, least, .. }: &Entry) -> f64 {
     let mut times = samples.times_us.get(samples.skipped_iterations..).unwrap_or_default().to_vec();
     times.sort_by(f64::total_cmp);
-    let high = if times.is_empty() { samples.p50_us } else { nearest_rank(&times, HIGH) };
-    (samples.p50_us - samples.min_us).max(high - samples.p50_us).max(least * samples.p50_us)
+    let high = if times.is_empty() { samples.statistics.p50 } else { nearest_rank(&times, HIGH) };
+    (samples.statistics.p50 - samples.statistics.min)
+        .max(high - samples.statistics.p50)
+        .max(least * samples.statistics.p50)
 }
 
 fn judge(a: &Entry, b: &Entry) -> Verdict {
@@ -296,7 +218,9 @@ fn judge(a: &Entry, b: &Entry) -> Verdict {
     if counted(a).min(counted(b)) < LEAST_ITERATIONS {
         return Verdict::Unknown;
     }
-    let band = |entry: &Entry| (entry.samples.p50_us - half_width(entry), entry.samples.p50_us + half_width(entry));
+    let band = |entry: &Entry| {
+        (entry.samples.statistics.p50 - half_width(entry), entry.samples.statistics.p50 + half_width(entry))
+    };
     let ((a_low, a_high), (b_low, b_high)) = (band(a), band(b));
     if b_high < a_low {
         Verdict::Faster
@@ -310,9 +234,11 @@ fn judge(a: &Entry, b: &Entry) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Statistics;
 
     fn of(min: f64, p50: f64, iterations: usize) -> Entry {
-        let samples = Samples { skipped_iterations: 0, min_us: min, p50_us: p50, times_us: vec![p50; iterations] };
+        let statistics = Statistics { min, ..Statistics::of(&[p50]).unwrap() };
+        let samples = Samples { skipped_iterations: 0, statistics, times_us: vec![p50; iterations] };
         Entry { samples, ..entry(8, "x", "ring", p50) }
     }
 
@@ -342,9 +268,13 @@ mod tests {
             what: "all-reduce f32 sum".to_owned(),
             size,
             ranks: 4,
-            placement: "out-of-place",
+            placement: "out-of-place".to_owned(),
             how: [device.to_owned(), "fused".to_owned(), algorithm.to_owned(), "neighbor".to_owned()],
-            samples: Samples { skipped_iterations: 0, min_us: p50, p50_us: p50, times_us: vec![p50; 20] },
+            samples: Samples {
+                skipped_iterations: 0,
+                statistics: Statistics::of(&[p50]).unwrap(),
+                times_us: vec![p50; 20],
+            },
             least: LEAST_BY_DEVICE,
         }
     }
@@ -387,7 +317,7 @@ mod tests {
             ("[1]", "invalid"),
             (r#"{"schema": "wgccl-bench/2", "devices": [], "results": []}"#, "wgccl-bench/2"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = Recorded::parse(text).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
     }

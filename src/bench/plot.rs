@@ -1,7 +1,9 @@
 //! Time and busbw over size as a picture, for a report.
 //!
-//! Rows of one group are one line; the roof of each device and number of ranks is dashed.
+//! One style is one algorithm everywhere: what has other ranks or another device has panels of its own, on the same axes.
+//! Where a single algorithm was measured, its lines over ranks and devices share a panel instead.
 
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -9,36 +11,36 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::BenchError;
-use super::bandwidth::{bus_factor, rate};
+use super::bandwidth::{bus_factor, rate, size_parts};
 use super::chart::{
     Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, check_new, decades, exponents, plain, to_file,
 };
 use super::result::{Device, Group, Row, redop_name};
+use crate::collective::Collective;
 
 const WIDTH: u32 = 1200;
-const PANELS_HEIGHT: u32 = 440;
+/// Of panels beside each other; less where there are many.
+const HEIGHT: u32 = 440;
+const LOW: u32 = 320;
 const TITLE_HEIGHT: u32 = 52;
+const CAPTION_HEIGHT: u32 = 26;
 const LEGEND_LINE: u32 = 24;
+/// The lines of a legend's entry are so long.
+const STROKE: f64 = 30.0;
+
 /// One line.
 struct Series {
     group: Group,
-    label: String,
-    colour: RGBColor,
-    /// Past the last colour they begin again, with hollow points.
-    hollow: bool,
+    /// Which colour and mark: an index into the picture's labels.
+    style: usize,
     points: Vec<Point>,
 }
 
-impl Series {
-    fn fill(&self) -> RGBColor {
-        if self.hollow { WHITE } else { self.colour }
-    }
-}
-
-/// One size of a line, out of place.
+/// One place of a line, out of place.
 #[derive(Clone, Copy)]
 struct Point {
-    size: f64,
+    /// Bytes, and of a barrier, which has none, ranks.
+    x: f64,
     time: f64,
     fastest: f64,
     slowest: f64,
@@ -49,22 +51,22 @@ struct Point {
 
 type Spread = fn(&Point) -> (f64, f64);
 
-/// One of the two panels: its caption, its value at a point, the spread of that, and the roof's.
-struct Panel {
+/// What is shown: its caption, its value at a point, the spread of that, and the roof's.
+struct Measure {
     caption: &'static str,
     value: fn(&Point) -> f64,
     spread: Option<Spread>,
     roof: fn(&Point) -> f64,
 }
 
-const PANELS: [Panel; 2] = [
-    Panel {
+const MEASURES: [Measure; 2] = [
+    Measure {
         caption: "time of a launch (us), mean; bars: fastest to 99th percentile",
         value: |point| point.time,
         spread: Some(|point| (point.fastest, point.slowest)),
         roof: |point| point.roof_time,
     },
-    Panel { caption: "busbw (GB/s)", value: |point| point.bus_bw, spread: None, roof: |point| point.roof_bus_bw },
+    Measure { caption: "busbw (GB/s)", value: |point| point.bus_bw, spread: None, roof: |point| point.roof_bus_bw },
 ];
 
 /// Draws `rows` to `path`, which must not exist.
@@ -73,66 +75,44 @@ const PANELS: [Panel; 2] = [
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn draw(path: &Path, devices: &[Device], rows: &[Row]) -> Result<(), BenchError> {
     check_new(path)?;
-    let (title, series) = series(devices, rows);
-    let legend = legend(&series);
-    let height = TITLE_HEIGHT + PANELS_HEIGHT + LEGEND_LINE * (legend.len() as u32) + LEGEND_LINE / 2;
-    to_file(path, (WIDTH, height), &Picture { title, series, legend })
+    let picture = Picture::of(devices, rows);
+    to_file(path, (WIDTH, picture.height()), &picture)
 }
 
-/// What all lines have in common is the title; what tells them apart, their labels.
-fn series(devices: &[Device], rows: &[Row]) -> (String, Vec<Series>) {
-    let mut series: Vec<Series> = Vec::new();
-    for row in rows {
-        let placement = &row.out_of_place;
-        let statistics = &row.out_of_place_per_iter.statistics;
-        let factor = bus_factor(row.collective, row.ranks);
-        let point = Point {
-            size: row.size as f64,
-            time: placement.time,
-            fastest: statistics.min,
-            slowest: statistics.p99,
-            bus_bw: placement.bus_bw,
-            roof_time: row.roof.time,
-            roof_bus_bw: rate(row.size as f64, row.roof.time) * factor,
-        };
-        match series.iter_mut().find(|series| series.group == row.group()) {
-            Some(series) => series.points.push(point),
-            None => {
-                let colour = COLOURS[series.len() % COLOURS.len()];
-                let hollow = series.len() / COLOURS.len() % 2 == 1;
-                series.push(Series { group: row.group(), label: String::new(), colour, hollow, points: vec![point] });
-            }
-        }
-    }
-    let names = |group: &Group| -> [String; 7] {
-        let device = devices.get(group.device);
-        [
-            format!("{} {} {}", group.collective, group.data_type, redop_name(group.redop)),
-            group.algorithm.to_string(),
-            group.sync.to_string(),
-            format!("{} ranks", group.ranks),
-            format!("root {}", group.root.max(0)),
-            device.map_or_else(String::new, |device| format!("{} ({})", short(&device.name), device.backend)),
-            format!("cycle {}", group.cycle + 1),
-        ]
+struct Picture {
+    /// What all lines have in common.
+    title: String,
+    /// Of each style.
+    labels: Vec<String>,
+    /// Lines on the same axes, under a caption that tells these panels from others.
+    panels: Vec<(String, Vec<Series>)>,
+    x_label: &'static str,
+    over_ranks: bool,
+    /// Each device and number of ranks has its own roof; where they share a panel it has their colour.
+    one_panel: bool,
+}
+
+/// What can tell two lines apart. The first two fields are a panel's, the others a style's.
+const FIELDS: usize = 7;
+const OF_PANEL: usize = 2;
+
+fn names(devices: &[Device], group: &Group) -> [String; FIELDS] {
+    let device = devices.get(group.device);
+    let what = match (group.collective, group.redop) {
+        (Collective::Barrier, _) => group.collective.to_string(),
+        (collective, None) => format!("{collective} {}", group.data_type),
+        (collective, redop) => format!("{collective} {} {}", group.data_type, redop_name(redop)),
     };
-    let all: Vec<[String; 7]> = series.iter().map(|series| names(&series.group)).collect();
-    let (mut title, mut labels) = (Vec::new(), vec![Vec::new(); series.len()]);
-    for field in 0..7 {
-        let common = all.windows(2).all(|pair| pair[0][field] == pair[1][field]);
-        match all.first() {
-            // The first cycle goes without saying, and so do the usual synchronisation and root.
-            Some(first) if common && !["cycle 1", "neighbor", "root 0"].contains(&first[field].as_str()) => {
-                title.push(first[field].clone());
-            }
-            _ if common => {}
-            _ => labels.iter_mut().zip(&all).for_each(|(label, names)| label.push(names[field].clone())),
-        }
-    }
-    for (series, label) in series.iter_mut().zip(labels) {
-        series.label = if label.is_empty() { series.group.algorithm.to_string() } else { label.join(", ") };
-    }
-    (title.join(", "), series)
+    let over_ranks = group.collective == Collective::Barrier;
+    [
+        if over_ranks { String::new() } else { format!("{} ranks", group.ranks) },
+        device.map_or_else(String::new, |device| format!("{} ({})", short(&device.name), device.backend)),
+        what,
+        group.algorithm.to_string(),
+        group.sync.to_string(),
+        format!("root {}", group.root.max(0)),
+        format!("cycle {}", group.cycle + 1),
+    ]
 }
 
 /// Names of devices hold their compilers.
@@ -140,147 +120,268 @@ fn short(name: &str) -> &str {
     name.split(" (").next().unwrap_or(name)
 }
 
-/// Entries of the legend in lines; `None` is the roof.
-fn legend(series: &[Series]) -> Vec<Vec<Option<usize>>> {
-    let longest = series.iter().map(|series| series.label.chars().count()).max().unwrap_or(0).max(30);
-    let columns = (WIDTH as usize / (longest * 7 + 70)).clamp(1, 5);
-    let entries: Vec<Option<usize>> = (0..series.len()).map(Some).chain([None]).collect();
-    entries.chunks(columns).map(<[_]>::to_vec).collect()
+impl Picture {
+    fn of(devices: &[Device], rows: &[Row]) -> Self {
+        let collective = rows.first().map_or(Collective::AllReduce, |row| row.collective);
+        let over_ranks = collective == Collective::Barrier;
+        let all: Vec<[String; FIELDS]> = rows.iter().map(|row| names(devices, &row.group())).collect();
+        let differs: [bool; FIELDS] = std::array::from_fn(|field| all.iter().any(|of| of[field] != all[0][field]));
+        let differing = |of: &[String; FIELDS], fields: Range<usize>| {
+            let of: Vec<&str> = fields.filter(|&field| differs[field]).map(|field| of[field].as_str()).collect();
+            of.join(", ")
+        };
+        let one_panel = !differs[OF_PANEL..].contains(&true);
+
+        let (mut labels, mut panels) = (Vec::new(), Vec::<(String, Vec<Series>)>::new());
+        for (row, of) in rows.iter().zip(&all) {
+            let style = differing(of, if one_panel { 0..FIELDS } else { OF_PANEL..FIELDS });
+            let style = if style.is_empty() { of[3].clone() } else { style };
+            let style = position(&mut labels, |label| *label == style, || style.clone());
+            let caption = if one_panel { String::new() } else { differing(of, 0..OF_PANEL) };
+            let panel = position(&mut panels, |(known, _)| *known == caption, || (caption.clone(), Vec::new()));
+            let series = &mut panels[panel].1;
+            let line = |series: &Series| series.style == style;
+            let line = position(series, line, || Series { group: row.group(), style, points: Vec::new() });
+            series[line].points.push(point(row));
+        }
+        // The first cycle goes without saying, and so do the usual synchronisation and root.
+        let usual = ["", "cycle 1", "neighbor", "root 0"];
+        let title = (2..FIELDS).chain(0..2).filter(|&field| !differs[field]);
+        let title = title.filter_map(|field| all.first().map(|of| of[field].as_str()));
+        let title: Vec<&str> = title.filter(|name| !usual.contains(name)).collect();
+        let x_label = match size_parts(collective, 2) {
+            0 => "ranks",
+            1 => "bytes of a rank's vector",
+            _ => "bytes of a rank's longer buffer, a part for every rank",
+        };
+        Self { title: title.join(", "), labels, panels, x_label, over_ranks, one_panel }
+    }
+
+    fn series(&self) -> impl Iterator<Item = &Series> {
+        self.panels.iter().flat_map(|(_, series)| series)
+    }
+
+    fn points(&self) -> impl Iterator<Item = &Point> {
+        self.series().flat_map(|series| &series.points)
+    }
+
+    /// Those that have a value somewhere: no busbw of one rank or of a barrier.
+    fn measures(&self) -> Vec<&'static Measure> {
+        MEASURES.iter().filter(|measure| self.points().any(|point| (measure.value)(point) > 0.0)).collect()
+    }
+
+    /// Entries of the legend in lines; `None` is the roof.
+    fn legend(&self) -> Vec<Vec<Option<usize>>> {
+        let longest = self.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(30);
+        let columns = (WIDTH as usize / (longest * 7 + 70)).clamp(1, 5);
+        let roof = self.points().any(|point| point.roof_time > 0.0).then_some(None);
+        let entries: Vec<Option<usize>> = (0..self.labels.len()).map(Some).chain(roof).collect();
+        entries.chunks(columns).map(<[_]>::to_vec).collect()
+    }
+
+    /// Of one line of panels, with its caption.
+    fn row_height(&self) -> u32 {
+        match self.panels.len() {
+            0 | 1 => HEIGHT,
+            _ => LOW + CAPTION_HEIGHT,
+        }
+    }
+
+    fn height(&self) -> u32 {
+        let rows = self.row_height() * self.panels.len().max(1) as u32;
+        TITLE_HEIGHT + rows + LEGEND_LINE * (self.legend().len() as u32) + LEGEND_LINE / 2
+    }
 }
 
-struct Picture {
-    title: String,
-    series: Vec<Series>,
-    legend: Vec<Vec<Option<usize>>>,
+/// Where the item is, put at the end if there is none.
+fn position<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> usize {
+    items.iter().position(is).unwrap_or_else(|| {
+        items.push(new());
+        items.len() - 1
+    })
+}
+
+fn point(row: &Row) -> Point {
+    let (placement, statistics) = (&row.out_of_place, &row.out_of_place_per_iter.statistics);
+    let size = row.size as f64;
+    // Of nothing there is no copy.
+    let roof_time = if row.size > 0 { row.roof.time } else { 0.0 };
+    Point {
+        x: if row.size > 0 { size } else { row.ranks.into() },
+        time: placement.time,
+        fastest: statistics.min,
+        slowest: statistics.p99,
+        bus_bw: placement.bus_bw,
+        roof_time,
+        roof_bus_bw: rate(size, roof_time) * bus_factor(row.collective, row.ranks),
+    }
 }
 
 impl Drawing for Picture {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: f64) -> Result<(), Failure<B>> {
-        picture(area, scale, &self.title, &self.series, &self.legend)
-    }
-}
-
-fn picture<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    scale: f64,
-    title: &str,
-    series: &[Series],
-    legend: &[Vec<Option<usize>>],
-) -> Result<(), Failure<B>> {
-    let px = |n: f64| (n * scale).round() as i32;
-    area.fill(&WHITE)?;
-    let (head, rest) = area.split_vertically(px(TITLE_HEIGHT.into()));
-    let style = (FONT, 20.0 * scale).into_font().color(&INK);
-    head.draw(&Text::new(title.to_owned(), (px(24.0), px(18.0)), style))?;
-    let (panels, foot) = rest.split_vertically(px(PANELS_HEIGHT.into()));
-    for (area, of) in panels.split_evenly((1, 2)).iter().zip(&PANELS) {
-        panel(area, scale, of, series)?;
-    }
-    let middle = Pos::new(HPos::Left, VPos::Center);
-    let columns = legend.first().map_or(1, Vec::len);
-    let column = f64::from(WIDTH - 48) / columns as f64;
-    for (line, entries) in legend.iter().enumerate() {
-        for (n, entry) in entries.iter().enumerate() {
-            let (x, y) = (24.0 + column * n as f64, f64::from(LEGEND_LINE) * (line as f64 + 0.5));
-            let style = TextStyle::from((FONT, 14.0 * scale).into_font()).color(&INK);
-            let text = match entry.and_then(|index| series.get(index)) {
-                Some(of) => {
-                    let stroke = of.colour.stroke_width(px(2.0) as u32);
-                    foot.draw(&PathElement::new([(px(x), px(y)), (px(x + 30.0), px(y))], stroke))?;
-                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), of.fill().filled()))?;
-                    foot.draw(&Circle::new((px(x + 15.0), px(y)), px(3.5), stroke))?;
-                    of.label.clone()
-                }
-                None => {
-                    for dash in [0.0, 12.0, 24.0] {
-                        let stroke = INK.stroke_width(px(1.0) as u32);
-                        foot.draw(&PathElement::new([(px(x + dash), px(y)), (px(x + dash + 6.0), px(y))], stroke))?;
-                    }
-                    "roof: plain copy of all vectors".to_owned()
+        let px = |n: f64| (n * scale).round() as i32;
+        area.fill(&WHITE)?;
+        let text = |size: f64| TextStyle::from((FONT, size * scale).into_font()).color(&INK);
+        area.draw(&Text::new(self.title.clone(), (px(24.0), px(18.0)), text(20.0)))?;
+        let (_, mut rest) = area.split_vertically(px(TITLE_HEIGHT.into()));
+        let measures = self.measures();
+        for (caption, series) in &self.panels {
+            let (row, below) = rest.split_vertically(px(self.row_height().into()));
+            rest = below;
+            let row = match caption.as_str() {
+                "" => row,
+                caption => {
+                    let (head, row) = row.split_vertically(px(CAPTION_HEIGHT.into()));
+                    head.draw(&Text::new(caption.to_owned(), (px(24.0), px(6.0)), text(17.0)))?;
+                    row
                 }
             };
-            foot.draw(&Text::new(text, (px(x + 38.0), px(y)), style.pos(middle)))?;
+            for (panel, measure) in row.split_evenly((1, measures.len().max(1))).iter().zip(&measures) {
+                self.panel(area, panel, scale, measure, series)?;
+            }
         }
+        self.draw_legend(area, scale)?;
+        area.present()
     }
-    area.present()
 }
 
-fn panel<B: DrawingBackend>(
+impl Picture {
+    fn draw_legend<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: f64) -> Result<(), Failure<B>> {
+        let px = |n: f64| (n * scale).round() as i32;
+        let style = TextStyle::from((FONT, 14.0 * scale).into_font()).color(&INK);
+        let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+        let legend = self.legend();
+        let columns = legend.first().map_or(1, Vec::len);
+        let column = f64::from(WIDTH - 48) / columns as f64;
+        let top = f64::from(self.height()) - f64::from(LEGEND_LINE) * (legend.len() as f64 + 0.5);
+        for (line, entries) in legend.iter().enumerate() {
+            let y = px(top + f64::from(LEGEND_LINE) * (line as f64 + 0.5));
+            for (n, entry) in entries.iter().enumerate() {
+                let x = |right: f64| px(24.0 + column * n as f64 + right);
+                let middle = (x(STROKE / 2.0), y);
+                let label = match *entry {
+                    Some(of) => {
+                        let stroke = colour(of).stroke_width(px(2.0) as u32);
+                        area.draw(&PathElement::new([(x(0.0), y), (x(STROKE), y)], stroke))?;
+                        mark(area, middle, of, scale)?;
+                        self.labels.get(of).cloned().unwrap_or_default()
+                    }
+                    None => {
+                        for dash in [0.0, 12.0, 24.0] {
+                            let stroke = INK.stroke_width(px(1.0) as u32);
+                            area.draw(&PathElement::new([(x(dash), y), (x(dash + 6.0), y)], stroke))?;
+                        }
+                        area.draw(&Cross::new(middle, px(3.0), INK.stroke_width(px(1.0) as u32)))?;
+                        "roof: plain copy of all vectors".to_owned()
+                    }
+                };
+                area.draw(&Text::new(label, (x(STROKE + 8.0), y), style.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `whole` is the picture that `area` is in.
+    fn panel<B: DrawingBackend>(
+        &self,
+        whole: &DrawingArea<B, Shift>,
+        area: &DrawingArea<B, Shift>,
+        scale: f64,
+        of: &Measure,
+        series: &[Series],
+    ) -> Result<(), Failure<B>> {
+        let px = |n: f64| (n * scale).round() as i32;
+        // The same axes in all panels.
+        let xs = decades(self.points().map(|point| point.x), 2.0);
+        let values = decades(self.points().flat_map(|point| [(of.value)(point), (of.roof)(point)]), 10.0);
+        let (Some(xs), Some(values)) = (xs, values) else { return Ok(()) };
+        let (x_exponents, y_exponents) = (exponents(&xs, 8), exponents(&values, 10));
+        let mut chart = ChartBuilder::on(area)
+            .margin(px(12.0))
+            .margin_right(px(24.0))
+            .x_label_area_size(px(40.0))
+            .y_label_area_size(px(62.0))
+            .caption(of.caption, (FONT, 15.0 * scale).into_font().color(&INK))
+            .build_cartesian_2d(
+                Axis { range: xs.clone(), marks: x_exponents.clone() },
+                Axis { range: values.clone(), marks: y_exponents.clone() },
+            )?;
+        // Axes hold exponents; lines and labels are drawn at whole ones.
+        let upright = x_exponents.iter().map(|&x| [(x, values.start), (x, values.end)]);
+        let level = y_exponents.iter().map(|&y| [(xs.start, y), (xs.end, y)]);
+        for ends in upright.chain(level) {
+            chart.draw_series([PathElement::new(ends, FAINT.stroke_width(px(1.0) as u32))])?;
+        }
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_label_formatter(&|x| if self.over_ranks { plain(x.exp2()) } else { bytes(x.exp2()) })
+            .y_label_formatter(&|y| plain(10_f64.powf(*y)))
+            .x_desc(self.x_label)
+            .axis_style(INK.stroke_width(px(1.0) as u32))
+            .label_style((FONT, 13.0 * scale).into_font().color(&INK))
+            .set_all_tick_mark_size(px(6.0))
+            .draw()?;
+        let at = |point: &Point, value: f64| (point.x.log2(), value.log10());
+        let mut roofs = Vec::new();
+        for Series { group, style, points } in series {
+            let colour = colour(*style);
+            let shown: Vec<&Point> = points.iter().filter(|point| (of.value)(point) > 0.0).collect();
+            if !roofs.contains(&(group.device, group.ranks)) {
+                roofs.push((group.device, group.ranks));
+                let roof = points.iter().filter(|point| (of.roof)(point) > 0.0);
+                let roof: Vec<(f64, f64)> = roof.map(|point| at(point, (of.roof)(point))).collect();
+                let stroke = if self.one_panel { colour.mix(0.8) } else { INK.mix(0.8) }.stroke_width(px(1.0) as u32);
+                chart.draw_series(roof.iter().map(|&at| Cross::new(at, px(3.0), stroke)))?;
+                chart.draw_series(DashedLineSeries::new(roof, px(5.0) as u32, px(4.0) as u32, stroke))?;
+            }
+            chart.draw_series(LineSeries::new(
+                shown.iter().map(|point| at(point, (of.value)(point))),
+                colour.stroke_width(px(2.0) as u32),
+            ))?;
+            if let Some(spread) = of.spread {
+                chart.draw_series(shown.iter().map(|point| {
+                    let (low, high) = spread(point);
+                    let ends = [at(point, low), at(point, high)];
+                    PathElement::new(ends, colour.mix(0.6).stroke_width(px(1.0) as u32))
+                }))?;
+            }
+            for point in shown {
+                let place = chart.backend_coord(&at(point, (of.value)(point)));
+                mark(whole, place, *style, scale)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn colour(style: usize) -> RGBColor {
+    COLOURS[style % COLOURS.len()]
+}
+
+/// Past the last colour they begin again, with hollow points, and then with triangles.
+fn mark<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
+    at: (i32, i32),
+    style: usize,
     scale: f64,
-    of: &Panel,
-    series: &[Series],
 ) -> Result<(), Failure<B>> {
     let px = |n: f64| (n * scale).round() as i32;
-    let points = || series.iter().flat_map(|series| &series.points);
-    let sizes = decades(points().map(|point| point.size), 2.0);
-    let values = decades(points().flat_map(|point| [(of.value)(point), (of.roof)(point)]), 10.0);
-    // A panel of busbw for one rank has nothing to show.
-    let (Some(sizes), Some(values)) = (sizes, values) else { return Ok(()) };
-    let (x_exponents, y_exponents) = (exponents(&sizes, 8), exponents(&values, 10));
-    let mut chart = ChartBuilder::on(area)
-        .margin(px(12.0))
-        .margin_right(px(24.0))
-        .x_label_area_size(px(40.0))
-        .y_label_area_size(px(62.0))
-        .caption(of.caption, (FONT, 15.0 * scale).into_font().color(&INK))
-        .build_cartesian_2d(
-            Axis { range: sizes.clone(), marks: x_exponents.clone() },
-            Axis { range: values.clone(), marks: y_exponents.clone() },
-        )?;
-    // Axes hold exponents; lines and labels are drawn at whole ones.
-    for &x in &x_exponents {
-        chart.draw_series([PathElement::new(
-            [(x, values.start), (x, values.end)],
-            FAINT.stroke_width(px(1.0) as u32),
-        )])?;
-    }
-    for &y in &y_exponents {
-        chart
-            .draw_series([PathElement::new([(sizes.start, y), (sizes.end, y)], FAINT.stroke_width(px(1.0) as u32))])?;
-    }
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .x_label_formatter(&|x| bytes(x.exp2()))
-        .y_label_formatter(&|y| plain(10_f64.powf(*y)))
-        .x_desc("bytes of a rank's vector")
-        .axis_style(INK.stroke_width(px(1.0) as u32))
-        .label_style((FONT, 13.0 * scale).into_font().color(&INK))
-        .set_all_tick_mark_size(px(6.0))
-        .draw()?;
-    let at = |point: &Point, value: f64| (point.size.log2(), value.log10());
-    let mut roofs = Vec::new();
-    for series in series {
-        let colour = series.colour;
-        let shown: Vec<&Point> = series.points.iter().filter(|point| (of.value)(point) > 0.0).collect();
-        if !roofs.contains(&(series.group.device, series.group.ranks)) {
-            roofs.push((series.group.device, series.group.ranks));
-            let roof: Vec<(f64, f64)> = series
-                .points
-                .iter()
-                .filter(|point| (of.roof)(point) > 0.0)
-                .map(|point| at(point, (of.roof)(point)))
-                .collect();
-            let stroke = colour.mix(0.8).stroke_width(px(1.0) as u32);
-            chart.draw_series(DashedLineSeries::new(roof, px(5.0) as u32, px(4.0) as u32, stroke))?;
-        }
-        chart.draw_series(LineSeries::new(
-            shown.iter().map(|point| at(point, (of.value)(point))),
-            colour.stroke_width(px(2.0) as u32),
-        ))?;
-        if let Some(spread) = of.spread {
-            chart.draw_series(shown.iter().map(|point| {
-                let (low, high) = spread(point);
-                let ends = [at(point, low), at(point, high)];
-                PathElement::new(ends, colour.mix(0.6).stroke_width(px(1.0) as u32))
-            }))?;
-        }
-        for style in [series.fill().filled(), colour.stroke_width(px(2.0) as u32)] {
-            chart.draw_series(shown.iter().map(|point| Circle::new(at(point, (of.value)(point)), px(3.5), style)))?;
+    let (colour, around) = style_pair(style);
+    let edge = around.stroke_width(px(2.0) as u32);
+    match style / COLOURS.len() % 3 {
+        2 => area.draw(&TriangleMarker::new(at, px(5.5), around.filled())),
+        _ => {
+            area.draw(&Circle::new(at, px(3.5), colour.filled()))?;
+            area.draw(&Circle::new(at, px(3.5), edge))
         }
     }
-    Ok(())
+}
+
+/// Inside and edge of a mark.
+fn style_pair(style: usize) -> (RGBColor, RGBColor) {
+    let hollow = style / COLOURS.len() % 3 == 1;
+    (if hollow { WHITE } else { colour(style) }, colour(style))
 }
 
 #[cfg(test)]
@@ -296,15 +397,65 @@ mod tests {
         rows
     }
 
+    fn over_ranks(rows: &[Row]) -> Vec<Row> {
+        [2, 4, 8].iter().flat_map(|&ranks| rows.iter().map(move |row| Row { ranks, ..row.clone() })).collect()
+    }
+
     #[test]
     fn what_lines_have_in_common_is_the_title() {
-        let (title, series) = series(&[], &rows());
-        assert!(
-            title.contains("all-reduce f32 sum") && title.contains("4 ranks") && !title.contains("ring"),
-            "{title}"
-        );
-        let labels: Vec<&str> = series.iter().map(|series| series.label.as_str()).collect();
-        assert_eq!(labels, ["ring", "ring-exchange"]);
+        let one = |rows: &[Row]| rows[..7].to_vec();
+        for (rows, title, labels, captions) in [
+            (rows(), "all-reduce f32 sum, 4 ranks", vec!["ring", "ring-exchange"], vec![""]),
+            (
+                over_ranks(&rows()),
+                "all-reduce f32 sum",
+                vec!["ring", "ring-exchange"],
+                vec!["2 ranks", "4 ranks", "8 ranks"],
+            ),
+            // One algorithm: its lines over ranks are best beside each other.
+            (over_ranks(&one(&rows())), "all-reduce f32 sum, ring", vec!["2 ranks", "4 ranks", "8 ranks"], vec![""]),
+            (one(&rows()), "all-reduce f32 sum, ring, 4 ranks", vec!["ring"], vec![""]),
+        ] {
+            let picture = Picture::of(&[], &rows);
+            let found: Vec<&str> = picture.panels.iter().map(|(caption, _)| caption.as_str()).collect();
+            assert_eq!(
+                (picture.title.as_str(), &picture.labels, found),
+                (title, &labels.iter().map(|&l| l.to_owned()).collect(), captions)
+            );
+        }
+    }
+
+    /// Everything by every algorithm over ranks and devices: no two lines of a panel look alike, and a style is one
+    /// algorithm in all of them.
+    #[test]
+    fn one_style_is_one_algorithm() {
+        let algorithms = Algorithm::of(Collective::AllReduce);
+        let mut rows = Vec::new();
+        for row in over_ranks(&rows_of(&algorithms)) {
+            rows.extend([Row { device: 0, ..row.clone() }, Row { device: 1, ..row }]);
+        }
+        let device = |name: &str| Device {
+            index: Some(0),
+            name: name.to_owned(),
+            backend: "vulkan".to_owned(),
+            kind: "software".to_owned(),
+            driver: None,
+            threads: None,
+        };
+        let picture = Picture::of(&[device("a"), device("b")], &rows);
+        assert_eq!((picture.panels.len(), picture.labels.len()), (6, algorithms.len()));
+        assert!(picture.labels.len() <= 3 * COLOURS.len());
+        for (caption, series) in &picture.panels {
+            assert_eq!(series.len(), algorithms.len(), "{caption}");
+            for line in series {
+                assert_eq!(picture.labels[line.style], line.group.algorithm.to_string(), "{caption}");
+            }
+        }
+    }
+
+    fn rows_of(algorithms: &[Algorithm]) -> Vec<Row> {
+        let of = |&algorithm| [1024, 4096].map(|size| Row { algorithm, ..row(size, 10.0) });
+        algorithms.iter().flat_map(of).collect()
     }
 
     #[test]
@@ -314,10 +465,11 @@ mod tests {
             let path = dir.path().join(name);
             draw(&path, &[], &rows()).unwrap();
             assert!(std::fs::read(&path).unwrap().starts_with(magic), "{name}");
+            assert!(matches!(draw(&path, &[], &rows()), Err(BenchError::Target { .. })), "{name}");
         }
         let text = std::fs::read_to_string(dir.path().join("a.svg")).unwrap();
-        for fragment in ["ring-exchange", "busbw (GB/s)", "64K", "roof"] {
-            assert!(text.contains(fragment), "{fragment}");
+        for fragment in ["ring-exchange", "busbw (GB/s)", "64K", "roof", "bytes of a rank's vector"] {
+            assert!(text.replace("&apos;", "'").contains(fragment), "{fragment}");
         }
         assert!(matches!(draw(&dir.path().join("a.pdf"), &[], &rows()), Err(BenchError::Plot { .. })));
         // One row, one rank, nothing measurable: no picture of it may fail.
@@ -325,5 +477,30 @@ mod tests {
         alone.out_of_place.bus_bw = 0.0;
         alone.roof.time = 0.0;
         draw(&dir.path().join("alone.svg"), &[], &[alone]).unwrap();
+    }
+
+    /// What has no size, or one, is seen all the same.
+    #[test]
+    fn nothing_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let barrier = |ranks| Row { size: 0, ranks, redop: None, collective: Collective::Barrier, ..row(1024, 10.0) };
+        let no_bus = |mut row: Row| {
+            row.out_of_place.bus_bw = 0.0;
+            row
+        };
+        let gather = Row { collective: Collective::AllGather, redop: None, ..row(1024, 10.0) };
+        for (name, rows, circles, says, says_not) in [
+            ("one.svg", vec![row(1024, 10.0)], 2, "roof: plain copy", "ranks<"),
+            ("barrier.svg", vec![no_bus(barrier(4))], 1, "barrier, ring", "roof"),
+            ("barriers.svg", [2, 4, 8].map(barrier).map(no_bus).to_vec(), 3, "\nranks\n", "busbw"),
+            ("gather.svg", vec![gather], 2, "all-gather f32, ring, 4 ranks", " none"),
+        ] {
+            let path = dir.path().join(name);
+            draw(&path, &[], &rows).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            // A filled circle and its edge for every point, and for the legend.
+            assert_eq!(text.matches("<circle").count(), 2 * (circles + 1), "{name}: {text}");
+            assert!(text.contains(says) && !text.contains(says_not), "{name}: {text}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::BenchError;
 use super::result::{Device, Row, Summary, redop_name};
@@ -163,6 +163,63 @@ impl Record {
     }
 }
 
+/// What is read of a record.
+#[derive(Debug, Deserialize)]
+pub struct Recorded {
+    schema: String,
+    /// The sweep went to its end.
+    #[serde(default = "yes")]
+    pub complete: bool,
+    #[serde(default)]
+    config: RecordedConfig,
+    /// Devices that rows name by index; each of them is there.
+    pub devices: Vec<Device>,
+    /// What was measured.
+    pub results: Vec<Row>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RecordedConfig {
+    #[serde(default)]
+    sources: Vec<u32>,
+}
+
+/// Records of before that key were only written at the end.
+fn yes() -> bool {
+    true
+}
+
+impl Recorded {
+    /// Reads the JSON at `path`.
+    ///
+    /// # Errors
+    /// [`BenchError::File`] and [`BenchError::Record`].
+    pub fn read(path: &Path) -> Result<Self, BenchError> {
+        let text = fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
+        Self::parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
+    }
+
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// Why it is no record.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let record: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if record.schema != SCHEMA {
+            return Err(format!("its schema is '{}', not '{SCHEMA}'", record.schema));
+        }
+        match record.results.iter().find(|row| row.device >= record.devices.len()) {
+            Some(row) => Err(format!("it has no device {}", row.device)),
+            None => Ok(record),
+        }
+    }
+
+    /// Of send-recv, where given.
+    pub fn sources(&self) -> &[u32] {
+        &self.config.sources
+    }
+}
+
 /// Local time, as nccl-tests writes it.
 pub fn now() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
@@ -239,7 +296,7 @@ fn csv(contents: &Contents<'_>) -> String {
                 row.sync.to_string(),
                 row.ranks.to_string(),
                 device.map_or_else(String::new, |device| quoted(&device.name)),
-                device.map_or("", |device| device.backend).to_owned(),
+                device.map_or_else(String::new, |device| device.backend.clone()),
                 device.and_then(|device| device.driver.as_deref()).map_or_else(String::new, quoted),
                 row.cycle.to_string(),
                 name.to_owned(),
@@ -323,8 +380,8 @@ mod tests {
         let device = Device {
             index: None,
             name: "a, \"b\"".to_owned(),
-            backend: "cpu",
-            kind: "cpu",
+            backend: "cpu".to_owned(),
+            kind: "cpu".to_owned(),
             driver: None,
             threads: Some(2),
         };
@@ -348,6 +405,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_read_again() {
+        let mut rows = [row(1024, 10.0), row(2048, 20.0)];
+        rows[0].out_of_place.roof_pct = 0.0;
+        rows[1].redop = None;
+        let device = Device {
+            index: Some(1),
+            name: "x".to_owned(),
+            backend: "gl".to_owned(),
+            kind: "software".to_owned(),
+            driver: None,
+            threads: None,
+        };
+        let request = Request { sources: vec![1, 0], ..Request::default() };
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: &[device.clone()],
+            rows: &rows,
+            summary: &Summary::default(),
+            errors: &[],
+            start_time: "",
+            complete: false,
+        };
+        let read = Recorded::parse(&json(&contents).unwrap()).unwrap();
+        assert_eq!((&read.results[..], &read.devices[..], read.sources()), (&rows[..], &[device][..], &[1, 0][..]));
+        assert!(!read.complete);
+        let text = json(&contents).unwrap().replacen("\"roof_pct\": 0.0", "\"roof_pct\": null", 1);
+        assert!(Recorded::parse(&text).unwrap().results[0].out_of_place.roof_pct.is_nan());
+    }
+
+    #[test]
     fn nan_is_null_and_booleans_are_booleans() {
         let mut rows = [row(1024, 10.0)];
         rows[0].out_of_place.roof_pct = f64::NAN;
@@ -364,6 +452,8 @@ mod tests {
         };
         let json: serde_json::Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
         assert_eq!(json["schema"], "wgccl-bench/1");
+        let again = Recorded::parse(&json.to_string()).unwrap_err();
+        assert_eq!(again, "it has no device 0");
         assert_eq!((&json["ok"], &json["complete"]), (&false.into(), &false.into()));
         assert!(json["results"][0]["out_of_place"]["roof_pct"].is_null());
         assert_eq!(json["results"][0]["in_place"]["nwrong"], serde_json::Value::Null);

@@ -2,7 +2,8 @@
 //!
 //! Table, record, comparison and picture are all made from these values and from nothing else.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Statistics;
 use crate::collective::{Collective, Op};
@@ -21,17 +22,17 @@ pub enum Clock {
 }
 
 /// A device under test.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     /// What `--device` takes; `None` is the CPU executor.
     pub index: Option<usize>,
     /// As the driver says.
     pub name: String,
     /// `vulkan`, `metal`, `dx12`, `gl` or `cpu`.
-    pub backend: &'static str,
+    pub backend: String,
     /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu`.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: String,
     /// Driver and version.
     pub driver: Option<String>,
     /// Threads of the CPU executor.
@@ -39,7 +40,7 @@ pub struct Device {
 }
 
 /// Times of one placement, in microseconds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
     /// First iterations that the statistics leave out.
     pub skipped_iterations: usize,
@@ -51,7 +52,7 @@ pub struct Samples {
 }
 
 /// One placement of a row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Placement {
     /// Mean time of a launch in microseconds.
     pub time: f64,
@@ -67,7 +68,8 @@ pub struct Placement {
     pub bus_bw: f64,
     /// Bytes that the schedule reads and writes / time.
     pub mem_bw: f64,
-    /// `mem_bw` in percent of the copy bandwidth.
+    /// `mem_bw` in percent of the copy bandwidth; NaN where there is nothing to copy.
+    #[serde(deserialize_with = "nan_if_null")]
     pub roof_pct: f64,
     /// Elements that differ from the golden in the checked iterations, over all ranks; `None` if unchecked.
     pub nwrong: Option<u64>,
@@ -86,7 +88,7 @@ pub struct Placement {
 }
 
 /// What the device's memory does for the same bytes when nothing is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Roof {
     /// Median time in microseconds to copy all ranks' vectors once.
     pub time: f64,
@@ -97,7 +99,7 @@ pub struct Roof {
 }
 
 /// One size.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Bytes of a rank's largest buffer.
     pub size: u64,
@@ -107,7 +109,7 @@ pub struct Row {
     #[serde(rename = "type")]
     pub data_type: DataType,
     /// Reduction, where there is one.
-    #[serde(serialize_with = "redop_as_text")]
+    #[serde(serialize_with = "redop_as_text", deserialize_with = "redop_from_text")]
     pub redop: Option<Op>,
     /// -1 where there is none.
     pub root: i32,
@@ -116,6 +118,7 @@ pub struct Row {
     /// How.
     pub algorithm: Algorithm,
     /// The algorithm was chosen by [`Algorithm::choose`] for this size, and not named.
+    #[serde(default)]
     pub algorithm_auto: bool,
     /// Who waits for whom.
     pub sync: Sync,
@@ -148,6 +151,18 @@ pub fn redop_name(redop: Option<Op>) -> &'static str {
 
 fn redop_as_text<S: serde::Serializer>(redop: &Option<Op>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(redop_name(*redop))
+}
+
+fn redop_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Op>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "none" => Ok(None),
+        name => name.parse().map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// JSON has no NaN.
+fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Row {

@@ -2,10 +2,10 @@
 //!
 //! One mean hides a bimodal machine, so every row carries enough to judge whether two of them differ.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A sample, summed up. All of it in the sample's unit but `cv_pct`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Smallest.
     #[serde(rename = "min_us")]

@@ -317,13 +317,14 @@ fn describe(device: &Device) -> result::Device {
         Device::Cpu => result::Device {
             index: None,
             name: "CPU executor".to_owned(),
-            backend: CPU,
-            kind: CPU,
+            backend: CPU.to_owned(),
+            kind: CPU.to_owned(),
             driver: None,
             threads: Some(threads()),
         },
         Device::Gpu(gpu) => {
             let AdapterInfo { index, name, backend, kind, driver, .. } = gpu.info().clone();
+            let (backend, kind) = (backend.to_owned(), kind.to_owned());
             result::Device { index: Some(index), name, backend, kind, driver: Some(driver), threads: None }
         }
     }

@@ -117,7 +117,8 @@ impl Table {
         }
         let Placement { mem_bw, roof_pct, dispatches, .. } = row.out_of_place;
         let dispatches = dispatches.map_or_else(|| "-".to_owned(), |n| n.to_string());
-        let _ = write!(text, "  {}  {}  {dispatches:>5}", cell(mem_bw, 6), cell(roof_pct, 6));
+        let roof = if roof_pct.is_nan() { format!("{:>6}", "-") } else { cell(roof_pct, 6) };
+        let _ = write!(text, "  {}  {roof}  {dispatches:>5}", cell(mem_bw, 6));
         if self.columns.per_iteration {
             let _ = write!(text, "  {}", cell(row.out_of_place_per_iter.statistics.p50, 7));
         }
@@ -308,8 +309,8 @@ mod tests {
         let device = Device {
             index: Some(0),
             name: "Device".to_owned(),
-            backend: "vulkan",
-            kind: "software",
+            backend: "vulkan".to_owned(),
+            kind: "software".to_owned(),
             driver: Some("driver 1".to_owned()),
             threads: None,
         };

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{print, print_error};
-use crate::bench::record::{self, Contents, Record, now};
+use crate::bench::record::{self, Contents, Record, Recorded, now};
 use crate::bench::result::{Device, Row, Summary};
 use crate::bench::size::{self, Range, Step};
 use crate::bench::sweep::{Observer, Request, Roots, sweep};
@@ -117,6 +117,9 @@ pub(super) struct BenchArgs {
     /// Seed of the inputs
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Draw the --plot of a record instead of measuring
+    #[arg(long, value_name = "RECORD.json", requires = "plot")]
+    from: Option<PathBuf>,
     /// Compare two records instead of measuring: which rows of B are faster, slower or within noise
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
     compare: Vec<PathBuf>,
@@ -166,10 +169,12 @@ impl Args for Refused {
             let arg = Arg::new(name).short(short).long(name).hide(true).num_args(0..=1).action(ArgAction::Set);
             command.arg(arg.value_parser(clap::value_parser!(OsString)))
         });
-        // These flags are the last to be added, so all others are there: none of them means anything to a comparison.
-        let others = command.get_arguments().map(|arg| arg.get_id().clone());
-        let others: Vec<_> = others.filter(|id| !["compare", "fail_above"].contains(&id.as_str())).collect();
-        command.mut_arg("compare", |arg| arg.conflicts_with_all(others))
+        // These flags are the last to be added, so all others are there: none of them means anything where nothing is measured.
+        let all: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
+        [["compare", "fail_above"], ["from", "plot"]].into_iter().fold(command, |command, pair| {
+            let others = all.iter().filter(|id| !pair.contains(&id.as_str()));
+            command.mut_arg(pair[0], |arg| arg.conflicts_with_all(others))
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -398,6 +403,12 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
             Some((rows, ratio)) if rows > 0 => Err(BenchError::Regressed { rows, ratio }.into()),
             _ => Ok(exit::OK),
         };
+    }
+    if let (Some(record), Some(path)) = (&args.from, &args.plot) {
+        let record = Recorded::read(record)?;
+        plot::draw(path, &record.devices, &record.results)?;
+        print(&format!("# Picture written to {}", path.display()))?;
+        return Ok(exit::OK);
     }
     let (request, least) = (request(args)?, least_bandwidth()?);
     if let Some(path) = &args.plot {

@@ -19,8 +19,8 @@ pub(super) struct CheckArgs {
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,
-    /// Number of ranks, at most 4096; the ring grows with their square: 1024 take a second and half a GB, 4096 some
-    /// 20 seconds and 8 GB, as do those other algorithms of which every rank has a step for every other
+    /// Number of ranks, at most 4096. What grows with their square takes its time: a ring of 1024 a second and half a GB, of
+    /// 4096 some 20 seconds and 8 GB
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
     #[command(flatten)]

@@ -76,7 +76,7 @@ pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
 fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["index", "name", "backend", "type", "binding", "dispatch modes"]);
+    table.set_header(["index", "name", "backend", "type", "ranks", "binding", "dispatch modes"]);
     for info in adapters.iter().map(Adapter::info) {
         let modes: Vec<String> = info.dispatch_modes.iter().map(ToString::to_string).collect();
         table.add_row([
@@ -84,11 +84,12 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
             info.name.clone(),
             info.backend.to_owned(),
             info.kind.to_owned(),
+            info.limits.max_ranks.to_string(),
             format!("{} MiB", info.limits.max_binding_bytes >> 20),
             modes.join(", "),
         ]);
     }
-    table.add_row([cpu.index, &cpu.name, cpu.backend, cpu.kind, "-", "-"]);
+    table.add_row([cpu.index, &cpu.name, cpu.backend, cpu.kind, &cpu.limits.max_ranks.to_string(), "-", "-"]);
     let mut text = table.trim_fmt();
     let mut of_types: Vec<(String, Vec<String>)> = Vec::new();
     let every = adapters.iter().map(Adapter::info).map(|info| (info.index.to_string(), &info.types));

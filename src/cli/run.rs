@@ -92,7 +92,7 @@ impl Default for RunArgs {
 /// What `--dispatch` means.
 pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches: per-rank (one after the other, as far as each can \
                                    go), per-step (all ranks, a step at a time), fused (all in one, where the device is found \
-                                   to bear it) or auto (fused where it is sound, else whichever of the others takes fewer)";
+                                   to bear it) or auto (fused on hardware that bears it, else whichever of the others takes fewer)";
 
 pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
     match name {
@@ -129,6 +129,9 @@ fn check_flags(args: &RunArgs) -> Result<(), Error> {
     let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
     if !args.input.is_empty() {
         super::refuse_flags("inputs come from files", &seeded)?;
+    }
+    if args.fill == Some(Fill::Pattern) {
+        super::refuse_flags("the pattern has no seed", &seeded[1..])?;
     }
     if collective == Collective::Barrier {
         let typed = [(args.data_type.is_some(), "--type"), (args.output.is_some(), "--output")];

@@ -71,6 +71,8 @@ pub struct Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdapterLimits {
+    /// Ranks that share the device, at most.
+    pub max_ranks: u32,
     /// Largest storage range that a shader can see, in bytes. Larger payloads go in pieces.
     pub max_binding_bytes: u64,
     /// Largest buffer, in bytes.
@@ -170,6 +172,7 @@ pub(super) fn describe(
         },
         driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
         limits: AdapterLimits {
+            max_ranks: super::MAX_RANKS,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
@@ -300,6 +303,7 @@ mod tests {
             kind: "discrete",
             driver: "driver 1.0".to_owned(),
             limits: AdapterLimits {
+                max_ranks: crate::gpu::MAX_RANKS,
                 max_binding_bytes: 0,
                 max_buffer_bytes: 0,
                 max_workgroup_invocations: 0,
