@@ -14,7 +14,8 @@ use super::ledger::Launch;
 use super::program::Progress;
 
 /// A launch that was recorded. Outputs are results once [`check`](Self::check) or [`wait`](Self::wait) says so; who drops
-/// this without asking takes the schedule's proof and the driver's word for it.
+/// this without asking takes the schedule's proof and the driver's word for it. A launch that did not finish also stops those
+/// that were recorded before anybody asked; the ones recorded afterwards are right again.
 #[must_use = "a result is a result once this has been checked"]
 pub struct Completion {
     resident: Arc<Resident>,
