@@ -421,7 +421,7 @@ mod tests {
         let contents = Contents {
             args: &[],
             request: &request,
-            devices: &[device.clone()],
+            devices: std::slice::from_ref(&device),
             rows: &rows,
             summary: &Summary::default(),
             errors: &[],
