@@ -64,7 +64,7 @@ pub(super) trait Drawing {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: f64) -> Result<(), Failure<B>>;
 }
 
-/// Refuses a name that [`to_file`] could not write to, and one that exists.
+/// Refuses a name that no picture could be written to, and one that exists.
 ///
 /// # Errors
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].

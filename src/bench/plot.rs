@@ -1,7 +1,7 @@
 //! Time and busbw over size as a picture, for a report.
 //!
-//! One style is one algorithm everywhere: what has other ranks or another device has panels of its own, on the same axes.
-//! Where a single algorithm was measured, its lines over ranks and devices share a panel instead.
+//! One style is one algorithm everywhere: what has other ranks or another device has panels of its own, those of a device on
+//! the same axes. Where a single algorithm was measured, its lines over ranks and devices share a panel instead.
 
 use std::ops::Range;
 use std::path::Path;
@@ -291,9 +291,11 @@ impl Picture {
         series: &[Series],
     ) -> Result<(), Failure<B>> {
         let px = |n: f64| (n * scale).round() as i32;
-        // The same axes in all panels.
         let xs = decades(self.points().map(|point| point.x), 2.0);
-        let values = decades(self.points().flat_map(|point| [(of.value)(point), (of.roof)(point)]), 10.0);
+        // Devices may lie decades apart.
+        let alike = |other: &&Series| series.iter().any(|series| series.group.device == other.group.device);
+        let points = self.series().filter(alike).flat_map(|series| &series.points);
+        let values = decades(points.flat_map(|point| [(of.value)(point), (of.roof)(point)]), 10.0);
         let (Some(xs), Some(values)) = (xs, values) else { return Ok(()) };
         let (x_exponents, y_exponents) = (exponents(&xs, 8), exponents(&values, 10));
         let mut chart = ChartBuilder::on(area)

@@ -421,7 +421,7 @@ mod tests {
         let contents = Contents {
             args: &[],
             request: &request,
-            devices: &[device.clone()],
+            devices: std::slice::from_ref(&device),
             rows: &rows,
             summary: &Summary::default(),
             errors: &[],
@@ -429,7 +429,10 @@ mod tests {
             complete: false,
         };
         let read = Recorded::parse(&json(&contents).unwrap()).unwrap();
-        assert_eq!((&read.results[..], &read.devices[..], read.sources()), (&rows[..], &[device][..], &[1, 0][..]));
+        assert_eq!(
+            (&read.results[..], &read.devices[..], read.sources()),
+            (&rows[..], std::slice::from_ref(&device), &[1, 0][..])
+        );
         assert!(!read.complete);
         let text = json(&contents).unwrap().replacen("\"roof_pct\": 0.0", "\"roof_pct\": null", 1);
         assert!(Recorded::parse(&text).unwrap().results[0].out_of_place.roof_pct.is_nan());
