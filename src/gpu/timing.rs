@@ -77,17 +77,19 @@ impl<T: Element> Executor<T> {
         let plan = &self.encoded.plan;
         let mut dispatches = self.encoded.first_dispatches();
         let mut timing = Timing { dispatches: 0, launches: Vec::with_capacity(launches) };
-        let mut before: Option<Vec<Progress>> = None;
+        let mut before: Option<Vec<u32>> = None;
         while timing.launches.len() < launches {
             let count = (launches - timing.launches.len()).min(most);
             let (times, unfinished) = self.batch(count, dispatches)?;
-            let Some(now) = unfinished else {
+            let Some(unfinished) = unfinished else {
                 timing.launches.extend(times);
                 continue;
             };
             // Fused lanes that did not run at the same time need more dispatches. None of these launches counts.
+            // How far lanes got says if more have helped; in which launch that was does not.
+            let now = unfinished.iter().map(|lane| lane.next).collect();
             if plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
-                return Err(self.hang_of(now)?);
+                return Err(self.hang_of(unfinished)?);
             }
             timing.launches.clear();
             dispatches = (2 * dispatches).max(plan.dispatches.len());
