@@ -36,15 +36,15 @@ fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
 const LINE: usize = 64;
 /// Bytes that are combined together where there are many operands or destinations: a block of each is to stay in cache.
 const BLOCK_BYTES: usize = 8 << 10;
-/// The same for a few operands and two destinations, of which one is a copy.
-const PAIR_BLOCK_BYTES: usize = 32 << 10;
+/// The same for a few operands and two destinations, of which one is a copy, and where results go past the caches.
+const LARGE_BLOCK_BYTES: usize = 32 << 10;
 /// Most destinations that are written straight from registers, and most bytes of operands and destinations: what stays in
 /// the first-level cache. Above it a copy is cheaper, because it does not fetch the lines that it overwrites.
 const AT_ONCE: usize = 8;
 const AT_ONCE_BYTES: usize = 32 << 10;
 
 #[repr(align(64))]
-struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
+struct Block<const BYTES: usize>([MaybeUninit<u8>; BYTES]);
 
 /// Zeroed elements for chunk slots. Pages that are never touched cost nothing.
 pub(super) struct Slots<T> {
@@ -226,8 +226,10 @@ pub(super) unsafe fn reduce<T: Element, O>(
     unsafe {
         if few && (to.len() == 1 || bytes() <= AT_ONCE_BYTES) {
             at_once(how, (from, to), place, is_contribution, len);
+        } else if stream {
+            blocks::<T, O, LARGE_BLOCK_BYTES>(how, (from, to), place, is_contribution, len, stream);
         } else {
-            blocks(how, (from, to), place, is_contribution, len, stream);
+            blocks::<T, O, BLOCK_BYTES>(how, (from, to), place, is_contribution, len, stream);
         }
     }
 }
@@ -258,7 +260,7 @@ unsafe fn at_once<T: Element, O>(
 /// # Safety
 /// That of [`reduce`].
 #[inline(never)]
-unsafe fn blocks<T: Element, O>(
+unsafe fn blocks<T: Element, O, const BYTES: usize>(
     how: Reduction<T>,
     (from, to): (&[O], &[O]),
     place: impl Fn(&O) -> *mut T,
@@ -266,11 +268,11 @@ unsafe fn blocks<T: Element, O>(
     len: usize,
     stream: bool,
 ) {
-    const { assert!(align_of::<T>() <= align_of::<Block>()) };
+    const { assert!(align_of::<T>() <= align_of::<Block<BYTES>>()) };
     let [first_to, more_to @ ..] = to else { return };
     let pair = !stream && from.len() <= kernel::OPERANDS && to.len() == 2;
-    let block = if pair { PAIR_BLOCK_BYTES } else { BLOCK_BYTES };
-    let mut partial = Block([const { MaybeUninit::uninit() }; BLOCK_BYTES]);
+    let block = if pair { LARGE_BLOCK_BYTES } else { BYTES };
+    let mut partial = Block([const { MaybeUninit::uninit() }; BYTES]);
     let partial: *mut T = partial.0.as_mut_ptr().cast();
     let mut start = 0;
     while start < len {
