@@ -49,8 +49,8 @@ struct Instruction {
     unused: u32,
 }
 
-// A signal and, for a wait, how many notifies of a launch to wait for, and how many a launch makes in all; or the first vector of an operand, and whether it is an input; or that
-// of a destination.
+// A signal and, for a wait, how many notifies of a launch to wait for, and how many a launch makes in all; or the first
+// vector of an operand, and whether it is an input; or that of a destination.
 struct Link {
     index: u32,
     at_least: u32,

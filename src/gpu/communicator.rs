@@ -63,7 +63,8 @@ impl From<GpuError> for CommunicatorError {
 ///
 /// Slices of a call are one for every rank that has such a buffer, in rank order: of buffers of their own, or of one buffer
 /// at several offsets. Outputs may be inputs: inputs are read before any output is written, and of a payload that is too
-/// large to be read at once, overlaps that would break that are refused. Lengths are NCCL's, and decide the count. Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
+/// large to be read at once, overlaps that would break that are refused. Lengths are NCCL's, and decide the count.
+/// Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -172,8 +172,8 @@ impl Gpu {
     /// `MEMORY_DECORATION_COHERENT`, large payloads in one piece a large `max_storage_buffer_binding_size`.
     ///
     /// It must have been requested with at least 6 `max_storage_buffers_per_shader_stage`, below wgpu's default of 8; a launch
-    /// says so where it was not. Nothing of the caller's is changed: handlers of uncaptured errors and of device loss stay as they are, and no
-    /// error of what wgccl prepares reaches them.
+    /// says so where it was not. Nothing of the caller's is changed: handlers of uncaptured errors and of device loss stay as
+    /// they are, and no error of what wgccl prepares reaches them.
     pub fn adopt(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let info = describe(0, device.adapter_info(), &device.limits(), device.features());
         Self::of(info, device.clone(), queue.clone(), Arc::default())

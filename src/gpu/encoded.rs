@@ -239,7 +239,7 @@ impl Encoded {
             next[lane as usize] = *done;
         }
         let (signals, last) = trace.split_at(self.arena.signal_bytes() as usize / SIGNAL_BYTES);
-        let last: &[Progress] = bytemuck::cast_slice(&last[..self.progress_words() * 3]);
+        let last: &[Progress] = bytemuck::cast_slice(&last[..self.progress_bytes() as usize / size_of::<u32>()]);
         let before = last.iter().map(|lane| lane.launches).max().unwrap_or(0).saturating_sub(1);
         let graph = Graph::new(&self.schedule);
         let signals = &signals[stuck * self.arena.channel_signals()..];
