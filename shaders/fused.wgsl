@@ -27,8 +27,8 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     let end = select(0u, starts[at + params.all_lanes], lane.next >= start);
     var turns = 0u;
     var next = lane.next;
+    var instruction = program[next];
     for (; next < end; next++) {
-        let instruction = program[next];
         turns += instruction.turns;
         if (turns > TURN_LIMIT) {
             break;
@@ -37,11 +37,18 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
             break;
         }
         move_chunks(instruction, place.channel, invocation);
+        // Read ahead, so that its way from memory and the barrier's wait are one.
+        let following = program[next + 1u];
         // Release: all that the workgroup wrote comes before the notifies.
         storageBarrier();
         for (var i = instruction.end_wait + invocation; i < instruction.end_notify; i += WORKGROUP) {
-            notify(place.first_signal + links[i].index);
+            var signal = instruction.notified;
+            if (i > instruction.end_wait) {
+                signal = links[i].index;
+            }
+            notify(place.first_signal + signal);
         }
+        instruction = following;
     }
     if (invocation == 0u) {
         progress[place.own] = Progress(next, lane.launches, lane.number);
@@ -54,7 +61,11 @@ fn all_arrived(instruction: Instruction, first_signal: u32, launches: u32, invoc
         return true;
     }
     for (var i = instruction.first_wait + invocation; i < instruction.end_wait; i += WORKGROUP) {
-        if (!wait(first_signal + links[i].index, links[i], launches)) {
+        var awaited = instruction.awaited;
+        if (i > instruction.first_wait) {
+            awaited = links[i];
+        }
+        if (!wait(first_signal + awaited.index, awaited, launches)) {
             atomicStore(&unmet, 1u);
         }
     }

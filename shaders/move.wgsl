@@ -52,10 +52,9 @@ fn copy(instruction: Instruction, first: u32, end: u32) {
 }
 
 fn reduce(instruction: Instruction, first: u32, end: u32) {
-    let further = links[instruction.end_notify].index;
     for (var i = first; i < end; i += GROUP) {
         let a = load(instruction.operand + i, instruction.inputs & 1u);
-        payload[instruction.destination + i] = combine(a, load(further + i, instruction.inputs & 2u));
+        payload[instruction.destination + i] = combine(a, load(instruction.second + i, instruction.inputs & 2u));
     }
 }
 

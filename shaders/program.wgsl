@@ -46,7 +46,11 @@ struct Instruction {
     turns: u32,
     // Bit i: operand i is an input. Of further operands their links say it.
     inputs: u32,
-    unused: u32,
+    // Most instructions have one of each, at most, and need not look them up in the links, where they stand too: the first
+    // wait, the first signal to notify, the first vector of the second operand.
+    awaited: Link,
+    notified: u32,
+    second: u32,
 }
 
 // A signal and, for a wait, how many notifies of a launch to wait for, and how many a launch makes in all; or the first
@@ -69,6 +73,7 @@ struct Launch {
     number: u32,
 }
 
+// Behind the last instruction stands one that nobody runs, for who reads ahead.
 @group(0) @binding(2) var<storage, read> program: array<Instruction>;
 @group(0) @binding(3) var<storage, read> links: array<Link>;
 @group(0) @binding(4) var<storage, read_write> progress: array<Progress>;

@@ -4,8 +4,10 @@
 //! `program` and dispatches in [`crate::plan`], and `launch` moves data in and out and checks that it finished.
 
 mod adapter;
+mod clock;
 mod communicator;
 mod completion;
+mod copy;
 mod cut;
 mod device;
 mod encoded;
@@ -26,11 +28,13 @@ mod verify;
 pub use adapter::{
     Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, TypeSupport, adapters, select, types,
 };
+pub use clock::Timed;
 pub use communicator::{Communicator, CommunicatorError, Prepared};
 pub use completion::Completion;
-pub use device::{Gpu, GpuError};
+pub use copy::CopyBy;
+pub use device::{Gpu, GpuError, open_all};
 pub use kernel::{Arithmetic, Source, arithmetic, sources};
 pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};
 pub use probe::Probe;
 pub use slices::SliceError;
-pub use timing::{DeviceTime, Timed, Timing};
+pub use timing::Timing;

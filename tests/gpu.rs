@@ -134,7 +134,9 @@ fn an_instruction_above_the_loop_limit_is_cut() {
         let options = Options::default().channels(1);
         let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
         let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
-        assert!(executor.channels() > 1 || executor.pieces() > 1, "{}", device.name);
+        // Hardware has wider groups, and need not cut it.
+        let cut = executor.channels() > 1 || executor.pieces() > 1;
+        assert!(cut || !device.gpu.info().is_software(), "{}", device.name);
         drop(executor);
         agrees(device, &proved, COUNT, options, &format!("{} 1 x {COUNT}", device.name));
     }

@@ -173,7 +173,7 @@ fn barriers_stand_between_payload_and_signals() {
 
     // What must not pass: either barrier away, or on the wrong side.
     let (barrier, notifies) = ("        storageBarrier();\n", "        for (var i = instruction.end_wait + invocation");
-    let notified = "            notify(place.first_signal + links[i].index);\n        }\n";
+    let notified = "            notify(place.first_signal + signal);\n        }\n";
     let acquire = "    storageBarrier();\n    return missing == 0u;";
     let polls = "    for (var i = instruction.first_wait";
     let no_release = (format!("{barrier}{notifies}"), notifies.to_owned());

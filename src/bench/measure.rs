@@ -82,6 +82,7 @@ impl<T: Element> Case<'_, T> {
         let given = if self.in_place() { views(&buffers) } else { self.inputs.to_vec() };
         for piece in 0..executor.pieces() {
             executor.load(piece, &given)?;
+            executor.warm_up()?;
             let mut launch = |launches: usize| -> Result<Vec<Timed>, Error> {
                 let mut times = Vec::with_capacity(launches);
                 while times.len() < launches {
@@ -234,7 +235,6 @@ impl<T: Element> Case<'_, T> {
             time,
             clock,
             host_time: mean(&|timed| Some(microseconds(timed.wall))).unwrap_or(time),
-            reset_time: mean(&|timed| timed.device.map(|device| microseconds(device.reset))),
             alg_bw,
             bus_bw: alg_bw * bus_factor(schedule.task.collective, schedule.ranks),
             mem_bw,
@@ -253,8 +253,7 @@ impl<T: Element> Case<'_, T> {
 
 /// The same iteration of two pieces.
 fn add(a: Timed, b: Timed) -> Timed {
-    let device =
-        a.device.zip(b.device).map(|(a, b)| gpu::DeviceTime { reset: a.reset + b.reset, work: a.work + b.work });
+    let device = a.device.zip(b.device).map(|(a, b)| a + b);
     Timed { wall: a.wall + b.wall, device }
 }
 

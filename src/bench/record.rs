@@ -270,7 +270,7 @@ pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
 }
 
 const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,algorithm_auto,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
-                          dispatches,channels,pieces,clock,time_us,host_time_us,reset_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
+                          dispatches,channels,pieces,clock,time_us,host_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
                           nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,kernel,timestamp";
 
 /// One line for each placement.
@@ -307,7 +307,6 @@ fn csv(contents: &Contents<'_>) -> String {
                 clock.to_owned(),
                 placement.time.to_string(),
                 placement.host_time.to_string(),
-                optional(placement.reset_time),
                 placement.alg_bw.to_string(),
                 placement.bus_bw.to_string(),
                 placement.mem_bw.to_string(),

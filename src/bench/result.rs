@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Statistics;
 use crate::collective::{Collective, Op};
 use crate::element::DataType;
+use crate::gpu::CopyBy;
 use crate::plan::Mode;
 use crate::schedule::{Algorithm, Selection, Sync};
 
@@ -60,8 +61,6 @@ pub struct Placement {
     pub clock: Clock,
     /// Mean time from submission to completion by the host's clock.
     pub host_time: f64,
-    /// Mean time, by the device's clock, of what precedes the dispatches: next to nothing. Not part of `time`.
-    pub reset_time: Option<f64>,
     /// [`Row::size`] / time.
     pub alg_bw: f64,
     /// As nccl-tests defines it.
@@ -96,6 +95,9 @@ pub struct Roof {
     pub clock: Clock,
     /// Bytes read and written / time.
     pub bandwidth: f64,
+    /// What copied faster, on a GPU; older records do not say, and are of the command.
+    #[serde(default)]
+    pub by: Option<CopyBy>,
 }
 
 /// One size.

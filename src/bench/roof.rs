@@ -9,23 +9,30 @@ use super::Statistics;
 use super::bandwidth::rate;
 use super::result::{Clock, Roof};
 use crate::error::Error;
-use crate::gpu::{Gpu, Timed};
+use crate::gpu::{CopyBy, Gpu, Timed};
 use crate::run::microseconds;
 
 /// Copies that are timed.
 const COPIES: usize = 20;
 
-/// On a GPU: buffer to buffer, in as many pieces as the launch goes in.
+/// On a GPU: buffer to buffer, by what is faster there, in as many pieces as the launch goes in.
 pub(super) fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
-    let times = gpu.time_copy(bytes.div_ceil(pieces.max(1) as u64), COPIES)?;
-    let (clock, times) = microseconds_of(&times);
-    Ok(roof(bytes, clock, &times, pieces))
+    let piece = bytes.div_ceil(pieces.max(1) as u64);
+    let by = |by| -> Result<Roof, Error> {
+        let (clock, times) = microseconds_of(&gpu.time_copy(by, piece, COPIES)?);
+        Ok(Roof { by: Some(by), ..roof(bytes, clock, &times, pieces) })
+    };
+    let command = by(CopyBy::Command)?;
+    if piece > gpu.info().limits.max_binding_bytes {
+        return Ok(command);
+    }
+    let kernel = by(CopyBy::Kernel)?;
+    Ok(if kernel.bandwidth > command.bandwidth { kernel } else { command })
 }
 
 /// The device's clock where all have it, else the host's.
 pub(super) fn microseconds_of(times: &[Timed]) -> (Clock, Vec<f64>) {
-    let device: Option<Vec<f64>> =
-        times.iter().map(|timed| timed.device.map(|device| microseconds(device.work))).collect();
+    let device: Option<Vec<f64>> = times.iter().map(|timed| timed.device.map(microseconds)).collect();
     match device {
         Some(times) => (Clock::Device, times),
         None => (Clock::Host, times.iter().map(|timed| microseconds(timed.wall)).collect()),
@@ -82,7 +89,7 @@ fn copies<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], thread
 
 fn roof(bytes: u64, clock: Clock, times: &[f64], pieces: usize) -> Roof {
     let time = Statistics::of(times).map_or(0.0, |statistics| statistics.p50) * pieces as f64;
-    Roof { time, clock, bandwidth: rate(2.0 * bytes as f64, time) }
+    Roof { time, clock, bandwidth: rate(2.0 * bytes as f64, time), by: None }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::buffers::{Extents, Given};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
-use crate::gpu::{AdapterInfo, Choice, adapters};
+use crate::gpu::{AdapterInfo, Choice, open_all};
 use crate::inputs::{Fill, generate_parts};
 use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
 use crate::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, Sync, build};
@@ -301,8 +301,11 @@ fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Er
     let mut found = Vec::new();
     for name in wanted {
         if name == ALL {
-            for adapter in &adapters() {
-                found.push(Device::find(&adapter.info().index.to_string(), notes)?);
+            for opened in open_all() {
+                match opened {
+                    Ok(gpu) => found.push(Device::Gpu(Box::new(gpu))),
+                    Err(error) => notes.push(format!("left out: {error}")),
+                }
             }
             found.push(Device::Cpu);
         } else {

@@ -13,9 +13,6 @@ use crate::schedule::Places;
 use crate::verify::{Graph, Proved};
 use crate::window::{Arena, Payload, Pieces, VECTOR_BYTES};
 
-/// Largest arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
-const MAX_ARENA_BYTES: u64 = 512 << 20;
-
 pub(super) fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<Mode, LaunchError> {
     let unsound = |reason| LaunchError::Unsound { mode: Mode::Fused, device: gpu.info().title(), reason };
     match choice {
@@ -58,7 +55,7 @@ pub(super) fn cut(
     let signals = Graph::new(schedule).cells();
     let too_large = |what: String| LaunchError::TooLarge { ranks: schedule.ranks, device: gpu.info().title(), what };
     let limits = &gpu.limits;
-    let most_binding = limits.max_storage_buffer_binding_size.min(MAX_ARENA_BYTES);
+    let most_binding = limits.max_storage_buffer_binding_size.min(tuning.arena_bytes);
     let most_vectors = most_binding.min(options.arena_bytes.unwrap_or(u64::MAX)).min(limits.max_buffer_size / 2);
     let places = Places::new(schedule, in_place).len();
     let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
@@ -77,10 +74,7 @@ pub(super) fn cut(
     }
     loop {
         let vectors = pieces.piece_vectors;
-        let wanted = options.channels.unwrap_or_else(|| {
-            let by_size = (vectors * VECTOR_BYTES).div_ceil(tuning.slice_bytes) as u32;
-            by_size.clamp(1, (tuning.workgroups / lanes).max(1))
-        });
+        let wanted = options.channels.unwrap_or_else(|| tuning.channels(vectors * VECTOR_BYTES, lanes));
         let mut channels = wanted.clamp(1, most_channels).min(vectors.min(u32::MAX as usize) as u32);
         loop {
             let arena = Arena::new(schedule, signals, vectors, channels, in_place);

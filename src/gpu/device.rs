@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::adapter::{Adapter, AdapterInfo, adapters, describe};
+use super::clock::Warmth;
 use super::kernel::Kernels;
 use super::probe::{LADDER, Probe};
 use crate::window::VECTOR_BYTES;
@@ -93,6 +94,7 @@ pub struct Gpu {
     pub(super) fused: Arc<OnceLock<Result<Probe, String>>>,
     /// Whether so many lanes as the ladder says run together.
     pub(super) together: Arc<[OnceLock<bool>; LADDER.len()]>,
+    pub(super) warmth: Arc<Warmth>,
 }
 
 /// What wgpu reported outside of any call of wgccl's.
@@ -121,6 +123,11 @@ impl From<wgpu::Error> for Reported {
 
 fn locked<T>(slot: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every adapter, best first, opened; or why it cannot be: some are listed by drivers that then refuse them.
+pub fn open_all() -> Vec<Result<Gpu, GpuError>> {
+    adapters().iter().map(Gpu::open).collect()
 }
 
 impl Gpu {
@@ -182,7 +189,8 @@ impl Gpu {
     fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let (info, kernels) = (Arc::new(info), Arc::new(Kernels::new()));
-        Self { info, device, queue, limits, faults, kernels, fused: Arc::default(), together: Arc::default() }
+        let (fused, together, warmth) = (Arc::default(), Arc::default(), Arc::default());
+        Self { info, device, queue, limits, faults, kernels, fused, together, warmth }
     }
 
     /// Every adapter has these limits but a caller's device may have been requested with less.

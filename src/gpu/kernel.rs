@@ -18,6 +18,7 @@ const PROGRAM: &str = include_str!("../../shaders/program.wgsl");
 const MOVE: &str = include_str!("../../shaders/move.wgsl");
 const STEPPED: &str = include_str!("../../shaders/stepped.wgsl");
 const FUSED: &str = include_str!("../../shaders/fused.wgsl");
+const COPY: &str = include_str!("../../shaders/copy.wgsl");
 const FILL: &str = include_str!("../../shaders/fill.wgsl");
 const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
 
@@ -132,6 +133,10 @@ fn executor(data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool)
     }
 }
 
+fn copy() -> Source {
+    Source { name: "copy".to_owned(), coherent: false, text: COPY.to_owned() }
+}
+
 fn fill() -> Source {
     Source { name: "fill".to_owned(), coherent: false, text: [PAYLOAD_PLAIN, FILL].join("\n") }
 }
@@ -155,7 +160,7 @@ pub fn sources() -> Vec<Source> {
     let executors = types.flat_map(|(t, op)| {
         opaque(t).iter().flat_map(move |&opaque| Interpreter::ALL.map(|how| executor(t, op, how, opaque)))
     });
-    executors.chain([fill(), verify()]).collect()
+    executors.chain([copy(), fill(), verify()]).collect()
 }
 
 /// The override constants of the executor.
@@ -183,6 +188,7 @@ pub(super) struct Kernel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Variant {
     Executor { data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool, shape: Shape, moves: Moves },
+    Copy { workgroup: u32 },
     Fill { workgroup: u32 },
     Verify { bits: Bits, workgroup: u32 },
 }
@@ -240,6 +246,9 @@ impl Gpu {
                     constants.push(("TURN_LIMIT", TURN_LIMIT.into()));
                 }
                 (executor(data_type, op, interpreter, opaque), "execute", bindings, constants)
+            }
+            Variant::Copy { workgroup } => {
+                (copy(), "copy", vec![(readable, false), (writable, false)], vec![("WORKGROUP", workgroup.into())])
             }
             Variant::Fill { workgroup } => {
                 (fill(), "fill", vec![(writable, false), (Uniform, false)], vec![("WORKGROUP", workgroup.into())])

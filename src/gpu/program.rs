@@ -58,11 +58,13 @@ pub(super) struct Word {
     end_destination: u32,
     turns: u32,
     inputs: u32,
-    unused: u32,
+    awaited: Link,
+    notified: u32,
+    second: u32,
 }
 
 /// `Link` in the shader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Link {
     index: u32,
@@ -131,6 +133,7 @@ impl Moves {
 /// What a device needs to execute a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
+    /// One more than there are, because the shader reads ahead.
     pub(super) instructions: Vec<Word>,
     pub(super) links: Vec<Link>,
     /// Instructions of every lane, in the plan's order.
@@ -145,7 +148,7 @@ impl Program {
     pub(super) fn bytes(schedule: &Schedule) -> u64 {
         let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
         let links: usize = instructions().map(|i| i.waits.len() + i.notifies.len() + i.from.len() + i.to.len()).sum();
-        ((links + PADDING) * size_of::<Link>()).max(instructions().count() * size_of::<Word>()) as u64
+        ((links + PADDING) * size_of::<Link>()).max((instructions().count() + 1) * size_of::<Word>()) as u64
     }
 
     /// Encodes `schedule` for `plan` over `arena`. Every index fits 32 bits, because a binding is below 4 GiB.
@@ -183,6 +186,7 @@ impl Program {
                 links.extend(instruction.from.iter().skip(1).map(operand));
                 let end_operand = links.len() as u32;
                 links.extend(instruction.to.iter().skip(1).map(destination));
+                let first_of = |range: Range<u32>| links[range.start as usize..range.end as usize].first().copied();
                 instructions.push(Word {
                     kind: moves.kind(instruction),
                     chunks: instruction.chunks,
@@ -195,13 +199,16 @@ impl Program {
                     end_destination: links.len() as u32,
                     turns: turns(instruction) as u32,
                     inputs: (0..).zip(instruction.from.iter().take(MOST_UNROLLED as usize)).fold(0, with_input),
-                    unused: 0,
+                    awaited: first_of(first_wait..end_wait).unwrap_or_default(),
+                    notified: first_of(end_wait..end_notify).map_or(0, |link| link.index),
+                    second: first_of(end_notify..end_operand).map_or(0, |link| link.index),
                 });
             }
             lanes.push(first..instructions.len() as u32);
         }
         // The unrolled kind reads a fixed number of links, whatever their number.
-        links.resize(links.len() + PADDING, Link { index: 0, at_least: 0, each: 0 });
+        links.resize(links.len() + PADDING, Link::default());
+        instructions.push(Word::zeroed());
         let starts = starts(plan, &lanes);
         Self { instructions, links, lanes, starts }
     }
@@ -325,7 +332,9 @@ mod tests {
                 end_destination,
                 turns,
                 inputs,
-                unused
+                awaited,
+                notified,
+                second
             }
         );
         same_layout!(module, "Link", Link { index, at_least, each });

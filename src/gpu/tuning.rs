@@ -12,11 +12,26 @@ pub(super) struct Tuning {
     software: bool,
     pub(super) mode: Mode,
     pub(super) shape: Shape,
-    /// Bytes of a chunk that make another channel worth while.
-    pub(super) slice_bytes: usize,
-    /// Workgroups beyond which more channels only cost.
-    pub(super) workgroups: u32,
+    grains: &'static [Grain],
+    /// Most bytes of an arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
+    pub(super) arena_bytes: u64,
 }
+
+/// How small slices may become for more workgroups.
+#[derive(Debug, Clone, Copy)]
+struct Grain {
+    /// Bytes of a chunk that make another channel worth while,
+    slice_bytes: usize,
+    /// up to so many workgroups.
+    workgroups: u32,
+}
+
+/// By what was measured on lavapipe and SwiftShader.
+const SOFTWARE: [Grain; 1] = [Grain { slice_bytes: 64 << 10, workgroups: 64 }];
+/// By what was measured on an H200 (`benches/results/h200-tuning.md`): slices of a vector for each invocation until all
+/// multiprocessors are filled, and of four to hide latency where there is enough for even more workgroups.
+const HARDWARE: [Grain; 2] =
+    [Grain { slice_bytes: 4 << 10, workgroups: 1024 }, Grain { slice_bytes: 16 << 10, workgroups: 2048 }];
 
 impl Tuning {
     pub(super) fn of(gpu: &Gpu, mode: Mode) -> Self {
@@ -33,8 +48,8 @@ impl Tuning {
                 software,
                 mode,
                 shape: Shape { workgroup, group: workgroup, polls },
-                slice_bytes: 64 << 10,
-                workgroups: 64,
+                grains: &SOFTWARE,
+                arena_bytes: 512 << 20,
             }
         } else {
             let polls = if mode == Mode::Fused { 1 << 14 } else { 1 };
@@ -43,10 +58,15 @@ impl Tuning {
                 software,
                 mode,
                 shape: Shape { workgroup, group: workgroup, polls },
-                slice_bytes: 16 << 10,
-                workgroups: 256,
+                grains: &HARDWARE,
+                arena_bytes: if gpu.info().kind == "discrete" { 1 << 30 } else { 512 << 20 },
             }
         }
+    }
+
+    /// Channels for chunks of `chunk_bytes` in so many lanes.
+    pub(super) fn channels(&self, chunk_bytes: usize, lanes: u32) -> u32 {
+        channels(self.grains, chunk_bytes, lanes)
     }
 
     /// Barriers cost cores more than what they would spread over a workgroup.
@@ -79,5 +99,34 @@ impl Tuning {
         // Hardware has no such limit, and its long waits must not count as work.
         let polls = if self.software { u64::from(polls) } else { 0 };
         10 + moves + each(instruction.waits.len()) * (2 + polls) + each(instruction.notifies.len()) * 2
+    }
+}
+
+fn channels(grains: &[Grain], chunk_bytes: usize, lanes: u32) -> u32 {
+    let most = |grain: &Grain| (grain.workgroups / lanes.max(1)) as usize;
+    grains.iter().map(|grain| chunk_bytes.div_ceil(grain.slice_bytes).min(most(grain)) as u32).max().unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_grow_with_the_chunk_up_to_what_fills_the_device() {
+        for (grains, chunk_bytes, lanes, expected) in [
+            (&SOFTWARE[..], 16, 4, 1),
+            (&SOFTWARE, 256 << 10, 4, 4),
+            (&SOFTWARE, 64 << 20, 4, 16),
+            (&SOFTWARE, 64 << 20, 256, 1),
+            (&HARDWARE, 0, 2, 1),
+            (&HARDWARE, 512, 2, 1),
+            (&HARDWARE, 64 << 10, 8, 16),
+            (&HARDWARE, 1 << 20, 8, 128),
+            (&HARDWARE, 4 << 20, 8, 256),
+            (&HARDWARE, 32 << 20, 2, 1024),
+            (&HARDWARE, 32 << 20, 256, 8),
+        ] {
+            assert_eq!(channels(grains, chunk_bytes, lanes), expected, "{chunk_bytes} bytes, {lanes} lanes");
+        }
     }
 }

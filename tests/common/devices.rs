@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use wgccl::gpu::{Adapter, Gpu, Support, adapters};
+use wgccl::gpu::{AdapterInfo, Gpu, Support, open_all};
 use wgccl::plan::Mode;
 
 /// The software devices that every test machine can have: name for the summary, backend, and a word of name or driver.
@@ -27,8 +27,7 @@ impl Device {
     }
 }
 
-fn name(adapter: &Adapter) -> String {
-    let info = adapter.info();
+fn name(info: &AdapterInfo) -> String {
     let text = format!("{} {}", info.name, info.driver).to_lowercase();
     let known = EXPECTED.iter().find(|(_, backend, word)| info.backend == *backend && text.contains(word));
     known.map_or_else(|| info.title(), |(name, ..)| (*name).to_owned())
@@ -38,8 +37,13 @@ fn name(adapter: &Adapter) -> String {
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
-        let found: Vec<Device> =
-            adapters().iter().map(|adapter| Device { name: name(adapter), gpu: Gpu::open(adapter).unwrap() }).collect();
+        let mut found = Vec::new();
+        for opened in open_all() {
+            match opened {
+                Ok(gpu) => found.push(Device { name: name(gpu.info()), gpu }),
+                Err(error) => println!("device skipped: {error}"),
+            }
+        }
         let missing = missing_from(&found);
         for name in &missing {
             println!("device skipped: {name} is not installed; ./tests/run.sh installs it");

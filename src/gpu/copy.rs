@@ -1,0 +1,130 @@
+//! The copy that every bandwidth is held against, by whatever copies fastest on a device.
+//!
+//! The command that copies buffers may be given to an engine that is slower than the memory: on an H200 a kernel is several
+//! times as fast.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Stamps, Timed, timed, wall};
+use super::device::{Gpu, GpuError};
+use super::kernel::{Kernel, Variant};
+use crate::window::VECTOR_BYTES;
+
+/// How memory is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CopyBy {
+    /// The command that copies a buffer to a buffer.
+    Command,
+    /// A kernel that does nothing else.
+    Kernel,
+}
+
+/// Copies one buffer to another by the kernel.
+struct Copier {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    workgroups: u32,
+}
+
+/// Invocations of a workgroup, and vectors that each of them copies at a time, as in the shader.
+const WORKGROUP: u32 = 256;
+const EACH: u32 = 4;
+
+impl Copier {
+    fn new(gpu: &Gpu, from: &wgpu::Buffer, to: &wgpu::Buffer) -> Result<Self, GpuError> {
+        let workgroup = gpu.limits.max_compute_invocations_per_workgroup.min(WORKGROUP);
+        let kernel = gpu.kernel(Variant::Copy { workgroup })?;
+        let group = gpu.bind(&kernel, &[from.as_entire_buffer_binding(), to.as_entire_buffer_binding()])?;
+        let blocks = from.size().div_ceil(u64::from(workgroup * EACH) * VECTOR_BYTES as u64);
+        let workgroups = blocks.min(gpu.limits.max_compute_workgroups_per_dimension.into()) as u32;
+        Ok(Self { kernel, group, workgroups })
+    }
+
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, stamps: Option<wgpu::ComputePassTimestampWrites<'_>>) {
+        let mut pass =
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: stamps });
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.workgroups, 1, 1);
+    }
+}
+
+impl Gpu {
+    /// Copies `bytes` bytes from one buffer to another, `launches` times, each copy a submission of its own: what the
+    /// device's memory does when nothing is computed. A first copy, and those that warm up hardware, are not counted.
+    ///
+    /// # Errors
+    /// [`GpuError`]; a kernel sees no more than `max_binding_bytes` of a buffer.
+    pub fn time_copy(&self, by: CopyBy, bytes: u64, launches: usize) -> Result<Vec<Timed>, GpuError> {
+        use wgpu::BufferUsages as Usage;
+        // The first warms up.
+        let count = launches as u32 + 1;
+        let usage = Usage::COPY_SRC | Usage::COPY_DST | Usage::STORAGE;
+        let bytes = bytes.next_multiple_of(VECTOR_BYTES as u64);
+        let from = self.buffer("copy source", bytes, usage)?;
+        let to = self.buffer("copy destination", bytes, usage)?;
+        let stamps = Stamps::new(self, count)?;
+        let copier = match by {
+            CopyBy::Command => None,
+            CopyBy::Kernel => Some(Copier::new(self, &from, &to)?),
+        };
+        let encode = |stamps: Option<(&Stamps, u32)>| {
+            let mut encoder = self.encoder();
+            if let Some(copier) = &copier {
+                copier.encode(&mut encoder, stamps.map(|(stamps, copy)| stamps.writes(copy)));
+                return encoder.finish();
+            }
+            let mark = |encoder: &mut wgpu::CommandEncoder, stamp| {
+                if let Some((stamps, copy)) = stamps {
+                    stamps.mark(encoder, copy, stamp);
+                }
+            };
+            mark(&mut encoder, 0);
+            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, from.size());
+            mark(&mut encoder, 1);
+            encoder.finish()
+        };
+        self.keep_busy(|| self.submit(encode(None)).map(drop))?;
+        let walls = (0..count)
+            .map(|copy| wall(self, encode(stamps.as_ref().map(|stamps| (stamps, copy)))))
+            .collect::<Result<Vec<Duration>, GpuError>>()?;
+        Ok(timed(self, &walls, stamps)?.into_iter().skip(1).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::device::open_all;
+    use super::*;
+
+    /// Lengths around a workgroup's block, and more blocks than one workgroup each.
+    #[test]
+    fn the_kernel_copies_everything() {
+        for gpu in open_all().into_iter().filter_map(Result::ok) {
+            for vectors in [1, 2, 255, 256, 257, 767, 768, 769, 1023, 1024, 1025, 5000] {
+                for workgroups in [None, Some(1), Some(2)] {
+                    use wgpu::BufferUsages as Usage;
+                    let words: Vec<u32> = (0..4 * vectors).collect();
+                    let bytes = 16 * u64::from(vectors);
+                    let from = gpu.buffer_of("from", bytemuck::cast_slice(&words), Usage::STORAGE).unwrap();
+                    let to = gpu.buffer("to", bytes, Usage::STORAGE | Usage::COPY_SRC).unwrap();
+                    let readback = gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST).unwrap();
+                    let mut copier = Copier::new(&gpu, &from, &to).unwrap();
+                    copier.workgroups = workgroups.unwrap_or(copier.workgroups);
+                    let mut encoder = gpu.encoder();
+                    copier.encode(&mut encoder, None);
+                    encoder.copy_buffer_to_buffer(&to, 0, &readback, 0, bytes);
+                    let copied: Vec<u32> =
+                        gpu.run_and_read(encoder.finish(), &readback, bytes, bytemuck::pod_collect_to_vec).unwrap();
+                    assert!(copied == words, "{}: {vectors} vectors, {workgroups:?}", gpu.info().title());
+                }
+            }
+        }
+    }
+}
