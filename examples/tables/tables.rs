@@ -38,7 +38,7 @@ struct Definition {
     title: String,
     shows: String,
     does_not_show: String,
-    /// With `{device}` and `{record}` to be put in for each record.
+    /// With `{device}`, `{dispatch}` and `{record}` to be put in for each record.
     command: String,
     #[serde(default)]
     records: Vec<Source>,
@@ -55,6 +55,9 @@ struct Source {
     /// A name in `benches/results`, without `.json`.
     record: String,
     device: String,
+    /// Where the command takes one.
+    #[serde(default)]
+    dispatch: String,
     /// For the head of a column.
     label: String,
 }
@@ -227,7 +230,8 @@ fn checked(definition: &Definition, source: &Source, record: &Record) -> Result<
     // Words first: a device's name may have spaces.
     let put_in = |word: &str| {
         let word = word.trim_matches('"');
-        word.replace("{device}", &source.device).replace("{record}", &source.record)
+        let word = word.replace("{device}", &source.device).replace("{dispatch}", &source.dispatch);
+        word.replace("{record}", &source.record)
     };
     let published: Vec<String> = definition.command.split_whitespace().skip(1).map(put_in).collect();
     match record {

@@ -82,7 +82,7 @@ impl<T: Element> Case<'_, T> {
         let given = if self.in_place() { views(&buffers) } else { self.inputs.to_vec() };
         for piece in 0..executor.pieces() {
             executor.load(piece, &given)?;
-            executor.warm_up()?;
+            gpu.warm_up()?;
             let mut launch = |launches: usize| -> Result<Vec<Timed>, Error> {
                 let mut times = Vec::with_capacity(launches);
                 while times.len() < launches {

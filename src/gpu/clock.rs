@@ -19,24 +19,19 @@ pub struct Timed {
 
 /// Timestamps of a submission: before and after the work.
 const STAMPS: u32 = 2;
-/// How long hardware is kept busy before it is timed. Idle, it lowers its clocks and is slow to raise them: an H200 at
-/// 345 of 1980 MHz took 2.5 times as long for a launch 100 ms later, and was at its full clock 500 ms later.
-const WARM_UP: Duration = Duration::from_millis(500);
-/// After so much idleness its clocks are still up.
+/// After so much idleness the clocks of hardware are still up.
 const STILL_WARM: Duration = Duration::from_millis(50);
-/// Submissions between two looks at the host's clock meanwhile.
-const AT_ONCE: usize = 4;
 
 /// When a device was busy last, with its clocks up.
 #[derive(Debug, Default)]
 pub(super) struct Warmth(Mutex<Option<Instant>>);
 
 impl Warmth {
-    fn is_warm(&self) -> bool {
+    pub(super) fn is_warm(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < STILL_WARM)
     }
 
-    fn warm(&self) {
+    pub(super) fn warm(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
@@ -46,21 +41,6 @@ impl Gpu {
     /// costs more than a small launch (lavapipe: 100 us).
     pub fn has_clock(&self) -> bool {
         !self.info().is_software() && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
-    }
-
-    /// Submits again and again until hardware has been busy for so long that its clocks are those of work, unless they are
-    /// up already. Software devices have no such clocks: nothing is submitted.
-    pub(super) fn keep_busy(&self, mut submit: impl FnMut() -> Result<(), GpuError>) -> Result<(), GpuError> {
-        if self.info().is_software() || self.warmth.is_warm() {
-            return Ok(());
-        }
-        let start = Instant::now();
-        while start.elapsed() < WARM_UP {
-            (0..AT_ONCE).try_for_each(|_| submit())?;
-            self.finish()?;
-        }
-        self.warmth.warm();
-        Ok(())
     }
 }
 

@@ -75,17 +75,6 @@ impl<T: Element> Executor<T> {
         Ok(timing)
     }
 
-    /// Launches over the loaded piece until hardware has been busy for so long that its clocks are those of work; on
-    /// software devices, which have no such clocks, not once. What it launches is not looked at: [`time`](Self::time) comes
-    /// after it.
-    ///
-    /// # Errors
-    /// [`GpuError`].
-    pub fn warm_up(&mut self) -> Result<(), GpuError> {
-        let gpu = self.encoded.gpu.clone();
-        gpu.keep_busy(|| self.enqueue())
-    }
-
     /// Encodes and submits one launch over the loaded piece as [`time`](Self::time) does, and returns while it runs;
     /// [`Gpu::finish`] waits, and [`fetch`](Self::fetch) tells if it finished.
     ///
