@@ -290,7 +290,7 @@ impl Gpu {
         // every source to that form.
         // Indices of the executor are in range: addresses and signals by the schedule's proof of structure, over an arena
         // laid out for that schedule; vectors within a chunk by the slices' ends; instructions, links, lanes and rows
-        // because `Program` counts them from the lists that it fills, and pads links for the unrolled kind.
+        // because `Program` counts them from the lists that it fills, and pads instructions and links for who reads ahead.
         let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,

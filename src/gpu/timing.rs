@@ -76,7 +76,7 @@ impl<T: Element> Executor<T> {
     }
 
     /// Encodes and submits one launch over the loaded piece as [`time`](Self::time) does, and returns while it runs;
-    /// [`Gpu::finish`] waits, and [`fetch`](Self::fetch) tells if it finished.
+    /// [`Gpu::finish`](super::Gpu::finish) waits, and [`fetch`](Self::fetch) tells if it finished.
     ///
     /// # Errors
     /// [`GpuError`].

@@ -11,7 +11,9 @@
 //!   that the executor joins its steps to one.
 //! - Software adapter, lavapipe on the same cores: the same P up to 16, and 64 and 256 ranks from 1 to 256 KiB. `direct`,
 //!   throughout; 256 KiB at 64 ranks and above, where `tree` was faster, is one size and no threshold.
-//! - GPU: not measured. The traffic decides: `direct` reads P·N and writes P·N elements, and nothing less is possible.
+//! - GPU: an H200, `direct` against `ring` only, in every dispatch mode: P = 2, 4, 8 from 1 KiB to 64 MiB, P = 2, 4 of 1 GiB.
+//!   `direct` is faster throughout, 1.2 to 3.5 times where `ring` is fused. Of the others the traffic decides: `direct`
+//!   reads P·N and writes P·N elements, and nothing less is possible.
 
 use std::fmt;
 use std::ops::RangeInclusive;
