@@ -409,6 +409,9 @@ impl Test<'_> {
             .map(|rank| {
                 let mut parts = reserved(ranks, extents.len(Given::Input, rank))?;
                 generate_parts::<T>(&mut parts, schedule, Fill::Exact, request.seed, rank, count);
+                if request.unalign == 0 {
+                    return Ok(parts);
+                }
                 let mut input = reserved(ranks, request.unalign + parts.len())?;
                 input.resize(request.unalign, T::poison());
                 input.append(&mut parts);
