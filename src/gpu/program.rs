@@ -352,4 +352,35 @@ mod tests {
             assert_eq!(*literal, naga::Expression::Literal(naga::Literal::U32(value)), "{name}");
         }
     }
+
+    /// What an instruction carries beside its links is the first of each, and one instruction may be read ahead.
+    #[test]
+    fn instructions_carry_the_first_of_their_links() {
+        use crate::collective::Collective;
+        use crate::schedule::{Algorithm, Sync, build};
+        for (algorithm, sync) in [
+            (Algorithm::Ring, Sync::Neighbor),
+            (Algorithm::Ring, Sync::Barrier),
+            (Algorithm::Direct, Sync::Neighbor),
+            (Algorithm::Tree, Sync::Neighbor),
+        ] {
+            let proved =
+                crate::verify::prove(build(Collective::AllReduce, algorithm, 5, sync).unwrap(), Default::default())
+                    .unwrap();
+            let schedule = proved.schedule();
+            let plan = Plan::new(&proved, Mode::PerStep, |_| 1, u64::MAX).unwrap();
+            let arena = Arena::new(schedule, Graph::new(schedule).cells(), 3, 1, false);
+            let Program { instructions, links, lanes, .. } = Program::new(schedule, &plan, &arena, |_| 1, None);
+            let (ahead, words) = instructions.split_last().unwrap();
+            assert_eq!(*ahead, Word::zeroed());
+            assert_eq!(words.len(), lanes.iter().map(|lane| lane.len()).sum::<usize>());
+            for word in words {
+                let first = |start: u32, end: u32| (start < end).then(|| links[start as usize]).unwrap_or_default();
+                let case = format!("{algorithm} {sync}: {word:?}");
+                assert_eq!(word.awaited, first(word.first_wait, word.end_wait), "{case}");
+                assert_eq!(word.notified, first(word.end_wait, word.end_notify).index, "{case}");
+                assert_eq!(word.second, first(word.end_notify, word.end_operand).index, "{case}");
+            }
+        }
+    }
 }
