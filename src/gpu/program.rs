@@ -375,7 +375,7 @@ mod tests {
             assert_eq!(*ahead, Word::zeroed());
             assert_eq!(words.len(), lanes.iter().map(|lane| lane.len()).sum::<usize>());
             for word in words {
-                let first = |start: u32, end: u32| (start < end).then(|| links[start as usize]).unwrap_or_default();
+                let first = |start: u32, end: u32| if start < end { links[start as usize] } else { Link::default() };
                 let case = format!("{algorithm} {sync}: {word:?}");
                 assert_eq!(word.awaited, first(word.first_wait, word.end_wait), "{case}");
                 assert_eq!(word.notified, first(word.end_wait, word.end_notify).index, "{case}");
