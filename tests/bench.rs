@@ -412,6 +412,11 @@ fn records_hold_what_was_run_and_are_never_overwritten() {
         // Per rank and chunk of a ring of 4: RS 3 x (2 reads, 1 write), AG 3 x (1 read, 1 write).
         assert_eq!(row["bytes_moved"], 4 * 15 * 256);
         let device = &record["devices"][row["device"].as_u64().unwrap() as usize];
+        let copied_by = row["roof"]["by"].as_str();
+        match device["backend"] == "cpu" {
+            true => assert_eq!(copied_by, None),
+            false => assert!(matches!(copied_by, Some("command" | "kernel")), "{row}"),
+        }
         for placement in ["out_of_place", "in_place"] {
             for key in ["time", "host_time", "alg_bw", "bus_bw", "mem_bw", "roof_pct"] {
                 assert!(row[placement][key].as_f64().unwrap() > 0.0, "{key}: {row}");

@@ -133,13 +133,13 @@ impl Gpu {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::device::open_all;
+    use super::super::device::opened;
     use super::*;
 
     /// Lengths around a workgroup's block, and more blocks than one workgroup each.
     #[test]
     fn the_kernel_copies_everything() {
-        for gpu in open_all().into_iter().filter_map(Result::ok) {
+        for gpu in opened() {
             for vectors in [1, 2, 255, 256, 257, 767, 768, 769, 1023, 1024, 1025, 5000] {
                 for workgroups in [None, Some(1), Some(2)] {
                     use wgpu::BufferUsages as Usage;
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_device_times_copies_and_keeps_busy() {
-        for gpu in open_all().into_iter().filter_map(Result::ok) {
+        for gpu in opened() {
             gpu.keep_busy(Duration::from_millis(1), 1 << 10).unwrap();
             for by in [CopyBy::Command, CopyBy::Kernel] {
                 for (bytes, launches, timed) in [(1, 1, 1), (1 << 20, 3, 3), (64, 600, 512)] {

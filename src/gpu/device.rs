@@ -130,6 +130,12 @@ pub fn open_all() -> Vec<Result<Gpu, GpuError>> {
     adapters().iter().map(Gpu::open).collect()
 }
 
+/// Those that open.
+#[cfg(test)]
+pub(super) fn opened() -> Vec<Gpu> {
+    open_all().into_iter().filter_map(Result::ok).collect()
+}
+
 impl Gpu {
     /// Opens an adapter with all of its limits.
     ///

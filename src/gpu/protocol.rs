@@ -4,7 +4,7 @@
 
 use super::adapter::Support;
 use super::communicator::Communicator;
-use super::device::{Gpu, open_all};
+use super::device::{Gpu, opened};
 use super::encoded::Memory;
 use super::launch::{Executor, Host, LaunchError, Options};
 use super::program::Progress;
@@ -19,10 +19,6 @@ use crate::verify::{Graph, Proved, prove};
 use crate::window::Payload;
 
 const COUNT: usize = 1000;
-
-fn open() -> Vec<Gpu> {
-    open_all().into_iter().filter_map(Result::ok).collect()
-}
 
 fn modes(gpu: &Gpu) -> impl Iterator<Item = Mode> + '_ {
     Mode::ALL.iter().copied().filter(|&mode| gpu.info().support(mode) == Support::Sound)
@@ -96,7 +92,7 @@ fn progress(executor: &Executor<f32>) -> Vec<Progress> {
 /// Nothing precedes a launch, and the counts wrap between two of them.
 #[test]
 fn launches_follow_each_other_also_where_the_counts_wrap() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in modes(&gpu) {
             for proved in schedules() {
                 for channels in [1, 3] {
@@ -122,7 +118,7 @@ fn launches_follow_each_other_also_where_the_counts_wrap() {
 /// after the reset that this brings about, launches are right.
 #[test]
 fn a_short_signal_delays_and_is_never_early() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in modes(&gpu) {
             for proved in schedules() {
                 let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
@@ -146,7 +142,7 @@ fn a_short_signal_delays_and_is_never_early() {
 /// The last launch's progress, outputs and time are not those of one that was recorded and never ran.
 #[test]
 fn what_an_earlier_launch_left_is_not_taken_for_the_next() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in modes(&gpu) {
             let [proved, ..] = schedules();
             let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
@@ -183,7 +179,7 @@ fn what_an_earlier_launch_left_is_not_taken_for_the_next() {
 /// Recorded in one order, submitted in another or not at all.
 #[test]
 fn recorded_launches_may_be_dropped_and_reordered() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in modes(&gpu) {
             let comm = Communicator::on(gpu.clone(), 4).options(Options::default().dispatch(mode));
             let prepared = comm.prepare::<f32>(Collective::AllReduce, COUNT, Op::Sum).unwrap();
@@ -216,7 +212,7 @@ fn recorded_launches_may_be_dropped_and_reordered() {
 /// Two launches were recorded when the memory was found short: neither is handed out as a result, and the next one is right.
 #[test]
 fn a_completion_that_failed_resets_the_memory_for_the_next_launch() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in modes(&gpu) {
             let comm =
                 Communicator::on(gpu.clone(), 4).algorithm(Algorithm::Ring).options(Options::default().dispatch(mode));
@@ -247,7 +243,7 @@ fn a_completion_that_failed_resets_the_memory_for_the_next_launch() {
 
 #[test]
 fn warming_up_moves_nothing() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in modes(&gpu) {
             let proved =
                 prove(build(Collective::AllReduce, Algorithm::Direct, 4, Sync::Neighbor).unwrap(), Default::default())
@@ -276,7 +272,7 @@ fn warming_up_moves_nothing() {
 /// The kernel that hardware steps with, on whatever there is.
 #[test]
 fn stepping_with_spread_waits_is_right_and_explains_a_lost_notify() {
-    for gpu in open() {
+    for gpu in opened() {
         for mode in [Mode::PerRank, Mode::PerStep] {
             for proved in schedules() {
                 let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);

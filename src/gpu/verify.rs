@@ -238,7 +238,7 @@ impl<T: Element> Executor<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::open_all;
+    use crate::gpu::device::opened;
 
     const fn bits(bytes: u32, exponent: u32, mantissa: u32) -> Bits {
         Bits { bytes, exponent, mantissa }
@@ -326,13 +326,9 @@ mod tests {
         (counted, wrong)
     }
 
-    fn open() -> Vec<Gpu> {
-        open_all().into_iter().filter_map(Result::ok).collect()
-    }
-
     #[test]
     fn wrong_elements_of_every_type_are_counted_on_every_device() {
-        let gpus = open();
+        let gpus = opened();
         if gpus.is_empty() {
             println!("skipped: there is no device");
         }
@@ -354,7 +350,7 @@ mod tests {
     /// The longest that an invocation can take.
     #[test]
     fn a_whole_block_of_wrong_bytes_is_below_the_loop_limit() {
-        for gpu in open() {
+        for gpu in opened() {
             let elements = BLOCK_BYTES + 3;
             let case = Case { bits: TYPES[0], elements, block_bytes: BLOCK_BYTES, every: 1, alternative: true };
             let (counted, wrong) = counted(&gpu, &case);
