@@ -1,6 +1,9 @@
 // Moves and reduces chunks, whatever the algorithm. One invocation handles the same vectors of every chunk in every
 // instruction of its lane and channel: among themselves these need no barrier.
 
+// How many adjacent invocations walk a part of a slice together.
+override GROUP: u32 = 64u;
+
 // The shape, operands and destinations, that is written out in `unrolled`, so that nothing is looked up between two
 // vectors; and whether the schedule has instructions of the other kinds. What it does not have is not compiled.
 override OPERANDS: u32 = 0u;

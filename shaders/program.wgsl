@@ -1,32 +1,5 @@
-// What a device is told: instructions of all lanes, what they link to, and the numbers of a dispatch.
-// The host's side is src/gpu/program.rs; a test compares the two member by member.
-
-// Invocations of a workgroup, and how many adjacent ones walk a part of a slice together.
-override WORKGROUP: u32 = 64u;
-override GROUP: u32 = 64u;
-
-// One dispatch.
-struct Params {
-    // Its row of `starts`.
-    row: u32,
-    // Lanes that take part.
-    first_lane: u32,
-    lanes: u32,
-    // Lanes of the schedule.
-    all_lanes: u32,
-    // Vectors between two chunks, and how many of a chunk are in use.
-    chunk_stride: u32,
-    chunk_vectors: u32,
-    // Vectors of a chunk that a channel takes.
-    slice_vectors: u32,
-    // Signals of a channel.
-    channel_signals: u32,
-    // What contributions are multiplied by, as elements lie in two words of a vector; and a zero that no compiler knows.
-    scale_low: u32,
-    scale_high: u32,
-    zero: u32,
-    unused: u32,
-}
+// Instructions of all lanes, and what they link to. The host's side is src/gpu/program.rs; a test compares the two member by
+// member.
 
 // Wait, reduce operands from left to right (one is a copy), store the result at all destinations, notify.
 struct Instruction {
@@ -61,48 +34,6 @@ struct Link {
     each: u32,
 }
 
-// How far a (lane, channel) got, in which launch: the device's own count of them, and the host's number.
-struct Progress {
-    next: u32,
-    launches: u32,
-    number: u32,
-}
-
-// What a dispatch begins: not 0 where it is the first of a launch for its lanes.
-struct Launch {
-    number: u32,
-}
-
 // Behind the last instruction stands one that nobody runs, for who reads ahead.
 @group(0) @binding(2) var<storage, read> program: array<Instruction>;
 @group(0) @binding(3) var<storage, read> links: array<Link>;
-@group(0) @binding(4) var<storage, read_write> progress: array<Progress>;
-@group(0) @binding(5) var<uniform> params: Params;
-// Where every lane starts in every dispatch, lanes fastest; the next row is where it ends.
-@group(0) @binding(6) var<storage, read> starts: array<u32>;
-@group(0) @binding(7) var<uniform> launch: Launch;
-
-// Which lane and channel a workgroup is.
-struct Place {
-    channel: u32,
-    lane: u32,
-    // Index of its progress.
-    own: u32,
-    // Its channel's first signal.
-    first_signal: u32,
-}
-
-fn place_of(workgroup: u32) -> Place {
-    let channel = workgroup / params.lanes;
-    let lane = params.first_lane + workgroup % params.lanes;
-    return Place(channel, lane, channel * params.all_lanes + lane, channel * params.channel_signals);
-}
-
-// A lane's progress when this dispatch starts: where it stopped, or at its beginning.
-fn resume(own: u32, start: u32) -> Progress {
-    var lane = progress[own];
-    if (launch.number != 0u) {
-        lane = Progress(start, lane.launches + 1u, launch.number);
-    }
-    return lane;
-}

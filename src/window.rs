@@ -18,6 +18,8 @@ pub const BINDING_ALIGN: usize = 256;
 pub const CLASSIC_STRIDE: u32 = 16;
 /// Bytes of a signal.
 pub const SIGNAL_BYTES: usize = 4;
+/// Words that show a vector to other lanes without a signal: half a word of data in each, and half a word of flag.
+pub const LINE_WORDS: usize = 8;
 
 /// Columns of the signal matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -293,8 +295,10 @@ impl Pieces {
 /// All windows, inputs and outputs of a launch in one device buffer.
 ///
 /// Vectors first, in the order of [`Places`]: every rank's input, then every rank's output, then every rank's slots. Then,
-/// at the next [`BINDING_ALIGN`], the signals: those of all matrices that the schedule uses, numbered without gaps, and so
-/// for each channel. A ring uses one in P of its matrices, and they are read back where a launch hangs.
+/// at the next [`BINDING_ALIGN`], what lanes share as atomics. These are the signals: those of all matrices that the schedule
+/// uses, numbered without gaps, and so for each channel. A ring uses one in P of its matrices, and they are read back where a
+/// launch hangs. Or, in fused-ll, lines: chunks of [`LINE_WORDS`] words for each vector, the first words of all its vectors, then
+/// the second ones, and so on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arena {
@@ -303,6 +307,7 @@ pub struct Arena {
     /// Vectors of a chunk's slice.
     pub chunk_vectors: usize,
     signals: usize,
+    lines: usize,
     /// Independent copies of every lane, each over its part of a chunk's slice.
     pub channels: u32,
 }
@@ -311,12 +316,28 @@ impl Arena {
     /// Lays out an arena whose chunk slices have `chunk_vectors` vectors, for a schedule that uses `signals` signals.
     pub fn new(schedule: &Schedule, signals: u32, chunk_vectors: usize, channels: u32, in_place: bool) -> Self {
         let (places, signals) = (Places::new(schedule, in_place), signals as usize);
-        Self { places, in_place, chunk_vectors, signals, channels }
+        Self { places, in_place, chunk_vectors, signals, lines: 0, channels }
+    }
+
+    /// Lays out `lines` lines in place of the signals.
+    #[must_use]
+    pub fn with_lines(self, lines: u32) -> Self {
+        Self { signals: 0, lines: lines as usize, ..self }
     }
 
     /// Channels whose signals fit `most_bytes`, where each has `signals`.
     pub fn most_channels(signals: u32, most_bytes: u64) -> u64 {
         most_bytes / (u64::from(signals.max(1)) * SIGNAL_BYTES as u64)
+    }
+
+    /// Vectors of a chunk's slice of which so many lines fit `most_bytes`.
+    pub fn most_line_vectors(lines: u32, most_bytes: u64) -> u64 {
+        most_bytes / (u64::from(lines.max(1)) * (LINE_WORDS * SIGNAL_BYTES) as u64)
+    }
+
+    /// Index of the first word of a line; its other words of the same vector follow at distances of `chunk_vectors`.
+    pub fn line(&self, line: u32) -> usize {
+        line as usize * LINE_WORDS * self.chunk_vectors
     }
 
     /// Index of the first vector at `address`.
@@ -359,19 +380,25 @@ impl Arena {
         self.signals
     }
 
-    /// Where the signals begin.
-    pub fn signal_offset(&self) -> u64 {
+    /// Where the signals, or the lines, begin.
+    pub fn atomic_offset(&self) -> u64 {
         self.vector_bytes().next_multiple_of(BINDING_ALIGN as u64)
     }
 
-    /// Bytes of all signals; never 0, because nothing can be bound to an empty range.
+    /// Bytes of all signals.
     pub fn signal_bytes(&self) -> u64 {
-        ((self.channel_signals() * self.channels as usize * SIGNAL_BYTES) as u64).max(SIGNAL_BYTES as u64)
+        (self.channel_signals() * self.channels as usize * SIGNAL_BYTES) as u64
+    }
+
+    /// Bytes of all signals or lines; never 0, because nothing can be bound to an empty range.
+    pub fn atomic_bytes(&self) -> u64 {
+        let lines = self.lines * LINE_WORDS * self.chunk_vectors * SIGNAL_BYTES;
+        (self.signal_bytes() + lines as u64).max(SIGNAL_BYTES as u64)
     }
 
     /// Bytes of the buffer.
     pub fn bytes(&self) -> u64 {
-        self.signal_offset() + self.signal_bytes()
+        self.atomic_offset() + self.atomic_bytes()
     }
 }
 
@@ -466,9 +493,15 @@ mod tests {
             starts.sort_unstable();
             assert!(starts.iter().enumerate().all(|(i, &start)| start == i * arena.chunk_vectors));
             assert_eq!(arena.vector_bytes(), (starts.len() * payload.chunk_bytes()) as u64);
-            assert_eq!(arena.signal_offset() % BINDING_ALIGN as u64, 0);
-            assert!(arena.signal_offset() >= arena.vector_bytes());
-            assert_eq!((arena.signal_bytes(), arena.bytes() - arena.signal_offset()), (2 * 6 * 4, 2 * 6 * 4));
+            assert_eq!(arena.atomic_offset() % BINDING_ALIGN as u64, 0);
+            assert!(arena.atomic_offset() >= arena.vector_bytes());
+            assert_eq!((arena.signal_bytes(), arena.bytes() - arena.atomic_offset()), (2 * 6 * 4, 2 * 6 * 4));
+            let lines = arena.clone().with_lines(5);
+            let line_bytes = arena.chunk_bytes() * 2;
+            assert_eq!((lines.signal_bytes(), lines.atomic_bytes()), (0, 5 * line_bytes));
+            assert_eq!(lines.line(3) * SIGNAL_BYTES, 3 * line_bytes as usize);
+            assert_eq!(Arena::most_line_vectors(5, lines.atomic_bytes()), arena.chunk_vectors as u64);
+            assert!(Arena::most_line_vectors(5, lines.atomic_bytes() - 1) < arena.chunk_vectors as u64);
             assert_eq!((Arena::most_channels(6, 48), Arena::most_channels(6, 23)), (2, 0));
         }
     }

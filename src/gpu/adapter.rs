@@ -200,6 +200,8 @@ fn judge(mode: Mode, backend: wgpu::Backend, features: wgpu::Features) -> Suppor
     let unsound = |reason: &str| Support::Unsound(reason.to_owned());
     match (mode, backend) {
         (Mode::PerRank | Mode::PerStep, _) => Support::Sound,
+        // Lanes share nothing but relaxed atomics, and nothing orders two of them.
+        (Mode::FusedLl, _) => Support::Sound,
         (Mode::Fused, wgpu::Backend::Vulkan | wgpu::Backend::Dx12) => {
             if features.contains(wgpu::Features::MEMORY_DECORATION_COHERENT) {
                 Support::Sound
@@ -342,6 +344,7 @@ mod tests {
         ] {
             assert_eq!(judge(Mode::Fused, backend, features) == Support::Sound, sound, "{backend}");
             assert_eq!(judge(Mode::PerStep, backend, features), Support::Sound);
+            assert_eq!(judge(Mode::FusedLl, backend, features), Support::Sound);
         }
     }
 }

@@ -92,6 +92,7 @@ pub struct Gpu {
     faults: Arc<Faults>,
     pub(super) kernels: Arc<Kernels>,
     pub(super) fused: Arc<OnceLock<Result<Probe, String>>>,
+    pub(super) fused_ll: Arc<OnceLock<Result<Probe, String>>>,
     /// Whether so many lanes as the ladder says run together.
     pub(super) together: Arc<[OnceLock<bool>; LADDER.len()]>,
     pub(super) warmth: Arc<Warmth>,
@@ -195,8 +196,8 @@ impl Gpu {
     fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let (info, kernels) = (Arc::new(info), Arc::new(Kernels::new()));
-        let (fused, together, warmth) = (Arc::default(), Arc::default(), Arc::default());
-        Self { info, device, queue, limits, faults, kernels, fused, together, warmth }
+        let (fused, fused_ll, together, warmth) = Default::default();
+        Self { info, device, queue, limits, faults, kernels, fused, fused_ll, together, warmth }
     }
 
     /// Every adapter has these limits but a caller's device may have been requested with less.

@@ -11,16 +11,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cut::{Cut, cut};
 use super::device::{Gpu, GpuError};
+use super::flow::Flow;
 use super::kernel::{Kernel, Shape, Source, Variant};
 use super::launch::{LaunchError, Options};
 use super::ledger::{Launch, Ledger, NUMBERS};
+use super::ll_program::LlProgram;
 use super::program::{Begin, Moves, Params, Program, Progress, rows, two_words};
 use super::tuning::Tuning;
 use crate::buffers::Extents;
 use crate::collective::Op;
 use crate::element::{DataType, Element, scale};
-use crate::hang::Hang;
-use crate::plan::{Dispatch, Mode, Plan};
+use crate::hang::{Fault, Hang};
+use crate::plan::{Dispatch, Plan};
 use crate::schedule::{Buffer, Schedule};
 use crate::verify::{Graph, Proved, Signal};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES};
@@ -36,7 +38,10 @@ pub(super) struct Encoded {
     pub(super) plan: Plan,
     pub(super) shape: Shape,
     pub(super) source: Source,
-    /// Instructions of every lane, in the plan's order.
+    /// What runs in place of the schedule's instructions in fused-ll.
+    flow: Option<Flow>,
+    fault: Option<Fault>,
+    /// Instructions, or moves, of every lane, in the plan's order.
     lanes: Vec<Range<u32>>,
     kernel: Arc<Kernel>,
     /// Of the dispatches over a piece of full length, of those over the last piece, and of one that does nothing.
@@ -69,31 +74,43 @@ impl Encoded {
         options: Options,
     ) -> Result<Self, LaunchError> {
         let schedule = proved.schedule().clone();
-        let Cut { pieces, arena, plan } = cut(gpu, proved, &payload, &tuning, &options)?;
+        let Cut { pieces, arena, plan, flow } = cut(gpu, proved, &payload, &tuning, &options)?;
         let slice_vectors = (arena.chunk_vectors as u64).div_ceil(arena.channels.into());
-        let program = Program::new(
-            &schedule,
-            &plan,
-            &arena,
-            |instruction| tuning.turns(instruction, slice_vectors),
-            options.fault,
-        );
-        let (shape, moves, interpreter) = (tuning.shape, Moves::of(&schedule), tuning.interpreter());
+        let (instructions, links, lanes, starts): (Vec<u8>, Vec<u8>, _, _);
+        if let Some(flow) = &flow {
+            let turns = |this: &_| tuning.vector_turns(this);
+            let program = LlProgram::new(&schedule, flow, &plan, &arena, turns, options.fault);
+            instructions = bytemuck::cast_slice(&program.moves).to_vec();
+            links = bytemuck::cast_slice(&program.operands).to_vec();
+            (lanes, starts) = (program.lanes, program.starts);
+        } else {
+            let turns = |instruction: &_| tuning.turns(instruction, slice_vectors);
+            let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
+            instructions = bytemuck::cast_slice(&program.instructions).to_vec();
+            links = bytemuck::cast_slice(&program.links).to_vec();
+            (lanes, starts) = (program.lanes, program.starts);
+        }
+        let moves = if flow.is_some() { Moves::default() } else { Moves::of(&schedule) };
+        let (shape, interpreter) = (tuning.shape, tuning.interpreter());
         // Of other types there is no such kernel.
         let opaque = tuning.opaque() && T::TYPE == DataType::F32;
         let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, interpreter, opaque, shape, moves })?;
 
         use wgpu::BufferUsages as Usage;
         let scale = scale::<T>(op, schedule.ranks).map_or([0; 2], two_words);
-        let params = params(&plan, &arena, &pieces, scale);
+        // All words of all lines are written in every launch, so that none keeps a flag for long: a last piece that is shorter
+        // moves behind its end what nobody reads.
+        let last = if flow.is_some() { 0 } else { pieces.count() - 1 };
+        let lengths = [0, last].map(|piece| pieces.vectors(piece).len() as u32);
+        let params = params(&plan, &arena, lengths, scale);
         let storage = |label: &str, words: &[u8]| gpu.buffer_of(label, words, Usage::STORAGE);
         Ok(Self {
             params: gpu.buffer_of("params", &params, Usage::UNIFORM)?,
             begins: gpu.buffer_of("begins", &begins(), Usage::UNIFORM)?,
             first: first_of_lanes(&plan),
-            instructions: storage("program", bytemuck::cast_slice(&program.instructions))?,
-            links: storage("links", bytemuck::cast_slice(&program.links))?,
-            starts: storage("starts", bytemuck::cast_slice(&program.starts))?,
+            instructions: storage("program", &instructions)?,
+            links: storage("links", &links)?,
+            starts: storage("starts", bytemuck::cast_slice(&starts))?,
             gpu: gpu.clone(),
             schedule,
             in_place: proved.options().in_place,
@@ -103,7 +120,9 @@ impl Encoded {
             plan,
             shape,
             source: Source::executor(T::TYPE, op, interpreter, opaque),
-            lanes: program.lanes,
+            flow,
+            fault: options.fault,
+            lanes,
             kernel,
         })
     }
@@ -114,9 +133,9 @@ impl Encoded {
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let arena = self.gpu.buffer("arena", self.arena.bytes(), usage)?;
         let progress = self.gpu.buffer("progress", self.progress_bytes(), usage)?;
-        let bindings = [
+        let mut bindings = vec![
             self.vectors(&arena),
-            range(&arena, self.arena.signal_offset(), self.arena.signal_bytes()),
+            range(&arena, self.arena.atomic_offset(), self.arena.atomic_bytes()),
             self.instructions.as_entire_buffer_binding(),
             self.links.as_entire_buffer_binding(),
             progress.as_entire_buffer_binding(),
@@ -124,6 +143,12 @@ impl Encoded {
             self.starts.as_entire_buffer_binding(),
             range(&self.begins, 0, size_of::<Begin>() as u64),
         ];
+        let positions;
+        if self.flow.is_some() {
+            let invocations = self.progress_words() as u64 * u64::from(self.shape.workgroup);
+            positions = self.gpu.buffer("positions", invocations * size_of::<u32>() as u64, Usage::STORAGE)?;
+            bindings.push(positions.as_entire_buffer_binding());
+        }
         let group = self.gpu.bind(&self.kernel, &bindings)?;
         Ok(Memory { arena, progress, group, ledger: Ledger::default() })
     }
@@ -159,13 +184,13 @@ impl Encoded {
     }
 
     /// Another launch in `memory`. Nothing has to precede it, because signals count on from where the last one left them,
-    /// unless one stopped half-way: then the command stream puts signals and counts to zero. It, because a kernel that did
-    /// so could erase what a faster workgroup has already notified.
+    /// unless one stopped half-way: then the command stream puts signals, or lines, and counts to zero. It, because a kernel
+    /// that did so could erase what a faster workgroup has already notified.
     pub(super) fn launch(&self, encoder: &mut wgpu::CommandEncoder, memory: &Memory) -> Launch {
         let launch = memory.ledger.next();
         if launch.resets {
-            let (signals, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
-            encoder.clear_buffer(&memory.arena, signals, Some(bytes));
+            let (atomics, bytes) = (self.arena.atomic_offset(), self.arena.atomic_bytes());
+            encoder.clear_buffer(&memory.arena, atomics, Some(bytes));
             encoder.clear_buffer(&memory.progress, 0, None);
         }
         launch
@@ -196,7 +221,7 @@ impl Encoded {
 
     /// Hardware runs a fused launch of this size in one dispatch; the progress words say if it did not.
     pub(super) fn first_dispatches(&self) -> usize {
-        let fused_hardware = self.plan.mode == Mode::Fused && !self.gpu.info().is_software();
+        let fused_hardware = self.plan.mode.is_fused() && !self.gpu.info().is_software();
         if fused_hardware { 1 } else { self.plan.dispatches.len() }
     }
 
@@ -223,8 +248,10 @@ impl Encoded {
 
     /// Signals and progress of `memory`, from which a launch that did not finish is explained.
     pub(super) fn encode_trace(&self, encoder: &mut wgpu::CommandEncoder, memory: &Memory, to: &wgpu::Buffer) {
-        let (from, bytes) = (self.arena.signal_offset(), self.arena.signal_bytes());
-        encoder.copy_buffer_to_buffer(&memory.arena, from, to, 0, bytes);
+        let (from, bytes) = (self.arena.atomic_offset(), self.arena.signal_bytes());
+        if bytes > 0 {
+            encoder.copy_buffer_to_buffer(&memory.arena, from, to, 0, bytes);
+        }
         encoder.copy_buffer_to_buffer(&memory.progress, 0, to, bytes, self.progress_bytes());
     }
 
@@ -236,12 +263,22 @@ impl Encoded {
         let stuck = state.iter().position(|(done, instructions)| done != instructions).unwrap_or(0) / lanes.max(1);
         let mut next = vec![0; lanes];
         for (&lane, (done, _)) in self.plan.lanes.iter().zip(&state[stuck * lanes..]) {
-            next[lane as usize] = *done;
+            next[lane as usize] = self.instructions_done(lane, *done);
+        }
+        let graph = Graph::new(&self.schedule);
+        if self.flow.is_some() {
+            // Signals as they would stand, without those of the results that got lost on purpose.
+            let dropped = |signal: Signal| self.fault.is_some_and(|fault| fault.drops(signal.sender, signal.row));
+            let done = |&&id: &&u32| graph.index(id) < next[graph.lane_of(id) as usize];
+            let value = |cell: u32| graph.notifiers_of(cell).iter().filter(done).count() as u32;
+            let cells = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell)));
+            let values: FxHashMap<Signal, u32> = cells.filter(|&(signal, _)| !dropped(signal)).collect();
+            let signal = |signal| values.get(&signal).copied().unwrap_or(0);
+            return Hang::explain(&self.schedule, stuck as u32, &next, signal);
         }
         let (signals, last) = trace.split_at(self.arena.signal_bytes() as usize / SIGNAL_BYTES);
         let last: &[Progress] = bytemuck::cast_slice(&last[..self.progress_bytes() as usize / size_of::<u32>()]);
         let before = last.iter().map(|lane| lane.launches).max().unwrap_or(0).saturating_sub(1);
-        let graph = Graph::new(&self.schedule);
         let signals = &signals[stuck * self.arena.channel_signals()..];
         let value = |cell: u32| {
             let each = graph.notifiers_of(cell).len() as u32;
@@ -250,6 +287,17 @@ impl Encoded {
         };
         let values: FxHashMap<Signal, u32> = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell))).collect();
         Hang::explain(&self.schedule, stuck as u32, &next, |signal| values.get(&signal).copied().unwrap_or(0))
+    }
+
+    /// Instructions of schedule lane `lane` that are over with its first `done` instructions or moves.
+    fn instructions_done(&self, lane: u32, done: u32) -> u32 {
+        match &self.flow {
+            None => done,
+            Some(flow) => {
+                let all = self.schedule.lanes[lane as usize].instructions.len() as u32;
+                flow.lanes[lane as usize].get(done as usize).map_or(all, |next| next.instruction)
+            }
+        }
     }
 
     /// Contiguous runs of a part's elements that `piece` holds, each with the chunk at which it starts.
@@ -292,10 +340,9 @@ impl Encoded {
     }
 }
 
-/// Rows of [`Params`] for a piece of full length, rows for the last piece, and one for a lane that has nothing to do.
-fn params(plan: &Plan, arena: &Arena, pieces: &Pieces, scale: [u32; 2]) -> Vec<u8> {
+/// Rows of [`Params`] for pieces of these lengths, in vectors of a chunk, and one for a lane that has nothing to do.
+fn params(plan: &Plan, arena: &Arena, lengths: [u32; 2], scale: [u32; 2]) -> Vec<u8> {
     let (lanes, rows) = (plan.lanes.len() as u32, rows(plan) as u32);
-    let lengths = [0, pieces.count() - 1].map(|piece| pieces.vectors(piece).len() as u32);
     let nothing = Dispatch { number: 0, first_lane: 0, lanes: 1 };
     let row = |number: usize| (number as u32).min(rows.saturating_sub(1));
     let of_length =

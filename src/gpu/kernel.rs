@@ -14,10 +14,13 @@ use crate::element::{DataType, supported};
 const PAYLOAD_PLAIN: &str = include_str!("../../shaders/payload/plain.wgsl");
 const PAYLOAD_COHERENT: &str = include_str!("../../shaders/payload/coherent.wgsl");
 const SIGNAL: &str = include_str!("../../shaders/signal.wgsl");
+const PLACE: &str = include_str!("../../shaders/place.wgsl");
 const PROGRAM: &str = include_str!("../../shaders/program.wgsl");
+const LINE: &str = include_str!("../../shaders/line.wgsl");
 const MOVE: &str = include_str!("../../shaders/move.wgsl");
 const STEPPED: &str = include_str!("../../shaders/stepped.wgsl");
 const FUSED: &str = include_str!("../../shaders/fused.wgsl");
+const FUSED_LL: &str = include_str!("../../shaders/fused_ll.wgsl");
 const COPY: &str = include_str!("../../shaders/copy.wgsl");
 const FILL: &str = include_str!("../../shaders/fill.wgsl");
 const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
@@ -106,30 +109,25 @@ pub(super) enum Interpreter {
     Spread,
     /// All of them; waits order what happens in one dispatch.
     Fused,
+    /// Nobody: data carries its own flag.
+    FusedLl,
 }
 
 impl Interpreter {
-    const ALL: [Self; 3] = [Self::Stepped, Self::Spread, Self::Fused];
+    const ALL: [Self; 4] = [Self::Stepped, Self::Spread, Self::Fused, Self::FusedLl];
 }
 
 fn executor(data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool) -> Source {
-    let (name, payload, stage) = match interpreter {
-        Interpreter::Stepped => ("stepped", PAYLOAD_PLAIN, STEPPED),
-        Interpreter::Spread => ("stepped-spread", PAYLOAD_PLAIN, FUSED),
-        Interpreter::Fused => ("fused", PAYLOAD_COHERENT, FUSED),
+    let (name, before, after): (_, &[&str], &[&str]) = match interpreter {
+        Interpreter::Stepped => ("stepped", &[PAYLOAD_PLAIN, PLACE, PROGRAM, SIGNAL], &[MOVE, STEPPED]),
+        Interpreter::Spread => ("stepped-spread", &[PAYLOAD_PLAIN, PLACE, PROGRAM, SIGNAL], &[MOVE, FUSED]),
+        Interpreter::Fused => ("fused", &[PAYLOAD_COHERENT, PLACE, PROGRAM, SIGNAL], &[MOVE, FUSED]),
+        Interpreter::FusedLl => ("fused-ll", &[PAYLOAD_PLAIN, PLACE, LINE], &[FUSED_LL]),
     };
     Source {
         name: format!("{name}{} {data_type} {op}", if opaque { "-opaque" } else { "" }),
         coherent: interpreter == Interpreter::Fused,
-        text: [
-            &[payload, PROGRAM, SIGNAL],
-            element(data_type),
-            result(data_type, opaque),
-            operation(op),
-            &[MOVE, stage],
-        ]
-        .concat()
-        .join("\n"),
+        text: [before, element(data_type), result(data_type, opaque), operation(op), after].concat().join("\n"),
     }
 }
 
@@ -222,7 +220,7 @@ impl Gpu {
         let (source, entry_point, bindings, constants): (_, _, Vec<_>, Vec<(&str, f64)>) = match variant {
             Variant::Executor { data_type, op, interpreter, opaque, shape, moves } => {
                 let flag = |is: bool| f64::from(u8::from(is));
-                let bindings = vec![
+                let mut bindings = vec![
                     (writable, false),
                     (writable, false),
                     (readable, false),
@@ -232,16 +230,19 @@ impl Gpu {
                     (readable, false),
                     (Uniform, true),
                 ];
-                let mut constants = vec![
-                    ("WORKGROUP", shape.workgroup.into()),
-                    ("GROUP", shape.group.into()),
-                    ("POLLS", shape.polls.into()),
-                    ("OPERANDS", moves.unrolled.0.into()),
-                    ("DESTINATIONS", moves.unrolled.1.into()),
-                    ("COPIES", flag(moves.copies)),
-                    ("REDUCTIONS", flag(moves.reductions)),
-                    ("OTHERS", flag(moves.others)),
-                ];
+                let mut constants = vec![("WORKGROUP", shape.workgroup.into()), ("POLLS", shape.polls.into())];
+                if interpreter == Interpreter::FusedLl {
+                    bindings.push((writable, false));
+                } else {
+                    constants.extend([
+                        ("GROUP", shape.group.into()),
+                        ("OPERANDS", moves.unrolled.0.into()),
+                        ("DESTINATIONS", moves.unrolled.1.into()),
+                        ("COPIES", flag(moves.copies)),
+                        ("REDUCTIONS", flag(moves.reductions)),
+                        ("OTHERS", flag(moves.others)),
+                    ]);
+                }
                 if interpreter != Interpreter::Stepped {
                     constants.push(("TURN_LIMIT", TURN_LIMIT.into()));
                 }
@@ -290,7 +291,8 @@ impl Gpu {
         // every source to that form.
         // Indices of the executor are in range: addresses and signals by the schedule's proof of structure, over an arena
         // laid out for that schedule; vectors within a chunk by the slices' ends; instructions, links, lanes and rows
-        // because `Program` counts them from the lists that it fills, and pads instructions and links for who reads ahead.
+        // because `Program` and `LlProgram` count them from the lists that they fill, and pad what is read ahead; words of
+        // lines, because the arena has eight for each vector of each line that `Flow` numbers; positions, one an invocation.
         let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,

@@ -424,7 +424,7 @@ impl<T: Element> Executor<T> {
         let Encoded { gpu, plan, .. } = &self.encoded;
         let (mut before, mut more) = (None, 0);
         while let Some(now) = take(&submitted)? {
-            if plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
+            if !plan.mode.is_fused() || before.as_ref() == Some(&now) {
                 return Err(self.hang(bank, &now)?);
             }
             before = Some(now);

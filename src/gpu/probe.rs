@@ -29,12 +29,13 @@ const COUNT: usize = 8 * 1024;
 const LAUNCHES: u64 = 4;
 
 impl Gpu {
-    /// Runs the check on first use.
+    /// Runs the check of `mode`, fused or fused-ll, on first use.
     ///
     /// # Errors
     /// Why fused dispatch is not to be trusted here.
-    pub fn fused_probe(&self) -> Result<Probe, String> {
-        self.fused.get_or_init(|| probe(self)).clone()
+    pub fn fused_probe(&self, mode: Mode) -> Result<Probe, String> {
+        let known = if mode == Mode::FusedLl { &self.fused_ll } else { &self.fused };
+        known.get_or_init(|| probe(self, mode)).clone()
     }
 
     /// Whether so many workgroups of a fused launch run at the same time; tried on first use. Where they do not, those that
@@ -58,7 +59,7 @@ fn finishes_in_one_dispatch(gpu: &Gpu, ranks: u32) -> Option<bool> {
     Some(executor.run(&inputs, &mut outputs).ok()?.dispatches == 1)
 }
 
-fn probe(gpu: &Gpu) -> Result<Probe, String> {
+fn probe(gpu: &Gpu, mode: Mode) -> Result<Probe, String> {
     let failed = |what: String| format!("its in-process check failed: {what}");
     let schedule = build(Collective::AllReduce, Algorithm::RingStaged, RANKS, Sync::Neighbor)
         .map_err(|e| failed(e.to_string()))?;
@@ -66,7 +67,7 @@ fn probe(gpu: &Gpu) -> Result<Probe, String> {
     let proved = prove(schedule, verify::Options::default()).map_err(|e| failed(e.to_string()))?;
     let options = Options { channels: Some(4), ..Options::default() };
     let launch_failed = |error: LaunchError| failed(error.to_string());
-    let mut executor = Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, Mode::Fused), options)
+    let mut executor = Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, mode), options)
         .map_err(launch_failed)?;
     let mut outputs = vec![vec![0.0_f32; COUNT]; RANKS as usize];
     let mut dispatches = 0;

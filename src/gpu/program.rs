@@ -1,4 +1,4 @@
-//! A proved schedule as the words that `shaders/program.wgsl` declares. No wgpu type: data in, data out.
+//! A proved schedule as the words that `shaders/program.wgsl` and `shaders/place.wgsl` declare. No wgpu type: data in, data out.
 //!
 //! The layouts here and in the shader are compared by a test, so neither can change alone.
 
@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::element::Element;
 use crate::hang::Fault;
-use crate::plan::{Dispatch, Mode, Plan};
+use crate::plan::{Dispatch, Plan};
 use crate::schedule::{Address, Buffer, Instruction, Schedule};
 use crate::verify::Graph;
 use crate::window::Arena;
@@ -223,10 +223,10 @@ pub(super) fn two_words<T: Element>(value: T) -> [u32; 2] {
 /// Rows of `starts` that have something to do: dispatches of fused mode are all the same.
 pub(super) fn rows(plan: &Plan) -> usize {
     let dispatches = plan.dispatches.len();
-    if plan.mode == Mode::Fused { dispatches.min(1) } else { dispatches }
+    if plan.mode.is_fused() { dispatches.min(1) } else { dispatches }
 }
 
-fn starts(plan: &Plan, lanes: &[Range<u32>]) -> Vec<u32> {
+pub(super) fn starts(plan: &Plan, lanes: &[Range<u32>]) -> Vec<u32> {
     let mut row: Vec<u32> = lanes.iter().map(|lane| lane.start).collect();
     let mut starts = row.clone();
     for dispatch in &plan.dispatches[..rows(plan)] {
@@ -275,6 +275,7 @@ mod tests {
 
     use super::*;
     use crate::gpu::sources;
+    use crate::plan::Mode;
 
     fn executor() -> naga::Module {
         let source = sources().into_iter().find(|source| source.name.starts_with("stepped"));

@@ -10,7 +10,6 @@ use super::ledger::Launch;
 use super::program::Progress;
 use crate::buffers::Given;
 use crate::element::Element;
-use crate::plan::Mode;
 
 /// Times of launches that all finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl<T: Element> Executor<T> {
             // Fused lanes that did not run at the same time need more dispatches. None of these launches counts.
             // How far lanes got says if more have helped; in which launch that was does not.
             let now = unfinished.iter().map(|lane| lane.next).collect();
-            if plan.mode != Mode::Fused || before.as_ref() == Some(&now) {
+            if !plan.mode.is_fused() || before.as_ref() == Some(&now) {
                 return Err(self.hang_of(unfinished)?);
             }
             timing.launches.clear();

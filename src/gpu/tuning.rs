@@ -3,6 +3,7 @@
 //! Software adapters run one vector of invocations at a time and gain nothing from waiting; hardware is the reverse.
 
 use super::device::Gpu;
+use super::flow::{Move, Operand};
 use super::kernel::{Interpreter, Shape};
 use crate::plan::Mode;
 use crate::schedule::Instruction;
@@ -32,6 +33,10 @@ const SOFTWARE: [Grain; 1] = [Grain { slice_bytes: 64 << 10, workgroups: 64 }];
 /// multiprocessors are filled, and of four to hide latency where there is enough for even more workgroups.
 const HARDWARE: [Grain; 2] =
     [Grain { slice_bytes: 4 << 10, workgroups: 1024 }, Grain { slice_bytes: 16 << 10, workgroups: 2048 }];
+/// Not measured yet. The same by vectors for each invocation, of which workgroups have fewer, because nothing is gained from
+/// more: they share no barrier.
+const HARDWARE_LL: [Grain; 2] =
+    [Grain { slice_bytes: 1 << 10, workgroups: 1024 }, Grain { slice_bytes: 4 << 10, workgroups: 2048 }];
 
 impl Tuning {
     pub(super) fn of(gpu: &Gpu, mode: Mode) -> Self {
@@ -42,7 +47,7 @@ impl Tuning {
         let most = gpu.limits.max_compute_invocations_per_workgroup.min(gpu.limits.max_compute_workgroup_size_x);
         if software {
             // A spinning workgroup only keeps the notifier from running.
-            let polls = if mode == Mode::Fused { 16 } else { 1 };
+            let polls = if mode.is_fused() { 16 } else { 1 };
             let workgroup = most.min(8);
             Self {
                 software,
@@ -52,13 +57,16 @@ impl Tuning {
                 arena_bytes: 512 << 20,
             }
         } else {
-            let polls = if mode == Mode::Fused { 1 << 14 } else { 1 };
-            let workgroup = most.min(256);
+            let polls = if mode.is_fused() { 1 << 14 } else { 1 };
+            let (workgroup, grains) = match mode {
+                Mode::FusedLl => (most.min(64), &HARDWARE_LL),
+                _ => (most.min(256), &HARDWARE),
+            };
             Self {
                 software,
                 mode,
                 shape: Shape { workgroup, group: workgroup, polls },
-                grains: &HARDWARE,
+                grains,
                 arena_bytes: if gpu.info().kind == "discrete" { 1 << 30 } else { 512 << 20 },
             }
         }
@@ -73,6 +81,7 @@ impl Tuning {
     pub(super) fn interpreter(&self) -> Interpreter {
         match (self.mode, self.software) {
             (Mode::Fused, _) => Interpreter::Fused,
+            (Mode::FusedLl, _) => Interpreter::FusedLl,
             (_, true) => Interpreter::Stepped,
             (_, false) => Interpreter::Spread,
         }
@@ -89,16 +98,32 @@ impl Tuning {
     /// executes both sides under a mask. Measured on Mesa 22.3.6, by where a long lane was cut off: 17 for an instruction
     /// of one chunk of one vector. The numbers here leave room above that; a test of long lanes holds them to it.
     pub(super) fn turns(&self, instruction: &Instruction, slice_vectors: u64) -> u64 {
-        let Shape { workgroup, group, polls } = self.shape;
+        let Shape { workgroup, group, .. } = self.shape;
         let part = slice_vectors.div_ceil(u64::from(workgroup / group));
         let each = |n: usize| (n as u64).div_ceil(workgroup.into());
         // Every further operand or destination is a turn for every vector, and so is the end of either loop.
         let more = instruction.from.len().saturating_sub(1) + instruction.to.len().saturating_sub(1);
         let each_vector = if more > 0 { more as u64 + 8 } else { 1 };
         let moves = u64::from(instruction.chunks) * (part.div_ceil(group.into()) * each_vector + 14);
-        // Hardware has no such limit, and its long waits must not count as work.
-        let polls = if self.software { u64::from(polls) } else { 0 };
+        let polls = self.counted_polls();
         10 + moves + each(instruction.waits.len()) * (2 + polls) + each(instruction.notifies.len()) * 2
+    }
+
+    /// The same for each vector that a move is for an invocation.
+    pub(super) fn vector_turns(&self, this: &Move) -> u64 {
+        let lines = this.from.iter().filter(|operand| matches!(operand, Operand::Line(_))).count() as u64;
+        let more = this.from.len().saturating_sub(2) + this.to.len().saturating_sub(1);
+        16 + lines * (2 + self.counted_polls()) + more as u64 * 6
+    }
+
+    /// The same for a move.
+    pub(super) fn move_turns(&self, this: &Move, slice_vectors: u64) -> u64 {
+        slice_vectors.div_ceil(self.shape.workgroup.into()) * self.vector_turns(this)
+    }
+
+    /// Hardware has no limit of turns, and its long waits must not count as work.
+    fn counted_polls(&self) -> u64 {
+        if self.software { self.shape.polls.into() } else { 0 }
     }
 }
 

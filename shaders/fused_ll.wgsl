@@ -1,0 +1,140 @@
+// Fused dispatch without signals: what a lane reads of another comes by a line and has arrived when its flags say so.
+// Invocations of a workgroup have nothing to do with each other, because each handles the same vectors of every chunk: each
+// goes on by itself as soon as its own data is there, without any barrier, and remembers by itself how far it got.
+//
+// Joined with payload/plain.wgsl, place.wgsl, line.wgsl, element/, op/ and contribution/. The host's side of the program is
+// src/gpu/ll_program.rs.
+
+// Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
+override TURN_LIMIT: u32 = 60000u;
+
+// Where an operand comes from: nowhere, a chunk in memory, an input, a line.
+const NOTHING: u32 = 0u;
+const MEMORY: u32 = 1u;
+const INPUT: u32 = 2u;
+const LINE: u32 = 3u;
+
+// What `line` of a `Move` is where nobody reads the result.
+const NO_LINE: u32 = 0xffffffffu;
+
+struct Operand {
+    // First vector of the chunk, or first word of the line; of a destination, its first vector.
+    index: u32,
+    source: u32,
+}
+
+// Combine operands of one chunk from left to right, store the result at all destinations, publish it.
+struct Move {
+    first: Operand,
+    second: Operand,
+    // First vectors of the first destination.
+    destination: u32,
+    // Further operands, then further destinations: one range of `operands` after the other.
+    more_operands: u32,
+    more_destinations: u32,
+    end: u32,
+    // Whether there is a destination at all.
+    stores: u32,
+    // First word of the line to publish.
+    line: u32,
+    // Loop turns that it costs an invocation for each of its vectors, at most.
+    turns: u32,
+    unused: u32,
+}
+
+// Behind the last move stands one that nobody executes, for who reads ahead.
+@group(0) @binding(2) var<storage, read> moves: array<Move>;
+@group(0) @binding(3) var<storage, read> operands: array<Operand>;
+// How far each invocation got, in vectors of all moves of its lane.
+@group(0) @binding(8) var<storage, read_write> positions: array<u32>;
+
+// Vectors that are left to the invocation that has most of them.
+var<workgroup> left: atomic<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let place = place_of(workgroup.x);
+    let row = params.row * params.all_lanes + place.lane;
+    let start = starts[row];
+    let end = starts[row + params.all_lanes];
+    let lane = resume(place.own, start);
+    let own = place.own * WORKGROUP + invocation;
+    let flag = lane.launches & 0xffffu;
+
+    // Of every chunk an invocation has as many vectors as any, some of which may lie behind the slice's end.
+    let slice_start = min(place.channel * params.slice_vectors, params.chunk_vectors);
+    let slice_end = min(slice_start + params.slice_vectors, params.chunk_vectors);
+    let vectors = (params.slice_vectors + WORKGROUP - 1u) / WORKGROUP;
+    let all_vectors = (end - start) * vectors;
+    var at = 0u;
+    if (launch.number == 0u) {
+        at = min(positions[own], all_vectors);
+    }
+    var turns = 0u;
+    var following = moves[start + at / vectors];
+    for (; at < all_vectors; at++) {
+        let current = following;
+        // Read ahead, while the data is on its way.
+        following = moves[start + (at + 1u) / vectors];
+        turns += current.turns;
+        if (turns > TURN_LIMIT) {
+            break;
+        }
+        let i = slice_start + (at % vectors) * WORKGROUP + invocation;
+        if (i < slice_end) {
+            let value = gather(current, i, flag);
+            if (!value.arrived) {
+                break;
+            }
+            if (current.line != NO_LINE) {
+                publish(current.line + i, value.vector, flag);
+            }
+            if (current.stores != 0u) {
+                payload[current.destination + i] = value.vector;
+                for (var j = current.more_destinations; j < current.end; j++) {
+                    payload[operands[j].index + i] = value.vector;
+                }
+            }
+        }
+    }
+    positions[own] = at;
+    atomicMax(&left, all_vectors - at);
+    // Everybody has said how much is left, and has read what is overwritten now.
+    workgroupBarrier();
+    storageBarrier();
+    if (invocation == 0u) {
+        progress[place.own] = Progress(end - (atomicLoad(&left) + vectors - 1u) / vectors, lane.launches, lane.number);
+    }
+}
+
+// The result of a move, if all its operands have arrived.
+fn gather(current: Move, i: u32, flag: u32) -> Received {
+    // What lies in memory is asked for first, and is there when the line is.
+    let first_chunk = fetch(current.first, i);
+    let second_chunk = fetch(current.second, i);
+    var value = arrive(current.first, first_chunk, i, flag);
+    if (current.second.source != NOTHING) {
+        let second = arrive(current.second, second_chunk, i, flag);
+        value = Received(combine(value.vector, second.vector), value.arrived && second.arrived);
+    }
+    for (var j = current.more_operands; j < current.more_destinations; j++) {
+        let operand = operands[j];
+        let further = arrive(operand, fetch(operand, i), i, flag);
+        value = Received(combine(value.vector, further.vector), value.arrived && further.arrived);
+    }
+    return value;
+}
+
+fn fetch(operand: Operand, i: u32) -> vec4<u32> {
+    if (operand.source == MEMORY || operand.source == INPUT) {
+        return contribution(payload[operand.index + i], operand.source == INPUT);
+    }
+    return vec4<u32>();
+}
+
+fn arrive(operand: Operand, chunk: vec4<u32>, i: u32, flag: u32) -> Received {
+    if (operand.source == LINE) {
+        return receive(operand.index + i, flag);
+    }
+    return Received(chunk, true);
+}
