@@ -49,7 +49,7 @@ struct Move {
 @group(0) @binding(8) var<storage, read_write> positions: array<u32>;
 
 // Vectors that are left to the invocation that has most of them.
-var<workgroup> left: atomic<u32>;
+var<workgroup> remaining: atomic<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
@@ -98,12 +98,12 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
         }
     }
     positions[own] = at;
-    atomicMax(&left, all_vectors - at);
+    atomicMax(&remaining, all_vectors - at);
     // Everybody has said how much is left, and has read what is overwritten now.
     workgroupBarrier();
     storageBarrier();
     if (invocation == 0u) {
-        progress[place.own] = Progress(end - (atomicLoad(&left) + vectors - 1u) / vectors, lane.launches, lane.number);
+        progress[place.own] = Progress(end - (atomicLoad(&remaining) + vectors - 1u) / vectors, lane.launches, lane.number);
     }
 }
 

@@ -433,8 +433,14 @@ fn run(target: &Target, product: &Product) -> String {
     let start = Instant::now();
     refuses(target, product);
     let whole = product.cases(target.modes());
-    let fused = |case: &Case| matches!(target, Target::Gpu(_, modes) if modes[case[MODE]] == Mode::Fused);
-    let kernel = |case: &Case| (case[TYPE], case[OP], fused(case), &product.schedule(case).shapes);
+    let mode = |case: &Case| match target {
+        Target::Gpu(_, modes) => Some(modes[case[MODE]]),
+        Target::Cpu(_) => None,
+    };
+    // Data that carries its own flag is moved by one kernel, whatever the shapes.
+    let shapes = |case: &Case| (mode(case) != Some(Mode::FusedLl)).then(|| &product.schedule(case).shapes);
+    let fused = |case: &Case| mode(case).is_some_and(Mode::is_fused);
+    let kernel = |case: &Case| (case[TYPE], case[OP], fused(case), shapes(case));
     let cases = design(&whole, &rule(), kernel, KERNEL_PRICE);
     let (mut done, mut flushed) = (Vec::new(), 0);
     for case in &cases {

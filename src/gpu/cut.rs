@@ -75,9 +75,9 @@ pub(super) fn cut(
     let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
         .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
     if let Some(Flow { lines, .. }) = flow {
-        let most = Arena::most_line_vectors(lines, most_vectors) as usize;
+        let most = Arena::most_line_vectors(lines, most_binding.min(limits.max_buffer_size / 2)) as usize;
         if most == 0 {
-            return Err(too_large(format!("{lines} lines do not fit a binding of {most_vectors} bytes")));
+            return Err(too_large(format!("{lines} lines do not fit a binding of {most_binding} bytes")));
         }
         pieces.piece_vectors = pieces.piece_vectors.min(most);
     }

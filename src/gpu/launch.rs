@@ -49,7 +49,8 @@ pub struct Options {
     pub channels: Option<u32>,
     /// A defect to put in.
     pub fault: Option<Fault>,
-    /// Upper bound for an arena in bytes, below the device's own. Larger payloads go in pieces, through two arenas in turn.
+    /// Upper bound in bytes for the inputs, outputs and slots in an arena, below the device's own. Larger payloads go in pieces,
+    /// through two arenas in turn. Signals, or the lines of fused-ll, come on top.
     pub arena_bytes: Option<u64>,
 }
 

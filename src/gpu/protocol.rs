@@ -150,6 +150,68 @@ fn a_short_signal_delays_and_is_never_early() {
     }
 }
 
+/// Words of a line at distances of five. Every workgroup publishes a vector to a line of its own, of which one word then is
+/// put back to another flag, and receives; the last one's is left as it is.
+const LINES: &str = "
+struct Numbers { chunk_stride: u32, flag: u32, stale: u32 }
+@group(0) @binding(0) var<storage, read_write> received: array<vec4<u32>>;
+@group(0) @binding(2) var<uniform> params: Numbers;
+@compute @workgroup_size(1)
+fn look(@builtin(workgroup_id) workgroup: vec3<u32>) {
+    let line = workgroup.x;
+    publish(line * 40u, vec4<u32>(0xffff0001u, 0x89abcdefu, 0u, 0xffffffffu) + vec4<u32>(line), params.flag);
+    if (line < 8u) {
+        let word = line * 40u + line * 5u;
+        atomicStore(&lines[word], (atomicLoad(&lines[word]) & 0xffffu) | (params.stale << 16u));
+    }
+    let got = receive(line * 40u, params.flag);
+    received[line] = select(vec4<u32>(), got.vector, got.arrived);
+}";
+
+#[test]
+fn a_vector_has_arrived_when_all_its_flags_say_so() {
+    use wgpu::BufferUsages as Usage;
+    for gpu in opened() {
+        let text = [LINES, super::kernel::LINE].join("\n");
+        let module = gpu
+            .device
+            .create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(text.into()) });
+        let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: Some("look"),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        for (flag, stale) in [(1, 0), (0, 0xffff), (0xffff, 0xfffe), (0x8000, 0), (2, 3), (0x0100, 0x0101)] {
+            let numbers = gpu.buffer_of("numbers", bytemuck::cast_slice(&[5_u32, flag, stale, 0]), Usage::UNIFORM).unwrap();
+            let lines = gpu.buffer("lines", 9 * 40 * 4, Usage::STORAGE).unwrap();
+            let received = gpu.buffer("received", 9 * 16, Usage::STORAGE | Usage::COPY_SRC).unwrap();
+            let readback = gpu.buffer("readback", 9 * 16, Usage::MAP_READ | Usage::COPY_DST).unwrap();
+            let entries = [(0, &received), (1, &lines), (2, &numbers)]
+                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
+            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+            let mut encoder = gpu.encoder();
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(9, 1, 1);
+            drop(pass);
+            encoder.copy_buffer_to_buffer(&received, 0, &readback, 0, 9 * 16);
+            let got: Vec<[u32; 4]> =
+                gpu.run_and_read(encoder.finish(), &readback, 9 * 16, bytemuck::pod_collect_to_vec).unwrap();
+            let mut expected = vec![[0; 4]; 8];
+            expected.push([0xffff_0001, 0x89ab_cdef, 0, u32::MAX].map(|word: u32| word.wrapping_add(8)));
+            assert_eq!(got, expected, "{}, flag {flag:#x}, {stale:#x}", gpu.info().title());
+        }
+    }
+}
+
 /// Lines as they are, and one lane a launch ahead of the others, or behind: a launch in which lanes do not mean the same by their
 /// flags is no result, and after the reset that this brings about, launches are right.
 #[test]
