@@ -215,6 +215,39 @@ fn every_device_and_algorithm_has_its_rows() {
 }
 
 /// Another permutation is another thing that is measured.
+/// Every mode that a device bears, and the CPU executor, which has none, once.
+#[test]
+fn several_dispatch_modes_are_measured_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--device", "all", "--dispatch", "all", "-e", "1K", "-n", "1", "-w", "0", "-J", "r.json", "--plot", "p.svg"];
+    let output = bench_in(dir.path(), &args, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let record = json(&dir.path().join("r.json"));
+    assert_eq!(record["config"]["dispatch"], "all");
+    let of_device = |device: usize| -> Vec<String> {
+        let rows = record["results"].as_array().unwrap().iter().filter(|row| row["device"] == device);
+        rows.map(|row| row["out_of_place"]["dispatch"].as_str().unwrap_or("none").to_owned()).collect()
+    };
+    let mut measured = 0;
+    for (index, device) in record["devices"].as_array().unwrap().iter().enumerate() {
+        match device["backend"].as_str().unwrap() {
+            "cpu" => assert_eq!(of_device(index), ["none"]),
+            "gl" => {
+                assert_eq!(of_device(index), ["per-rank", "per-step", "fused-ll"]);
+                assert!(stdout(&output).contains("left out: fused on "), "{}", stdout(&output));
+            }
+            _ => assert_eq!(of_device(index), ["per-rank", "per-step", "fused", "fused-ll"]),
+        }
+        measured += of_device(index).len();
+    }
+    assert_eq!(measured, rows(&output).len());
+    let picture = std::fs::read_to_string(dir.path().join("p.svg")).unwrap();
+    assert!(devices().is_empty() || picture.contains("fused-ll"), "{picture}");
+
+    let one = devices().first().map(|_| bench(&["--device", "0", "--dispatch", "per-step,fused-ll", "-e", "1K", "-n", "1"]));
+    assert!(one.is_none_or(|output| rows(&output).len() == 2));
+}
+
 #[test]
 fn sources_are_recorded_and_told_apart() {
     let dir = tempfile::tempdir().unwrap();
@@ -330,6 +363,8 @@ fn every_mistake_gets_one_clear_error() {
         ("--algorithm auto --sync barrier -e 1K", 6, vec!["leave --sync out"]),
         ("--sync none", 6, vec!["'none'"]),
         ("--dispatch magic", 6, vec!["'magic'"]),
+        ("--dispatch per-step,all", 6, vec!["'all'"]),
+        ("--device cpu --dispatch auto,per-step", 6, vec!["no dispatch modes"]),
         ("--device cpu --dispatch fused", 6, vec!["no dispatch modes"]),
         ("--device nonesuch", 2, vec!["no device 'nonesuch'"]),
         ("--device cpu -b 1024G -e 1024G", 6, vec!["memory"]),

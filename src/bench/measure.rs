@@ -48,6 +48,8 @@ impl Deadline {
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a, T> {
     pub(super) request: &'a Request,
+    /// On a GPU.
+    pub(super) dispatch: gpu::Choice,
     pub(super) proved: &'a Proved,
     pub(super) payload: Payload,
     pub(super) op: Op,
@@ -75,7 +77,7 @@ impl<T: Element> Case<'_, T> {
         gpu: &Gpu,
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
     ) -> Result<(Placement, Samples), Error> {
-        let options = gpu::Options { dispatch: self.request.dispatch, ..gpu::Options::default() };
+        let options = gpu::Options { dispatch: self.dispatch, ..gpu::Options::default() };
         let mut executor = gpu::Executor::<T>::new(gpu, self.proved, self.payload, self.op, options)?;
         let (mut times, mut dispatches) = (Vec::<Timed>::new(), 0);
         let buffers = if self.in_place() { self.buffers()? } else { Vec::new() };

@@ -3,6 +3,7 @@
 //! One style is one algorithm everywhere: what has other ranks or another device has panels of its own, those of a device on
 //! the same axes. Where a single algorithm was measured, its lines over ranks and devices share a panel instead.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use super::chart::{
 };
 use super::result::{Device, Group, Row, redop_name};
 use crate::collective::Collective;
+use crate::plan::Mode;
 
 const WIDTH: u32 = 1200;
 /// Of panels beside each other; less where there are many.
@@ -93,10 +95,19 @@ struct Picture {
 }
 
 /// What can tell two lines apart. The first two fields are a panel's, the others a style's.
-const FIELDS: usize = 7;
+const FIELDS: usize = 8;
 const OF_PANEL: usize = 2;
 
-fn names(devices: &[Device], group: &Group) -> [String; FIELDS] {
+/// Of modes that devices chose by themselves nothing is said: an algorithm keeps its style on all of them.
+fn tells_modes(rows: &[Row]) -> bool {
+    let mode = |row: &Row| row.out_of_place.dispatch.map(Mode::name);
+    let distinct: BTreeSet<_> = rows.iter().map(mode).collect();
+    let on_devices: BTreeSet<_> = rows.iter().map(|row| (row.device, mode(row))).collect();
+    let devices: BTreeSet<_> = rows.iter().map(|row| row.device).collect();
+    distinct.len() == 1 || on_devices.len() > devices.len()
+}
+
+fn names(devices: &[Device], group: &Group, modes: bool) -> [String; FIELDS] {
     let device = devices.get(group.device);
     let what = match (group.collective, group.redop) {
         (Collective::Barrier, _) => group.collective.to_string(),
@@ -109,6 +120,7 @@ fn names(devices: &[Device], group: &Group) -> [String; FIELDS] {
         device.map_or_else(String::new, |device| format!("{} ({})", short(&device.name), device.backend)),
         what,
         group.algorithm.to_string(),
+        group.dispatch.filter(|_| modes).map_or_else(String::new, |mode| mode.to_string()),
         group.sync.to_string(),
         format!("root {}", group.root.max(0)),
         format!("cycle {}", group.cycle + 1),
@@ -124,10 +136,11 @@ impl Picture {
     fn of(devices: &[Device], rows: &[Row]) -> Self {
         let collective = rows.first().map_or(Collective::AllReduce, |row| row.collective);
         let over_ranks = collective == Collective::Barrier;
-        let all: Vec<[String; FIELDS]> = rows.iter().map(|row| names(devices, &row.group())).collect();
+        let modes = tells_modes(rows);
+        let all: Vec<[String; FIELDS]> = rows.iter().map(|row| names(devices, &row.group(), modes)).collect();
         let differs: [bool; FIELDS] = std::array::from_fn(|field| all.iter().any(|of| of[field] != all[0][field]));
         let differing = |of: &[String; FIELDS], fields: Range<usize>| {
-            let of: Vec<&str> = fields.filter(|&field| differs[field]).map(|field| of[field].as_str()).collect();
+            let of: Vec<&str> = fields.filter(|&field| differs[field] && !of[field].is_empty()).map(|field| of[field].as_str()).collect();
             of.join(", ")
         };
         let one_panel = !differs[OF_PANEL..].contains(&true);
@@ -403,20 +416,55 @@ mod tests {
         [2, 4, 8].iter().flat_map(|&ranks| rows.iter().map(move |row| Row { ranks, ..row.clone() })).collect()
     }
 
+    /// On devices, in modes.
+    fn modes(rows: &[Row], on: &[(usize, Option<Mode>)]) -> Vec<Row> {
+        let with = |&(device, dispatch): &(usize, Option<Mode>)| {
+            rows.iter().cloned().map(move |mut row| {
+                (row.device, row.out_of_place.dispatch) = (device, dispatch);
+                row
+            })
+        };
+        on.iter().flat_map(with).collect()
+    }
+
     #[test]
     fn what_lines_have_in_common_is_the_title() {
         let one = |rows: &[Row]| rows[..7].to_vec();
         for (rows, title, labels, captions) in [
-            (rows(), "all-reduce f32 sum, 4 ranks", vec!["ring", "ring-exchange"], vec![""]),
+            (rows(), "all-reduce f32 sum, per-step, 4 ranks", vec!["ring", "ring-exchange"], vec![""]),
             (
                 over_ranks(&rows()),
-                "all-reduce f32 sum",
+                "all-reduce f32 sum, per-step",
                 vec!["ring", "ring-exchange"],
                 vec!["2 ranks", "4 ranks", "8 ranks"],
             ),
             // One algorithm: its lines over ranks are best beside each other.
-            (over_ranks(&one(&rows())), "all-reduce f32 sum, ring", vec!["2 ranks", "4 ranks", "8 ranks"], vec![""]),
-            (one(&rows()), "all-reduce f32 sum, ring, 4 ranks", vec!["ring"], vec![""]),
+            (
+                over_ranks(&one(&rows())),
+                "all-reduce f32 sum, ring, per-step",
+                vec!["2 ranks", "4 ranks", "8 ranks"],
+                vec![""],
+            ),
+            (one(&rows()), "all-reduce f32 sum, ring, per-step, 4 ranks", vec!["ring"], vec![""]),
+            // Modes that were named side by side are lines; those that devices chose are nobody's.
+            (
+                modes(&rows(), &[(0, Some(Mode::PerStep)), (0, Some(Mode::FusedLl))]),
+                "all-reduce f32 sum, 4 ranks",
+                vec!["ring, per-step", "ring-exchange, per-step", "ring, fused-ll", "ring-exchange, fused-ll"],
+                vec![""],
+            ),
+            (
+                modes(&one(&rows()), &[(0, Some(Mode::Fused)), (0, Some(Mode::PerRank))]),
+                "all-reduce f32 sum, ring, 4 ranks",
+                vec!["fused", "per-rank"],
+                vec![""],
+            ),
+            (
+                modes(&rows(), &[(0, Some(Mode::PerStep)), (1, None)]),
+                "all-reduce f32 sum, 4 ranks",
+                vec!["ring", "ring-exchange"],
+                vec![""],
+            ),
         ] {
             let picture = Picture::of(&[], &rows);
             let found: Vec<&str> = picture.panels.iter().map(|(caption, _)| caption.as_str()).collect();

@@ -256,7 +256,7 @@ pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
             seed: request.seed,
             ranks: &request.ranks,
             sources: &request.sources,
-            dispatch: request.dispatch_name(),
+            dispatch: request.dispatch_names(),
         },
         devices,
         results: rows,
@@ -271,7 +271,7 @@ pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
 
 const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,algorithm_auto,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
                           dispatches,channels,pieces,clock,time_us,host_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
-                          nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,kernel,timestamp";
+                          nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,roof_by,kernel,timestamp";
 
 /// One line for each placement.
 fn csv(contents: &Contents<'_>) -> String {
@@ -321,6 +321,7 @@ fn csv(contents: &Contents<'_>) -> String {
                 row.bytes_moved.to_string(),
                 row.roof.time.to_string(),
                 row.roof.bandwidth.to_string(),
+                optional(row.roof.by),
                 placement.kernel.clone().unwrap_or_default(),
                 row.timestamp.clone(),
             ];

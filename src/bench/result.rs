@@ -179,7 +179,8 @@ impl Row {
     pub fn group(&self) -> Group {
         let Self { device, collective, root, sync, ranks, data_type, redop, cycle, .. } = *self;
         let algorithm = if self.algorithm_auto { Selection::Auto } else { self.algorithm.into() };
-        Group { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle }
+        let dispatch = self.out_of_place.dispatch;
+        Group { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle, dispatch }
     }
 }
 
@@ -204,6 +205,8 @@ pub struct Group {
     pub redop: Option<Op>,
     /// Repetition.
     pub cycle: u64,
+    /// Dispatch mode, on a GPU.
+    pub dispatch: Option<Mode>,
 }
 
 /// Sums over all rows, as the footer and the exit code have them.

@@ -15,7 +15,7 @@ use crate::buffers::{Extents, Given};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
-use crate::gpu::{AdapterInfo, Choice, open_all};
+use crate::gpu::{AdapterInfo, Choice, Support, open_all};
 use crate::inputs::{Fill, generate_parts};
 use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
 use crate::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, Sync, build};
@@ -48,8 +48,10 @@ pub struct Request {
     pub ops: Vec<Op>,
     /// Devices, one after the other, as `--device` takes them.
     pub devices: Vec<String>,
-    /// Dispatch mode on a GPU.
-    pub dispatch: Choice,
+    /// Dispatch modes on GPUs, one after the other.
+    pub dispatch: Vec<Choice>,
+    /// Leave out, and note, modes that a device does not bear, in place of refusing everything.
+    pub only_sound: bool,
     /// Sizes.
     pub range: Range,
     /// Timed launches of a row.
@@ -93,7 +95,8 @@ impl Default for Request {
             data_types: vec![DataType::F32],
             ops: vec![Op::Sum],
             devices: vec![AUTO.to_owned()],
-            dispatch: Choice::Auto,
+            dispatch: vec![Choice::Auto],
+            only_sound: false,
             range: Range { first: 1 << 10, last: 4 << 20, step: Step::Factor(4) },
             iterations: 20,
             warmup: 5,
@@ -122,12 +125,35 @@ pub trait Observer {
 }
 
 impl Request {
-    /// The dispatch mode's name.
-    pub fn dispatch_name(&self) -> String {
-        match self.dispatch {
+    /// The dispatch modes' names.
+    pub fn dispatch_names(&self) -> String {
+        let name = |choice: &Choice| match choice {
             Choice::Auto => AUTO.to_owned(),
             Choice::Named(mode) => mode.to_string(),
-        }
+        };
+        if self.only_sound { ALL.to_owned() } else { self.dispatch.iter().map(name).collect::<Vec<_>>().join(",") }
+    }
+
+    /// The dispatch modes that are measured on `device`, and why any is left out.
+    fn dispatch_on(&self, device: &Device, notes: &mut Vec<String>) -> Vec<Choice> {
+        let Device::Gpu(gpu) = device else { return vec![Choice::Auto] };
+        let mut sound = self.dispatch.clone();
+        sound.retain(|&choice| {
+            let Choice::Named(mode) = choice else { return true };
+            let reason = match gpu.info().support(mode) {
+                Support::Unsound(reason) => Some(reason),
+                Support::Sound if mode.is_fused() => gpu.fused_probe(mode).err(),
+                Support::Sound => None,
+            };
+            match reason {
+                Some(reason) if self.only_sound => {
+                    notes.push(format!("left out: {mode} on {}: {reason}", gpu.info().title()));
+                    false
+                }
+                _ => true,
+            }
+        });
+        sound
     }
 
     /// The reductions of every type, one after the other. Where several were asked for, one that does not exist is only
@@ -257,7 +283,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     let devices = devices(&request.devices, &mut notes)?;
     for device in &devices {
         let is_cpu = matches!(device, Device::Cpu);
-        if is_cpu && request.dispatch != Choice::Auto {
+        if is_cpu && !request.only_sound && request.dispatch.iter().any(|&choice| choice != Choice::Auto) {
             return Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()));
         }
         if !is_cpu && request.unalign > 0 {
@@ -282,7 +308,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
             }
         }
     }
-    rows *= devices.len();
+    rows *= devices.iter().map(|device| request.dispatch_on(device, &mut notes).len()).sum::<usize>();
     let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
@@ -345,12 +371,13 @@ fn of_device<T: Element>(
     observer: &mut impl Observer,
 ) -> Result<(), Error> {
     let Request { collective, sync, .. } = *request;
-    let data_type = T::TYPE;
+    let (data_type, choices) = (T::TYPE, request.dispatch_on(device, &mut Vec::new()));
     for &ranks in &request.ranks {
         let counts = request.counts(data_type, ranks)?;
         // The copy knows no algorithm and no root: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
-        for (root, selection) in request.lines(ranks, &mut Vec::new())? {
+        let lines = request.lines(ranks, &mut Vec::new())?;
+        for (dispatch, (root, selection)) in choices.iter().flat_map(|choice| lines.iter().map(move |l| (*choice, *l))) {
             let group_root = if collective.has_root() { root as i32 } else { -1 };
             let mut test: Option<Test<'_>> = None;
             for (&count, roof) in counts.iter().zip(&mut roofs) {
@@ -371,8 +398,10 @@ fn of_device<T: Element>(
                             data_type,
                             redop,
                             cycle,
+                            dispatch: None,
                         };
-                        test.insert(Test { request, device, proved: proved(false)?, in_place, algorithm, group })
+                        let proved = proved(false)?;
+                        test.insert(Test { request, device, dispatch, proved, in_place, algorithm, group })
                     }
                 };
                 observer.row(test.row::<T>(count, roof)?)?;
@@ -386,6 +415,7 @@ fn of_device<T: Element>(
 struct Test<'a> {
     request: &'a Request,
     device: &'a Device,
+    dispatch: Choice,
     proved: Proved,
     /// For collectives that have that.
     in_place: Option<Proved>,
@@ -396,7 +426,7 @@ struct Test<'a> {
 
 impl Test<'_> {
     fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
-        let Self { request, device, algorithm, .. } = *self;
+        let Self { request, device, dispatch, algorithm, .. } = *self;
         let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
         let schedule = self.proved.schedule();
         let payload = Payload::new(schedule, count, T::TYPE.bytes())?;
@@ -405,19 +435,23 @@ impl Test<'_> {
             what: format!("{collective} by {algorithm}, {ranks} ranks of {count} {}", T::TYPE),
         };
         let extents = Extents { schedule, count, in_place: false };
-        let inputs = (0..ranks)
-            .map(|rank| {
-                let mut parts = reserved(ranks, extents.len(Given::Input, rank))?;
-                generate_parts::<T>(&mut parts, schedule, Fill::Exact, request.seed, rank, count);
-                if request.unalign == 0 {
-                    return Ok(parts);
-                }
-                let mut input = reserved(ranks, request.unalign + parts.len())?;
-                input.resize(request.unalign, T::poison());
-                input.append(&mut parts);
-                Ok(input)
-            })
-            .collect::<Result<Vec<Vec<T>>, Error>>()?;
+        let input = |rank| {
+            let mut parts = reserved(ranks, extents.len(Given::Input, rank))?;
+            generate_parts::<T>(&mut parts, schedule, Fill::Exact, request.seed, rank, count);
+            if request.unalign == 0 {
+                return Ok(parts);
+            }
+            let mut input = reserved(ranks, request.unalign + parts.len())?;
+            input.resize(request.unalign, T::poison());
+            input.append(&mut parts);
+            Ok(input)
+        };
+        let inputs = if extents.total(Given::Input) > MOST_ALONE {
+            side_by_side(ranks, input)
+        } else {
+            (0..ranks).map(input).collect::<Result<_, _>>()
+        };
+        let inputs: Vec<Vec<T>> = inputs?;
         let inputs = views_from(&inputs, request.unalign);
         let size = count as u64 * T::TYPE.bytes() as u64 * Parts::of(collective, ranks).number();
         let mut roof = |pieces: usize| match *known_roof {
@@ -425,7 +459,7 @@ impl Test<'_> {
             None => Ok(*known_roof.insert(copy::<T>(device, &extents, pieces)?)),
         };
         let op = redop.unwrap_or(Op::Sum);
-        let of = |proved| Case { request, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
+        let of = |proved| Case { request, dispatch, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
         let mut measure = |case: Case<'_, T>| match device {
             Device::Cpu => case.on_cpu(&mut roof),
             Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
@@ -458,6 +492,28 @@ impl Test<'_> {
     }
 }
 
+/// Elements up to which threads are not worth starting.
+const MOST_ALONE: usize = 1 << 20;
+
+/// What `make` makes of every rank, in their order, by one thread a core. Of vectors of a gibibyte one thread takes minutes.
+fn side_by_side<R: Send>(
+    ranks: u32,
+    make: impl Fn(u32) -> Result<R, Error> + std::marker::Sync,
+) -> Result<Vec<R>, Error> {
+    let threads = threads().clamp(1, ranks.max(1) as usize);
+    let make = &make;
+    std::thread::scope(|scope| {
+        let of_thread = |first| move || (first as u32..ranks).step_by(threads).map(make).collect::<Result<Vec<R>, _>>();
+        let running: Vec<_> = (0..threads).map(|first| scope.spawn(of_thread(first))).collect();
+        let made = running.into_iter().map(|thread| match thread.join() {
+            Ok(made) => made,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        let mut made: Vec<_> = made.collect::<Result<Vec<_>, _>>()?.into_iter().map(Vec::into_iter).collect();
+        Ok((0..ranks as usize).filter_map(|rank| made[rank % threads].next()).collect())
+    })
+}
+
 /// Copies every rank's input or output, whichever is longer.
 fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
     let ranks = extents.schedule.ranks;
@@ -474,5 +530,22 @@ fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Re
             Ok(roof::on_cpu(&views(&from), &mut to, threads()))
         }
         Device::Gpu(gpu) => roof::on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_side_by_side_is_in_the_order_of_ranks() {
+        for ranks in [0, 1, 2, 3, 5, 64] {
+            assert_eq!(side_by_side(ranks, Ok).unwrap(), (0..ranks).collect::<Vec<_>>());
+            let failed = side_by_side(ranks, |rank| match rank {
+                4 => Err(Error::Usage("no".to_owned())),
+                _ => Ok(rank),
+            });
+            assert_eq!(failed.is_err(), ranks > 4, "{ranks}");
+        }
     }
 }

@@ -17,6 +17,8 @@ use crate::bench::{BenchError, check_new, compare, plot};
 use crate::collective::{Collective, Op, UnknownName, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
+use crate::gpu::Choice;
+use crate::plan::Mode;
 use crate::run::AUTO;
 use crate::schedule::{Algorithm, Selection, Sync};
 
@@ -49,8 +51,9 @@ pub(super) struct BenchArgs {
     /// Devices as in `wgccl devices`, separated by commas or given repeatedly; or all
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO)]
     device: Vec<String>,
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = super::run::dispatch_mode, help = super::run::DISPATCH)]
-    dispatch: crate::gpu::Choice,
+    #[arg(long, default_value = AUTO, value_name = "MODE,..", value_parser = dispatch_modes,
+          help = format!("{}; several separated by commas, or all that are sound on a device", super::run::DISPATCH))]
+    dispatch: List<Choice>,
     /// First size, of a rank's input or output, whichever is longer [default: 1K]
     #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
     first: Option<u64>,
@@ -218,6 +221,17 @@ fn algorithms(text: &str) -> Result<List<Selection>, String> {
     }
 }
 
+/// All is every mode, as far as a device bears it.
+fn dispatch_modes(text: &str) -> Result<List<Choice>, String> {
+    match text {
+        "all" => Ok(List { names: Mode::ALL.iter().copied().map(Choice::Named).collect(), all: true }),
+        names => {
+            let names = names.split(',').map(super::run::dispatch_mode).collect::<Result<_, _>>()?;
+            Ok(List { names, all: false })
+        }
+    }
+}
+
 fn roots(text: &str) -> Result<Roots, String> {
     match text {
         "all" => Ok(Roots::All),
@@ -287,7 +301,8 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.names.clone()),
         ops: args.op.as_ref().map_or(defaults.ops, |op| op.names.clone()),
         devices: args.device.clone(),
-        dispatch: args.dispatch,
+        dispatch: args.dispatch.names.clone(),
+        only_sound: args.dispatch.all,
         range: Range { first, last, step },
         iterations: args.iterations,
         warmup: args.warmup,

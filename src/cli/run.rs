@@ -92,7 +92,9 @@ impl Default for RunArgs {
 /// What `--dispatch` means.
 pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches: per-rank (one after the other, as far as each can \
                                    go), per-step (all ranks, a step at a time), fused (all in one, where the device is found \
-                                   to bear it) or auto (fused on hardware that bears it, else whichever of the others takes fewer)";
+                                   to bear it), fused-ll (the same, where data carries its own flag in place of signals: for \
+                                   small payloads) or auto (fused on hardware that bears it, else whichever of the first two \
+                                   takes fewer)";
 
 pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
     match name {

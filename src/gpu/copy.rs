@@ -6,16 +6,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 
 use super::clock::{Stamps, Timed, timed, wall};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Variant};
+use crate::collective::named;
 use crate::window::VECTOR_BYTES;
 
 /// How memory is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyBy {
     /// The command that copies a buffer to a buffer.
@@ -23,6 +22,8 @@ pub enum CopyBy {
     /// A kernel that does nothing else.
     Kernel,
 }
+
+named!(CopyBy, "way to copy", { Command => "command", Kernel => "kernel" });
 
 /// Copies one buffer to another by the kernel.
 struct Copier {
