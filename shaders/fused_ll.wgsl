@@ -71,16 +71,21 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
         at = min(positions[own], all_vectors);
     }
     var turns = 0u;
-    var following = moves[start + at / vectors];
+    var next = start + at / vectors;
+    let first = slice_start + invocation;
+    var i = first + (at % vectors) * WORKGROUP;
+    let behind = first + vectors * WORKGROUP;
+    var following = moves[next];
     for (; at < all_vectors; at++) {
         let current = following;
-        // Read ahead, while the data is on its way.
-        following = moves[start + (at + 1u) / vectors];
         turns += current.turns;
         if (turns > TURN_LIMIT) {
             break;
         }
-        let i = slice_start + (at % vectors) * WORKGROUP + invocation;
+        // Read ahead, while the data is on its way.
+        let is_last = i + WORKGROUP == behind;
+        next += u32(is_last);
+        following = moves[next];
         if (i < slice_end) {
             let value = gather(current, i, flag);
             if (!value.arrived) {
@@ -96,6 +101,7 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
                 }
             }
         }
+        i = select(i + WORKGROUP, first, is_last);
     }
     positions[own] = at;
     atomicMax(&remaining, all_vectors - at);
