@@ -219,7 +219,8 @@ fn every_device_and_algorithm_has_its_rows() {
 #[test]
 fn several_dispatch_modes_are_measured_side_by_side() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--device", "all", "--dispatch", "all", "-e", "1K", "-n", "1", "-w", "0", "-J", "r.json", "--plot", "p.svg"];
+    let args =
+        ["--device", "all", "--dispatch", "all", "-e", "1K", "-n", "1", "-w", "0", "-J", "r.json", "--plot", "p.svg"];
     let output = bench_in(dir.path(), &args, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let record = json(&dir.path().join("r.json"));
@@ -244,7 +245,8 @@ fn several_dispatch_modes_are_measured_side_by_side() {
     let picture = std::fs::read_to_string(dir.path().join("p.svg")).unwrap();
     assert!(devices().is_empty() || picture.contains("fused-ll"), "{picture}");
 
-    let one = devices().first().map(|_| bench(&["--device", "0", "--dispatch", "per-step,fused-ll", "-e", "1K", "-n", "1"]));
+    let one =
+        devices().first().map(|_| bench(&["--device", "0", "--dispatch", "per-step,fused-ll", "-e", "1K", "-n", "1"]));
     assert!(one.is_none_or(|output| rows(&output).len() == 2));
 }
 

@@ -140,7 +140,10 @@ impl Picture {
         let all: Vec<[String; FIELDS]> = rows.iter().map(|row| names(devices, &row.group(), modes)).collect();
         let differs: [bool; FIELDS] = std::array::from_fn(|field| all.iter().any(|of| of[field] != all[0][field]));
         let differing = |of: &[String; FIELDS], fields: Range<usize>| {
-            let of: Vec<&str> = fields.filter(|&field| differs[field] && !of[field].is_empty()).map(|field| of[field].as_str()).collect();
+            let of: Vec<&str> = fields
+                .filter(|&field| differs[field] && !of[field].is_empty())
+                .map(|field| of[field].as_str())
+                .collect();
             of.join(", ")
         };
         let one_panel = !differs[OF_PANEL..].contains(&true);

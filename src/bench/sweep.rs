@@ -377,7 +377,8 @@ fn of_device<T: Element>(
         // The copy knows no algorithm and no root: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
         let lines = request.lines(ranks, &mut Vec::new())?;
-        for (dispatch, (root, selection)) in choices.iter().flat_map(|choice| lines.iter().map(move |l| (*choice, *l))) {
+        for (dispatch, (root, selection)) in choices.iter().flat_map(|choice| lines.iter().map(move |l| (*choice, *l)))
+        {
             let group_root = if collective.has_root() { root as i32 } else { -1 };
             let mut test: Option<Test<'_>> = None;
             for (&count, roof) in counts.iter().zip(&mut roofs) {

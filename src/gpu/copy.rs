@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-
 use super::clock::{Stamps, Timed, timed, wall};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Variant};

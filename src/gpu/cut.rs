@@ -29,7 +29,8 @@ pub(super) fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<
             let fused = gpu.info().support(Mode::Fused) == Support::Sound;
             // On cores the workgroups of a launch hardly ever run together: fused would step as well, and spin between.
             let lanes = proved.schedule().lanes.len() as u32;
-            let together = || gpu.fused_probe(Mode::Fused).is_ok_and(|probe| probe.in_one_dispatch) && gpu.runs_together(lanes);
+            let together =
+                || gpu.fused_probe(Mode::Fused).is_ok_and(|probe| probe.in_one_dispatch) && gpu.runs_together(lanes);
             if fused && !gpu.info().is_software() && together() {
                 return Ok(Mode::Fused);
             }

@@ -161,12 +161,7 @@ impl Flow {
     ///
     /// # Errors
     /// [`TooLong`] where a single move is over the limit.
-    pub(crate) fn plan(
-        &self,
-        proved: &Proved,
-        turns: impl Fn(&Move) -> u64,
-        limit: u64,
-    ) -> Result<Plan, TooLong> {
+    pub(crate) fn plan(&self, proved: &Proved, turns: impl Fn(&Move) -> u64, limit: u64) -> Result<Plan, TooLong> {
         let schedule = proved.schedule();
         let (mut of_line, mut spent) = (vec![0_u32; self.lines as usize], vec![(0_u32, 0_u64); self.lanes.len()]);
         for &(lane, index) in &self.order {
@@ -282,7 +277,9 @@ mod tests {
                     let task = Task::from(collective).root(ranks / 2);
                     let schedule = match build(task, algorithm, ranks, sync) {
                         Ok(schedule) => schedule,
-                        Err(BuildError::Pair { .. } | BuildError::Sync { .. } | BuildError::PowerOfTwo { .. }) => continue,
+                        Err(BuildError::Pair { .. } | BuildError::Sync { .. } | BuildError::PowerOfTwo { .. }) => {
+                            continue;
+                        }
                         Err(error) => panic!("{collective} {algorithm} {sync} {ranks}: {error}"),
                     };
                     for in_place in [false, true] {
@@ -359,7 +356,8 @@ mod tests {
                 let instruction = graph.instruction(schedule, id);
                 for chunk in 0..instruction.chunks {
                     let place = |start: &Address| places.index(Address { chunk: start.chunk + chunk, ..*start });
-                    let value = instruction.from.iter().flat_map(|from| memory[place(from)].clone()).collect::<Vec<_>>();
+                    let value =
+                        instruction.from.iter().flat_map(|from| memory[place(from)].clone()).collect::<Vec<_>>();
                     instruction.to.iter().for_each(|to| memory[place(to)] = value.clone());
                 }
             }

@@ -144,18 +144,7 @@ mod tests {
         same_layout!("Operand", OperandWord { index, source });
         same_layout!(
             "Move",
-            MoveWord {
-                first,
-                second,
-                destination,
-                more_operands,
-                more_destinations,
-                end,
-                stores,
-                line,
-                turns,
-                unused
-            }
+            MoveWord { first, second, destination, more_operands, more_destinations, end, stores, line, turns, unused }
         );
         for (name, value) in
             [("NOTHING", NOTHING), ("MEMORY", MEMORY), ("INPUT", INPUT), ("LINE", LINE), ("NO_LINE", NO_LINE)]

@@ -173,9 +173,10 @@ fn a_vector_has_arrived_when_all_its_flags_say_so() {
     use wgpu::BufferUsages as Usage;
     for gpu in opened() {
         let text = [LINES, super::kernel::LINE].join("\n");
-        let module = gpu
-            .device
-            .create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(text.into()) });
+        let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        });
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
             layout: None,
@@ -185,7 +186,8 @@ fn a_vector_has_arrived_when_all_its_flags_say_so() {
             cache: None,
         });
         for (flag, stale) in [(1, 0), (0, 0xffff), (0xffff, 0xfffe), (0x8000, 0), (2, 3), (0x0100, 0x0101)] {
-            let numbers = gpu.buffer_of("numbers", bytemuck::cast_slice(&[5_u32, flag, stale, 0]), Usage::UNIFORM).unwrap();
+            let numbers =
+                gpu.buffer_of("numbers", bytemuck::cast_slice(&[5_u32, flag, stale, 0]), Usage::UNIFORM).unwrap();
             let lines = gpu.buffer("lines", 9 * 40 * 4, Usage::STORAGE).unwrap();
             let received = gpu.buffer("received", 9 * 16, Usage::STORAGE | Usage::COPY_SRC).unwrap();
             let readback = gpu.buffer("readback", 9 * 16, Usage::MAP_READ | Usage::COPY_DST).unwrap();
