@@ -546,7 +546,7 @@ mod tests {
             ("one.svg", vec![row(1024, 10.0)], 2, "roof: plain copy", "ranks<"),
             ("barrier.svg", vec![no_bus(barrier(4))], 1, "barrier, ring", "roof"),
             ("barriers.svg", [2, 4, 8].map(barrier).map(no_bus).to_vec(), 3, "\nranks\n", "busbw"),
-            ("gather.svg", vec![gather], 2, "all-gather f32, ring, 4 ranks", " none"),
+            ("gather.svg", vec![gather], 2, "all-gather f32, ring, per-step, 4 ranks", " none"),
         ] {
             let path = dir.path().join(name);
             draw(&path, &[], &rows).unwrap();
