@@ -76,40 +76,42 @@ impl Encoded {
         let schedule = proved.schedule().clone();
         let Cut { pieces, arena, plan, flow } = cut(gpu, proved, &payload, &tuning, &options)?;
         let slice_vectors = (arena.chunk_vectors as u64).div_ceil(arena.channels.into());
-        let (instructions, links, lanes, starts): (Vec<u8>, Vec<u8>, _, _);
-        if let Some(flow) = &flow {
-            let turns = |this: &_| tuning.vector_turns(this);
-            let program = LlProgram::new(&schedule, flow, &plan, &arena, turns, options.fault);
-            instructions = bytemuck::cast_slice(&program.moves).to_vec();
-            links = bytemuck::cast_slice(&program.operands).to_vec();
-            (lanes, starts) = (program.lanes, program.starts);
-        } else {
-            let turns = |instruction: &_| tuning.turns(instruction, slice_vectors);
-            let program = Program::new(&schedule, &plan, &arena, turns, options.fault);
-            instructions = bytemuck::cast_slice(&program.instructions).to_vec();
-            links = bytemuck::cast_slice(&program.links).to_vec();
-            (lanes, starts) = (program.lanes, program.starts);
-        }
+        use wgpu::BufferUsages as Usage;
+        let storage = |label: &str, words: &[u8]| gpu.buffer_of(label, words, Usage::STORAGE);
+        let (instructions, links, lanes, starts) = match &flow {
+            None => {
+                let turns = |instruction: &_| tuning.turns(instruction, slice_vectors);
+                let Program { instructions, links, lanes, starts } =
+                    Program::new(&schedule, &plan, &arena, turns, options.fault);
+                let instructions = storage("program", bytemuck::cast_slice(&instructions))?;
+                (instructions, storage("links", bytemuck::cast_slice(&links))?, lanes, starts)
+            }
+            Some(flow) => {
+                let turns = |this: &_| tuning.vector_turns(this);
+                let LlProgram { moves, operands, lanes, starts } =
+                    LlProgram::new(&schedule, flow, &plan, &arena, turns, options.fault);
+                let moves = storage("moves", bytemuck::cast_slice(&moves))?;
+                (moves, storage("operands", bytemuck::cast_slice(&operands))?, lanes, starts)
+            }
+        };
         let moves = if flow.is_some() { Moves::default() } else { Moves::of(&schedule) };
         let (shape, interpreter) = (tuning.shape, tuning.interpreter());
         // Of other types there is no such kernel.
         let opaque = tuning.opaque() && T::TYPE == DataType::F32;
         let kernel = gpu.kernel(Variant::Executor { data_type: T::TYPE, op, interpreter, opaque, shape, moves })?;
 
-        use wgpu::BufferUsages as Usage;
         let scale = scale::<T>(op, schedule.ranks).map_or([0; 2], two_words);
         // All words of all lines are written in every launch, so that none keeps a flag for long: a last piece that is shorter
         // moves behind its end what nobody reads.
         let last = if flow.is_some() { 0 } else { pieces.count() - 1 };
         let lengths = [0, last].map(|piece| pieces.vectors(piece).len() as u32);
         let params = params(&plan, &arena, lengths, scale);
-        let storage = |label: &str, words: &[u8]| gpu.buffer_of(label, words, Usage::STORAGE);
         Ok(Self {
             params: gpu.buffer_of("params", &params, Usage::UNIFORM)?,
             begins: gpu.buffer_of("begins", &begins(), Usage::UNIFORM)?,
             first: first_of_lanes(&plan),
-            instructions: storage("program", &instructions)?,
-            links: storage("links", &links)?,
+            instructions,
+            links,
             starts: storage("starts", bytemuck::cast_slice(&starts))?,
             gpu: gpu.clone(),
             schedule,
