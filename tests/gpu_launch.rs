@@ -353,7 +353,24 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
             let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, named(Mode::Fused)).err().unwrap();
             assert!(matches!(error, LaunchError::Unsound { .. }));
             assert!(error.to_string().contains(&reason) && error.to_string().contains(&title), "{error}");
+            assert!(error.to_string().ends_with("use fused-ll or per-step"), "{error}");
         }
+        // Two lanes use one slot one after the other, which only a signal can order.
+        let sum = |label| Instruction::new(Phase::Move, label).reduce(Address::input(0, 0), Address::input(1, 0));
+        let first = Lane::new(0)
+            .with(sum(1).to(Address::slot(0, 0)))
+            .with(Instruction::new(Phase::Move, 2).copy(Address::slot(0, 0)).to(Address::output(0, 0)).notify(0, 0));
+        let second = Lane::new(0)
+            .with(sum(1).wait(0, 0).to(Address::slot(0, 0)))
+            .with(Instruction::new(Phase::Move, 2).copy(Address::slot(0, 0)).to(Address::output(1, 0)));
+        let shared = Schedule::new("shared", Collective::AllReduce, 2, 1).slots(1).signal_rows(1);
+        let shared = prove(shared.lane(first).lane(second), Default::default()).unwrap();
+        let payload_of_shared = Payload::new(shared.schedule(), 8, 4).unwrap();
+        let launch = |mode| Executor::<f32>::new(&device.gpu, &shared, payload_of_shared, Op::Sum, named(mode));
+        assert!(launch(Mode::PerStep).is_ok());
+        let error = launch(Mode::FusedLl).err().unwrap().to_string();
+        assert!(error.contains("both write rank 0 slot[0]") && error.contains("use per-step"), "{error}");
+
         let many = ring(Algorithm::Ring, Sync::Neighbor, 257);
         let many_payload = Payload::new(many.schedule(), 8, 4).unwrap();
         let error = Executor::<f32>::new(&device.gpu, &many, many_payload, Op::Sum, Options::default()).err().unwrap();

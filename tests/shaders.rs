@@ -12,6 +12,7 @@ use naga::back::{glsl, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgccl::gpu::{Source, sources};
+use wgccl::window::LINE_WORDS;
 
 /// A source with its numbers put in, as a device gets it.
 struct Shader {
@@ -162,7 +163,13 @@ fn there_is_one_notify_and_one_wait() {
         let with_flags = shader.name.starts_with("fused-ll");
         let counts: &[(&str, usize)] = if with_flags {
             // Each is declared and called.
-            &[("publish(", 2), ("receive(", 2), ("atomicStore(&lines", 8), ("atomicLoad(&lines", 8), ("signals[", 0)]
+            &[
+                ("publish(", 2),
+                ("receive(", 2),
+                ("atomicStore(&lines", LINE_WORDS),
+                ("atomicLoad(&lines", LINE_WORDS),
+                ("signals[", 0),
+            ]
         } else {
             &[("atomicAdd(", 1), ("atomicLoad(", 1), ("Barrier();", barriers(shader))]
         };

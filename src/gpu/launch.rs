@@ -116,7 +116,10 @@ pub enum LaunchError {
     #[error("{0} ranks are too many for the GPU executor, which takes up to {MAX_RANKS}; use the CPU executor")]
     Ranks(u32),
     /// The named mode would be wrong on this device.
-    #[error("dispatch mode {mode} is refused on {device}: {reason}; use per-step or per-rank")]
+    #[error(
+        "dispatch mode {mode} is refused on {device}: {reason}; use {}",
+        if *.mode == Mode::Fused { "fused-ll or per-step" } else { "per-step or per-rank" }
+    )]
     Unsound {
         /// The mode.
         mode: Mode,
