@@ -41,7 +41,7 @@ const LARGE_BLOCK_BYTES: usize = 32 << 10;
 /// Most destinations that are written straight from registers, and most bytes of operands and destinations: what stays in
 /// the first-level cache. Above it a copy is cheaper, because it does not fetch the lines that it overwrites.
 const AT_ONCE: usize = 8;
-const AT_ONCE_BYTES: usize = 32 << 10;
+pub(super) const AT_ONCE_BYTES: usize = 32 << 10;
 
 #[repr(align(64))]
 struct Block<const BYTES: usize>([MaybeUninit<u8>; BYTES]);

@@ -7,8 +7,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::CpuError;
-use super::kernel::Reduction;
-use super::memory::{Slices, Slots, reduce};
+use super::kernel::{OPERANDS, Reduction, fold};
+use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use crate::element::Element;
 use crate::schedule::Buffer;
@@ -26,6 +26,8 @@ pub(super) struct Straight<T: Element> {
     places: Vec<Place>,
     _slots: Slots<T>,
     ranks: usize,
+    /// All that a launch does is to reduce all inputs, whole and by rank, into all outputs.
+    whole: bool,
     /// Inputs and outputs of a launch, then slots; the former dangle between launches.
     bases: Vec<*mut T>,
 }
@@ -72,7 +74,8 @@ impl<T: Element> Straight<T> {
         let slots = Slots::new(slices.slot_elements()?)?;
         let mut bases = vec![std::ptr::null_mut(); 2 * slices.ranks];
         bases.push(slots.as_ptr());
-        let mut straight = Self { steps: Vec::new(), places: Vec::new(), _slots: slots, ranks: slices.ranks, bases };
+        let mut straight =
+            Self { steps: Vec::new(), places: Vec::new(), _slots: slots, ranks: slices.ranks, whole: false, bases };
         for &id in proved.order() {
             let step = &program.steps[id as usize];
             let (from, to) = program.operands(step);
@@ -95,7 +98,14 @@ impl<T: Element> Straight<T> {
                 straight.push(Step { first, from: from.len(), to: to.len(), len });
             }
         }
+        straight.whole = straight.is_whole();
         Some(straight)
+    }
+
+    fn is_whole(&self) -> bool {
+        let [step] = self.steps[..] else { return false };
+        let in_order = (0..).zip(&self.places).all(|(base, place)| place.base == base && place.offset == 0);
+        in_order && (step.from, step.to) == (self.ranks, self.ranks)
     }
 
     /// Adds a step whose places are already there, to the last one if it does nothing but go on where that ended.
@@ -131,6 +141,11 @@ impl<T: Element> Straight<T> {
         inputs: &[&[T]],
         outputs: &mut [&mut [T]],
     ) -> Result<(), CpuError> {
+        if self.whole
+            && let Some(done) = sum_whole(how, self.steps[0].len, inputs, outputs)
+        {
+            return done;
+        }
         let (of_inputs, of_outputs) = self.bases.split_at_mut(self.ranks);
         of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.as_ptr().cast_mut());
         of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output.as_mut_ptr());
@@ -151,11 +166,35 @@ impl<T: Element> Straight<T> {
     }
 }
 
+/// What `direct` does to a few small vectors, for which a look at any list would be felt. None where there are more.
+fn sum_whole<T: Element>(
+    how: Reduction<T>,
+    len: usize,
+    inputs: &[&[T]],
+    outputs: &mut [&mut [T]],
+) -> Option<Result<(), CpuError>> {
+    let few = inputs.len() <= OPERANDS && inputs.len() == outputs.len();
+    if !few || how.scales() || 2 * inputs.len() * len * size_of::<T>() > AT_ONCE_BYTES {
+        return None;
+    }
+    let (mut from, mut to) = ([std::ptr::null(); OPERANDS], [std::ptr::null_mut(); OPERANDS]);
+    from.iter_mut().zip(inputs).for_each(|(from, input)| *from = input.as_ptr());
+    to.iter_mut().zip(outputs.iter_mut()).for_each(|(to, output)| *to = output.as_mut_ptr());
+    let (from, to) = (&from[..inputs.len()], &to[..inputs.len()]);
+    // An element type's own arithmetic may panic.
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: by the same argument as in `launch`: whole buffers, whose lengths have been checked; the borrows keep
+        // outputs apart from each other and from inputs.
+        unsafe { fold(how, to, from, 0, len) }
+    }));
+    Some(done.map_err(|_| CpuError::Panicked))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::collective::Collective;
+    use crate::collective::{Collective, Op};
     use crate::schedule::{Algorithm, Sync, build};
     use crate::verify::{Options, prove};
     use crate::window::Payload;
@@ -183,6 +222,42 @@ mod tests {
             assert_eq!(straight.steps.len(), steps, "{algorithm} {ranks} {count}");
             let moved: usize = straight.steps.iter().map(|step| step.len * step.to).sum();
             assert!(moved >= ranks as usize * count, "{algorithm} {ranks} {count}");
+        }
+    }
+
+    #[test]
+    fn direct_is_whole_and_nothing_else_is() {
+        for (algorithm, ranks, count, in_place, whole) in [
+            (Algorithm::Direct, 1, 256, false, true),
+            (Algorithm::Direct, 2, 256, false, true),
+            (Algorithm::Direct, 4, 253, false, true),
+            (Algorithm::Direct, 2, 256, true, false),
+            (Algorithm::Ring, 2, 256, false, false),
+            (Algorithm::OnePhase, 2, 256, false, false),
+        ] {
+            assert_eq!(straight(algorithm, ranks, count, in_place).whole, whole, "{algorithm} {ranks} {in_place}");
+        }
+    }
+
+    /// By the short way and the long one, for what is few enough and what is not.
+    #[test]
+    fn whole_sums_are_those_of_the_steps() {
+        for (ranks, count) in [(1, 7), (2, 256), (2, 2048), (2, 2049), (3, 100), (4, 5), (4, 1024), (5, 64)] {
+            let inputs: Vec<Vec<f32>> = (0..ranks)
+                .map(|rank| (0..count).map(|i| 0.1 + (i * 7 + rank as usize * 13) as f32 / 3.0).collect())
+                .collect();
+            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let mut straight = straight(Algorithm::Direct, ranks, count, false);
+            let mut launch = |whole| {
+                straight.whole = whole;
+                let mut outputs = vec![vec![f32::NAN; count]; ranks as usize];
+                let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                straight.launch(Reduction::new(Op::Sum, ranks), &inputs, &mut views).unwrap();
+                outputs
+            };
+            let (short, long) = (launch(true), launch(false));
+            assert_eq!(short, long, "{ranks} {count}");
+            assert!(short.iter().flatten().all(|x| x.is_finite()), "{ranks} {count}");
         }
     }
 
