@@ -39,6 +39,7 @@ struct Move {
     line: u32,
     // Loop turns that it costs an invocation for each of its vectors, at most.
     turns: u32,
+    // Moves begin at multiples of 16 bytes, so that they can be read by vectors.
     unused: u32,
 }
 

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::collective::named;
-use crate::schedule::Instruction;
+use crate::schedule::{Instruction, Schedule};
 use crate::verify::{Graph, Proved, Sources};
 
 /// How a schedule is cut into dispatches.
@@ -87,8 +87,7 @@ impl Plan {
         if most > limit {
             return Err(TooLong { turns: most, limit });
         }
-        let mut lanes: Vec<u32> = (0..graph.lanes()).collect();
-        lanes.sort_by_key(|&lane| schedule.lanes[lane as usize].rank);
+        let lanes = device_order(schedule);
 
         let planner = Planner { graph: &graph, order: proved.order(), turns: &turns, limit };
         let (numbers, dispatches) = match mode {
@@ -135,27 +134,51 @@ impl Planner<'_> {
     /// awaits, not less than its predecessor's, and congruent to what `residue` says for its lane.
     fn numbers(&self, residue: impl Fn(u32) -> (u32, u32)) -> Vec<u32> {
         let mut numbers = vec![0_u32; self.graph.instructions() as usize];
-        let mut spent = vec![(0_u32, 0_u64); self.graph.lanes() as usize];
+        let mut reached = vec![Reached::default(); self.graph.lanes() as usize];
         for &id in self.order {
             let lane = self.graph.lane_of(id);
-            let (at, used) = spent[lane as usize];
-            let mut number = at;
+            let mut earliest = 0;
             for &wait in self.graph.waits_of(id) {
                 if let Sources::Known(sources) = self.graph.sources(wait) {
                     let latest = sources.iter().map(|&source| numbers[source as usize] + 1).max();
-                    number = number.max(latest.unwrap_or(0));
+                    earliest = earliest.max(latest.unwrap_or(0));
                 }
             }
-            let turns = (self.turns)(id);
-            if number == at && used + turns > self.limit {
-                number += 1;
-            }
             let (residue, modulus) = residue(lane);
-            number += (modulus + residue - number % modulus) % modulus;
-            spent[lane as usize] = (number, if number == at { used + turns } else { turns });
-            numbers[id as usize] = number;
+            let congruent = |number: u32| number + (modulus + residue - number % modulus) % modulus;
+            let turns = (self.turns)(id);
+            numbers[id as usize] = reached[lane as usize].step(earliest, turns, self.limit, congruent);
         }
         numbers
+    }
+}
+
+/// Lanes of a schedule in device order: those of a rank are adjacent.
+pub(crate) fn device_order(schedule: &Schedule) -> Vec<u32> {
+    let mut lanes: Vec<u32> = (0..schedule.lanes.len() as u32).collect();
+    lanes.sort_by_key(|&lane| schedule.lanes[lane as usize].rank);
+    lanes
+}
+
+/// The dispatch that a lane's plan has reached, and the loop turns that it takes there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reached {
+    pub(crate) number: u32,
+    turns: u64,
+}
+
+impl Reached {
+    /// The dispatch of the lane's next instruction, which takes so many turns: not before `earliest`, and one that `allowed`
+    /// makes of it.
+    pub(crate) fn step(&mut self, earliest: u32, turns: u64, limit: u64, allowed: impl Fn(u32) -> u32) -> u32 {
+        let mut number = self.number.max(earliest);
+        if number == self.number && self.turns + turns > limit {
+            number += 1;
+        }
+        let number = allowed(number);
+        self.turns = if number == self.number { self.turns + turns } else { turns };
+        self.number = number;
+        number
     }
 }
 

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::collective::Collective;
-use crate::plan::{Dispatch, Mode, Plan, TooLong};
+use crate::plan::{Dispatch, Mode, Plan, Reached, TooLong, device_order};
 use crate::schedule::{Address, Buffer, Places};
 use crate::verify::{Graph, Proved, Sources};
 
@@ -162,31 +162,24 @@ impl Flow {
     /// # Errors
     /// [`TooLong`] where a single move is over the limit.
     pub(crate) fn plan(&self, proved: &Proved, turns: impl Fn(&Move) -> u64, limit: u64) -> Result<Plan, TooLong> {
-        let schedule = proved.schedule();
-        let (mut of_line, mut spent) = (vec![0_u32; self.lines as usize], vec![(0_u32, 0_u64); self.lanes.len()]);
+        let (mut of_line, mut reached) = (vec![0_u32; self.lines as usize], vec![Reached::default(); self.lanes.len()]);
         for &(lane, index) in &self.order {
             let this = &self.lanes[lane as usize][index as usize];
             let turns = turns(this);
             if turns > limit {
                 return Err(TooLong { turns, limit });
             }
-            let (at, used) = spent[lane as usize];
             let awaited = this.from.iter().filter_map(|operand| match operand {
                 Operand::Line(line) => Some(of_line[*line as usize] + 1),
                 Operand::Memory(_) => None,
             });
-            let mut number = awaited.max().unwrap_or(0).max(at);
-            if number == at && used + turns > limit {
-                number += 1;
-            }
-            spent[lane as usize] = (number, if number == at { used + turns } else { turns });
+            let number = reached[lane as usize].step(awaited.max().unwrap_or(0), turns, limit, |number| number);
             if let Some(line) = this.line {
                 of_line[line as usize] = number;
             }
         }
-        let mut lanes: Vec<u32> = (0..self.lanes.len() as u32).collect();
-        lanes.sort_by_key(|&lane| schedule.lanes[lane as usize].rank);
-        let dispatches = spent.iter().map(|&(number, _)| number as usize + 1).max().unwrap_or(0);
+        let lanes = device_order(proved.schedule());
+        let dispatches = reached.iter().map(|reached| reached.number as usize + 1).max().unwrap_or(0);
         Ok(Plan {
             mode: Mode::FusedLl,
             dispatches: vec![Dispatch { number: u32::MAX, first_lane: 0, lanes: lanes.len() as u32 }; dispatches],

@@ -120,6 +120,7 @@ mod tests {
     use std::mem::offset_of;
 
     use super::*;
+    use crate::gpu::program::tests::layout;
     use crate::gpu::sources;
 
     fn executor() -> naga::Module {
@@ -130,15 +131,10 @@ mod tests {
     #[test]
     fn host_and_shader_agree() {
         let module = executor();
-        let layout = |name: &str| -> (Vec<(String, u32)>, u32) {
-            let (_, found) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)).unwrap();
-            let naga::TypeInner::Struct { members, span } = &found.inner else { panic!("{name} is no struct") };
-            (members.iter().map(|member| (member.name.clone().unwrap(), member.offset)).collect(), *span)
-        };
         macro_rules! same_layout {
             ($shader:literal, $host:ident { $($member:ident),+ }) => {
                 let host = vec![$((stringify!($member).to_owned(), offset_of!($host, $member) as u32)),+];
-                assert_eq!(layout($shader), (host, size_of::<$host>() as u32), $shader);
+                assert_eq!(layout(&module, $shader), (host, size_of::<$host>() as u32), $shader);
             };
         }
         same_layout!("Operand", OperandWord { index, source });

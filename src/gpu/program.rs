@@ -270,7 +270,7 @@ impl Params {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::mem::offset_of;
 
     use super::*;
@@ -283,7 +283,7 @@ mod tests {
     }
 
     /// Name and offset of every member of a struct of the shader, and the struct's size.
-    fn layout(module: &naga::Module, name: &str) -> (Vec<(String, u32)>, u32) {
+    pub(in crate::gpu) fn layout(module: &naga::Module, name: &str) -> (Vec<(String, u32)>, u32) {
         let (_, found) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)).unwrap();
         let naga::TypeInner::Struct { members, span } = &found.inner else { panic!("{name} is no struct") };
         (members.iter().map(|member| (member.name.clone().unwrap(), member.offset)).collect(), *span)

@@ -150,6 +150,9 @@ mod tests {
             (&HARDWARE, 4 << 20, 8, 256),
             (&HARDWARE, 32 << 20, 2, 1024),
             (&HARDWARE, 32 << 20, 256, 8),
+            (&HARDWARE_LL, 128, 8, 1),
+            (&HARDWARE_LL, 8 << 10, 8, 8),
+            (&HARDWARE_LL, 1 << 20, 8, 256),
         ] {
             assert_eq!(channels(grains, chunk_bytes, lanes), expected, "{chunk_bytes} bytes, {lanes} lanes");
         }
