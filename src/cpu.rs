@@ -8,6 +8,7 @@ mod cut;
 mod kernel;
 mod memory;
 mod program;
+mod rest;
 mod signal;
 mod stall;
 mod straight;

@@ -61,7 +61,7 @@ say "the pure crate, without GPU and command line"
 cargo test --no-default-features --lib --test algorithms --test collectives --test cpu
 
 say "notify and wait of the CPU executor under loom"
-RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --no-default-features --lib cpu::signal
+RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --no-default-features --lib -- cpu::signal cpu::rest
 
 if cargo +nightly miri --version >/dev/null 2>&1; then
     say "the CPU executor under Miri"

@@ -25,7 +25,7 @@ const INLINE_BYTES: usize = 512 << 10;
 /// Channels that a worker has begun at once where it may have to wait for others.
 const SHARED_DEPTH: usize = 2;
 /// Outputs of all ranks above this do not stay in any cache until somebody reads them.
-const STREAM_BYTES: usize = 32 << 20;
+const STREAM_BYTES: usize = 16 << 20;
 /// More threads than any machine has cores.
 const MAX_WORKERS: usize = 1024;
 

@@ -6,8 +6,10 @@
 use crate::collective::Op;
 use crate::element::{Element, scale, with_op};
 
-/// Most operands of one pass.
+/// Most operands of one pass; and of one that writes past the caches, which is better at reading many streams than at
+/// reading some twice.
 pub(super) const OPERANDS: usize = 4;
+pub(super) const MOST_OPERANDS: usize = 8;
 /// Elements that are read before any is written: many, so that a load seldom meets a store to the same place in another
 /// page that is still under way (64 doubles what 16 reach in cache); then fewer, for what is left.
 const LONG: usize = 64;
@@ -39,6 +41,21 @@ impl Width {
     }
 }
 
+/// Whether a copy is cheaper than a second store of what is in registers: Intel's, by `rep movsb`, overwrites lines without
+/// fetching them. On a Xeon that pays above the first-level cache, on an EPYC it costs a quarter.
+fn copies_are_cheap() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static INTEL: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+            let vendor = std::arch::x86_64::__cpuid(0);
+            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+        });
+        *INTEL
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// What is done to operands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reduction<T> {
@@ -46,11 +63,31 @@ pub(super) struct Reduction<T> {
     /// What contributions are multiplied by when they are read.
     scale: Option<T>,
     width: Width,
+    pub(super) copies_are_cheap: bool,
+}
+
+/// How results are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    Cached,
+    /// Past the caches, where they are larger than these and no lane reads them again: a plain store would first fetch every
+    /// line that it overwrites. [`stream_end`] must follow before anybody is notified.
+    Past,
+}
+
+impl Store {
+    /// Most operands of one pass.
+    pub(super) fn operands(self) -> usize {
+        match self {
+            Self::Cached => OPERANDS,
+            Self::Past => MOST_OPERANDS,
+        }
+    }
 }
 
 impl<T: Element> Reduction<T> {
     pub(super) fn new(op: Op, ranks: u32) -> Self {
-        Self { op, scale: scale(op, ranks), width: Width::widest() }
+        Self { op, scale: scale(op, ranks), width: Width::widest(), copies_are_cheap: copies_are_cheap() }
     }
 
     /// Whether it matters which operands are contributions.
@@ -65,9 +102,9 @@ pub(super) type Contributions = u8;
 /// All of `to` become the operands combined from left to right; one is copied.
 ///
 /// # Safety
-/// There are 1 to [`OPERANDS`] operands. All pointers are valid for `len` elements; each of `to` is either the same as or
-/// disjoint from each operand, and disjoint from the others. Until the call returns nobody else accesses `to` or writes an
-/// operand.
+/// There are 1 to [`Store::operands`] operands. All pointers are valid for `len` elements; each of `to` is either the same
+/// as or disjoint from each operand, and disjoint from the others. Until the call returns, or for [`Store::Past`] until
+/// [`stream_end`], nobody else accesses `to` or writes an operand. For [`Store::Past`] `to` are [`alike`].
 #[inline]
 pub(super) unsafe fn fold<T: Element>(
     how: Reduction<T>,
@@ -75,30 +112,39 @@ pub(super) unsafe fn fold<T: Element>(
     from: &[*const T],
     scaled: Contributions,
     len: usize,
+    store: Store,
 ) {
     // The pointers stay where they are: just written one by one, they could not be read as a whole without a stall.
     // SAFETY: handed on, in all cases.
     unsafe {
-        if let (&[a], 0) = (from, scaled) {
-            to.iter().filter(|&&to| !std::ptr::eq(a, to)).for_each(|&to| a.copy_to_nonoverlapping(to, len));
+        if store == Store::Past {
+            widest::<T, _, true>(how, to, &from, scaled, len);
+        } else if let (&[a], &[to], 0) = (from, to, scaled) {
+            if !std::ptr::eq(a, to) {
+                a.copy_to_nonoverlapping(to, len);
+            }
         } else if let Some(from) = from.first_chunk::<OPERANDS>() {
-            widest(how, to, from, scaled, len);
+            widest::<T, _, false>(how, to, from, scaled, len);
         } else if let Some(from) = from.first_chunk::<3>() {
-            widest(how, to, from, scaled, len);
+            widest::<T, _, false>(how, to, from, scaled, len);
         } else if let Some(from) = from.first_chunk::<2>() {
-            widest(how, to, from, scaled, len);
+            widest::<T, _, false>(how, to, from, scaled, len);
         } else if let Some(from) = from.first_chunk::<1>() {
-            widest(how, to, from, scaled, len);
+            widest::<T, _, false>(how, to, from, scaled, len);
         }
     }
 }
 
+/// Operands of a pass: arrays, whose length the compiler knows; or a slice, where memory is slower than a loop.
+trait Operands<T>: Copy + AsRef<[*const T]> {}
+impl<T, F: Copy + AsRef<[*const T]>> Operands<T> for F {}
+
 /// # Safety
 /// That of [`fold`].
-unsafe fn widest<T: Element, const N: usize>(
+unsafe fn widest<T: Element, F: Operands<T>, const PAST: bool>(
     how: Reduction<T>,
     to: &[*mut T],
-    from: &[*const T; N],
+    from: &F,
     scaled: Contributions,
     len: usize,
 ) {
@@ -106,8 +152,8 @@ unsafe fn widest<T: Element, const N: usize>(
     unsafe {
         match how.width {
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2 => with_avx2(how, to, from, scaled, len),
-            Width::Any => lines(how, to, from, scaled, len),
+            Width::Avx2 => with_avx2::<T, F, PAST>(how, to, from, scaled, len),
+            Width::Any => lines::<T, F, PAST>(how, to, from, scaled, len),
         }
     }
 }
@@ -116,24 +162,24 @@ unsafe fn widest<T: Element, const N: usize>(
 /// That of [`fold`], on a processor with AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn with_avx2<T: Element, const N: usize>(
+unsafe fn with_avx2<T: Element, F: Operands<T>, const PAST: bool>(
     how: Reduction<T>,
     to: &[*mut T],
-    from: &[*const T; N],
+    from: &F,
     scaled: Contributions,
     len: usize,
 ) {
     // SAFETY: handed on.
-    unsafe { lines(how, to, from, scaled, len) }
+    unsafe { lines::<T, F, PAST>(how, to, from, scaled, len) }
 }
 
 /// # Safety
 /// That of [`fold`].
 #[inline(always)]
-unsafe fn lines<T: Element, const N: usize>(
+unsafe fn lines<T: Element, F: Operands<T>, const PAST: bool>(
     how: Reduction<T>,
     to: &[*mut T],
-    from: &[*const T; N],
+    from: &F,
     scaled: Contributions,
     len: usize,
 ) {
@@ -141,8 +187,8 @@ unsafe fn lines<T: Element, const N: usize>(
     // SAFETY: handed on.
     unsafe {
         match how.scale {
-            None => with_op!(how.op, OP => combine(to, from, len, None, |a, b| T::combine(OP, a, b))),
-            Some(by) => combine(to, from, len, Some((by, scaled)), |a, b| T::combine(Op::Sum, a, b)),
+            None => with_op!(how.op, OP => combine::<T, F, PAST>(to, from, len, None, |a, b| T::combine(OP, a, b))),
+            Some(by) => combine::<T, F, PAST>(to, from, len, Some((by, scaled)), |a, b| T::combine(Op::Sum, a, b)),
         }
     }
 }
@@ -150,32 +196,43 @@ unsafe fn lines<T: Element, const N: usize>(
 /// # Safety
 /// That of [`fold`].
 #[inline(always)]
-unsafe fn combine<T: Element, const N: usize>(
+unsafe fn combine<T: Element, F: Operands<T>, const PAST: bool>(
     to: &[*mut T],
-    from: &[*const T; N],
+    from: &F,
     len: usize,
     scale: Option<(T, Contributions)>,
     f: impl Fn(T, T) -> T,
 ) {
-    let head = if len >= MANY { to.first().map_or(0, |to| to.align_offset(CACHE_LINE)).min(len) } else { 0 };
+    let aligned = || to.first().map_or(0, |to| to.align_offset(CACHE_LINE)).min(len);
     let (from, mut done) = (*from, 0);
-    for end in [head, len] {
-        // SAFETY: each call stays below `len`, for which all pointers are valid.
-        unsafe {
+    // SAFETY: each call stays below `len`, for which all pointers are valid.
+    unsafe {
+        if PAST {
+            while done < aligned() {
+                run::<T, F, 1>(done, to, from, scale, &f, cached);
+                done += 1;
+            }
+            while len - done >= LONG {
+                run::<T, F, LONG>(done, to, from, scale, &f, past);
+                done += LONG;
+            }
+        }
+        let head = if !PAST && len >= MANY { aligned() } else { done };
+        for end in [head, len] {
             while end - done >= LONG {
-                run::<T, N, LONG>(done, to, from, scale, &f);
+                run::<T, F, LONG>(done, to, from, scale, &f, cached);
                 done += LONG;
             }
             while end - done >= SHORT {
-                run::<T, N, SHORT>(done, to, from, scale, &f);
+                run::<T, F, SHORT>(done, to, from, scale, &f, cached);
                 done += SHORT;
             }
             while end - done >= SHORTEST {
-                run::<T, N, SHORTEST>(done, to, from, scale, &f);
+                run::<T, F, SHORTEST>(done, to, from, scale, &f, cached);
                 done += SHORTEST;
             }
             while done < end {
-                run::<T, N, 1>(done, to, from, scale, &f);
+                run::<T, F, 1>(done, to, from, scale, &f, cached);
                 done += 1;
             }
         }
@@ -187,17 +244,18 @@ unsafe fn combine<T: Element, const N: usize>(
 /// # Safety
 /// That of [`fold`], for `at + L` elements.
 #[inline(always)]
-unsafe fn run<T: Element, const N: usize, const L: usize>(
+unsafe fn run<T: Element, F: Operands<T>, const L: usize>(
     at: usize,
     to: &[*mut T],
-    from: [*const T; N],
+    from: F,
     scale: Option<(T, Contributions)>,
     f: impl Fn(T, T) -> T,
+    store: unsafe fn(*mut [T; L], [T; L]),
 ) {
     // SAFETY: valid for these elements by the contract; no alignment is asked for beyond the element's.
     unsafe {
-        let read = |number: usize| {
-            let mut line: [T; L] = from[number].add(at).cast::<[T; L]>().read();
+        let read = |number: usize, from: *const T| {
+            let mut line: [T; L] = from.add(at).cast::<[T; L]>().read();
             if let Some((by, scaled)) = scale
                 && scaled >> number & 1 == 1
             {
@@ -205,51 +263,68 @@ unsafe fn run<T: Element, const N: usize, const L: usize>(
             }
             line
         };
-        let mut line = read(0);
-        for number in 1..N {
-            for (a, b) in line.iter_mut().zip(read(number)) {
-                *a = f(*a, b);
+        let Some((&first, more)) = from.as_ref().split_first() else { return };
+        let mut line = read(0, first);
+        for (number, &from) in (1..).zip(more) {
+            let other = read(number, from);
+            // Not by iterators: these would take a line that is streamed through memory.
+            for i in 0..L {
+                line[i] = f(line[i], other[i]);
             }
         }
         for to in to {
-            to.add(at).cast::<[T; L]>().write(line);
+            store(to.add(at).cast(), line);
         }
     }
 }
 
-/// `to` becomes `from`, past the caches: for results that are larger than these and that no lane reads again. A plain
-/// store would first fetch every line that it overwrites. [`stream_end`] must follow before anybody is notified.
-///
 /// # Safety
-/// Both are valid for `len` elements and disjoint. Until [`stream_end`] nobody else accesses `to`.
-pub(super) unsafe fn stream<T: Element>(to: *mut T, from: *const T, len: usize) {
+/// As of [`std::ptr::write_unaligned`].
+#[inline(always)]
+unsafe fn cached<T>(to: *mut T, line: T) {
+    // SAFETY: handed on.
+    unsafe { to.write_unaligned(line) };
+}
+
+/// Whether [`Store::Past`] can be used: a line of one begins at a [`VECTOR`] where those of the others do.
+pub(super) fn alike<T>(mut to: impl Iterator<Item = *mut T>) -> bool {
+    let Some(first) = to.next() else { return true };
+    to.all(|to| to.addr() % VECTOR == first.addr() % VECTOR)
+}
+
+/// Bytes of a store past the caches, which must be aligned to as many.
+const VECTOR: usize = 16;
+
+/// # Safety
+/// As of [`std::ptr::write`], at a [`VECTOR`]; nobody else accesses `to` until [`stream_end`].
+#[inline(always)]
+unsafe fn past<T: Element, const L: usize>(to: *mut [T; L], line: [T; L]) {
     #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
-        const VECTOR: usize = size_of::<__m128i>();
-        const CACHE_LINE: usize = 4 * VECTOR;
-        let (bytes, to, from) = (len * size_of::<T>(), to.cast::<u8>(), from.cast::<u8>());
-        let head = to.align_offset(CACHE_LINE).min(bytes);
-        let lines = (bytes - head) / CACHE_LINE;
-        let tail = head + lines * CACHE_LINE;
-        // SAFETY: all ranges lie within `bytes`; elements are plain data, so they may be moved as bytes. The streamed part
-        // begins at a cache line, which is more than the alignment that a streaming store asks for.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, to, head);
-            for offset in (head..tail).step_by(CACHE_LINE) {
-                let (from, to) = (from.add(offset).cast::<__m128i>(), to.add(offset).cast::<__m128i>());
-                let line = [0, 1, 2, 3].map(|i| _mm_loadu_si128(from.add(i)));
-                for (i, vector) in line.into_iter().enumerate() {
-                    _mm_stream_si128(to.add(i), vector);
-                }
-            }
-            std::ptr::copy_nonoverlapping(from.add(tail), to.add(tail), bytes - tail);
+    // SAFETY: the line is plain data and as long as the vectors, at whose boundary `to` is.
+    unsafe {
+        use std::mem::transmute_copy;
+        // By arrays of vectors, or the compiler would take the line through memory.
+        match size_of::<[T; L]>() / VECTOR {
+            4 => stream::<4>(to.cast(), transmute_copy(&line)),
+            8 => stream::<8>(to.cast(), transmute_copy(&line)),
+            16 => stream::<16>(to.cast(), transmute_copy(&line)),
+            32 => stream::<32>(to.cast(), transmute_copy(&line)),
+            _ => to.write(line),
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    // SAFETY: valid and disjoint by the contract.
+    // SAFETY: handed on.
     unsafe {
-        std::ptr::copy_nonoverlapping(from, to, len);
+        to.write(line)
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn stream<const N: usize>(to: *mut std::arch::x86_64::__m128i, line: [std::arch::x86_64::__m128i; N]) {
+    for (i, vector) in line.into_iter().enumerate() {
+        // SAFETY: as of `past`.
+        unsafe { std::arch::x86_64::_mm_stream_si128(to.add(i), vector) };
     }
 }
 
@@ -266,16 +341,24 @@ pub(super) fn stream_end() {
 mod tests {
     use super::*;
 
+    /// From any place to two others that are alike.
     #[test]
-    fn streaming_copies_any_run_at_any_place() {
-        let from: Vec<f32> = (0..200_u8).map(f32::from).collect();
-        for (start, len) in [(0, 0), (0, 1), (1, 15), (3, 16), (0, 64), (5, 100), (7, 193)] {
-            let mut to = vec![-1.0_f32; 200];
-            // SAFETY: `start + len` elements are there, in two vectors.
-            unsafe { stream(to.as_mut_ptr().add(start), from.as_ptr().add(start), len) };
-            stream_end();
-            for i in 0..200 {
-                assert_eq!(to[i], if (start..start + len).contains(&i) { from[i] } else { -1.0 }, "{start} {len} {i}");
+    fn past_the_caches_goes_any_run() {
+        const N: usize = 400;
+        let input: Vec<f32> = (0..N as u16).map(f32::from).collect();
+        for (start, len) in [(0, 0), (0, 1), (1, 15), (3, 16), (0, 64), (5, 100), (7, 193), (15, 385), (1, 256)] {
+            for operands in 1..=MOST_OPERANDS {
+                let mut memory = vec![-1.0_f32; 2 * N];
+                let to = [start, N + start].map(|at| memory.as_mut_ptr().wrapping_add(at));
+                let from = vec![input.as_ptr().wrapping_add(start); operands];
+                assert!(alike(to.into_iter()) && !alike([to[0], to[1].wrapping_add(1)].into_iter()));
+                // SAFETY: `start + len` elements are there, in two halves and a vector.
+                unsafe { fold(Reduction::new(Op::Sum, 1), &to, &from, 0, len, Store::Past) };
+                stream_end();
+                for i in 0..N {
+                    let sum = if (start..start + len).contains(&i) { input[i] * operands as f32 } else { -1.0 };
+                    assert_eq!([memory[i], memory[N + i]], [sum; 2], "{start} {len} {operands} {i}");
+                }
             }
         }
     }
@@ -295,7 +378,7 @@ mod tests {
                 unsafe {
                     let from: Vec<*const f32> =
                         operands[..n].iter().map(|&run| base.add(run * N).cast_const()).collect();
-                    fold(Reduction::new(Op::Sum, 4), &[base.add(to * N)], &from, 0, N);
+                    fold(Reduction::new(Op::Sum, 4), &[base.add(to * N)], &from, 0, N, Store::Cached);
                 }
                 for i in 0..N {
                     let sum = operands[..n].iter().map(|run| start[run * N + i]).reduce(|a, b| a + b).unwrap();

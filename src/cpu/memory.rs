@@ -21,7 +21,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::kernel::{self, Contributions, Reduction};
+use super::kernel::{self, Contributions, Reduction, Store};
 use super::program::Operand;
 use crate::element::Element;
 use crate::schedule::Buffer;
@@ -36,12 +36,15 @@ fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
 const LINE: usize = 64;
 /// Bytes that are combined together where there are many operands or destinations: a block of each is to stay in cache.
 const BLOCK_BYTES: usize = 8 << 10;
-/// The same for a few operands and two destinations, of which one is a copy, and where results go past the caches.
+/// The same for a few operands and two destinations, of which one is a copy, and where unlike results go past the caches.
 const LARGE_BLOCK_BYTES: usize = 32 << 10;
-/// Most destinations that are written straight from registers, and most bytes of operands and destinations: what stays in
-/// the first-level cache. Above it a copy is cheaper, because it does not fetch the lines that it overwrites.
+/// Most destinations that are written straight from registers.
 const AT_ONCE: usize = 8;
+/// Up to so many bytes of operands and destinations, which stay in the first-level cache, that is always cheaper than copies.
 pub(super) const AT_ONCE_BYTES: usize = 32 << 10;
+/// Above it, only if copies are not cheap and with no more operands and destinations than that cache has ways: buffers from
+/// an allocator often begin at the same place of a page.
+const WAYS: usize = 8;
 
 #[repr(align(64))]
 struct Block<const BYTES: usize>([MaybeUninit<u8>; BYTES]);
@@ -162,7 +165,7 @@ pub(super) struct Channel<'a, T> {
 }
 
 impl<T: Element> Channel<'_, T> {
-    /// Reduces what `from` names, from left to right, into all that `to` names; with `stream`, past the caches.
+    /// Reduces what `from` names, from left to right, into all that `to` names.
     ///
     /// # Safety
     /// These are operands and destinations of a step of a proved schedule, its waits are over, it has not executed in
@@ -172,7 +175,7 @@ impl<T: Element> Channel<'_, T> {
         how: Reduction<T>,
         chunks: u32,
         (from, to): (&[Operand], &[Operand]),
-        stream: bool,
+        store: Store,
     ) {
         if from.is_empty() || to.is_empty() {
             return;
@@ -182,7 +185,7 @@ impl<T: Element> Channel<'_, T> {
             let place = |operand: &Operand| self.place(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.
-            unsafe { reduce(how, (from, to), place, |operand| operand.is_contribution(), len, stream) };
+            unsafe { reduce(how, (from, to), place, |operand| operand.is_contribution(), len, store) };
         }
     }
 
@@ -205,7 +208,7 @@ impl<T: Element> Channel<'_, T> {
     }
 }
 
-/// Reduces what `from` names, from left to right, into all that `to` names; with `stream`, past the caches.
+/// Reduces what `from` names, from left to right, into all that `to` names.
 ///
 /// # Safety
 /// `place` of all operands and destinations is valid for `len` elements; each destination is the same as or disjoint from
@@ -218,23 +221,32 @@ pub(super) unsafe fn reduce<T: Element, O>(
     place: impl Fn(&O) -> *mut T,
     is_contribution: impl Fn(&O) -> bool,
     len: usize,
-    stream: bool,
+    store: Store,
 ) {
     let bytes = || (from.len() + to.len()) * len * size_of::<T>();
-    let few = !stream && from.len() <= kernel::OPERANDS && to.len() <= AT_ONCE;
-    // SAFETY: handed on.
+    let together = to.len() <= AT_ONCE
+        && match store {
+            Store::Cached => {
+                to.len() == 1 || bytes() <= AT_ONCE_BYTES || !how.copies_are_cheap && from.len() + to.len() <= WAYS
+            }
+            Store::Past => kernel::alike(to.iter().map(&place)),
+        };
+    // SAFETY: handed on; `together` only where destinations may be.
     unsafe {
-        if few && (to.len() == 1 || bytes() <= AT_ONCE_BYTES) {
-            at_once(how, (from, to), place, is_contribution, len);
-        } else if stream {
-            blocks::<T, O, LARGE_BLOCK_BYTES>(how, (from, to), place, is_contribution, len, stream);
+        if together && from.len() <= store.operands() {
+            at_once(how, (from, to), place, is_contribution, len, store);
+        } else if store == Store::Past && !together {
+            blocks::<T, O, LARGE_BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, together);
         } else {
-            blocks::<T, O, BLOCK_BYTES>(how, (from, to), place, is_contribution, len, stream);
+            blocks::<T, O, BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, together);
         }
+    }
+    if store == Store::Past {
+        kernel::stream_end();
     }
 }
 
-/// Up to [`kernel::OPERANDS`] operands and [`AT_ONCE`] destinations.
+/// Up to [`kernel::OPERANDS`] operands and [`AT_ONCE`] destinations, which for [`Store::Past`] are alike.
 ///
 /// # Safety
 /// That of [`reduce`].
@@ -245,17 +257,19 @@ unsafe fn at_once<T: Element, O>(
     place: impl Fn(&O) -> *mut T,
     is_contribution: impl Fn(&O) -> bool,
     len: usize,
+    store: Store,
 ) {
-    let mut operands = [std::ptr::null(); kernel::OPERANDS];
+    let mut operands = [std::ptr::null(); kernel::MOST_OPERANDS];
     let mut destinations = [std::ptr::null_mut(); AT_ONCE];
     operands.iter_mut().zip(from).for_each(|(pointer, operand)| *pointer = place(operand).cast_const());
     destinations.iter_mut().zip(to).for_each(|(pointer, operand)| *pointer = place(operand));
     let scaled = if how.scales() { contributions(from.iter().map(is_contribution)) } else { 0 };
     // SAFETY: handed on.
-    unsafe { kernel::fold(how, &destinations[..to.len()], &operands[..from.len()], scaled, len) };
+    unsafe { kernel::fold(how, &destinations[..to.len()], &operands[..from.len()], scaled, len, store) };
 }
 
-/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache.
+/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache. The last pass
+/// writes all destinations, up to [`AT_ONCE`], if they are `together`; for [`Store::Past`] they are alike then.
 ///
 /// # Safety
 /// That of [`reduce`].
@@ -266,47 +280,116 @@ unsafe fn blocks<T: Element, O, const BYTES: usize>(
     place: impl Fn(&O) -> *mut T,
     is_contribution: impl Fn(&O) -> bool,
     len: usize,
-    stream: bool,
+    store: Store,
+    together: bool,
 ) {
     const { assert!(align_of::<T>() <= align_of::<Block<BYTES>>()) };
     let [first_to, more_to @ ..] = to else { return };
-    let pair = !stream && from.len() <= kernel::OPERANDS && to.len() == 2;
+    let pair = store == Store::Cached && from.len() <= kernel::OPERANDS && to.len() == 2;
     let block = if pair { LARGE_BLOCK_BYTES } else { BYTES };
     let mut partial = Block([const { MaybeUninit::uninit() }; BYTES]);
     let partial: *mut T = partial.0.as_mut_ptr().cast();
+    let block = block / size_of::<T>();
+    let last_pass = if together { store } else { Store::Cached };
+    // No block ends within a line that goes past the caches.
+    let past_line = if store == Store::Past { place(first_to).addr() % LINE / size_of::<T>() } else { 0 };
     let mut start = 0;
     while start < len {
-        let n = (block / size_of::<T>()).min(len - start);
+        let n = if start == 0 { block - past_line } else { block }.min(len - start);
         let place = |operand: &O| place(operand).wrapping_add(start);
+        let mut destinations = [std::ptr::null_mut(); AT_ONCE];
+        let results: &[*mut T] = match store {
+            _ if together => {
+                destinations.iter_mut().zip(to).for_each(|(pointer, operand)| *pointer = place(operand));
+                &destinations[..to.len()]
+            }
+            Store::Cached => &[place(first_to)],
+            Store::Past => &[partial],
+        };
         // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them. A pair's
         // blocks are larger than `partial`, which it has no use for.
-        let mut operands = [partial.cast_const(); kernel::OPERANDS];
+        let mut operands = [partial.cast_const(); kernel::MOST_OPERANDS];
         let (mut held, mut rest) = (0, from);
         // SAFETY: `start + n <= len`, so this is the contract on a part. Every destination is written after all
         // operands of the block have been read for the last time.
         unsafe {
             loop {
-                let (now, later) = rest.split_at(rest.len().min(kernel::OPERANDS - held));
+                let last = held + rest.len() <= last_pass.operands();
+                let (now, later) = rest.split_at(if last { rest.len() } else { kernel::OPERANDS - held });
                 for (slot, operand) in operands[held..].iter_mut().zip(now) {
                     *slot = place(operand);
                 }
                 let scaled = if how.scales() { contributions(now.iter().map(&is_contribution)) << held } else { 0 };
-                let into = if later.is_empty() && !stream { place(first_to) } else { partial };
-                kernel::fold(how, &[into], &operands[..held + now.len()], scaled, n);
-                if later.is_empty() {
+                let operands_now = &operands[..held + now.len()];
+                if last {
+                    kernel::fold(how, results, operands_now, scaled, n, last_pass);
                     break;
                 }
+                kernel::fold(how, &[partial], operands_now, scaled, n, Store::Cached);
                 (held, rest, operands[0]) = (1, later, partial);
             }
-            if stream {
-                to.iter().for_each(|to| kernel::stream(place(to), partial, n));
-            } else {
-                more_to.iter().for_each(|to| kernel::fold(how, &[place(to)], &[place(first_to)], 0, n));
+            match store {
+                _ if together => {}
+                Store::Cached => {
+                    let sum = [place(first_to).cast_const()];
+                    more_to.iter().for_each(|to| kernel::fold(how, &[place(to)], &sum, 0, n, store));
+                }
+                Store::Past => to.iter().for_each(|to| kernel::fold(how, &[place(to)], &[partial], 0, n, store)),
             }
         }
         start += n;
     }
-    if stream {
-        kernel::stream_end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Op;
+
+    /// Every way through `reduce`: passes, blocks, stores and copies, to destinations that are alike or not, or an operand.
+    #[test]
+    fn every_way_reduces_the_same() {
+        /// Odd, so that of two neighbours in memory one begins at a vector and the other does not.
+        const STRIDE: usize = 9001;
+        const MOST: usize = 13;
+        let values: Vec<f64> = (0..(MOST * STRIDE) as u32).map(|i| f64::from(i % 1021)).collect();
+        let shapes = [(1, 1), (1, 5), (2, 2), (3, 9), (4, 4), (5, 2), (8, 8), (9, 3), (MOST, 7)];
+        let cases = shapes.into_iter().flat_map(|shape| [1, 100, 513, 8900].map(|len| (shape, len)));
+        let ways = [(Store::Cached, false), (Store::Cached, true), (Store::Past, false)];
+        let kinds = [(Op::Sum, true, false), (Op::Sum, false, false), (Op::Avg, true, false), (Op::Max, true, true)];
+        for (((from, to), len), (store, copies_are_cheap)) in cases.flat_map(|case| ways.map(|way| (case, way))) {
+            // In place nothing is streamed.
+            for (op, alike, in_place) in kinds.into_iter().filter(|kind| store == Store::Cached || !kind.2) {
+                let case = (from, to, len, store, copies_are_cheap, op, alike, in_place);
+                let mut how = Reduction::new(op, 4);
+                how.copies_are_cheap = copies_are_cheap;
+                let mut memory = values.clone();
+                memory.resize((MOST + 10) * STRIDE, -1.0);
+                let base = memory.as_mut_ptr();
+                let operands: Vec<usize> = (0..from).map(|n| n * STRIDE).collect();
+                let result = |n: usize| (MOST + n) * STRIDE + if alike { n % 2 } else { 0 };
+                let mut results: Vec<usize> = (0..to).map(result).collect();
+                if in_place {
+                    results[0] = operands[from - 1];
+                }
+                // SAFETY: all runs are in `memory`, and disjoint but for one that is both.
+                unsafe {
+                    reduce(
+                        how,
+                        (&operands, &results),
+                        |&at| base.wrapping_add(at),
+                        |&at| at / STRIDE % 3 == 0,
+                        len,
+                        store,
+                    );
+                }
+                for i in 0..len {
+                    let value = |n: usize| values[n * STRIDE + i] / if op == Op::Avg && n % 3 == 0 { 4.0 } else { 1.0 };
+                    let right = (0..from).map(value).reduce(|a, b| if op == Op::Max { a.max(b) } else { a + b });
+                    assert!(results.iter().all(|at| Some(memory[at + i]) == right), "{case:?} {i}");
+                }
+                assert!(in_place || results.iter().all(|at| memory[at + len] == -1.0), "{case:?}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::CpuError;
-use super::kernel::{OPERANDS, Reduction, fold};
+use super::kernel::{OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use crate::element::Element;
@@ -159,7 +159,7 @@ impl<T: Element> Straight<T> {
                 // proved schedule's addresses, clipped to the payload; in place no address is in an input; and in the
                 // proof's order everything that a step reads has been written. Steps that were joined still have
                 // destinations that are the same as or disjoint from each operand.
-                unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, false) };
+                unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached) };
             }
         }))
         .map_err(|_| CpuError::Panicked)
@@ -185,7 +185,7 @@ fn sum_whole<T: Element>(
     let done = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the same argument as in `launch`: whole buffers, whose lengths have been checked; the borrows keep
         // outputs apart from each other and from inputs.
-        unsafe { fold(how, to, from, 0, len) }
+        unsafe { fold(how, to, from, 0, len, Store::Cached) }
     }));
     Some(done.map_err(|_| CpuError::Panicked))
 }

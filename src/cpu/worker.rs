@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::kernel::Reduction;
+use super::kernel::{Reduction, Store};
 use super::memory::{Bases, Channel, Slices, Slots};
 use super::program::Program;
 use super::signal::Signal;
@@ -218,10 +218,11 @@ impl<T: Element> Shared<T> {
                 }
                 task.wait += 1;
             }
+            let store = if self.stream && step.last { Store::Past } else { Store::Cached };
             // SAFETY: a program is made of a proved schedule; the waits are over; a task is in one worker's list once
             // a launch and only goes forward; the executor built slices and slots for this schedule and checked the
             // buffers of this launch.
-            unsafe { memory.execute(self.how, step.chunks, program.operands(step), self.stream && step.last) };
+            unsafe { memory.execute(self.how, step.chunks, program.operands(step), store) };
             for &cell in &program.notifies[task.notify as usize..step.notifies_end as usize] {
                 signals[cell as usize].notify();
             }

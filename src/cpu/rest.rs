@@ -1,0 +1,101 @@
+//! Where a thread waits for another: on its core as long as waking it would take, then asleep.
+//!
+//! Waking a thread costs more than a launch of a megabyte; and a waker that had to take a lock to see that nobody sleeps
+//! would meet there whom it wakes. loom tries every interleaving of the two, as it does of `signal`.
+
+#[cfg(loom)]
+use loom::sync::{
+    Condvar, Mutex,
+    atomic::{AtomicUsize, Ordering, fence},
+};
+#[cfg(not(loom))]
+use std::sync::{
+    Condvar, Mutex,
+    atomic::{AtomicUsize, Ordering, fence},
+};
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// How long a thread stays on its core: about what waking it takes in a virtual machine.
+const PATIENCE: Duration = Duration::from_micros(50);
+/// Turns until it gives way between two: whom it waits for may have been put on the same core.
+const TURNS: u32 = 200;
+
+#[derive(Default)]
+pub(super) struct Rest {
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Rest {
+    /// Returns once `ready`, of which every load acquires; if not `patient`, sleeps at once until then.
+    pub(super) fn until(&self, patient: bool, ready: impl Fn() -> bool) {
+        if patient && stay(&ready) {
+            return;
+        }
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        // One of this fence and the waker's is first: either what makes it `ready` is seen here, or the sleeper there. And a
+        // waker that has seen it does not ring before this thread, which holds the lock, listens.
+        fence(Ordering::SeqCst);
+        while !ready() {
+            held = self.bell.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// After a store that made somebody `ready`.
+    pub(super) fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.bell.notify_all();
+        }
+    }
+}
+
+fn stay(ready: impl Fn() -> bool) -> bool {
+    for _ in 0..TURNS {
+        if ready() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        std::thread::yield_now();
+        if ready() {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(all(test, loom))]
+#[allow(clippy::unwrap_used)]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+    use loom::thread;
+
+    use super::Rest;
+
+    /// Two sleepers, a waker: loom fails the model if any thread is left asleep.
+    #[test]
+    fn nobody_sleeps_through_the_bell() {
+        loom::model(|| {
+            let shared = Arc::new((Rest::default(), AtomicUsize::new(0)));
+            let sleepers: Vec<_> = (0..2)
+                .map(|_| {
+                    let shared = shared.clone();
+                    thread::spawn(move || shared.0.until(false, || shared.1.load(Ordering::Acquire) == 1))
+                })
+                .collect();
+            shared.1.store(1, Ordering::Release);
+            shared.0.wake();
+            sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+        });
+    }
+}
