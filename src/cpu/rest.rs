@@ -6,12 +6,12 @@
 #[cfg(loom)]
 use loom::sync::{
     Condvar, Mutex,
-    atomic::{AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(loom))]
 use std::sync::{
     Condvar, Mutex,
-    atomic::{AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicUsize, Ordering, fence},
 };
 
 use std::sync::PoisonError;
@@ -21,10 +21,15 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_micros(50);
 /// Turns until it gives way between two: whom it waits for may have been put on the same core.
 const TURNS: u32 = 200;
+/// Giving way takes longer only if somebody else ran.
+const IDLE_YIELD: Duration = Duration::from_micros(5);
 
 #[derive(Default)]
 pub(super) struct Rest {
     sleepers: AtomicUsize,
+    /// Somebody else was running on the core of a thread that gave way, so the next one sleeps: a scheduler finds another
+    /// core for whom it wakes, but seldom for those who run by turns. They would, for tens of milliseconds.
+    shared_core: AtomicBool,
     lock: Mutex<()>,
     bell: Condvar,
 }
@@ -32,7 +37,7 @@ pub(super) struct Rest {
 impl Rest {
     /// Returns once `ready`, of which every load acquires; if not `patient`, sleeps at once until then.
     pub(super) fn until(&self, patient: bool, ready: impl Fn() -> bool) {
-        if patient && stay(&ready) {
+        if patient && self.stay(&ready) {
             return;
         }
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,23 +59,32 @@ impl Rest {
             self.bell.notify_all();
         }
     }
-}
 
-fn stay(ready: impl Fn() -> bool) -> bool {
-    for _ in 0..TURNS {
-        if ready() {
-            return true;
+    /// On its core, until `ready` or out of patience.
+    fn stay(&self, ready: impl Fn() -> bool) -> bool {
+        for _ in 0..TURNS {
+            if ready() {
+                return true;
+            }
+            std::hint::spin_loop();
         }
-        std::hint::spin_loop();
-    }
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        std::thread::yield_now();
-        if ready() {
-            return true;
+        if self.shared_core.swap(false, Ordering::Relaxed) {
+            return false;
         }
+        let (start, mut before) = (Instant::now(), Instant::now());
+        while before - start < PATIENCE {
+            std::thread::yield_now();
+            let now = Instant::now();
+            if now - before > IDLE_YIELD {
+                self.shared_core.store(true, Ordering::Relaxed);
+            }
+            if ready() {
+                return true;
+            }
+            before = now;
+        }
+        false
     }
-    false
 }
 
 #[cfg(all(test, loom))]
