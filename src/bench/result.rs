@@ -6,9 +6,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Statistics;
-use crate::collective::{Collective, Op};
+use crate::collective::{Collective, Op, named};
 use crate::element::DataType;
-use crate::gpu::CopyBy;
 use crate::plan::Mode;
 use crate::schedule::{Algorithm, Selection, Sync};
 
@@ -95,10 +94,31 @@ pub struct Roof {
     pub clock: Clock,
     /// Bytes read and written / time.
     pub bandwidth: f64,
-    /// What copied faster, on a GPU; older records do not say, and are of the command.
+    /// What copied fastest. Older records do not say: of GPUs they are by the command, of cores by memcpy.
     #[serde(default)]
-    pub by: Option<CopyBy>,
+    pub by: Option<RoofBy>,
 }
+
+/// How the roof's memory was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoofBy {
+    /// On a GPU, the command that copies a buffer to a buffer.
+    Command,
+    /// On a GPU, a kernel that does nothing else.
+    Kernel,
+    /// On cores, memcpy.
+    Memcpy,
+    /// On cores, stores past the caches.
+    Streaming,
+}
+
+named!(RoofBy, "way to copy", {
+    Command => "command",
+    Kernel => "kernel",
+    Memcpy => "memcpy",
+    Streaming => "streaming",
+});
 
 /// One size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use super::Statistics;
 use super::bandwidth::rate;
-use super::result::{Clock, Roof};
+use super::result::{Clock, Roof, RoofBy};
+use crate::cpu::copy_past;
+use crate::element::Element;
 use crate::error::Error;
 use crate::gpu::{CopyBy, Gpu, Timed};
 use crate::run::microseconds;
@@ -18,16 +20,19 @@ const COPIES: usize = 20;
 /// On a GPU: buffer to buffer, by what is faster there, in as many pieces as the launch goes in.
 pub(super) fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
     let piece = bytes.div_ceil(pieces.max(1) as u64);
-    let by = |by| -> Result<Roof, Error> {
-        let (clock, times) = microseconds_of(&gpu.time_copy(by, piece, COPIES)?);
-        Ok(Roof { by: Some(by), ..roof(bytes, clock, &times, pieces) })
+    let time = |by, way| -> Result<Roof, Error> {
+        let (clock, times) = microseconds_of(&gpu.time_copy(way, piece, COPIES)?);
+        Ok(roof(by, bytes, clock, &times, pieces))
     };
-    let command = by(CopyBy::Command)?;
+    let command = time(RoofBy::Command, CopyBy::Command)?;
     if piece > gpu.info().limits.max_binding_bytes {
         return Ok(command);
     }
-    let kernel = by(CopyBy::Kernel)?;
-    Ok(if kernel.bandwidth > command.bandwidth { kernel } else { command })
+    Ok(faster(command, time(RoofBy::Kernel, CopyBy::Kernel)?))
+}
+
+fn faster(one: Roof, other: Roof) -> Roof {
+    if other.bandwidth > one.bandwidth { other } else { one }
 }
 
 /// The device's clock where all have it, else the host's.
@@ -39,19 +44,25 @@ pub(super) fn microseconds_of(times: &[Timed]) -> (Clock, Vec<f64>) {
     }
 }
 
-/// On cores: the better of one thread and all of them, for a small copy is over before a thread has woken up.
-pub(super) fn on_cpu<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
+/// On cores: by what is fastest. A small copy is over before a second thread has woken up, a large one is faster past the
+/// caches.
+pub(super) fn on_cpu<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
     let bytes: u64 = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
-    let alone = roof(bytes, Clock::Host, &copies(inputs, outputs, 1), 1);
-    if threads < 2 {
-        return alone;
-    }
-    let together = roof(bytes, Clock::Host, &copies(inputs, outputs, threads), 1);
-    if together.bandwidth > alone.bandwidth { together } else { alone }
+    let mut time = |by, threads, copy| {
+        let times = copies(inputs, outputs, threads, copy);
+        roof(by, bytes, Clock::Host, &times, 1)
+    };
+    let alone = time(RoofBy::Memcpy, 1, memcpy);
+    let together = time(RoofBy::Memcpy, threads, memcpy);
+    faster(faster(alone, together), time(RoofBy::Streaming, threads, copy_past))
+}
+
+fn memcpy<T: Element>(from: &[T], to: &mut [T]) {
+    to.copy_from_slice(from);
 }
 
 /// Every thread copies its part of every vector.
-fn copies<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Vec<f64> {
+fn copies<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, copy: fn(&[T], &mut [T])) -> Vec<f64> {
     let mut parts: Vec<Vec<(&[T], &mut [T])>> = (0..threads).map(|_| Vec::new()).collect();
     for (input, output) in inputs.iter().zip(outputs) {
         let part = input.len().div_ceil(threads).max(1);
@@ -66,7 +77,7 @@ fn copies<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], thread
                 begin.wait();
                 let start = Instant::now();
                 for (input, output) in &mut *part {
-                    output.copy_from_slice(std::hint::black_box(input));
+                    copy(std::hint::black_box(input), output);
                     std::hint::black_box(&output);
                 }
                 end.wait();
@@ -87,9 +98,9 @@ fn copies<T: Copy + Send + Sync>(inputs: &[&[T]], outputs: &mut [Vec<T>], thread
     })
 }
 
-fn roof(bytes: u64, clock: Clock, times: &[f64], pieces: usize) -> Roof {
+fn roof(by: RoofBy, bytes: u64, clock: Clock, times: &[f64], pieces: usize) -> Roof {
     let time = Statistics::of(times).map_or(0.0, |statistics| statistics.p50) * pieces as f64;
-    Roof { time, clock, bandwidth: rate(2.0 * bytes as f64, time), by: None }
+    Roof { time, clock, bandwidth: rate(2.0 * bytes as f64, time), by: Some(by) }
 }
 
 #[cfg(test)]
@@ -102,9 +113,11 @@ mod tests {
             for threads in [1, 2, 3] {
                 let inputs: Vec<Vec<u32>> = (0..3).map(|rank| (rank..rank + count as u32).collect()).collect();
                 let views: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
-                let mut outputs = vec![vec![0; count]; 3];
-                assert_eq!(copies(&views, &mut outputs, threads).len(), COPIES);
-                assert_eq!(inputs, outputs, "{count} {threads}");
+                for copy in [memcpy, copy_past] {
+                    let mut outputs = vec![vec![0; count]; 3];
+                    assert_eq!(copies(&views, &mut outputs, threads, copy).len(), COPIES);
+                    assert_eq!(inputs, outputs, "{count} {threads}");
+                }
             }
         }
     }

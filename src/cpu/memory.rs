@@ -42,8 +42,8 @@ const LARGE_BLOCK_BYTES: usize = 32 << 10;
 const AT_ONCE: usize = 8;
 /// Up to so many bytes of operands and destinations, which stay in the first-level cache, that is always cheaper than copies.
 pub(super) const AT_ONCE_BYTES: usize = 32 << 10;
-/// Above it, only if copies are not cheap and with no more operands and destinations than that cache has ways: buffers from
-/// an allocator often begin at the same place of a page.
+/// Above it, only where copies are not cheap, and to no more operands and destinations together than that cache has ways:
+/// buffers from an allocator often begin at the same place of a page.
 const WAYS: usize = 8;
 
 #[repr(align(64))]
@@ -224,21 +224,21 @@ pub(super) unsafe fn reduce<T: Element, O>(
     store: Store,
 ) {
     let bytes = || (from.len() + to.len()) * len * size_of::<T>();
-    let together = to.len() <= AT_ONCE
-        && match store {
-            Store::Cached => {
-                to.len() == 1 || bytes() <= AT_ONCE_BYTES || !how.copies_are_cheap && from.len() + to.len() <= WAYS
-            }
-            Store::Past => kernel::alike(to.iter().map(&place)),
-        };
-    // SAFETY: handed on; `together` only where destinations may be.
+    let group = match store {
+        Store::Cached if to.len() <= AT_ONCE && bytes() <= AT_ONCE_BYTES => AT_ONCE,
+        Store::Cached if how.copies_are_cheap || from.len() + to.len() > WAYS => 1,
+        Store::Cached => AT_ONCE,
+        Store::Past if kernel::alike(to.iter().map(&place)) => AT_ONCE,
+        Store::Past => 1,
+    };
+    // SAFETY: handed on. More than one of `to` are in a group only where they may be.
     unsafe {
-        if together && from.len() <= store.operands() {
+        if to.len() <= group && from.len() <= store.operands() {
             at_once(how, (from, to), place, is_contribution, len, store);
-        } else if store == Store::Past && !together {
-            blocks::<T, O, LARGE_BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, together);
+        } else if store == Store::Past && group == 1 {
+            blocks::<T, O, LARGE_BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, group);
         } else {
-            blocks::<T, O, BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, together);
+            blocks::<T, O, BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, group);
         }
     }
     if store == Store::Past {
@@ -268,8 +268,8 @@ unsafe fn at_once<T: Element, O>(
     unsafe { kernel::fold(how, &destinations[..to.len()], &operands[..from.len()], scaled, len, store) };
 }
 
-/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache. The last pass
-/// writes all destinations, up to [`AT_ONCE`], if they are `together`; for [`Store::Past`] they are alike then.
+/// Any number of operands and destinations, block by block: what is combined stays in the first-level cache. Destinations
+/// are written in groups of at most `group`, up to [`AT_ONCE`], which for [`Store::Past`] are alike.
 ///
 /// # Safety
 /// That of [`reduce`].
@@ -281,31 +281,30 @@ unsafe fn blocks<T: Element, O, const BYTES: usize>(
     is_contribution: impl Fn(&O) -> bool,
     len: usize,
     store: Store,
-    together: bool,
+    group: usize,
 ) {
     const { assert!(align_of::<T>() <= align_of::<Block<BYTES>>()) };
-    let [first_to, more_to @ ..] = to else { return };
-    let pair = store == Store::Cached && from.len() <= kernel::OPERANDS && to.len() == 2;
-    let block = if pair { LARGE_BLOCK_BYTES } else { BYTES };
+    let [first_to, ..] = to else { return };
     let mut partial = Block([const { MaybeUninit::uninit() }; BYTES]);
     let partial: *mut T = partial.0.as_mut_ptr().cast();
-    let block = block / size_of::<T>();
-    let last_pass = if together { store } else { Store::Cached };
+    let pair = store == Store::Cached && group == 1 && from.len() <= kernel::OPERANDS && to.len() == 2;
+    let block = if pair { LARGE_BLOCK_BYTES } else { BYTES } / size_of::<T>();
+    // The last pass writes the first group, from which others are copied; or `partial`, where what it wrote is not in cache.
+    let keeps = store == Store::Past && to.len() > group;
+    let last_store = if keeps { Store::Cached } else { store };
+    let (first_group, more_to) = to.split_at(if keeps { 0 } else { group.min(to.len()) });
     // No block ends within a line that goes past the caches.
     let past_line = if store == Store::Past { place(first_to).addr() % LINE / size_of::<T>() } else { 0 };
     let mut start = 0;
     while start < len {
         let n = if start == 0 { block - past_line } else { block }.min(len - start);
         let place = |operand: &O| place(operand).wrapping_add(start);
-        let mut destinations = [std::ptr::null_mut(); AT_ONCE];
-        let results: &[*mut T] = match store {
-            _ if together => {
-                destinations.iter_mut().zip(to).for_each(|(pointer, operand)| *pointer = place(operand));
-                &destinations[..to.len()]
-            }
-            Store::Cached => &[place(first_to)],
-            Store::Past => &[partial],
+        let places = |group: &[O]| {
+            let mut places = [partial; AT_ONCE];
+            places.iter_mut().zip(group).for_each(|(pointer, operand)| *pointer = place(operand));
+            places
         };
+        let results = &places(first_group)[..first_group.len().max(1)];
         // A destination may be a later operand's memory, so the sum leaves `partial` only with the last of them. A pair's
         // blocks are larger than `partial`, which it has no use for.
         let mut operands = [partial.cast_const(); kernel::MOST_OPERANDS];
@@ -314,7 +313,7 @@ unsafe fn blocks<T: Element, O, const BYTES: usize>(
         // operands of the block have been read for the last time.
         unsafe {
             loop {
-                let last = held + rest.len() <= last_pass.operands();
+                let last = held + rest.len() <= last_store.operands();
                 let (now, later) = rest.split_at(if last { rest.len() } else { kernel::OPERANDS - held });
                 for (slot, operand) in operands[held..].iter_mut().zip(now) {
                     *slot = place(operand);
@@ -322,20 +321,14 @@ unsafe fn blocks<T: Element, O, const BYTES: usize>(
                 let scaled = if how.scales() { contributions(now.iter().map(&is_contribution)) << held } else { 0 };
                 let operands_now = &operands[..held + now.len()];
                 if last {
-                    kernel::fold(how, results, operands_now, scaled, n, last_pass);
+                    kernel::fold(how, results, operands_now, scaled, n, last_store);
                     break;
                 }
                 kernel::fold(how, &[partial], operands_now, scaled, n, Store::Cached);
                 (held, rest, operands[0]) = (1, later, partial);
             }
-            match store {
-                _ if together => {}
-                Store::Cached => {
-                    let sum = [place(first_to).cast_const()];
-                    more_to.iter().for_each(|to| kernel::fold(how, &[place(to)], &sum, 0, n, store));
-                }
-                Store::Past => to.iter().for_each(|to| kernel::fold(how, &[place(to)], &[partial], 0, n, store)),
-            }
+            let sum = [results[0].cast_const()];
+            more_to.chunks(group).for_each(|to| kernel::fold(how, &places(to)[..to.len()], &sum, 0, n, store));
         }
         start += n;
     }

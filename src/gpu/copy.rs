@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::clock::{Stamps, Timed, timed, wall};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Variant};
-use crate::collective::named;
 use crate::window::VECTOR_BYTES;
 
 /// How memory is copied.
@@ -21,8 +20,6 @@ pub enum CopyBy {
     /// A kernel that does nothing else.
     Kernel,
 }
-
-named!(CopyBy, "way to copy", { Command => "command", Kernel => "kernel" });
 
 /// Copies one buffer to another by the kernel.
 struct Copier {

@@ -9,7 +9,7 @@ use ::wgccl::schedule::Algorithm;
 use crate::error::Error;
 use crate::sample::Case;
 
-/// A peer of this program as command line words: `copy THREADS`, `rayon fused|naive`, `cpu ALGORITHM`,
+/// A peer of this program as command line words: `copy THREADS|streamed`, `rayon fused|naive`, `cpu ALGORITHM`,
 /// `gpu ALGORITHM ADAPTER`, followed by those of [`Case::parse`].
 ///
 /// # Errors
@@ -18,6 +18,7 @@ pub fn run(args: &[String]) -> Result<String, Error> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let case = |from: usize| Case::parse(&args[from..]).map_err(Error::Usage);
     match words[..] {
+        ["copy", "streamed", ..] => wgccl::copy(case(2)?),
         ["copy", threads, ..] => copy::measure(case(2)?, threads.parse().map_err(|_| unknown(threads))?),
         ["rayon", "fused", ..] => rayon::measure(case(2)?, rayon::fused),
         ["rayon", "naive", ..] => rayon::measure(case(2)?, rayon::naive),

@@ -26,6 +26,8 @@ pub struct Programs {
 pub const OPENMPI: &str = "mpirun.openmpi";
 pub const MPICH: &str = "mpirun.mpich";
 
+const FLOOR: &str = "copy (floor)";
+
 impl Programs {
     pub fn has_openmpi(&self) -> bool {
         self.openmpi_program.is_some()
@@ -120,8 +122,9 @@ pub fn all(programs: &Programs, myself: &Path) -> Vec<Starter> {
     };
     for count in thread_counts(threads()) {
         let variant = if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") };
-        all.push(cell(Role::Floor, "memcpy (floor)", &variant, &["copy", &count.to_string()]));
+        all.push(cell(Role::Floor, FLOOR, &variant, &["copy", &count.to_string()]));
     }
+    all.push(cell(Role::Floor, FLOOR, "past the caches", &["copy", "streamed"]));
     all.push(cell(Role::Subject, "wgccl CPU direct", "", &["cpu", "direct"]));
     all.push(cell(Role::Other, "wgccl CPU ring", "", &["cpu", "ring"]));
     for adapter in wgccl::gpu::adapters() {

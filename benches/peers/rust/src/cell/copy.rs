@@ -1,6 +1,6 @@
 //! The floor: every rank's vector copied once, by threads that stay up.
 //!
-//! An all-reduce must read P vectors and write P vectors. Nothing that does only this with memcpy can be beaten by much.
+//! An all-reduce must read P vectors and write P vectors. Nothing that does only this can be beaten by much.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicUsize, Ordering};

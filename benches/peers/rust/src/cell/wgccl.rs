@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wgccl::collective::{Collective, Op};
+use wgccl::collective::{Collective, Op, Task};
 use wgccl::schedule::{Algorithm, Sync, build};
 use wgccl::verify::{self, Proved, prove};
 use wgccl::window::Payload;
@@ -11,15 +11,30 @@ use wgccl::{cpu, gpu};
 use crate::error::Error;
 use crate::sample::Case;
 
-fn prepare(case: Case, algorithm: Algorithm) -> Result<(Proved, Payload), Error> {
+fn prepare(case: Case, task: Task, algorithm: Algorithm) -> Result<(Proved, Payload), Error> {
     let ranks = u32::try_from(case.ranks).map_err(|error| Error::Usage(error.to_string()))?;
-    let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).map_err(Error::peer)?;
+    let schedule = build(task, algorithm, ranks, Sync::Neighbor).map_err(Error::peer)?;
     let payload = Payload::new(&schedule, case.count, size_of::<f32>()).map_err(Error::peer)?;
     Ok((prove(schedule, verify::Options::default()).map_err(Error::peer)?, payload))
 }
 
 pub(super) fn on_cpu(case: Case, algorithm: Algorithm) -> Result<String, Error> {
-    let (proved, payload) = prepare(case, algorithm)?;
+    launches(case, Collective::AllReduce.into(), algorithm, |_, output| case.wrong(output))
+}
+
+/// Every rank's vector to itself: a copy by the executor, which goes past the caches where memcpy may not.
+pub(super) fn copy(case: Case) -> Result<String, Error> {
+    let sources = (0..case.ranks as u32).collect();
+    launches(case, Task::send_recv(sources), Algorithm::Mesh, |input, output| usize::from(input != output))
+}
+
+fn launches(
+    case: Case,
+    task: Task,
+    algorithm: Algorithm,
+    wrong: impl Fn(&[f32], &[f32]) -> usize,
+) -> Result<String, Error> {
+    let (proved, payload) = prepare(case, task, algorithm)?;
     let mut executor = cpu::Executor::<f32>::new(&proved, payload, Op::Sum, cpu::Options::default())?;
     let inputs = case.inputs();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
@@ -34,14 +49,14 @@ pub(super) fn on_cpu(case: Case, algorithm: Algorithm) -> Result<String, Error> 
     })?;
     views.iter_mut().for_each(|output| output.fill(f32::NAN));
     executor.run(&inputs, &mut views)?;
-    Ok(times.line(outputs.iter().map(|output| case.wrong(output)).sum()))
+    Ok(times.line(inputs.iter().zip(&outputs).map(|(input, output)| wrong(input, output)).sum()))
 }
 
 /// Inputs and outputs stay on the device; each call is submitted and waited for.
 pub(super) fn on_gpu(case: Case, algorithm: Algorithm, adapter: usize) -> Result<String, Error> {
     let adapters = gpu::adapters();
     let adapter = adapters.get(adapter).ok_or_else(|| Error::Usage(format!("there is no adapter {adapter}")))?;
-    let (proved, payload) = prepare(case, algorithm)?;
+    let (proved, payload) = prepare(case, Collective::AllReduce.into(), algorithm)?;
     let gpu = gpu::Gpu::open(adapter).map_err(Error::peer)?;
     let options = gpu::Options::default();
     let mut executor = gpu::Executor::<f32>::new(&gpu, &proved, payload, Op::Sum, options).map_err(Error::peer)?;
