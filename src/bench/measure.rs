@@ -21,6 +21,9 @@ use crate::verify::Proved;
 use crate::window::Payload;
 use crate::{cpu, gpu};
 
+/// How long cores are warmed up at least. Of two virtual ones a scheduler gave both workers the same for as long as 20 ms.
+const SETTLING: Duration = Duration::from_millis(20);
+
 /// When a row must be done.
 #[derive(Debug, Clone)]
 pub(super) struct Deadline {
@@ -127,8 +130,7 @@ impl<T: Element> Case<'_, T> {
         let mut executor = cpu::Executor::<T>::new(self.proved, self.payload, self.op, cpu::Options::default())?;
         let in_place = self.in_place();
         let mut buffers = self.buffers()?;
-        let mut times = Vec::with_capacity(self.request.iterations);
-        for i in 0..self.request.warmup + self.request.iterations {
+        let mut launch = |executor: &mut cpu::Executor<T>| -> Result<Timed, Error> {
             let mut outputs = self.outputs(&mut buffers);
             let start = Instant::now();
             match in_place {
@@ -136,11 +138,16 @@ impl<T: Element> Case<'_, T> {
                 false => executor.run(self.inputs, &mut outputs)?,
             }
             let wall = start.elapsed();
-            if i >= self.request.warmup {
-                times.push(Timed { wall, device: None });
-            }
             self.deadline.check()?;
+            Ok(Timed { wall, device: None })
+        };
+        let start = Instant::now();
+        let mut warm = 0;
+        while warm < self.request.warmup || executor.workers() > 1 && start.elapsed() < SETTLING {
+            launch(&mut executor)?;
+            warm += 1;
         }
+        let times = (0..self.request.iterations).map(|_| launch(&mut executor)).collect::<Result<_, _>>()?;
         drop(buffers);
         let nwrong = self.wrong(|goldens| {
             let mut buffers = self.buffers()?;
