@@ -339,6 +339,7 @@ impl<T: Element> fmt::Debug for Executor<T> {
 }
 
 /// Copies past the caches: what memory does for results that are larger than these.
+#[cfg(feature = "cli")]
 pub(crate) fn copy_past<T: Element>(from: &[T], to: &mut [T]) {
     let len = from.len().min(to.len());
     let how = Reduction::new(Op::Sum, 1);

@@ -1,4 +1,4 @@
-//! The inner loop: one to four operands combined into any number of destinations, over raw memory.
+//! The inner loop: a few operands combined into any number of destinations, over raw memory.
 //!
 //! Operands may be the very memory of a destination. The loop reads a line of every operand before it writes one, with
 //! no reference to either, so it needs no case for that and vectorises without asking whether pointers coincide.
@@ -63,12 +63,14 @@ pub(super) struct Reduction<T> {
     /// What contributions are multiplied by when they are read.
     scale: Option<T>,
     width: Width,
+    /// See [`copies_are_cheap`].
     pub(super) copies_are_cheap: bool,
 }
 
 /// How results are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Store {
+    /// As any store.
     Cached,
     /// Past the caches, where they are larger than these and no lane reads them again: a plain store would first fetch every
     /// line that it overwrites. [`stream_end`] must follow before anybody is notified.
@@ -286,7 +288,8 @@ unsafe fn cached<T>(to: *mut T, line: T) {
     unsafe { to.write_unaligned(line) };
 }
 
-/// Whether [`Store::Past`] can be used: a line of one begins at a [`VECTOR`] where those of the others do.
+/// Whether [`Store::Past`] can write them together: where one is at a [`VECTOR`], all are. It is faster still where all
+/// begin at the same place of a line.
 pub(super) fn alike<T>(mut to: impl Iterator<Item = *mut T>) -> bool {
     let Some(first) = to.next() else { return true };
     to.all(|to| to.addr() % VECTOR == first.addr() % VECTOR)

@@ -27,7 +27,7 @@ use crate::element::Element;
 use crate::schedule::Buffer;
 use crate::window::Payload;
 
-/// Which of up to [`kernel::OPERANDS`] operands are contributions.
+/// Which of up to [`kernel::MOST_OPERANDS`] operands are contributions.
 fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
     are.enumerate().fold(0, |bits, (i, is)| bits | Contributions::from(is) << i)
 }
@@ -246,7 +246,7 @@ pub(super) unsafe fn reduce<T: Element, O>(
     }
 }
 
-/// Up to [`kernel::OPERANDS`] operands and [`AT_ONCE`] destinations, which for [`Store::Past`] are alike.
+/// Up to [`Store::operands`] operands and [`AT_ONCE`] destinations, which for [`Store::Past`] are alike.
 ///
 /// # Safety
 /// That of [`reduce`].
