@@ -47,7 +47,9 @@ fn copies_are_cheap() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         static INTEL: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
-            let vendor = std::arch::x86_64::__cpuid(0);
+            // SAFETY: every x86-64 processor has the instruction. Newer compilers know, the oldest that we build with does not.
+            #[allow(unused_unsafe)]
+            let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
             [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
         });
         *INTEL
@@ -210,7 +212,8 @@ unsafe fn combine<T: Element, F: Operands<T>, const PAST: bool>(
     // SAFETY: each call stays below `len`, for which all pointers are valid.
     unsafe {
         if PAST {
-            while done < aligned() {
+            let head = aligned();
+            while done < head {
                 run::<T, F, 1>(done, to, from, scale, &f, cached);
                 done += 1;
             }

@@ -40,7 +40,9 @@ struct Gate {
     crowded: AtomicBool,
 }
 
+/// More than a team has workers.
 const NUMBER: u64 = 1 << 16;
+/// No launch's: the team is dissolved.
 const CLOSED: u64 = u64::MAX;
 
 impl Team {
