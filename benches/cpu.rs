@@ -8,8 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{Executor, Options};
 use wgccl::inputs::{Fill, generate};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, prove};
+use wgccl::proof::{self, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::window::Payload;
 
 const SIZES: [(&str, usize); 5] =
@@ -49,8 +49,8 @@ fn cpu(criterion: &mut Criterion) {
                 group.bench_function(id, |b| b.iter(|| copy(&inputs, &mut outputs, threads)));
             }
             for algorithm in [Algorithm::Direct, Algorithm::Ring] {
-                let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options::default()).unwrap();
+                let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
+                let proved = prove(schedule, proof::Options::default()).unwrap();
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
                 let mut executor = Executor::new(&proved, payload, Op::Sum, Options::default()).unwrap();
                 let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();

@@ -16,8 +16,8 @@ use wgccl::collective::{Collective, Op};
 use wgccl::golden::Goldens;
 use wgccl::gpu::{Executor, Gpu, Options};
 use wgccl::inputs::{Fill, generate};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, prove};
+use wgccl::proof::{self, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::window::Payload;
 
 const COUNT: usize = 256;
@@ -98,8 +98,8 @@ fn launches(criterion: &mut Criterion) {
         });
         for algorithm in [Algorithm::Direct, Algorithm::Ring] {
             for ranks in [2, 8] {
-                let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options::default()).unwrap();
+                let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
+                let proved = prove(schedule, proof::Options::default()).unwrap();
                 let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
                 let mut executor = Executor::<f32>::new(gpu, &proved, payload, Op::Sum, Options::default()).unwrap();
                 let inputs: Vec<Vec<f32>> =

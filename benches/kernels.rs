@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, CopyBy, Gpu};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::prove;
+use wgccl::proof::prove;
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::window::Payload;
 
 const ROUNDS: usize = 9;
@@ -56,7 +56,7 @@ fn row(gpu: &Gpu, ranks: u32, bytes: u64) -> Result<String, Box<dyn Error>> {
     let inputs: Vec<Vec<f32>> = (0..ranks).map(|rank| vec![rank as f32; count]).collect();
     let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let proved = |algorithm| -> Result<_, Box<dyn Error>> {
-        let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor)?;
+        let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor)?;
         let payload = Payload::new(&schedule, count, 4)?;
         Ok((prove(schedule, Default::default())?, payload))
     };

@@ -9,14 +9,14 @@ use wgccl::collective::{Collective, Op};
 use wgccl::golden::Golden;
 use wgccl::inputs::{Fill, generate};
 use wgccl::plan::{Mode, Plan};
-use wgccl::schedule::{Algorithm, Schedule, Sync, build};
-use wgccl::verify::{Options, check, prove};
+use wgccl::proof::{Options, check, prove};
+use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
 
 const RANKS: [u32; 4] = [8, 32, 128, 512];
 
 fn schedule(algorithm: Algorithm, ranks: u32) -> Schedule {
-    build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap()
+    build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap()
 }
 
 fn before_a_launch(criterion: &mut Criterion) {

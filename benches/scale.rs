@@ -14,8 +14,8 @@ use wgccl::bench::scale::{Law, Line, Over, Panel, draw};
 use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
-use wgccl::schedule::{Algorithm, Schedule, Sync, build};
-use wgccl::verify::{self, Proved, check, prove};
+use wgccl::proof::{self, Proved, check, prove};
+use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
 use wgccl::{cpu, run};
 
@@ -49,7 +49,7 @@ const LAUNCHES: [(Algorithm, Law); 4] = [
 ];
 
 fn schedule(algorithm: Algorithm, ranks: u32) -> Schedule {
-    build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap()
+    build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap()
 }
 
 /// Median of as many runs as fit in a fifth of a second, 3 to 100. The first is for warming up.
@@ -92,7 +92,7 @@ struct Launch {
 
 impl Launch {
     fn new(algorithm: Algorithm, ranks: u32, bytes: u64) -> Self {
-        let proved = prove(schedule(algorithm, ranks), verify::Options::default()).unwrap();
+        let proved = prove(schedule(algorithm, ranks), proof::Options::default()).unwrap();
         let count = bytes as usize / 4;
         let payload = Payload::new(proved.schedule(), count, 4).unwrap();
         let inputs = (0..ranks).map(|rank| generate(Fill::Exact, 0, rank, ranks, count)).collect();
@@ -128,7 +128,7 @@ fn panels(gpu: Option<&Gpu>) -> Vec<Panel> {
     let proofs = PROOFS.iter().map(|&(algorithm, law)| {
         line(algorithm.name(), law, powers(4, 4096, 2), |ranks| {
             let schedule = schedule(algorithm, ranks as u32);
-            median(|| microseconds(|| assert!(check(&schedule, verify::Options::default()).ok())))
+            median(|| microseconds(|| assert!(check(&schedule, proof::Options::default()).ok())))
         })
     });
     panels.push(Panel { caption: "proof (us)".to_owned(), over: Over::Ranks, lines: proofs.collect() });

@@ -4,8 +4,8 @@
 
 use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, Gpu};
+use wgccl::proof::check;
 use wgccl::schedule::{Address, Instruction, Lane, Phase, Schedule};
-use wgccl::verify::check;
 use wgccl::{cpu, verify};
 
 const RANKS: u32 = 4;
@@ -33,14 +33,14 @@ fn star() -> Schedule {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let report = check(&star(), verify::Options::default());
+    let report = check(&star(), proof::Options::default());
     assert!(report.ok(), "{report}");
     println!("the star: no deadlock, no race, right result\n");
 
     // The same without the wait of rank 2: it may copy before the sum is there.
     let mut hasty = star();
     hasty.lanes[2].instructions[0].waits.clear();
-    println!("without a wait:\n{}\n", check(&hasty, verify::Options::default()));
+    println!("without a wait:\n{}\n", check(&hasty, proof::Options::default()));
 
     let inputs: Vec<Vec<f32>> = (0..RANKS).map(|rank| vec![0.1 * rank as f32; COUNT]).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();

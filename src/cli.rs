@@ -21,7 +21,7 @@ use crate::collective::{Collective, Task};
 use crate::element::DataType;
 use crate::error::{Error, exit};
 use crate::run::{AUTO, kind_of};
-use crate::schedule::{Algorithm, Selection, Sync};
+use crate::schedule::{Algorithm, Selection, SyncStyle};
 
 #[derive(Debug, Parser)]
 #[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -60,8 +60,8 @@ struct ScheduleArgs {
                           it names when given another [default: mesh, of an all-reduce ring]", algorithms()))]
     algorithm: Option<Selection>,
     /// Who waits for whom between rounds: neighbor or barrier
-    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<Sync>)]
-    sync: Sync,
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = crate::collective::parse::<SyncStyle>)]
+    sync: SyncStyle,
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
     #[arg(long, value_name = "RANK")]
     root: Option<u32>,
@@ -151,7 +151,7 @@ impl LaunchArgs {
 }
 
 /// Algorithm and synchronisation, and whether the former was chosen: `direct (auto, neighbor)`.
-fn how(algorithm: Algorithm, auto: bool, sync: Sync) -> String {
+fn how(algorithm: Algorithm, auto: bool, sync: SyncStyle) -> String {
     format!("{algorithm} ({}{sync})", if auto { "auto, " } else { "" })
 }
 

@@ -26,8 +26,8 @@ use crate::buffers::{BufferError, Extents, Given};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
-use crate::schedule::Schedule;
-use crate::verify::{Graph, Proved, Signal, Unscalable};
+use crate::proof::{Proved, Unscalable};
+use crate::schedule::{Graph, Schedule, Signal};
 use crate::window::Payload;
 pub use communicator::{Communicator, CommunicatorError};
 use cut::Cut;
@@ -163,11 +163,11 @@ impl fmt::Display for Bytes {
 /// ```
 /// use wgccl::collective::{Collective, Op};
 /// use wgccl::cpu::{Executor, Options};
-/// use wgccl::schedule::{Algorithm, Sync, build};
-/// use wgccl::verify::prove;
+/// use wgccl::schedule::{Algorithm, SyncStyle, build};
+/// use wgccl::proof::prove;
 /// use wgccl::window::Payload;
 ///
-/// let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, Sync::Neighbor)?;
+/// let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, SyncStyle::Neighbor)?;
 /// let payload = Payload::new(&schedule, 3, 4)?;
 /// let proved = prove(schedule, Default::default())?;
 /// let mut executor = Executor::<f32>::new(&proved, payload, Op::Sum, Options::default())?;

@@ -8,9 +8,9 @@ use crate::cpu::CpuError;
 use crate::element::Unsupported;
 use crate::gpu::{GpuError, LaunchError, SelectError};
 use crate::hang::Hang;
+use crate::proof::Refused;
 use crate::schedule::BuildError;
 use crate::tensor::TensorError;
-use crate::verify::Refused;
 use crate::window::WindowError;
 
 /// Exit codes, as nccl-tests numbers them where they mean the same.

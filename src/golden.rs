@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::collective::{Holds, Op};
 use crate::element::{Element, scale, with_op};
-use crate::verify::{Node, Proved, Term, Terms};
+use crate::proof::{Node, Proved, Term, Terms};
 use crate::window::Payload;
 
 /// Elements that are evaluated together: small enough for the first-level cache, large enough to amortise the tree walk.

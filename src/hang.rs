@@ -6,8 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::schedule::Schedule;
-use crate::verify::{Graph, Signal, Site, Sources};
+use crate::schedule::{Graph, Schedule, Signal, Site, Sources};
 
 /// A defect put into a launch on purpose, to see what happens and that it is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

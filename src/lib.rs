@@ -20,6 +20,7 @@ pub mod gpu;
 pub mod hang;
 pub mod inputs;
 pub mod plan;
+pub mod proof;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod run;
@@ -27,7 +28,6 @@ pub mod schedule;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod tensor;
-pub mod verify;
 pub mod window;
 
 /// The version that [`gpu`] speaks.

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use crate::collective::named;
-use crate::schedule::{Instruction, Schedule};
-use crate::verify::{Graph, Proved, Sources};
+use crate::proof::Proved;
+use crate::schedule::{Graph, Instruction, Schedule, Sources};
 
 /// How a schedule is cut into dispatches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,12 +202,12 @@ fn per_lane(graph: &Graph, numbers: Vec<u32>) -> Vec<Vec<u32>> {
 mod tests {
     use super::*;
     use crate::collective::Collective;
-    use crate::schedule::{Algorithm, Sync, build};
-    use crate::verify::{Options, prove};
+    use crate::proof::{Options, prove};
+    use crate::schedule::{Algorithm, SyncStyle, build};
 
     const NO_LIMIT: u64 = u64::MAX;
 
-    fn plan(algorithm: Algorithm, sync: Sync, ranks: u32, mode: Mode, limit: u64) -> (Proved, Plan) {
+    fn plan(algorithm: Algorithm, sync: SyncStyle, ranks: u32, mode: Mode, limit: u64) -> (Proved, Plan) {
         let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
         let proved = prove(schedule, Options::default()).unwrap();
         let plan = Plan::new(&proved, mode, |_| 10, limit).unwrap();
@@ -226,10 +226,10 @@ mod tests {
             (Algorithm::Direct, 8, 1),
         ] {
             for mode in [Mode::PerStep, Mode::Fused] {
-                let (_, plan) = plan(algorithm, Sync::Neighbor, ranks, mode, NO_LIMIT);
+                let (_, plan) = plan(algorithm, SyncStyle::Neighbor, ranks, mode, NO_LIMIT);
                 assert_eq!(plan.dispatches.len(), per_step, "{algorithm} {ranks} {mode}");
             }
-            let (_, per_rank) = plan(algorithm, Sync::Neighbor, ranks, Mode::PerRank, NO_LIMIT);
+            let (_, per_rank) = plan(algorithm, SyncStyle::Neighbor, ranks, Mode::PerRank, NO_LIMIT);
             println!("{algorithm} {ranks} ranks: {} per-rank dispatches", per_rank.dispatches.len());
             if algorithm == Algorithm::Ring {
                 assert!(per_rank.dispatches.len() <= 3 * ranks as usize);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn every_wait_is_met_by_an_earlier_dispatch() {
         for algorithm in Algorithm::of(Collective::AllReduce) {
-            for &sync in Sync::ALL {
+            for &sync in SyncStyle::ALL {
                 let built = |&ranks: &u32| build(Collective::AllReduce, algorithm, ranks, sync).is_ok();
                 for ranks in [1, 2, 3, 4, 7, 16].into_iter().filter(built) {
                     for (mode, limit) in
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_instruction_over_the_limit_is_refused() {
-        let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, SyncStyle::Neighbor).unwrap();
         let proved = prove(schedule, Options::default()).unwrap();
         assert_eq!(Plan::new(&proved, Mode::PerStep, |_| 11, 10), Err(TooLong { turns: 11, limit: 10 }));
     }

@@ -18,8 +18,8 @@ use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate_parts};
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, DeviceKind, Schedule, Selection, Sync, build};
-use crate::verify::{self, Proved, prove};
+use crate::proof::{self, Proved, prove};
+use crate::schedule::{Algorithm, DeviceKind, Schedule, Selection, SyncStyle, build};
 use crate::window::{Payload, WindowError};
 use crate::{cpu, tensor};
 
@@ -36,7 +36,7 @@ pub struct Request {
     /// How.
     pub algorithm: Selection,
     /// Who waits for whom.
-    pub sync: Sync,
+    pub sync: SyncStyle,
     /// Element type.
     pub data_type: DataType,
     /// Reduction.
@@ -95,7 +95,7 @@ pub struct Outcome {
     /// The algorithm was chosen by [`Algorithm::choose`] and not named.
     pub algorithm_auto: bool,
     /// Who waited for whom.
-    pub sync: Sync,
+    pub sync: SyncStyle,
     /// Participants.
     pub ranks: u32,
     /// Elements of a part: what NCCL's calls take as count.
@@ -187,7 +187,7 @@ pub enum Stage {
 }
 
 /// Is told what a run is at.
-pub type Watch = Arc<dyn Fn(Stage) + Send + std::marker::Sync>;
+pub type Watch = Arc<dyn Fn(Stage) + Send + Sync>;
 
 /// Runs `request`, and tells `watch` how far it is.
 ///
@@ -231,7 +231,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
     };
 
     let start = Instant::now();
-    let proved = prove(schedule, verify::Options { in_place: request.in_place })?;
+    let proved = prove(schedule, proof::Options { in_place: request.in_place })?;
     let proof = start.elapsed();
 
     let extents = Extents { schedule: proved.schedule(), count, in_place: request.in_place };

@@ -4,20 +4,11 @@
 //! Addresses may name a peer's memory: reading from it (pull) and writing to it (push) are the same instruction.
 //! Instructions have no branches and signals only grow, so a schedule has one outcome whatever the timing.
 
-mod algorithm;
+mod algorithms;
 mod choose;
-mod direct;
-mod dissemination;
-mod forwarding;
-mod halving_doubling;
-mod ibing;
-mod mesh;
-mod one_phase;
+mod graph;
 mod places;
-mod recursive_doubling;
-mod ring;
-mod tree;
-mod two_phase;
+mod site;
 
 use std::fmt;
 
@@ -25,9 +16,11 @@ use rustc_hash::FxHashSet;
 use smallvec::{SmallVec, smallvec};
 
 use crate::collective::{Holds, Task};
-pub use algorithm::{Algorithm, BuildError, Sync, build};
+pub use algorithms::{Algorithm, BuildError, SyncStyle, build};
 pub use choose::{DeviceKind, Selection};
+pub(crate) use graph::{Graph, Sources};
 pub use places::Places;
+pub use site::{Signal, Site};
 
 /// Most ranks that a schedule may have; executors have limits of their own below it.
 pub const MAX_RANKS: u32 = 4096;
@@ -44,14 +37,14 @@ pub const MAX_RANKS: u32 = 4096;
 /// let lane = |rank| Lane::new(rank).with(
 ///     Instruction::new(Phase::Move, 1).reduce(a, b).to(Address::output(rank, 0)));
 /// let schedule = Schedule::new("pair", Collective::AllReduce, 2, 1).lane(lane(0)).lane(lane(1));
-/// assert!(wgccl::verify::check(&schedule, Default::default()).ok());
+/// assert!(wgccl::proof::check(&schedule, Default::default()).ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Schedule {
     /// The algorithm's name, for people.
     pub name: String,
-    /// What it claims to compute; [`crate::verify`] holds it to that.
+    /// What it claims to compute; [`crate::proof`] holds it to that.
     pub task: Task,
     /// Participants, 1 to [`MAX_RANKS`].
     pub ranks: u32,
@@ -92,7 +85,7 @@ pub struct Instruction {
     /// Sent once the result is in memory.
     pub notifies: SmallVec<[Notify; 1]>,
     /// The rank zeroes its own signal matrix. A fault: it erases a faster peer's notify. It exists so that
-    /// [`crate::verify`] can be shown to find it; no schedule that does it is proved.
+    /// [`crate::proof`] can be shown to find it; no schedule that does it is proved.
     pub zeroes_signals: bool,
 }
 

@@ -406,10 +406,10 @@ impl Arena {
 mod tests {
     use super::*;
     use crate::collective::Collective;
-    use crate::schedule::{Algorithm, Sync, build};
+    use crate::schedule::{Algorithm, SyncStyle, build};
 
     fn window(algorithm: Algorithm, ranks: u32, count: usize, stride: Stride) -> Window {
-        let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
         Window::new(&schedule, Payload::new(&schedule, count, 4).unwrap(), stride).unwrap()
     }
 
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn any_count_is_cut_without_loss() {
         for ranks in [1, 2, 3, 7, 33] {
-            let schedule = build(Collective::AllReduce, Algorithm::Ring, ranks, Sync::Neighbor).unwrap();
+            let schedule = build(Collective::AllReduce, Algorithm::Ring, ranks, SyncStyle::Neighbor).unwrap();
             for count in [1, 2, 3, 5, 255, 256, 1000] {
                 let payload = Payload::new(&schedule, count, 4).unwrap();
                 assert_eq!(payload.chunk_bytes() % VECTOR_BYTES, 0);
@@ -469,7 +469,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_laid_out_is_refused() {
-        let schedule = build(Collective::AllReduce, Algorithm::Ring, 17, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 17, SyncStyle::Neighbor).unwrap();
         assert_eq!(Payload::new(&schedule, 0, 4), Err(WindowError::Empty));
         assert!(matches!(Payload::new(&schedule, usize::MAX / 8, 4), Err(WindowError::TooLarge { .. })));
         let payload = Payload::new(&schedule, 1, 4).unwrap();
@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn arena_places_do_not_overlap() {
-        let schedule = build(Collective::AllReduce, Algorithm::RingExchange, 3, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllReduce, Algorithm::RingExchange, 3, SyncStyle::Neighbor).unwrap();
         let payload = Payload::new(&schedule, 100, 4).unwrap();
         for in_place in [false, true] {
             let arena = Arena::new(&schedule, 6, payload.chunk_vectors(), 2, in_place);
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn a_barrier_has_no_payload_and_nothing_else_is_without() {
-        let barrier = build(Collective::Barrier, Algorithm::Mesh, 3, Sync::Neighbor).unwrap();
+        let barrier = build(Collective::Barrier, Algorithm::Mesh, 3, SyncStyle::Neighbor).unwrap();
         assert_eq!(Payload::new(&barrier, 1, 4), Err(WindowError::NoPayload(Collective::Barrier, 1)));
         let payload = Payload::new(&barrier, 0, 4).unwrap();
         assert!(payload.chunk_vectors() > 0 && payload.elements(0).is_empty());

@@ -10,11 +10,11 @@ use std::time::Instant;
 use common::{defined, other_variants, variants};
 use wgccl::collective::{Collective, Task};
 use wgccl::plan::{Mode, Plan};
-use wgccl::schedule::{Algorithm, BuildError, Schedule, Sync, build};
-use wgccl::verify::{Options, Proof, check, prove};
+use wgccl::proof::{Options, Proof, check, prove};
+use wgccl::schedule::{Algorithm, BuildError, Schedule, SyncStyle, build};
 
 fn neighbor(algorithm: Algorithm, ranks: u32) -> Schedule {
-    build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap()
+    build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn powers_of_two_only() {
     for &collective in Collective::ALL {
         for algorithm in Algorithm::of(collective) {
             for ranks in (1..=70).chain([4095, 4096]).filter(|&ranks| !defined(algorithm, ranks)) {
-                let built = build(collective, algorithm, ranks, Sync::Neighbor);
+                let built = build(collective, algorithm, ranks, SyncStyle::Neighbor);
                 assert_eq!(built, Err(BuildError::PowerOfTwo { algorithm, ranks }), "{collective}");
             }
             names.extend((!defined(algorithm, 3)).then(|| format!("{collective} {algorithm}")));
@@ -61,7 +61,7 @@ fn powers_of_two_only() {
     let all = ["all-reduce recursive-doubling", "all-reduce halving-doubling", "all-gather recursive-doubling"];
     assert_eq!(names, [&all[..], &["reduce-scatter halving"]].concat());
     let text = |collective: Collective, algorithm, ranks| {
-        build(collective, algorithm, ranks, Sync::Neighbor).unwrap_err().to_string()
+        build(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap_err().to_string()
     };
     assert_eq!(
         text(Collective::AllReduce, Algorithm::HalvingDoubling, 6),
@@ -72,7 +72,7 @@ fn powers_of_two_only() {
     assert!(above.contains("take 2048 or 4096 ranks instead of 3000"), "{above}");
     // What it advises exists.
     for collective in [Collective::AllReduce, Collective::AllGather, Collective::ReduceScatter] {
-        assert!(build(collective, Algorithm::Ring, 6, Sync::Neighbor).is_ok());
+        assert!(build(collective, Algorithm::Ring, 6, SyncStyle::Neighbor).is_ok());
     }
 }
 
@@ -82,11 +82,11 @@ fn only_rounds_can_have_barriers() {
     use Collective::{AllGather, AllReduce, ReduceScatter};
     for &collective in Collective::ALL {
         for algorithm in Algorithm::of(collective) {
-            let built = build(collective, algorithm, 4, Sync::Barrier);
+            let built = build(collective, algorithm, 4, SyncStyle::Barrier);
             match (collective, algorithm) {
                 (AllReduce, Ring | RingStaged | RingExchange | BidirectionalRing)
                 | (AllGather | ReduceScatter, Ring) => assert!(built.is_ok(), "{collective} {algorithm}"),
-                _ => assert_eq!(built, Err(BuildError::Sync { collective, algorithm, sync: Sync::Barrier })),
+                _ => assert_eq!(built, Err(BuildError::Sync { collective, algorithm, sync: SyncStyle::Barrier })),
             }
         }
     }
@@ -143,7 +143,7 @@ fn every_algorithm_of_another_collective_has_its_shape() {
                 // Ranks that add in a tree, the root among them; in a ring all but the last one.
                 let inner = if algorithm == Tree { p.div_ceil(2) } else { p - 1 }.max(1);
                 let shape_of =
-                    |root| shape(build(Task::from(collective).root(root), algorithm, p, Sync::Neighbor).unwrap());
+                    |root| shape(build(Task::from(collective).root(root), algorithm, p, SyncStyle::Neighbor).unwrap());
                 let got = shape_of(0);
                 let slot = u32::from(p > 2);
                 let (steps, payloads, slots, signals, lanes) = match (collective, algorithm) {
@@ -267,7 +267,7 @@ fn many_ranks_are_proved() {
     ];
     let all_reduce = all_reduce.map(|(algorithm, ranks)| (Collective::AllReduce, algorithm, ranks));
     for (collective, algorithm, ranks) in all_reduce.into_iter().chain(others) {
-        let schedule = build(collective, algorithm, ranks, Sync::Neighbor).unwrap();
+        let schedule = build(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap();
         let start = Instant::now();
         assert!(check(&schedule, Options::default()).ok());
         let instructions = schedule.instructions();

@@ -19,8 +19,8 @@ use wgccl::golden::compare;
 use wgccl::gpu::{Executor, LaunchError, Options};
 use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, prove};
+use wgccl::proof::{self, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::window::Payload;
 
 fn bench(args: &[&str]) -> Output {
@@ -618,9 +618,11 @@ fn pictures_are_drawn() {
 fn repeated_launches_leave_the_right_result() {
     let _turn = one_at_a_time();
     const COUNT: usize = 3000;
-    let proved =
-        prove(build(Collective::AllReduce, Algorithm::Ring, 4, Sync::Neighbor).unwrap(), verify::Options::default())
-            .unwrap();
+    let proved = prove(
+        build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap(),
+        proof::Options::default(),
+    )
+    .unwrap();
     let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
     let inputs: Vec<Vec<f32>> = (0..4).map(|rank| generate(Fill::Normal, 1, rank, 4, COUNT)).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
@@ -653,9 +655,11 @@ fn repeated_launches_leave_the_right_result() {
 #[test]
 fn a_launch_that_does_not_finish_has_no_time() {
     let _turn = one_at_a_time();
-    let proved =
-        prove(build(Collective::AllReduce, Algorithm::Ring, 4, Sync::Neighbor).unwrap(), verify::Options::default())
-            .unwrap();
+    let proved = prove(
+        build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap(),
+        proof::Options::default(),
+    )
+    .unwrap();
     let payload = Payload::new(proved.schedule(), 1000, 4).unwrap();
     let inputs = vec![vec![1.0_f32; 1000]; 4];
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();

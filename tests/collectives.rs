@@ -11,8 +11,8 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu::{self, CpuError, Spread};
 use wgccl::golden::compare;
 use wgccl::inputs::{Fill, generate_parts};
-use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Phase, Schedule, Sync, build};
-use wgccl::verify::{self, Proof, Proved, prove};
+use wgccl::proof::{self, Proof, Proved, prove};
+use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Phase, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
 
 const COUNTS: [usize; 4] = [1, 3, 17, 256];
@@ -213,8 +213,8 @@ fn upstream_goldens() {
             for ranks in 2..=16_u32 {
                 let root = ranks / 2;
                 let task = Task::from(collective).root(root);
-                let Ok(schedule) = build(task, algorithm, ranks, Sync::Neighbor) else { continue };
-                let proved = prove(schedule, verify::Options::default()).unwrap();
+                let Ok(schedule) = build(task, algorithm, ranks, SyncStyle::Neighbor) else { continue };
+                let proved = prove(schedule, proof::Options::default()).unwrap();
                 let inputs = inputs(proved.schedule(), Fill::Pattern, count);
                 let (p, n) = (f64::from(ranks), count);
                 let all = 100.0 * p * (p - 1.0) / 2.0;
@@ -246,8 +246,9 @@ fn upstream_goldens() {
 #[test]
 fn send_recv_goes_where_it_is_told() {
     for sources in [vec![1, 0], vec![0, 1, 2], vec![2, 2, 0, 1], vec![3, 2, 1, 0]] {
-        let schedule = build(Task::send_recv(sources.clone()), Algorithm::Mesh, sources.len() as u32, Sync::Neighbor);
-        let proved = prove(schedule.unwrap(), verify::Options::default()).unwrap();
+        let schedule =
+            build(Task::send_recv(sources.clone()), Algorithm::Mesh, sources.len() as u32, SyncStyle::Neighbor);
+        let proved = prove(schedule.unwrap(), proof::Options::default()).unwrap();
         let inputs = inputs(proved.schedule(), Fill::Normal, 5);
         let payload = Payload::new(proved.schedule(), 5, 4).unwrap();
         let mut outputs = vec![vec![STALE; 5]; sources.len()];
@@ -262,24 +263,26 @@ fn send_recv_goes_where_it_is_told() {
 fn what_does_not_exist_is_refused_by_name() {
     let text = |task: Task, algorithm, sync| build(task, algorithm, 4, sync).unwrap_err().to_string();
     assert_eq!(
-        text(Collective::Barrier.into(), Algorithm::RingExchange, Sync::Neighbor),
+        text(Collective::Barrier.into(), Algorithm::RingExchange, SyncStyle::Neighbor),
         "there is no barrier by ring-exchange; choose one of: mesh, dissemination"
     );
-    assert!(text(Collective::AllReduce.into(), Algorithm::Mesh, Sync::Neighbor).contains("ring, ring-staged"));
-    assert!(text(Task::from(Collective::Reduce).root(4), Algorithm::Mesh, Sync::Neighbor).contains("root 4 is not"));
-    assert!(text(Collective::Scatter.into(), Algorithm::Mesh, Sync::Barrier).contains("leave --sync out"));
+    assert!(text(Collective::AllReduce.into(), Algorithm::Mesh, SyncStyle::Neighbor).contains("ring, ring-staged"));
+    assert!(
+        text(Task::from(Collective::Reduce).root(4), Algorithm::Mesh, SyncStyle::Neighbor).contains("root 4 is not")
+    );
+    assert!(text(Collective::Scatter.into(), Algorithm::Mesh, SyncStyle::Barrier).contains("leave --sync out"));
     for &collective in Collective::ALL {
         // Of several the one with the fewest steps, and the all-reduce's as ever.
         let default = if collective == Collective::AllReduce { Algorithm::Ring } else { Algorithm::Mesh };
         assert_eq!(Algorithm::default_of(collective), default);
         assert_eq!(Algorithm::of(collective)[0], default);
         assert!(!matches!(
-            build(collective, Algorithm::default_of(collective), 4, Sync::Neighbor),
+            build(collective, Algorithm::default_of(collective), 4, SyncStyle::Neighbor),
             Err(BuildError::Pair { .. })
         ));
         if !collective.has_in_place() {
-            let schedule = build(collective, Algorithm::default_of(collective), 4, Sync::Neighbor).unwrap();
-            let refused = prove(schedule, verify::Options::default().in_place(true)).unwrap_err().to_string();
+            let schedule = build(collective, Algorithm::default_of(collective), 4, SyncStyle::Neighbor).unwrap();
+            let refused = prove(schedule, proof::Options::default().in_place(true)).unwrap_err().to_string();
             assert!(refused.contains("has no form in place"), "{refused}");
         }
     }
@@ -289,8 +292,8 @@ fn what_does_not_exist_is_refused_by_name() {
 #[test]
 fn buffers_of_the_wrong_length_are_refused() {
     let launch = |collective: Collective, in_place: bool, inputs: &[usize], outputs: &[usize]| {
-        let schedule = build(Task::from(collective).root(1), Algorithm::Mesh, 2, Sync::Neighbor).unwrap();
-        let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
+        let schedule = build(Task::from(collective).root(1), Algorithm::Mesh, 2, SyncStyle::Neighbor).unwrap();
+        let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
         let payload = Payload::new(proved.schedule(), 3, 4).unwrap();
         let mut executor = cpu::Executor::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
         let of = |lengths: &[usize]| lengths.iter().map(|&length| vec![STALE; length]).collect::<Vec<_>>();

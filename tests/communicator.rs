@@ -13,8 +13,8 @@ use wgccl::gpu::{Communicator, CommunicatorError, Completion, LaunchError, Optio
 use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::plan::Mode;
+use wgccl::proof::prove;
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule};
-use wgccl::verify::prove;
 use wgccl::window::Payload;
 use wgpu::BufferUsages as Usage;
 

@@ -12,13 +12,13 @@ use wgccl::element::{DataType, Element};
 use wgccl::golden;
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::proof::{self, Proved, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
 
-fn ring(algorithm: Algorithm, ranks: u32, sync: Sync, in_place: bool) -> Proved {
+fn ring(algorithm: Algorithm, ranks: u32, sync: SyncStyle, in_place: bool) -> Proved {
     let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
-    prove(schedule, verify::Options::default().in_place(in_place)).unwrap()
+    prove(schedule, proof::Options::default().in_place(in_place)).unwrap()
 }
 
 fn payload(proved: &Proved, count: usize) -> Payload {
@@ -48,7 +48,7 @@ fn launch(executor: &mut Executor<f32>, proved: &Proved, payload: &Payload, inpu
     }
     let outputs: Vec<&[f32]> = outputs.iter().map(|output| &output[..]).collect();
     let comparison = golden::compare(proved, payload, Op::Sum, &inputs, &outputs);
-    let identical = comparison.bit_identical || !proved.report().holds(verify::Proof::BitIdentical);
+    let identical = comparison.bit_identical || !proved.report().holds(proof::Proof::BitIdentical);
     assert!(comparison.wrong == 0 && identical, "{context}: {comparison:?}");
 }
 
@@ -96,7 +96,7 @@ fn every_algorithm_agrees_with_the_golden() {
 /// Few elements and a step a time: as many switches between threads as there can be.
 #[test]
 fn lanes_of_one_channel_on_many_threads() {
-    for sync in [Sync::Neighbor, Sync::Barrier] {
+    for sync in [SyncStyle::Neighbor, SyncStyle::Barrier] {
         for workers in [2, 3, 5] {
             let proved = ring(Algorithm::RingExchange, 5, sync, false);
             let payload = payload(&proved, 50);
@@ -112,7 +112,7 @@ fn lanes_of_one_channel_on_many_threads() {
 
 #[test]
 fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
-    let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
+    let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
     let auto = || Options::default().workers(3);
     assert_eq!(twice(&proved, 1000, auto()), (1, 1));
     let (workers, channels) = twice(&proved, 1 << 18, auto());
@@ -130,7 +130,7 @@ fn hundreds_of_ranks_on_a_few_threads() {
         (Algorithm::Tree, 1000, 1024),
     ] {
         let start = Instant::now();
-        let proved = ring(algorithm, ranks, Sync::Neighbor, false);
+        let proved = ring(algorithm, ranks, SyncStyle::Neighbor, false);
         let proof = start.elapsed();
         twice(&proved, count, Options::default());
         if ranks == 256 {
@@ -159,7 +159,7 @@ fn expect_hang(proved: &Proved, options: Options) -> Hang {
 
 #[test]
 fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
-    let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
+    let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
     for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
         for workers in [1, 2, 5] {
             for (rank, row) in [(0, 1), (2, 3), (3, 5)] {
@@ -213,7 +213,7 @@ fn push() -> Schedule {
 #[test]
 fn push_with_two_destinations_two_lanes_and_several_waits() {
     for in_place in [false, true] {
-        let proved = prove(push(), verify::Options::default().in_place(in_place)).unwrap();
+        let proved = prove(push(), proof::Options::default().in_place(in_place)).unwrap();
         for count in [1, 7, 1000, 100_000] {
             for workers in [1, 2, 4] {
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
@@ -227,7 +227,7 @@ fn push_with_two_destinations_two_lanes_and_several_waits() {
 #[test]
 fn wrong_buffers_and_options_are_refused() {
     let (apart, in_place) =
-        (ring(Algorithm::Ring, 2, Sync::Neighbor, false), ring(Algorithm::Ring, 2, Sync::Neighbor, true));
+        (ring(Algorithm::Ring, 2, SyncStyle::Neighbor, false), ring(Algorithm::Ring, 2, SyncStyle::Neighbor, true));
     let payload = payload(&apart, 10);
     let mut executor = Executor::<f32>::new(&apart, payload, Op::Sum, Options::default()).unwrap();
     let (right, short) = ([0.0_f32; 10], [0.0_f32; 9]);
@@ -257,8 +257,8 @@ fn wrong_buffers_and_options_are_refused() {
     other.chunk_elements = 1 << 40;
     assert!(new(other, Options::default()).contains("payload"));
     // Addressable, but no machine has it.
-    let huge = Payload::new(ring(Algorithm::Ring, 8, Sync::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
-    let proved = ring(Algorithm::Ring, 8, Sync::Neighbor, false);
+    let huge = Payload::new(ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
+    let proved = ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false);
     let lanes = options(Spread::Lanes, 2, Some(1));
     assert!(matches!(Executor::<f32>::new(&proved, huge, Op::Sum, lanes), Err(CpuError::Memory(_))));
 }
@@ -276,7 +276,7 @@ fn too_many_ranks_are_refused() {
         lane.push(Instruction::new(Phase::Move, 2).copy(output(0)).to(output(peer)));
     }
     let schedule = Schedule::new("star", Collective::AllReduce, 1025, 1).lane(lane);
-    let proved = prove(schedule, verify::Options::default()).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
     let error = Executor::<f32>::new(&proved, payload(&proved, 4), Op::Sum, Options::default()).unwrap_err();
     assert!(matches!(error, CpuError::Ranks(1025)), "{error}");
 }
@@ -352,7 +352,7 @@ impl Element for Fragile {
 
 #[test]
 fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
-    let proved = ring(Algorithm::Ring, 4, Sync::Neighbor, false);
+    let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
     let payload = payload(&proved, 100);
     for (spread, workers) in [(Spread::Lanes, 3), (Spread::Channels, 2), (Spread::Auto, 1)] {
         let mut executor = Executor::new(&proved, payload, Op::Sum, options(spread, workers, Some(2))).unwrap();

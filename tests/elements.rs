@@ -10,8 +10,8 @@ use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
 use wgccl::golden;
 use wgccl::inputs::{Fill, generate, generate_parts};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::proof::{self, Proved, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::window::Payload;
 
 /// An element with its arithmetic written a second time, as plainly as can be.
@@ -148,8 +148,8 @@ fn operands<T: Plain>() -> [Vec<T>; 2] {
 }
 
 fn proved(algorithm: Algorithm, ranks: u32, in_place: bool) -> Proved {
-    let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
-    prove(schedule, verify::Options::default().in_place(in_place)).unwrap()
+    let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
+    prove(schedule, proof::Options::default().in_place(in_place)).unwrap()
 }
 
 fn operations<T: Element>() -> impl Iterator<Item = Op> {
@@ -249,7 +249,7 @@ fn executor_and_golden_compute_what_plain_arithmetic_does() {
         third.reverse();
         let inputs = [left, right, third];
         for op in operations::<T>() {
-            let defined = |&a: &Algorithm| build(Collective::AllReduce, a, 3, Sync::Neighbor).is_ok();
+            let defined = |&a: &Algorithm| build(Collective::AllReduce, a, 3, SyncStyle::Neighbor).is_ok();
             let algorithms = Algorithm::of(Collective::AllReduce).into_iter().filter(defined);
             for (algorithm, in_place) in algorithms.flat_map(|a| [(a, false), (a, true)]) {
                 let proved = proved(algorithm, 3, in_place);
@@ -295,9 +295,9 @@ fn every_type_runs_on_many_ranks() {
 
 /// Elements by rank and part, and every rank's outputs of a launch on the CPU, held against the golden.
 fn other_collective<T: Plain>(collective: Collective, op: Op) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
-    let schedule = build(collective, Algorithm::default_of(collective), 3, Sync::Neighbor).unwrap();
+    let schedule = build(collective, Algorithm::default_of(collective), 3, SyncStyle::Neighbor).unwrap();
     let payload = Payload::new(&schedule, 101, size_of::<T>()).unwrap();
-    let proved = prove(schedule, verify::Options::default()).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
     let extents = Extents { schedule: proved.schedule(), count: 101, in_place: false };
     let mut inputs = vec![Vec::new(); 3];
     (0..).zip(&mut inputs).for_each(|(rank, input)| {

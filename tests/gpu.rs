@@ -17,8 +17,8 @@ use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
 use wgccl::gpu::{Executor, MAX_RANKS, Options};
 use wgccl::inputs::{Fill, generate};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, Proof, Proved, prove};
+use wgccl::proof::{self, Proof, Proved, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::window::Payload;
 
 const RANKS: [u32; 9] = [1, 2, 3, 4, 5, 7, 8, 16, 33];
@@ -63,7 +63,7 @@ fn agrees(device: &Device, proved: &Proved, count: usize, options: Options, case
 }
 
 fn is_ring(variant: &Variant) -> bool {
-    (variant.algorithm, variant.sync, variant.in_place) == (Algorithm::Ring, Sync::Neighbor, false)
+    (variant.algorithm, variant.sync, variant.in_place) == (Algorithm::Ring, SyncStyle::Neighbor, false)
 }
 
 /// Every count for the ring, and for the `others` a third of the pairs of count and mode: over three schedules every count
@@ -108,8 +108,8 @@ fn payloads_above_a_binding_go_in_pieces() {
             for (ranks, count, in_place) in
                 [(2, 100_000, false), (3, 99_999, false), (5, 1 << 18, true), (16, 20_001, false)]
             {
-                let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
+                let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, SyncStyle::Neighbor).unwrap();
+                let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
                 let options = Options::default().dispatch(mode).arena_bytes(256 << 10);
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
                 let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
@@ -129,8 +129,8 @@ fn an_instruction_above_the_loop_limit_is_cut() {
     const COUNT: usize = 42 << 20;
     let _turn = one_at_a_time();
     for device in devices() {
-        let schedule = build(Collective::AllReduce, Algorithm::Ring, 1, Sync::Neighbor).unwrap();
-        let proved = prove(schedule, verify::Options::default()).unwrap();
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 1, SyncStyle::Neighbor).unwrap();
+        let proved = prove(schedule, proof::Options::default()).unwrap();
         let options = Options::default().channels(1);
         let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
         let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
@@ -157,8 +157,8 @@ fn the_most_ranks_agree_with_the_golden() {
             (MAX_RANKS - 1, false, &[Algorithm::OnePhase, Algorithm::BidirectionalRing]),
         ] {
             for &algorithm in algorithms {
-                let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
+                let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
+                let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
                 let case = format!("{} {algorithm} {ranks} ranks", device.name);
                 agrees(device, &proved, 1000, Options::default(), &case);
             }
@@ -172,8 +172,8 @@ fn any_number_of_channels_gives_the_same_bits() {
     for device in devices() {
         for mode in device.sound_modes() {
             for channels in [1, 2, 3, 16, 1000] {
-                let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, Sync::Neighbor).unwrap();
-                let proved = prove(schedule, verify::Options::default()).unwrap();
+                let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+                let proved = prove(schedule, proof::Options::default()).unwrap();
                 let options = Options::default().dispatch(mode).channels(channels);
                 agrees(device, &proved, 5000, options, &format!("{} {mode} {channels} channels", device.name));
             }

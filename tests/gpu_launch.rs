@@ -12,12 +12,12 @@ use wgccl::gpu::{Executor, LaunchError, Launched, Options, Support};
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
 use wgccl::plan::Mode;
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::proof::{self, Proved, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
 
-fn ring(algorithm: Algorithm, sync: Sync, ranks: u32) -> Proved {
-    prove(build(Collective::AllReduce, algorithm, ranks, sync).unwrap(), verify::Options::default()).unwrap()
+fn ring(algorithm: Algorithm, sync: SyncStyle, ranks: u32) -> Proved {
+    prove(build(Collective::AllReduce, algorithm, ranks, sync).unwrap(), proof::Options::default()).unwrap()
 }
 
 fn executor(device: &Device, proved: &Proved, count: usize, options: Options) -> Executor<f32> {
@@ -54,9 +54,9 @@ fn a_lost_notify_is_explained_and_the_next_launch_is_right() {
     for device in devices() {
         for mode in device.sound_modes() {
             for (algorithm, sync) in [
-                (Algorithm::Ring, Sync::Neighbor),
-                (Algorithm::RingStaged, Sync::Barrier),
-                (Algorithm::RingExchange, Sync::Neighbor),
+                (Algorithm::Ring, SyncStyle::Neighbor),
+                (Algorithm::RingStaged, SyncStyle::Barrier),
+                (Algorithm::RingExchange, SyncStyle::Neighbor),
             ] {
                 let proved = ring(algorithm, sync, 4);
                 let fault = Some(Fault::DropNotify { rank: 1, row: 3 });
@@ -118,7 +118,7 @@ fn push_schedule() -> Schedule {
 #[test]
 fn push_two_destinations_several_lanes_and_waits() {
     let _turn = one_at_a_time();
-    let proved = prove(push_schedule(), verify::Options::default()).unwrap();
+    let proved = prove(push_schedule(), proof::Options::default()).unwrap();
     for device in devices() {
         for mode in device.sound_modes() {
             for count in [1, 7, 8, 1000, 50_000] {
@@ -143,7 +143,7 @@ fn special_numbers_are_data() {
     for device in devices() {
         for mode in device.sound_modes() {
             for algorithm in [Algorithm::Ring, Algorithm::RingExchange] {
-                let proved = ring(algorithm, Sync::Neighbor, 3);
+                let proved = ring(algorithm, SyncStyle::Neighbor, 3);
                 let mut executor = executor(device, &proved, 100, named(mode));
                 let (comparison, _) = launch(&mut executor, &proved, &inputs).unwrap();
                 assert_eq!(comparison.wrong, 0, "{} {mode}: {comparison:?}", device.name);
@@ -185,8 +185,8 @@ fn wrong_elements_are_counted_on_the_device() {
             for in_place in [false, true] {
                 // The second arena is so small that the payload goes in pieces.
                 for arena_bytes in [None, Some(16 << 10)] {
-                    let schedule = build(Collective::AllReduce, Algorithm::Ring, 3, Sync::Neighbor).unwrap();
-                    let proved = prove(schedule, verify::Options::default().in_place(in_place)).unwrap();
+                    let schedule = build(Collective::AllReduce, Algorithm::Ring, 3, SyncStyle::Neighbor).unwrap();
+                    let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
                     let mut inputs = random(3, COUNT);
                     inputs[1][77] = f32::NAN;
                     inputs[2][2000] = f32::INFINITY;
@@ -222,7 +222,7 @@ fn every_rank_is_held_against_its_own_golden() {
         let sum = Instruction::new(Phase::ReduceScatter, 0).reduce_all(operands).to(Address::output(rank, 0));
         schedule = schedule.lane(Lane::new(rank).with(sum));
     }
-    let proved = prove(schedule, verify::Options::default()).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
     let mut inputs = random(3, 3000);
     // Partial sums among the subnormals, so that goldens of devices that flush them differ between ranks, too.
     inputs.iter_mut().flat_map(|input| input.iter_mut().step_by(3)).for_each(|x| *x *= 2.0 * f32::MIN_POSITIVE);
@@ -244,7 +244,7 @@ fn every_rank_is_held_against_its_own_golden() {
 #[test]
 fn device_and_host_count_the_same() {
     let _turn = one_at_a_time();
-    let proved = ring(Algorithm::Direct, Sync::Neighbor, 2);
+    let proved = ring(Algorithm::Direct, SyncStyle::Neighbor, 2);
     for count in [1000, (5 << 18) + 3] {
         let mut inputs = random(2, count);
         for i in (0..count).step_by(3) {
@@ -276,7 +276,7 @@ fn device_and_host_count_the_same() {
 fn a_golden_of_another_shape_is_refused() {
     let _turn = one_at_a_time();
     for device in devices() {
-        let (proved, inputs) = (ring(Algorithm::Ring, Sync::Neighbor, 2), random(2, 9));
+        let (proved, inputs) = (ring(Algorithm::Ring, SyncStyle::Neighbor, 2), random(2, 9));
         let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let payload = Payload::new(proved.schedule(), 9, 4).unwrap();
         let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
@@ -300,7 +300,7 @@ fn long_lane(rounds: u32, chunks: u32, step: impl Fn(u32, u32) -> Instruction) -
     let to = Address::output(0, 0);
     lane.push(Instruction::new(Phase::StageOut, 0).copy(Address::slot(0, 0)).to(to).chunks(chunks));
     let schedule = Schedule::new("long", Collective::AllReduce, 1, chunks).slots(3 * chunks).lane(lane);
-    prove(schedule, verify::Options::default()).unwrap()
+    prove(schedule, proof::Options::default()).unwrap()
 }
 
 fn to_and_fro(round: u32, chunks: u32) -> Instruction {
@@ -347,7 +347,7 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
     let _turn = one_at_a_time();
     for device in devices() {
         let title = device.gpu.info().title();
-        let proved = ring(Algorithm::Ring, Sync::Neighbor, 2);
+        let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 2);
         let payload = Payload::new(proved.schedule(), 8, 4).unwrap();
         if let Support::Unsound(reason) = device.gpu.info().support(Mode::Fused) {
             let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, named(Mode::Fused)).err().unwrap();
@@ -371,7 +371,7 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
         let error = launch(Mode::FusedLl).err().unwrap().to_string();
         assert!(error.contains("both write rank 0 slot[0]") && error.contains("use per-step"), "{error}");
 
-        let many = ring(Algorithm::Ring, Sync::Neighbor, 257);
+        let many = ring(Algorithm::Ring, SyncStyle::Neighbor, 257);
         let many_payload = Payload::new(many.schedule(), 8, 4).unwrap();
         let error = Executor::<f32>::new(&device.gpu, &many, many_payload, Op::Sum, Options::default()).err().unwrap();
         assert!(error.to_string().contains("257 ranks"), "{error}");
@@ -392,8 +392,8 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
 #[test]
 fn what_does_not_fit_the_schedule_is_refused() {
     let _turn = one_at_a_time();
-    let proved = ring(Algorithm::Ring, Sync::Neighbor, 4);
-    let two = ring(Algorithm::Ring, Sync::Neighbor, 2);
+    let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 4);
+    let two = ring(Algorithm::Ring, SyncStyle::Neighbor, 2);
     let of = |proved: &Proved, bytes| Payload::new(proved.schedule(), 1000, bytes).unwrap();
     let mut longer = of(&proved, 4);
     longer.count = 2000;
@@ -412,7 +412,7 @@ fn what_does_not_fit_the_schedule_is_refused() {
 fn a_window_that_no_binding_holds_is_refused() {
     let _turn = one_at_a_time();
     for device in devices() {
-        let proved = ring(Algorithm::Ring, Sync::Neighbor, 4);
+        let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 4);
         let payload = Payload::new(proved.schedule(), 64, 4).unwrap();
         let options = Options::default().arena_bytes(100);
         let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).err().unwrap();
@@ -425,7 +425,7 @@ fn auto_takes_a_sound_mode_and_the_ring_needs_few_dispatches() {
     let _turn = one_at_a_time();
     for device in devices() {
         for (ranks, per_step) in [(1, 1), (2, 2), (4, 6), (8, 14)] {
-            let proved = ring(Algorithm::Ring, Sync::Neighbor, ranks);
+            let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, ranks);
             let mut executor = executor(device, &proved, 256, Options::default());
             let mode = executor.mode();
             assert!(device.sound_modes().contains(&mode), "{} {mode}", device.name);

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use common::variants;
 use wgccl::collective::Collective;
 use wgccl::hang::{Fault, Hang, Silence};
-use wgccl::schedule::{Instruction, Lane, Phase, Schedule};
-use wgccl::verify::Signal;
+use wgccl::schedule::{Instruction, Lane, Phase, Schedule, Signal};
 
 type Signals = BTreeMap<(u32, u32, u32), u32>;
 

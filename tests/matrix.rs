@@ -29,8 +29,8 @@ use wgccl::golden::compare;
 use wgccl::gpu;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::plan::Mode;
-use wgccl::schedule::{Algorithm, BuildError, Places, Sync, build};
-use wgccl::verify::{Proof, Proved, prove};
+use wgccl::proof::{Proof, Proved, prove};
+use wgccl::schedule::{Algorithm, BuildError, Places, SyncStyle, build};
 use wgccl::window::{Payload, VECTOR_BYTES};
 
 /// The axes of a case, which is a number on each.
@@ -204,7 +204,7 @@ struct Schedule {
 
 /// The schedules of the product, by their numbers on the axes that they take up.
 struct Product {
-    families: Vec<(Collective, Algorithm, Sync)>,
+    families: Vec<(Collective, Algorithm, SyncStyle)>,
     schedules: BTreeMap<[usize; 4], Schedule>,
 }
 
@@ -213,7 +213,7 @@ impl Product {
     fn new() -> Self {
         let mut families = Vec::new();
         for &collective in Collective::ALL {
-            for (&algorithm, &sync) in Algorithm::ALL.iter().flat_map(|a| Sync::ALL.iter().map(move |s| (a, s))) {
+            for (&algorithm, &sync) in Algorithm::ALL.iter().flat_map(|a| SyncStyle::ALL.iter().map(move |s| (a, s))) {
                 match build(collective, algorithm, 4, sync) {
                     Ok(_) => families.push((collective, algorithm, sync)),
                     Err(BuildError::Pair { .. } | BuildError::Sync { .. }) => {}

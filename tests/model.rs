@@ -11,8 +11,8 @@ use common::nccl::Nccl;
 use common::{Variant, other_variants, variants};
 use rustc_hash::{FxHashMap, FxHashSet};
 use wgccl::collective::{Collective, Task};
-use wgccl::schedule::{Address, Algorithm, Buffer, Instruction, Lane, Phase, Schedule, Sync};
-use wgccl::verify::{Options, Proof, check};
+use wgccl::proof::{Options, Proof, check};
+use wgccl::schedule::{Address, Algorithm, Buffer, Instruction, Lane, Phase, Schedule, SyncStyle};
 
 /// A multiset of contributions, interned; 0 is what nobody wrote, and whatever is made of it.
 type Symbol = u8;
@@ -346,7 +346,7 @@ fn every_algorithm_of_another_collective_ends_in_one_way() {
 
 #[test]
 fn every_algorithm_ends_in_one_way() {
-    let fast = |v: &Variant| v.sync == Sync::Neighbor && v.algorithm != Algorithm::RingExchange;
+    let fast = |v: &Variant| v.sync == SyncStyle::Neighbor && v.algorithm != Algorithm::RingExchange;
     let five = variants([5]).into_iter().filter(fast);
     let trees = variants(6..=8).into_iter().filter(|v| v.algorithm == Algorithm::Tree);
     for variant in variants(2..=4).into_iter().chain(five).chain(trees) {
@@ -457,7 +457,7 @@ fn proved_mutants_of_four_ranks_end_right() {
 /// Without the wait of any single round the neighbour ring has several ends: there is no slack in it.
 #[test]
 fn no_round_of_a_neighbor_ring_can_do_without_its_wait() {
-    for variant in variants([2, 3]).into_iter().filter(|v| v.is_ring() && v.sync == Sync::Neighbor) {
+    for variant in variants([2, 3]).into_iter().filter(|v| v.is_ring() && v.sync == SyncStyle::Neighbor) {
         let schedule = variant.schedule();
         let ends_of = |kind| {
             let edits = Edit::all(&schedule).into_iter().filter(move |edit| edit.kind() == kind);

@@ -63,10 +63,10 @@ fn chunk(address: &Address, payload: &Payload) -> Option<(u8, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Algorithm, Sync, build};
+    use crate::schedule::{Algorithm, SyncStyle, build};
 
     fn moved_by(algorithm: Algorithm, ranks: u32, count: usize) -> u64 {
-        let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
         elements_moved(&schedule, &Payload::new(&schedule, count, 4).unwrap())
     }
 
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn every_part_counts() {
         // 5 elements are a chunk; P of them are read and written by each of P ranks.
-        let schedule = build(Collective::AllGather, Algorithm::Mesh, 4, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllGather, Algorithm::Mesh, 4, SyncStyle::Neighbor).unwrap();
         assert_eq!(elements_moved(&schedule, &Payload::new(&schedule, 5, 4).unwrap()), 2 * 5 * 16);
     }
 

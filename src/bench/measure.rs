@@ -16,8 +16,8 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::golden::Goldens;
 use crate::gpu::{Gpu, Timed};
+use crate::proof::Proved;
 use crate::run::{microseconds, views};
-use crate::verify::Proved;
 use crate::window::Payload;
 use crate::{cpu, gpu};
 

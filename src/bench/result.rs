@@ -9,7 +9,7 @@ use super::Statistics;
 use crate::collective::{Collective, Op, named};
 use crate::element::DataType;
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Selection, Sync};
+use crate::schedule::{Algorithm, Selection, SyncStyle};
 
 /// Where times come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ pub struct Row {
     #[serde(default)]
     pub algorithm_auto: bool,
     /// Who waits for whom.
-    pub sync: Sync,
+    pub sync: SyncStyle,
     /// Participants.
     pub ranks: u32,
     /// Index into the devices.
@@ -216,7 +216,7 @@ pub struct Group {
     /// How.
     pub algorithm: Selection,
     /// Who waits for whom.
-    pub sync: Sync,
+    pub sync: SyncStyle,
     /// Participants.
     pub ranks: u32,
     /// Element type.

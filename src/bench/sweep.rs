@@ -17,9 +17,9 @@ use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, Support, open_all};
 use crate::inputs::{Fill, generate_parts};
+use crate::proof::{self, Proved, prove};
 use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
-use crate::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, Sync, build};
-use crate::verify::{self, Proved, prove};
+use crate::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
 use crate::window::Payload;
 
 /// Every device that there is.
@@ -39,7 +39,7 @@ pub struct Request {
     /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
     pub only_defined: bool,
     /// Who waits for whom.
-    pub sync: Sync,
+    pub sync: SyncStyle,
     /// Numbers of participants, one after the other.
     pub ranks: Vec<u32>,
     /// Element types, one after the other.
@@ -90,7 +90,7 @@ impl Default for Request {
             sources: Vec::new(),
             algorithms: vec![Algorithm::Ring.into()],
             only_defined: false,
-            sync: Sync::Neighbor,
+            sync: SyncStyle::Neighbor,
             ranks: vec![4],
             data_types: vec![DataType::F32],
             ops: vec![Op::Sum],
@@ -387,7 +387,7 @@ fn of_device<T: Element>(
                     Some(test) if test.algorithm == algorithm => test,
                     test => {
                         let schedule = request.schedule(root, algorithm, ranks)?;
-                        let proved = |in_place| prove(schedule.clone(), verify::Options { in_place });
+                        let proved = |in_place| prove(schedule.clone(), proof::Options { in_place });
                         let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
                         let group = Group {
                             device: index,
@@ -497,10 +497,7 @@ impl Test<'_> {
 const MOST_ALONE: usize = 1 << 20;
 
 /// What `make` makes of every rank, in their order, by one thread a core. Of vectors of a gibibyte one thread takes minutes.
-fn side_by_side<R: Send>(
-    ranks: u32,
-    make: impl Fn(u32) -> Result<R, Error> + std::marker::Sync,
-) -> Result<Vec<R>, Error> {
+fn side_by_side<R: Send>(ranks: u32, make: impl Fn(u32) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
     let threads = threads().clamp(1, ranks.max(1) as usize);
     let make = &make;
     std::thread::scope(|scope| {

@@ -7,7 +7,7 @@ use super::result::{Clock, Placement, Roof, Row, Samples};
 use crate::collective::{Collective, Op};
 use crate::element::DataType;
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Sync};
+use crate::schedule::{Algorithm, SyncStyle};
 
 pub(crate) fn row(size: u64, time: f64) -> Row {
     let placement = Placement {
@@ -38,7 +38,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         collective: Collective::AllReduce,
         algorithm: Algorithm::Ring,
         algorithm_auto: false,
-        sync: Sync::Neighbor,
+        sync: SyncStyle::Neighbor,
         ranks: 4,
         device: 0,
         cycle: 0,

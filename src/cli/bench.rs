@@ -20,7 +20,7 @@ use crate::error::{Error, exit};
 use crate::gpu::Choice;
 use crate::plan::Mode;
 use crate::run::AUTO;
-use crate::schedule::{Algorithm, Selection, Sync};
+use crate::schedule::{Algorithm, Selection, SyncStyle};
 
 /// What a CI sets to demand a bandwidth, in GB/s.
 const MIN_BW: &str = "WGCCL_MIN_BW";
@@ -46,8 +46,8 @@ pub(super) struct BenchArgs {
                           an all-reduce ring]", super::algorithms()))]
     algorithm: Option<List<Selection>>,
     /// Who waits for whom between rounds: neighbor or barrier
-    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<Sync>)]
-    sync: Sync,
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<SyncStyle>)]
+    sync: SyncStyle,
     /// Devices as in `wgccl devices`, separated by commas or given repeatedly; or all
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO)]
     device: Vec<String>,

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::{BAD, DIM, GOOD, LaunchArgs, ScheduleArgs, Spinner, details, how, plural, print, print_json};
 use crate::collective::Collective;
 use crate::error::{Error, exit};
+use crate::proof::{self, Outcome, Report, Verdict};
 use crate::run::check_place;
-use crate::schedule::{Algorithm, Sync, build};
-use crate::verify::{self, Outcome, Report, Verdict};
+use crate::schedule::{Algorithm, SyncStyle, build};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -42,7 +42,7 @@ struct Json<'a> {
     sources: &'a [u32],
     algorithm: Algorithm,
     algorithm_auto: bool,
-    sync: Sync,
+    sync: SyncStyle,
     ranks: u32,
     in_place: bool,
     lanes: usize,
@@ -64,7 +64,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let algorithm = args.launch.choose(selection, collective, args.ranks)?;
     let spinner = Spinner::new("proving");
     let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, sync)?;
-    let report = verify::check(&schedule, verify::Options { in_place: args.in_place });
+    let report = proof::check(&schedule, proof::Options { in_place: args.in_place });
     drop(spinner);
     let (root, sources) = (collective.has_root().then_some(schedule.task.root), &schedule.task.sources);
     let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());

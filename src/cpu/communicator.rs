@@ -15,8 +15,8 @@ use super::{CpuError, Executor, Options};
 use crate::buffers::count_of;
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
-use crate::schedule::{BuildError, DeviceKind, Schedule, Selection, Sync, build};
-use crate::verify::{self, Refused, prove};
+use crate::proof::{self, Refused, prove};
+use crate::schedule::{BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
 use crate::window::{Payload, WindowError};
 
 /// Why a collective was not carried out.
@@ -62,7 +62,7 @@ pub enum CommunicatorError {
 pub struct Communicator {
     ranks: u32,
     algorithm: Selection,
-    sync: Sync,
+    sync: SyncStyle,
     options: Options,
     team: Arc<Team>,
     /// Executors of the key's type.
@@ -86,7 +86,7 @@ impl Communicator {
     /// A communicator of `ranks` ranks.
     pub fn new(ranks: u32) -> Self {
         let (options, team, known) = (Options::default(), Arc::default(), LruCache::new(KEPT));
-        Self { ranks, algorithm: Selection::Auto, sync: Sync::default(), options, team, known }
+        Self { ranks, algorithm: Selection::Auto, sync: SyncStyle::default(), options, team, known }
     }
 
     /// Names the algorithm of all calls; by default [`Algorithm::choose`](crate::schedule::Algorithm::choose) does.
@@ -98,7 +98,7 @@ impl Communicator {
 
     /// Who waits for whom, in algorithms that have several ways.
     #[must_use]
-    pub fn sync(mut self, sync: Sync) -> Self {
+    pub fn sync(mut self, sync: SyncStyle) -> Self {
         self.sync = sync;
         self
     }
@@ -286,7 +286,7 @@ impl Communicator {
             return Err(CommunicatorError::Ranks { schedule: schedule.ranks, communicator: self.ranks });
         }
         let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
-        let proved = prove(schedule, verify::Options { in_place })?;
+        let proved = prove(schedule, proof::Options { in_place })?;
         Ok(Executor::with_team(self.team.clone(), &proved, payload, op, self.options.clone())?)
     }
 

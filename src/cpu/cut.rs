@@ -119,12 +119,12 @@ pub(super) fn cores() -> usize {
 mod tests {
     use super::*;
     use crate::collective::Collective;
-    use crate::schedule::{Algorithm, Sync, build};
+    use crate::schedule::{Algorithm, SyncStyle, build};
 
     #[test]
     fn every_lane_of_every_channel_has_one_worker() {
         for ranks in [1, 2, 3, 8] {
-            let schedule = build(Collective::AllReduce, Algorithm::Ring, ranks, Sync::Neighbor).unwrap();
+            let schedule = build(Collective::AllReduce, Algorithm::Ring, ranks, SyncStyle::Neighbor).unwrap();
             for count in [1, 1000, 1 << 20] {
                 let payload = Payload::new(&schedule, count, 4).unwrap();
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use rustc_hash::FxHashSet;
 
 use crate::hang::Fault;
-use crate::schedule::{Address, Buffer, Instruction, Schedule};
-use crate::verify::{Graph, Proved};
+use crate::proof::Proved;
+use crate::schedule::{Address, Buffer, Graph, Instruction, Schedule};
 
 /// The executable form of a proved schedule.
 pub(super) struct Program {
@@ -199,12 +199,12 @@ fn outputs_read(schedule: &Schedule, in_place: bool) -> FxHashSet<(u32, u32)> {
 mod tests {
     use super::*;
     use crate::collective::Collective;
-    use crate::schedule::{Algorithm, Sync, build};
-    use crate::verify::{Options, prove};
+    use crate::proof::{Options, prove};
+    use crate::schedule::{Algorithm, SyncStyle, build};
 
     #[test]
     fn every_wait_and_notify_is_there_but_for_dropped_ones() {
-        for (sync, sent) in [(Sync::Neighbor, 1), (Sync::Barrier, 3)] {
+        for (sync, sent) in [(SyncStyle::Neighbor, 1), (SyncStyle::Barrier, 3)] {
             let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, sync).unwrap();
             let proved = prove(schedule, Options::default()).unwrap();
             let program = Program::new(&proved, None);

@@ -11,8 +11,8 @@ use super::kernel::{OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use crate::element::Element;
+use crate::proof::Proved;
 use crate::schedule::Buffer;
-use crate::verify::Proved;
 
 /// Operands of a schedule above which its signals cost little beside its data.
 const MOST_OPERANDS: usize = 1 << 16;
@@ -195,12 +195,12 @@ fn sum_whole<T: Element>(
 mod tests {
     use super::*;
     use crate::collective::{Collective, Op};
-    use crate::schedule::{Algorithm, Sync, build};
-    use crate::verify::{Options, prove};
+    use crate::proof::{Options, prove};
+    use crate::schedule::{Algorithm, SyncStyle, build};
     use crate::window::Payload;
 
     fn straight(algorithm: Algorithm, ranks: u32, count: usize, in_place: bool) -> Straight<f32> {
-        let schedule = build(Collective::AllReduce, algorithm, ranks, Sync::Neighbor).unwrap();
+        let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
         let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
         let payload = Payload::new(proved.schedule(), count, 4).unwrap();
         let slots = proved.schedule().slots as usize;

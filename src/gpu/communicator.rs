@@ -20,8 +20,8 @@ use crate::buffers::{Given, count_of};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
 use crate::plan::Mode;
-use crate::schedule::{Buffer, BuildError, Schedule, Selection, Sync, build};
-use crate::verify::{Refused, prove};
+use crate::proof::{Refused, prove};
+use crate::schedule::{Buffer, BuildError, Schedule, Selection, SyncStyle, build};
 use crate::window::{Payload, WindowError};
 
 /// Why a collective was not recorded.
@@ -87,7 +87,7 @@ pub struct Communicator {
     gpu: Gpu,
     ranks: u32,
     algorithm: Selection,
-    sync: Sync,
+    sync: SyncStyle,
     options: Options,
     known: Mutex<LruCache<Key, Prepared>>,
     /// Executors of the key's type, for the host's slices; one that is at work is not among them.
@@ -143,7 +143,7 @@ impl Communicator {
             gpu,
             ranks,
             algorithm: Selection::Auto,
-            sync: Sync::default(),
+            sync: SyncStyle::default(),
             options: Options::default(),
             known: Mutex::new(LruCache::new(KEPT)),
             hosts: Mutex::new(LruCache::new(KEPT)),
@@ -159,7 +159,7 @@ impl Communicator {
 
     /// Who waits for whom, in algorithms that have several ways.
     #[must_use]
-    pub fn sync(mut self, sync: Sync) -> Self {
+    pub fn sync(mut self, sync: SyncStyle) -> Self {
         self.sync = sync;
         self
     }

@@ -11,8 +11,8 @@ use super::ll_program::LlProgram;
 use super::program::Program;
 use super::tuning::Tuning;
 use crate::plan::{Mode, Plan};
-use crate::schedule::Places;
-use crate::verify::{Graph, Proved};
+use crate::proof::Proved;
+use crate::schedule::{Graph, Places};
 use crate::window::{Arena, Payload, Pieces, VECTOR_BYTES};
 
 pub(super) fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<Mode, LaunchError> {

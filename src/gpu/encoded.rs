@@ -23,8 +23,8 @@ use crate::collective::Op;
 use crate::element::{DataType, Element, scale};
 use crate::hang::{Fault, Hang};
 use crate::plan::{Dispatch, Plan};
-use crate::schedule::{Buffer, Schedule};
-use crate::verify::{Graph, Proved, Signal};
+use crate::proof::Proved;
+use crate::schedule::{Buffer, Graph, Schedule, Signal};
 use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES};
 
 /// What launches of one schedule over one payload have in common.

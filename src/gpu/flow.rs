@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use crate::collective::Collective;
 use crate::plan::{Dispatch, Mode, Plan, Reached, TooLong, device_order};
-use crate::schedule::{Address, Buffer, Places};
-use crate::verify::{Graph, Proved, Sources};
+use crate::proof::Proved;
+use crate::schedule::{Address, Buffer, Graph, Places, Sources};
 
 /// A schedule without signals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,13 +259,13 @@ fn mark_live(drafts: &mut [Vec<Draft>], places: &Places, last_writer: &[Option<A
 mod tests {
     use super::*;
     use crate::collective::Task;
-    use crate::schedule::{Algorithm, BuildError, Schedule, Sync, build};
-    use crate::verify::{Options, prove};
+    use crate::proof::{Options, prove};
+    use crate::schedule::{Algorithm, BuildError, Schedule, SyncStyle, build};
 
     /// Every family, in place and not.
     fn all(visit: &mut dyn FnMut(&str, &Proved)) {
         for &collective in Collective::ALL {
-            for (&algorithm, &sync) in Algorithm::ALL.iter().flat_map(|a| Sync::ALL.iter().map(move |s| (a, s))) {
+            for (&algorithm, &sync) in Algorithm::ALL.iter().flat_map(|a| SyncStyle::ALL.iter().map(move |s| (a, s))) {
                 for ranks in [1, 2, 3, 4, 5, 8] {
                     let task = Task::from(collective).root(ranks / 2);
                     let schedule = match build(task, algorithm, ranks, sync) {
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn a_ring_of_results_takes_as_many_steps_as_one_of_signals() {
         for (in_place, steps, lines) in [(false, 14, 8 * 13), (true, 15, 8 * 14)] {
-            let schedule = build(Collective::AllReduce, Algorithm::Ring, 8, Sync::Neighbor).unwrap();
+            let schedule = build(Collective::AllReduce, Algorithm::Ring, 8, SyncStyle::Neighbor).unwrap();
             let proved = prove(schedule, Options { in_place }).unwrap();
             let flow = Flow::new(&proved).unwrap();
             // In place each rank first shows the chunk that its neighbour begins with.

@@ -21,8 +21,8 @@ use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
 use crate::plan::Mode;
+use crate::proof::{Proved, Unscalable};
 use crate::schedule::Buffer;
-use crate::verify::{Proved, Unscalable};
 use crate::window::{Payload, WindowError};
 
 /// Most ranks on a GPU.

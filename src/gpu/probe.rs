@@ -9,8 +9,8 @@ use crate::collective::{Collective, Op};
 use crate::golden::compare;
 use crate::inputs::{Fill, generate};
 use crate::plan::Mode;
-use crate::schedule::{Algorithm, Sync, build};
-use crate::verify::{self, prove};
+use crate::proof::{self, prove};
+use crate::schedule::{Algorithm, SyncStyle, build};
 use crate::window::Payload;
 
 /// Numbers of lanes for which it is tried whether they run together.
@@ -48,9 +48,9 @@ impl Gpu {
 
 /// A barrier: nobody leaves before all have come, and if they cannot, it takes few dispatches.
 fn finishes_in_one_dispatch(gpu: &Gpu, ranks: u32) -> Option<bool> {
-    let schedule = build(Collective::Barrier, Algorithm::Dissemination, ranks, Sync::Neighbor).ok()?;
+    let schedule = build(Collective::Barrier, Algorithm::Dissemination, ranks, SyncStyle::Neighbor).ok()?;
     let payload = Payload::new(&schedule, 0, 4).ok()?;
-    let proved = prove(schedule, verify::Options::default()).ok()?;
+    let proved = prove(schedule, proof::Options::default()).ok()?;
     let mut executor =
         Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, Mode::Fused), Options::default())
             .ok()?;
@@ -61,10 +61,10 @@ fn finishes_in_one_dispatch(gpu: &Gpu, ranks: u32) -> Option<bool> {
 
 fn probe(gpu: &Gpu, mode: Mode) -> Result<Probe, String> {
     let failed = |what: String| format!("its in-process check failed: {what}");
-    let schedule = build(Collective::AllReduce, Algorithm::RingStaged, RANKS, Sync::Neighbor)
+    let schedule = build(Collective::AllReduce, Algorithm::RingStaged, RANKS, SyncStyle::Neighbor)
         .map_err(|e| failed(e.to_string()))?;
     let payload = Payload::new(&schedule, COUNT, 4).map_err(|e| failed(e.to_string()))?;
-    let proved = prove(schedule, verify::Options::default()).map_err(|e| failed(e.to_string()))?;
+    let proved = prove(schedule, proof::Options::default()).map_err(|e| failed(e.to_string()))?;
     let options = Options { channels: Some(4), ..Options::default() };
     let launch_failed = |error: LaunchError| failed(error.to_string());
     let mut executor = Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, mode), options)

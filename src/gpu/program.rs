@@ -10,8 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::element::Element;
 use crate::hang::Fault;
 use crate::plan::{Dispatch, Plan};
-use crate::schedule::{Address, Buffer, Instruction, Schedule};
-use crate::verify::Graph;
+use crate::schedule::{Address, Buffer, Graph, Instruction, Schedule};
 use crate::window::Arena;
 
 /// `Instruction.kind` in the shader.
@@ -358,15 +357,15 @@ pub(super) mod tests {
     #[test]
     fn instructions_carry_the_first_of_their_links() {
         use crate::collective::Collective;
-        use crate::schedule::{Algorithm, Sync, build};
+        use crate::schedule::{Algorithm, SyncStyle, build};
         for (algorithm, sync) in [
-            (Algorithm::Ring, Sync::Neighbor),
-            (Algorithm::Ring, Sync::Barrier),
-            (Algorithm::Direct, Sync::Neighbor),
-            (Algorithm::Tree, Sync::Neighbor),
+            (Algorithm::Ring, SyncStyle::Neighbor),
+            (Algorithm::Ring, SyncStyle::Barrier),
+            (Algorithm::Direct, SyncStyle::Neighbor),
+            (Algorithm::Tree, SyncStyle::Neighbor),
         ] {
             let proved =
-                crate::verify::prove(build(Collective::AllReduce, algorithm, 5, sync).unwrap(), Default::default())
+                crate::proof::prove(build(Collective::AllReduce, algorithm, 5, sync).unwrap(), Default::default())
                     .unwrap();
             let schedule = proved.schedule();
             let plan = Plan::new(&proved, Mode::PerStep, |_| 1, u64::MAX).unwrap();

@@ -14,8 +14,8 @@ use crate::golden::compare;
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate};
 use crate::plan::Mode;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
-use crate::verify::{Graph, Proved, prove};
+use crate::proof::{Proved, prove};
+use crate::schedule::{Address, Algorithm, Graph, Instruction, Lane, Phase, Schedule, SyncStyle, build};
 use crate::window::Payload;
 
 const COUNT: usize = 1000;
@@ -51,7 +51,7 @@ fn twice() -> Schedule {
 
 fn schedules() -> [Proved; 3] {
     let ring = |algorithm, sync| build(Collective::AllReduce, algorithm, 4, sync).unwrap();
-    [ring(Algorithm::Ring, Sync::Neighbor), ring(Algorithm::RingStaged, Sync::Barrier), twice()]
+    [ring(Algorithm::Ring, SyncStyle::Neighbor), ring(Algorithm::RingStaged, SyncStyle::Barrier), twice()]
         .map(|schedule| prove(schedule, Default::default()).unwrap())
 }
 
@@ -347,9 +347,11 @@ fn a_completion_that_failed_resets_the_memory_for_the_next_launch() {
 fn warming_up_moves_nothing() {
     for gpu in opened() {
         for mode in modes(&gpu) {
-            let proved =
-                prove(build(Collective::AllReduce, Algorithm::Direct, 4, Sync::Neighbor).unwrap(), Default::default())
-                    .unwrap();
+            let proved = prove(
+                build(Collective::AllReduce, Algorithm::Direct, 4, SyncStyle::Neighbor).unwrap(),
+                Default::default(),
+            )
+            .unwrap();
             let executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
             let inputs = inputs(4, 0);
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();

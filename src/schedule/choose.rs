@@ -156,7 +156,7 @@ impl Serialize for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{MAX_RANKS, Sync, build};
+    use crate::schedule::{MAX_RANKS, SyncStyle, build};
 
     const MIB: u64 = 1 << 20;
 
@@ -202,7 +202,7 @@ mod tests {
                     // Building is slow for many ranks, and then depends only on what `of` says.
                     assert!(Algorithm::of(collective).contains(&algorithm), "{collective} by {algorithm}");
                     if ranks <= 200 && bytes % KIB == 0 {
-                        build(collective, algorithm, ranks, Sync::default()).unwrap();
+                        build(collective, algorithm, ranks, SyncStyle::default()).unwrap();
                     }
                 }
             }

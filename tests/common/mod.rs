@@ -13,8 +13,8 @@ use std::fmt;
 
 use nccl::Nccl;
 use wgccl::collective::{Collective, Task};
-use wgccl::schedule::{Algorithm, Schedule, Sync, build};
-use wgccl::verify::Options;
+use wgccl::proof::Options;
+use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 
 /// A schedule that must be proved, and all that names it.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ pub(crate) struct Variant {
     pub(crate) collective: Collective,
     pub(crate) root: u32,
     pub(crate) algorithm: Algorithm,
-    pub(crate) sync: Sync,
+    pub(crate) sync: SyncStyle,
     pub(crate) ranks: u32,
     pub(crate) in_place: bool,
 }
@@ -91,12 +91,12 @@ fn variants_of(collective: Collective, ranks: impl IntoIterator<Item = u32> + Cl
 }
 
 /// Every algorithm of the all-reduce with every way of synchronising that it has.
-pub(crate) fn algorithms() -> Vec<(Algorithm, Sync)> {
+pub(crate) fn algorithms() -> Vec<(Algorithm, SyncStyle)> {
     algorithms_of(Collective::AllReduce)
 }
 
-fn algorithms_of(collective: Collective) -> Vec<(Algorithm, Sync)> {
-    let all = Algorithm::ALL.iter().flat_map(|&algorithm| Sync::ALL.iter().map(move |&sync| (algorithm, sync)));
+fn algorithms_of(collective: Collective) -> Vec<(Algorithm, SyncStyle)> {
+    let all = Algorithm::ALL.iter().flat_map(|&algorithm| SyncStyle::ALL.iter().map(move |&sync| (algorithm, sync)));
     all.filter(|&(algorithm, sync)| build(collective, algorithm, 2, sync).is_ok()).collect()
 }
 

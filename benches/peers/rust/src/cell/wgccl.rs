@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use wgccl::collective::{Collective, Op, Task};
-use wgccl::schedule::{Algorithm, Sync, build};
-use wgccl::verify::{self, Proved, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
+use wgccl::proof::{self, Proved, prove};
 use wgccl::window::Payload;
 use wgccl::{cpu, gpu};
 
@@ -13,9 +13,9 @@ use crate::sample::Case;
 
 fn prepare(case: Case, task: Task, algorithm: Algorithm) -> Result<(Proved, Payload), Error> {
     let ranks = u32::try_from(case.ranks).map_err(|error| Error::Usage(error.to_string()))?;
-    let schedule = build(task, algorithm, ranks, Sync::Neighbor).map_err(Error::peer)?;
+    let schedule = build(task, algorithm, ranks, SyncStyle::Neighbor).map_err(Error::peer)?;
     let payload = Payload::new(&schedule, case.count, size_of::<f32>()).map_err(Error::peer)?;
-    Ok((prove(schedule, verify::Options::default()).map_err(Error::peer)?, payload))
+    Ok((prove(schedule, proof::Options::default()).map_err(Error::peer)?, payload))
 }
 
 pub(super) fn on_cpu(case: Case, algorithm: Algorithm) -> Result<String, Error> {

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Phase, Schedule, Sync, build};
-use wgccl::verify::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
-use wgccl::verify::{Options, Verdict, check, prove};
+use wgccl::proof::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
+use wgccl::proof::{Options, Verdict, check, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Phase, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
 
 const RESULT: Proof = Proof::Result;
@@ -523,7 +523,7 @@ fn wrong_results_are_told_by_contribution() {
 /// Buffers of several parts, and of the root alone, in a user's words.
 #[test]
 fn other_collectives_are_held_to_what_they_promise() {
-    let mesh = |task: Task, ranks| build(task, Algorithm::Mesh, ranks, Sync::Neighbor).unwrap();
+    let mesh = |task: Task, ranks| build(task, Algorithm::Mesh, ranks, SyncStyle::Neighbor).unwrap();
     let of = |collective: Collective| mesh(collective.into(), 3);
     let in_place = |schedule, fail, says| Case { options: in_one_place(), ..case("in place", schedule, fail, says) };
     let mut two_chunks = lanes(Schedule::new("by hand", Collective::AllGather, 2, 2), |rank| {
@@ -699,7 +699,7 @@ fn long_lanes_are_proved_alike() {
 #[test]
 fn large_rings_are_proved() {
     for (algorithm, sync, ranks) in
-        [(Algorithm::Ring, Sync::Neighbor, 1024), (Algorithm::RingExchange, Sync::Barrier, 64)]
+        [(Algorithm::Ring, SyncStyle::Neighbor, 1024), (Algorithm::RingExchange, SyncStyle::Barrier, 64)]
     {
         let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
         let start = Instant::now();

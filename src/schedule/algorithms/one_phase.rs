@@ -3,8 +3,8 @@
 //! Inputs are staged in a slot, as the upstream kernels do it, so that a rank whose output is its input can overwrite it
 //! while others still read. Every rank reads all contributions: P times the reads of [`super::two_phase`] in one step.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 /// In which order a rank adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

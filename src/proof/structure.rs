@@ -4,8 +4,8 @@
 
 use smallvec::SmallVec;
 
-use super::{Finding, Findings, Graph, Options, Signal, Site, graph::Sources};
-use crate::schedule::{Address, Buffer, Instruction, Lane, MAX_RANKS, Places, Schedule};
+use super::{Finding, Findings, Options};
+use crate::schedule::{Address, Buffer, Graph, Instruction, Lane, MAX_RANKS, Places, Schedule, Signal, Site, Sources};
 
 /// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
 const MAX_PLACES: u64 = 1 << 27;

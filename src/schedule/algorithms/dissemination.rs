@@ -4,8 +4,8 @@
 //! After ceil(log2 P) rounds every rank has heard of all, for any number of ranks, with one signal a rank and round where
 //! the mesh has P-1.
 
-use super::{Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Instruction, Lane, Phase, Schedule};
 
 pub(super) fn barrier(name: &str, ranks: u32) -> Schedule {
     let mut schedule = Schedule::new(name, Collective::Barrier, ranks, 1).signal_rows(u32::from(ranks > 1));

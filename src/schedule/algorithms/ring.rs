@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use super::{Address, Instruction, Lane, Phase, Schedule, Sync};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule, SyncStyle};
 
 /// How chunks get from the input through the window to the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ struct Ring {
     collective: Collective,
     ranks: u32,
     staging: Staging,
-    sync: Sync,
+    sync: SyncStyle,
     direction: Direction,
     /// Where its chunks begin in the payload.
     first_chunk: u32,
@@ -45,7 +45,7 @@ struct Ring {
 }
 
 /// All-reduce; without staging also reduce-scatter and all-gather.
-pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Staging, sync: Sync) -> Schedule {
+pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Schedule {
     let ring = Ring { collective, ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
     let slots = match staging {
         Staging::Exchange => ranks + 1,
@@ -59,12 +59,12 @@ pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Sta
 }
 
 /// Two rings in opposite directions, a lane of each rank for either.
-pub(super) fn bidirectional(name: &str, ranks: u32, sync: Sync) -> Schedule {
+pub(super) fn bidirectional(name: &str, ranks: u32, sync: SyncStyle) -> Schedule {
     let collective = Collective::AllReduce;
     let (staging, direction) = (Staging::Outputs, Direction::Right);
     let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
     // A row has room for both where they notify different peers.
-    let apart = ranks == 2 || sync == Sync::Barrier;
+    let apart = ranks == 2 || sync == SyncStyle::Barrier;
     let first_row = if apart { right.rows() } else { 0 };
     let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
     let mut schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
@@ -224,7 +224,7 @@ impl Ring {
 
     /// Which notify of (row k, left) says "ready". It is the second where the same peer has already said "free" there.
     fn ready_count(&self, k: u32) -> u32 {
-        if k > 0 && (self.sync == Sync::Barrier || self.ranks == 2) { 2 } else { 1 }
+        if k > 0 && (self.sync == SyncStyle::Barrier || self.ranks == 2) { 2 } else { 1 }
     }
 
     fn peers(&self, rank: u32) -> impl Iterator<Item = u32> + use<> {
@@ -236,8 +236,8 @@ impl Ring {
         let row = self.row(k);
         match self.sync {
             _ if self.ranks == 1 => instruction,
-            Sync::Neighbor => instruction.notify(self.right(rank), row),
-            Sync::Barrier => self.peers(rank).fold(instruction, |i, peer| i.notify(peer, row)),
+            SyncStyle::Neighbor => instruction.notify(self.right(rank), row),
+            SyncStyle::Barrier => self.peers(rank).fold(instruction, |i, peer| i.notify(peer, row)),
         }
     }
 
@@ -248,23 +248,23 @@ impl Ring {
     fn await_ready(&self, instruction: Instruction, rank: u32, k: u32, at_least: u32) -> Instruction {
         let row = self.row(k);
         match self.sync {
-            Sync::Neighbor => instruction.wait_for(row, self.left(rank), at_least),
-            Sync::Barrier => self.peers(rank).fold(instruction, |i, peer| i.wait_for(row, peer, at_least)),
+            SyncStyle::Neighbor => instruction.wait_for(row, self.left(rank), at_least),
+            SyncStyle::Barrier => self.peers(rank).fold(instruction, |i, peer| i.wait_for(row, peer, at_least)),
         }
     }
 
     /// Exchange only: tell the left neighbour that its exchange slot has been read.
     fn announce_free(&self, instruction: Instruction, rank: u32, row: u32) -> Instruction {
         match self.sync {
-            Sync::Neighbor => instruction.notify(self.left(rank), row),
-            Sync::Barrier => self.announce(instruction, rank, row),
+            SyncStyle::Neighbor => instruction.notify(self.left(rank), row),
+            SyncStyle::Barrier => self.announce(instruction, rank, row),
         }
     }
 
     fn await_free(&self, instruction: Instruction, rank: u32, row: u32) -> Instruction {
         match self.sync {
-            Sync::Neighbor => instruction.wait_for(row, self.right(rank), 1),
-            Sync::Barrier => self.await_ready(instruction, rank, row, 1),
+            SyncStyle::Neighbor => instruction.wait_for(row, self.right(rank), 1),
+            SyncStyle::Barrier => self.await_ready(instruction, rank, row, 1),
         }
     }
 }

@@ -10,8 +10,8 @@
 
 use std::ops::Range;
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::{Collective, Task};
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 /// Chunks of a ring: NCCL_STEPS, what NCCL's rings have on the way at a time. The pipeline of P ranks is full for 8 of P+6 steps.
 const PIPELINE: u32 = 8;

@@ -3,8 +3,8 @@
 //! What an output must hold says whom to read from, so one function builds nearly all collectives. Only ordinary inputs are
 //! read and every chunk is written once, so nobody waits; reductions are in rank order. The least rounds there are.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::{Collective, Holds, Task};
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 pub(super) fn build(name: &str, task: Task, ranks: u32) -> Schedule {
     let barrier = task.collective == Collective::Barrier;

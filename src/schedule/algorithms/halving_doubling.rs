@@ -6,8 +6,8 @@
 //! lie in that half of the output, which no partner reads as input, so no slot is needed, in place neither. Each chunk is
 //! summed in one place, so all ranks agree in every bit.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 /// All-reduce, reduce-scatter or all-gather. `ranks` is a power of two.
 pub(super) fn build(name: &str, collective: Collective, ranks: u32) -> Schedule {

@@ -6,8 +6,8 @@
 //! rank r-s for ranks r+1, r+2, ..., in this order. Two areas of slots take turns, and a rank fills one for the second time
 //! only when its right neighbour has read it.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Notify, Phase, Schedule};
 
 pub(super) fn all_to_all(name: &str, ranks: u32) -> Schedule {
     let ring = Ring { ranks };
@@ -77,10 +77,10 @@ impl Ring {
             }
         };
         if let (Some(last), true) = (round.last_mut(), carried > 0) {
-            last.notifies.push(super::Notify { peer: right, row: 0 });
+            last.notifies.push(Notify { peer: right, row: 0 });
             // The left neighbour fills its area of round s-1 again in round s+1, if there it carries anything.
             if s > 1 && self.carried(s + 1) > 0 {
-                last.notifies.push(super::Notify { peer: left, row: 0 });
+                last.notifies.push(Notify { peer: left, row: 0 });
             }
         }
         round

@@ -3,9 +3,9 @@
 //! A race is two accesses to one chunk, at least one a write, that neither program order nor notify -> wait edges order.
 //! A notify is also racing with a zeroing of the signals it lands in: that is the erased notify.
 
-use super::{Finding, Findings, Graph, Signal, graph::Sources};
+use super::{Finding, Findings};
 use crate::collective::{Collective, Ranks};
-use crate::schedule::{Address, Places, Schedule};
+use crate::schedule::{Address, Graph, Places, Schedule, Signal, Sources};
 
 const NOBODY: u32 = u32::MAX;
 

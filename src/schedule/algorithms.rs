@@ -1,9 +1,18 @@
 //! The algorithms by name, and the one function that builds any of them.
 
-use super::{
-    MAX_RANKS, Schedule, direct, dissemination, forwarding, halving_doubling, ibing, mesh, one_phase,
-    recursive_doubling, ring, tree, two_phase,
-};
+mod direct;
+mod dissemination;
+mod forwarding;
+mod halving_doubling;
+mod ibing;
+mod mesh;
+mod one_phase;
+mod recursive_doubling;
+mod ring;
+mod tree;
+mod two_phase;
+
+use super::{MAX_RANKS, Schedule};
 use crate::collective::{Collective, Task, named};
 
 /// A way to carry out a collective. One file each; a name never stands for another algorithm.
@@ -80,7 +89,7 @@ impl Algorithm {
 /// Who waits for whom between two rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Sync {
+pub enum SyncStyle {
     /// Notify the reader on the right, wait for the writer on the left: O(1) signals a round.
     #[default]
     Neighbor,
@@ -88,7 +97,7 @@ pub enum Sync {
     Barrier,
 }
 
-named!(Sync, "sync", { Neighbor => "neighbor", Barrier => "barrier" });
+named!(SyncStyle, "sync", { Neighbor => "neighbor", Barrier => "barrier" });
 
 /// Why a schedule cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +122,7 @@ pub enum BuildError {
         /// How.
         algorithm: Algorithm,
         /// How ranks were to synchronise.
-        sync: Sync,
+        sync: SyncStyle,
     },
     /// A root or a source that is no rank.
     #[error("{0}")]
@@ -154,7 +163,7 @@ struct Order {
     name: &'static str,
     task: Task,
     ranks: u32,
-    sync: Sync,
+    sync: SyncStyle,
 }
 
 impl Order {
@@ -196,7 +205,7 @@ fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> 
 ///
 /// # Errors
 /// [`BuildError`] when the algorithm is not defined for that task or number of ranks.
-pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync) -> Result<Schedule, BuildError> {
+pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: SyncStyle) -> Result<Schedule, BuildError> {
     let task = task.into();
     if !(1..=MAX_RANKS).contains(&ranks) {
         return Err(BuildError::Ranks(ranks));
@@ -207,7 +216,7 @@ pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     let collective = task.collective;
     // Before what depends on ranks, so that the list of algorithms does not.
     let builder = builder(collective, algorithm).ok_or(BuildError::Pair { collective, algorithm })?;
-    if sync != Sync::Neighbor && !algorithm.has_rounds(collective) {
+    if sync != SyncStyle::Neighbor && !algorithm.has_rounds(collective) {
         return Err(BuildError::Sync { collective, algorithm, sync });
     }
     if algorithm.needs_power_of_two() && !ranks.is_power_of_two() {

@@ -15,8 +15,8 @@
 
 use std::ops::Range;
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
     let even = ranks.is_multiple_of(2);

@@ -5,7 +5,6 @@
 //! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory.
 
 mod contribution;
-mod graph;
 mod order;
 mod result;
 mod structure;
@@ -15,9 +14,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Label, Places, Schedule};
+use crate::schedule::{Address, Graph, Instruction, Places, Schedule, Signal, Site};
 pub use contribution::Unscalable;
-pub(crate) use graph::{Graph, Sources};
 pub use result::{Node, Term, Terms};
 
 /// What is presumed about a launch.
@@ -105,61 +103,6 @@ pub enum Verdict {
     Fails,
     /// It could not be tried, because an earlier one failed.
     NotReached,
-}
-
-/// An instruction by all its names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[non_exhaustive]
-pub struct Site {
-    /// The rank whose lane it is in.
-    pub rank: u32,
-    /// Index into the schedule's lanes.
-    pub lane: u32,
-    /// Index into the lane's instructions.
-    pub instruction: u32,
-    /// Phase and round, as printed.
-    #[serde(serialize_with = "label_as_text")]
-    pub label: Label,
-}
-
-fn label_as_text<S: serde::Serializer>(label: &Label, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(label)
-}
-
-impl Site {
-    pub(crate) fn of(schedule: &Schedule, lane: usize, instruction: usize) -> Self {
-        let in_lane = &schedule.lanes[lane];
-        Self {
-            rank: in_lane.rank,
-            lane: lane as u32,
-            instruction: instruction as u32,
-            label: in_lane.instructions[instruction].label,
-        }
-    }
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rank, lane, instruction, label } = self;
-        write!(f, "rank {rank} {label} (lane {lane}, instruction {instruction})")
-    }
-}
-
-/// A signal by its full name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-pub struct Signal {
-    /// Whose matrix.
-    pub rank: u32,
-    /// Row.
-    pub row: u32,
-    /// Column: the rank that notifies it.
-    pub sender: u32,
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "signal [row {}][sender {}] of rank {}", self.row, self.sender, self.rank)
-    }
 }
 
 /// One thing that is wrong, and where.
@@ -311,7 +254,7 @@ pub struct Refused {
 pub struct Proved {
     schedule: Schedule,
     options: Options,
-    /// Instructions, by their number in a [`Graph`], in an order in which they may execute.
+    /// Instructions, by their number in a the graph, in an order in which they may execute.
     order: Vec<u32>,
     terms: Terms,
     report: Report,

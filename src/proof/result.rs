@@ -5,9 +5,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Finding, Findings, Graph};
+use super::{Finding, Findings};
 use crate::collective::{Holds, Ranks};
-use crate::schedule::{Address, Buffer, Places, Schedule};
+use crate::schedule::{Address, Buffer, Graph, Places, Schedule};
 
 /// A value: an index into [`Terms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,8 +5,8 @@
 //! sum goes from the input through two slots in turn to the output, which in place is the input: before a place is
 //! written for the second time, the one partner who reads it says that it has.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 /// `ranks` is a power of two.
 pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {

@@ -4,8 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Signal, Site};
-use crate::schedule::{Instruction, Schedule};
+use super::{Instruction, Schedule, Signal, Site};
 
 pub(crate) struct Graph {
     /// First instruction of each lane, and the total.

@@ -3,8 +3,8 @@
 //! Every input is read once and every output written once, the least traffic that there is on one device; nobody waits
 //! for anybody. All chunks are added in rank order, so all ranks agree in every bit.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks);

@@ -3,8 +3,8 @@
 //! Between the phases stands no barrier: a copy waits only for the owner of its chunk, who by then has also read what
 //! the copy overwrites in place. Chunks are added in rank order in one place, so all ranks agree in every bit.
 
-use super::{Address, Instruction, Lane, Phase, Schedule};
 use crate::collective::Collective;
+use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
 
 pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).signal_rows(u32::from(ranks > 1));

@@ -10,8 +10,8 @@ use common::edit::{At, Edit, Kind, instructions};
 use common::oracle::truth;
 use common::{Variant, other_variants, variants};
 use wgccl::collective::Collective;
-use wgccl::schedule::{Algorithm, Notify, Schedule, Sync, Wait, build};
-use wgccl::verify::{Options, Proof, Signal, Verdict, check};
+use wgccl::proof::{Options, Proof, Verdict, check};
+use wgccl::schedule::{Algorithm, Notify, Schedule, Signal, SyncStyle, Wait, build};
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Count {
@@ -70,7 +70,7 @@ fn count(title: &str, variants: impl IntoIterator<Item = Variant>) -> BTreeMap<(
     table
 }
 
-fn sweep(is_ring: bool, sync: Sync) {
+fn sweep(is_ring: bool, sync: SyncStyle) {
     let variants = variants(2..=8).into_iter().filter(|variant| (variant.is_ring(), variant.sync) == (is_ring, sync));
     for ((family, kind), Count { mutants, reported, equivalent, .. }) in
         count("2 to 8 ranks, in and out of place", variants)
@@ -81,7 +81,7 @@ fn sweep(is_ring: bool, sync: Sync) {
             Kind::Row | Kind::RowWaits if family.starts_with("recursive-doubling") => {}
             Kind::Notify | Kind::Zero | Kind::Row | Kind::RowWaits => assert_eq!(reported, mutants, "{family}, {kind}"),
             // What makes the neighbour ring cheap is also that nothing in it can go.
-            Kind::Wait | Kind::Pair | Kind::Rank if is_ring && sync == Sync::Neighbor => {
+            Kind::Wait | Kind::Pair | Kind::Rank if is_ring && sync == SyncStyle::Neighbor => {
                 // Where chunks travel to the left, the next rank has had the complete chunk even before.
                 let earlier = kind == Kind::Rank && family.starts_with("bidirectional");
                 assert!(reported == mutants || earlier, "{family}, {kind}");
@@ -116,17 +116,17 @@ fn every_mutant_of_the_other_collectives_is_reported_or_equivalent() {
 // Several tests, so that they run at the same time.
 #[test]
 fn every_mutant_of_a_neighbor_ring_is_reported_or_equivalent() {
-    sweep(true, Sync::Neighbor);
+    sweep(true, SyncStyle::Neighbor);
 }
 
 #[test]
 fn every_mutant_of_a_barrier_ring_is_reported_or_equivalent() {
-    sweep(true, Sync::Barrier);
+    sweep(true, SyncStyle::Barrier);
 }
 
 #[test]
 fn every_mutant_of_another_algorithm_is_reported_or_equivalent() {
-    sweep(false, Sync::Neighbor);
+    sweep(false, SyncStyle::Neighbor);
 }
 
 /// No schedule has a wait too many: without any one of them, and its notify, it is refused in place or out of place.
@@ -136,7 +136,7 @@ fn every_wait_is_needed() {
     for &collective in Collective::ALL {
         for algorithm in Algorithm::of(collective) {
             for ranks in (2..=9).chain([16]).filter(|&ranks| common::defined(algorithm, ranks)) {
-                let schedule = build(collective, algorithm, ranks, Sync::Neighbor).unwrap();
+                let schedule = build(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap();
                 let places = if collective.has_in_place() { &[false, true][..] } else { &[false] };
                 for edit in Edit::all(&schedule).into_iter().filter(|edit| edit.kind() == Kind::Pair) {
                     let mutant = edit.apply(&schedule);
@@ -183,7 +183,7 @@ fn a_dropped_notify_is_explained() {
 /// Dropping a wait of the neighbour ring is found twice: by the notify that is left over, and by what then races.
 #[test]
 fn a_dropped_wait_is_explained() {
-    for variant in variants(2..=5).into_iter().filter(|v| v.is_ring() && v.sync == Sync::Neighbor) {
+    for variant in variants(2..=5).into_iter().filter(|v| v.is_ring() && v.sync == SyncStyle::Neighbor) {
         let schedule = variant.schedule();
         for edit in Edit::all(&schedule) {
             let Edit::DropWait(At(lane, index), n) = edit else { continue };

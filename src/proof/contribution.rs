@@ -3,8 +3,8 @@
 //! Out of place it cannot be otherwise. In place an input is also an output, and a schedule may keep one where it is and
 //! read it under the other name; no sum would notice.
 
-use super::{Graph, Proved, Site};
-use crate::schedule::{Address, Buffer, Places};
+use super::Proved;
+use crate::schedule::{Address, Buffer, Graph, Places, Site};
 
 /// A read that an average would scale twice or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +51,8 @@ impl Proved {
 mod tests {
     use super::*;
     use crate::collective::Collective;
-    use crate::schedule::{Algorithm, Instruction, Lane, Phase, Schedule, Sync, build};
-    use crate::verify::{Options, prove};
+    use crate::proof::{Options, prove};
+    use crate::schedule::{Algorithm, Instruction, Lane, Phase, Schedule, SyncStyle, build};
 
     /// Rank 0 takes its contribution through a slot to its output, where it already is, then reduces it by the name `own`
     /// with rank 1's.
@@ -97,7 +97,7 @@ mod tests {
         for (&collective, ranks) in collectives.flat_map(|collective| [1, 2, 4, 5].map(|ranks| (collective, ranks))) {
             for algorithm in Algorithm::of(collective) {
                 // Some algorithms are for powers of two only.
-                let Ok(schedule) = build(collective, algorithm, ranks, Sync::Neighbor) else { continue };
+                let Ok(schedule) = build(collective, algorithm, ranks, SyncStyle::Neighbor) else { continue };
                 assert_eq!(prove(schedule, Options { in_place: true }).unwrap().scalable(), Ok(()), "{algorithm}");
             }
         }
