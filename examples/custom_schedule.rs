@@ -6,7 +6,7 @@ use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, Gpu};
 use wgccl::proof::check;
 use wgccl::schedule::{Address, Instruction, Lane, Phase, Schedule};
-use wgccl::{cpu, verify};
+use wgccl::{cpu, proof};
 
 const RANKS: u32 = 4;
 const COUNT: usize = 1000;
