@@ -8,9 +8,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{Executor, Options};
 use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::window::Payload;
 
 const SIZES: [(&str, usize); 5] =
     [("1 KiB", 1 << 10), ("32 KiB", 32 << 10), ("1 MiB", 1 << 20), ("16 MiB", 16 << 20), ("64 MiB", 64 << 20)];

@@ -16,9 +16,9 @@ use wgccl::collective::{Collective, Op};
 use wgccl::golden::Goldens;
 use wgccl::gpu::{Executor, Gpu, Options};
 use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::window::Payload;
 
 const COUNT: usize = 256;
 

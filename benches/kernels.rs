@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, CopyBy, Gpu};
+use wgccl::payload::Payload;
 use wgccl::proof::prove;
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::window::Payload;
 
 const ROUNDS: usize = 9;
 const RANKS: [u32; 3] = [2, 4, 8];

@@ -8,10 +8,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::Golden;
 use wgccl::inputs::{Fill, generate};
-use wgccl::plan::{Mode, Plan};
+use wgccl::lower::plan::{Mode, Plan};
+use wgccl::payload::Payload;
 use wgccl::proof::{Options, check, prove};
 use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
-use wgccl::window::Payload;
 
 const RANKS: [u32; 4] = [8, 32, 128, 512];
 

@@ -14,9 +14,9 @@ use wgccl::bench::scale::{Law, Line, Over, Panel, draw};
 use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
 use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
-use wgccl::window::Payload;
 use wgccl::{cpu, run};
 
 /// Of a rank's vector, in launches over ranks.

@@ -5,7 +5,7 @@
 use wgccl::collective::{Collective, Op};
 use wgccl::gpu::{self, Gpu};
 use wgccl::proof::check;
-use wgccl::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use wgccl::schedule::{Address, Instruction, Lane, Schedule};
 use wgccl::{cpu, proof};
 
 const RANKS: u32 = 4;
@@ -19,13 +19,13 @@ fn star() -> Schedule {
     let sum = Address::output(0, 0);
     let mut center = Lane::new(0);
     let all = (0..RANKS).map(|rank| Address::input(rank, 0));
-    let mut add = Instruction::new(Phase::ReduceScatter, 1).reduce_all(all).to(sum);
+    let mut add = Instruction::new(("RS", 1)).reduce_all(all).to(sum);
     for leaf in 1..RANKS {
         add = add.notify(leaf, COMPLETE);
     }
     center.push(add);
     let leaf = |rank| {
-        let take = Instruction::new(Phase::AllGather, 1).wait(COMPLETE, 0).copy(sum).to(Address::output(rank, 0));
+        let take = Instruction::new(("AG", 1)).wait(COMPLETE, 0).copy(sum).to(Address::output(rank, 0));
         Lane::new(rank).with(take)
     };
     let schedule = Schedule::new("star", Collective::AllReduce, RANKS, 1).signal_rows(1).lane(center);

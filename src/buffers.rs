@@ -6,11 +6,11 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::schedule::{Buffer, Schedule};
+use crate::schedule::{AddressMap, Buffer};
 
 /// Which of a launch's buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given {
+pub enum UserBuffer {
     /// Inputs, one for each rank.
     Input,
     /// Outputs, one for each rank.
@@ -19,7 +19,7 @@ pub enum Given {
     InPlace,
 }
 
-impl fmt::Display for Given {
+impl fmt::Display for UserBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Input => "input",
@@ -37,7 +37,7 @@ pub enum BufferError {
     #[error("{got} {what}s for {ranks} ranks; give one for each rank, empty where it has none")]
     Number {
         /// Which buffers.
-        what: Given,
+        what: UserBuffer,
         /// How many were given.
         got: usize,
         /// How many there must be.
@@ -47,7 +47,7 @@ pub enum BufferError {
     #[error("the {what} of rank {rank} has {got} elements, but {}", must(*.parts, *.count))]
     Length {
         /// Which buffer.
-        what: Given,
+        what: UserBuffer,
         /// Whose.
         rank: u32,
         /// Its length.
@@ -67,15 +67,11 @@ fn must(parts: u32, count: usize) -> String {
     }
 }
 
-/// Lengths in elements of all ranks' buffers, for a payload of `count`.
+/// Lengths in elements of all ranks' buffers, for parts of `count` elements.
 #[derive(Debug, Clone, Copy)]
 pub struct Extents<'a> {
-    /// Of what.
-    pub schedule: &'a Schedule,
-    /// Elements of a part.
-    pub count: usize,
-    /// Whether input and output are one buffer.
-    pub in_place: bool,
+    map: &'a AddressMap,
+    count: usize,
 }
 
 /// Elements of a part, by the first of all ranks' buffers that must be there; buffers that do not agree with it are
@@ -85,43 +81,63 @@ pub(crate) fn count_of(lengths: impl Iterator<Item = usize>, parts: impl Fn(u32)
     with_parts.find(|&(_, parts)| parts > 0).map(|(length, parts)| length / parts)
 }
 
-impl Extents<'_> {
-    fn parts(&self, what: Given, rank: u32) -> u32 {
+impl<'a> Extents<'a> {
+    /// Of the buffers in `map`.
+    pub fn new(map: &'a AddressMap, count: usize) -> Self {
+        Self { map, count }
+    }
+
+    /// Participants.
+    pub fn ranks(&self) -> u32 {
+        self.map.ranks()
+    }
+
+    /// Which buffers a user gives for results.
+    pub fn results(&self) -> UserBuffer {
+        if self.map.in_place() { UserBuffer::InPlace } else { UserBuffer::Output }
+    }
+
+    fn parts(&self, what: UserBuffer, rank: u32) -> u32 {
         match what {
-            Given::Input => self.schedule.user_parts(Buffer::Input, rank, false),
-            Given::Output => self.schedule.user_parts(Buffer::Output, rank, false),
-            Given::InPlace => self.schedule.user_parts(Buffer::Output, rank, true),
+            UserBuffer::Input => self.map.parts(Buffer::Input, rank).len() as u32,
+            UserBuffer::Output => self.map.parts(Buffer::Output, rank).len() as u32,
+            UserBuffer::InPlace => {
+                self.map.parts(Buffer::Input, rank).len().max(self.map.parts(Buffer::Output, rank).len()) as u32
+            }
         }
     }
 
     /// Length of a buffer of `rank`.
-    pub fn len(&self, what: Given, rank: u32) -> usize {
+    pub fn len(&self, what: UserBuffer, rank: u32) -> usize {
         self.parts(what, rank) as usize * self.count
     }
 
     /// Length of that buffer of all ranks together.
-    pub fn total(&self, what: Given) -> usize {
-        (0..self.schedule.ranks).map(|rank| self.len(what, rank)).sum()
+    pub fn total(&self, what: UserBuffer) -> usize {
+        (0..self.map.ranks()).map(|rank| self.len(what, rank)).sum()
     }
 
     /// Where `rank`'s input is in the buffer that is given for it.
     pub fn input(&self, rank: u32) -> Range<usize> {
-        let first = if self.in_place { self.schedule.task.input_in_place(rank) as usize } else { 0 };
-        first * self.count..first * self.count + self.len(Given::Input, rank)
+        self.range(Buffer::Input, rank)
     }
 
     /// Where `rank`'s output is in the buffer that is given for it.
     pub fn output(&self, rank: u32) -> Range<usize> {
-        let first = if self.in_place { self.schedule.task.output_in_place(rank) as usize } else { 0 };
-        first * self.count..first * self.count + self.len(Given::Output, rank)
+        self.range(Buffer::Output, rank)
+    }
+
+    fn range(&self, buffer: Buffer, rank: u32) -> Range<usize> {
+        let parts = self.map.parts(buffer, rank);
+        parts.start as usize * self.count..parts.end as usize * self.count
     }
 
     /// Holds the lengths of all ranks' buffers against what they must be.
     ///
     /// # Errors
     /// [`BufferError`] for the first that is wrong.
-    pub fn check(&self, what: Given, lengths: impl ExactSizeIterator<Item = usize>) -> Result<(), BufferError> {
-        let (got, ranks) = (lengths.len(), self.schedule.ranks);
+    pub fn check(&self, what: UserBuffer, lengths: impl ExactSizeIterator<Item = usize>) -> Result<(), BufferError> {
+        let (got, ranks) = (lengths.len(), self.map.ranks());
         if got != ranks as usize {
             return Err(BufferError::Number { what, got, ranks });
         }
@@ -135,9 +151,9 @@ impl Extents<'_> {
 
     /// Appends to `into` what `rank`'s output is before a launch: poison, and in place its buffer with `input` in it.
     pub fn prepare<T: Element>(&self, rank: u32, input: &[T], into: &mut Vec<T>) {
-        let (start, what) = (into.len(), if self.in_place { Given::InPlace } else { Given::Output });
+        let (start, what) = (into.len(), self.results());
         into.resize(start + self.len(what, rank), T::poison());
-        if self.in_place {
+        if self.map.in_place() {
             into[start..][self.input(rank)].copy_from_slice(input);
         }
     }

@@ -7,7 +7,7 @@ mod task;
 use std::fmt;
 use std::str::FromStr;
 
-pub use task::{Holds, Task};
+pub use task::{Holds, Task, TaskError};
 
 /// A name that is not one of the names that exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

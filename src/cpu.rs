@@ -22,13 +22,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
-use crate::buffers::{BufferError, Extents, Given};
+use crate::buffers::{BufferError, UserBuffer};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
+use crate::payload::Payload;
 use crate::proof::{Proved, Unscalable};
-use crate::schedule::{Graph, Schedule, Signal};
-use crate::window::Payload;
+use crate::schedule::{Buffer, Signal};
 pub use communicator::{Communicator, CommunicatorError};
 use cut::Cut;
 use kernel::Reduction;
@@ -165,11 +165,10 @@ impl fmt::Display for Bytes {
 /// use wgccl::cpu::{Executor, Options};
 /// use wgccl::schedule::{Algorithm, SyncStyle, build};
 /// use wgccl::proof::prove;
-/// use wgccl::window::Payload;
+/// use wgccl::element::DataType;
 ///
-/// let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, SyncStyle::Neighbor)?;
-/// let payload = Payload::new(&schedule, 3, 4)?;
-/// let proved = prove(schedule, Default::default())?;
+/// let proved = prove(build(Collective::AllReduce, Algorithm::Ring, 2, SyncStyle::Neighbor)?, Default::default())?;
+/// let payload = proved.payload(3, DataType::F32)?;
 /// let mut executor = Executor::<f32>::new(&proved, payload, Op::Sum, Options::default())?;
 /// let (mut a, mut b) = ([0.0; 3], [0.0; 3]);
 /// executor.run(&[&[1.0, 2.0, 3.0], &[10.0, 20.0, 30.0]], &mut [&mut a, &mut b])?;
@@ -177,8 +176,7 @@ impl fmt::Display for Bytes {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Executor<T: Element> {
-    schedule: Schedule,
-    in_place: bool,
+    proved: Proved,
     /// Of inputs, and of outputs or, in place, buffers; known beforehand because small launches would feel the search.
     lengths: (Vec<usize>, Vec<usize>),
     channels: u32,
@@ -219,13 +217,13 @@ impl<T: Element> Executor<T> {
             return Err(CpuError::Payload);
         }
         let program = Program::new(proved, options.fault);
-        let in_place = proved.options().in_place;
-        let extents = Extents { schedule, count: payload.count, in_place };
-        let elements = extents.total(Given::Input).max(extents.total(Given::Output));
+        let in_place = proved.in_place();
+        let extents = proved.extents(payload.count);
+        let elements = extents.total(UserBuffer::Input).max(extents.total(UserBuffer::Output));
         let lengths = |what| (0..schedule.ranks).map(|rank| extents.len(what, rank)).collect();
-        let lengths = (lengths(Given::Input), lengths(if in_place { Given::InPlace } else { Given::Output }));
+        let lengths = (lengths(UserBuffer::Input), lengths(extents.results()));
         let cut = Cut::new(program.lanes(), elements, &payload, &options)?;
-        let (ranks, slots) = (schedule.ranks as usize, schedule.slots as usize);
+        let (ranks, slots) = (schedule.ranks as usize, proved.address_map().all(Buffer::Slot).len());
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let how = Reduction::new(op, schedule.ranks);
         let small = cut.inline && options.channels.is_none() && options.fault.is_none();
@@ -233,7 +231,7 @@ impl<T: Element> Executor<T> {
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         team.grow(cut.workers).map_err(CpuError::Threads)?;
         let channels = if straight.is_some() { 1 } else { cut.channels as u32 };
-        Ok(Self { schedule: schedule.clone(), in_place, lengths, channels, shared, straight, team })
+        Ok(Self { proved: proved.clone(), lengths, channels, shared, straight, team })
     }
 
     /// Slices that every chunk is cut into.
@@ -252,11 +250,11 @@ impl<T: Element> Executor<T> {
     /// # Errors
     /// [`CpuError::Buffers`], [`CpuError::ProvedInPlace`]; [`CpuError::Hang`] with a fault; [`CpuError::Panicked`].
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), CpuError> {
-        if self.in_place {
+        if self.proved.in_place() {
             return Err(CpuError::ProvedInPlace);
         }
-        self.check(Given::Input, inputs.iter().map(|input| input.len()))?;
-        self.check(Given::Output, outputs.iter().map(|output| output.len()))?;
+        self.check(UserBuffer::Input, inputs.iter().map(|input| input.len()))?;
+        self.check(UserBuffer::Output, outputs.iter().map(|output| output.len()))?;
         self.launch(inputs, outputs)
     }
 
@@ -266,21 +264,19 @@ impl<T: Element> Executor<T> {
     /// # Errors
     /// As [`run`](Self::run), with [`CpuError::NotProvedInPlace`] in place of its opposite.
     pub fn run_in_place(&mut self, buffers: &mut [&mut [T]]) -> Result<(), CpuError> {
-        if !self.in_place {
+        if !self.proved.in_place() {
             return Err(CpuError::NotProvedInPlace);
         }
-        self.check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
+        self.check(UserBuffer::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
         self.launch(&[], buffers)
     }
 
-    fn check(&self, what: Given, lengths: impl ExactSizeIterator<Item = usize> + Clone) -> Result<(), CpuError> {
-        let right = if what == Given::Input { &self.lengths.0 } else { &self.lengths.1 };
+    fn check(&self, what: UserBuffer, lengths: impl ExactSizeIterator<Item = usize> + Clone) -> Result<(), CpuError> {
+        let right = if what == UserBuffer::Input { &self.lengths.0 } else { &self.lengths.1 };
         if lengths.len() == right.len() && lengths.clone().zip(right).all(|(got, &right)| got == right) {
             return Ok(());
         }
-        let extents =
-            Extents { schedule: &self.schedule, count: self.shared.slices.payload.count, in_place: self.in_place };
-        Ok(extents.check(what, lengths)?)
+        Ok(self.proved.extents(self.shared.slices.payload.count).check(what, lengths)?)
     }
 
     /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.
@@ -305,7 +301,7 @@ impl<T: Element> Executor<T> {
     /// The first channel that is stuck.
     fn explain(&self) -> Hang {
         let shared = &self.shared;
-        let graph = Graph::new(&self.schedule);
+        let graph = self.proved.graph();
         let stuck = (0..self.workers()).filter_map(|index| {
             let worker = shared.worker(index);
             let channel = worker.tasks().iter().map(|task| task.channel).min();
@@ -321,7 +317,7 @@ impl<T: Element> Executor<T> {
         let cells: FxHashMap<Signal, usize> =
             (0..graph.cells()).map(|cell| (graph.signal(cell), cell as usize)).collect();
         let signals = shared.signals_of(if shared.private { owner } else { channel as usize });
-        Hang::explain(&self.schedule, channel, &next, |signal| {
+        Hang::of(self.proved.schedule(), graph, channel, &next, |signal| {
             cells.get(&signal).map_or(0, |&cell| signals[cell].value())
         })
     }
@@ -330,8 +326,8 @@ impl<T: Element> Executor<T> {
 impl<T: Element> fmt::Debug for Executor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor")
-            .field("schedule", &self.schedule.name)
-            .field("ranks", &self.schedule.ranks)
+            .field("schedule", &self.proved.schedule().origin)
+            .field("ranks", &self.proved.schedule().ranks)
             .field("channels", &self.channels)
             .field("workers", &self.workers())
             .finish_non_exhaustive()

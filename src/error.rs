@@ -8,10 +8,11 @@ use crate::cpu::CpuError;
 use crate::element::Unsupported;
 use crate::gpu::{GpuError, LaunchError, SelectError};
 use crate::hang::Hang;
+use crate::payload::PayloadError;
 use crate::proof::Refused;
 use crate::schedule::BuildError;
 use crate::tensor::TensorError;
-use crate::window::WindowError;
+use crate::window::StrideError;
 
 /// Exit codes, as nccl-tests numbers them where they mean the same.
 pub mod exit {
@@ -45,9 +46,15 @@ pub enum Error {
     /// A schedule that is not safe to run.
     #[error(transparent)]
     Refused(#[from] Box<Refused>),
+    /// No such payload.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
     /// No such window.
     #[error(transparent)]
-    Window(#[from] WindowError),
+    Stride(#[from] StrideError),
+    /// Nothing to do. A library call does just that; who types a command meant something else.
+    #[error("a count of 0 elements leaves nothing to do; give at least 1")]
+    Empty,
     /// A tensor file.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -112,7 +119,9 @@ impl Error {
             | Self::Unsupported(_)
             | Self::Build(_)
             | Self::Refused(_)
-            | Self::Window(_)
+            | Self::Payload(_)
+            | Self::Stride(_)
+            | Self::Empty
             | Self::Tensor(_)
             | Self::Launch(_)
             | Self::Cpu(_)

@@ -11,8 +11,8 @@ use rustc_hash::FxHashMap;
 
 use crate::collective::{Holds, Op};
 use crate::element::{Element, scale, with_op};
+use crate::payload::Payload;
 use crate::proof::{Node, Proved, Term, Terms};
-use crate::window::Payload;
 
 /// Elements that are evaluated together: small enough for the first-level cache, large enough to amortise the tree walk.
 const BLOCK: usize = 1024;

@@ -31,7 +31,7 @@ impl Fault {
 }
 
 /// Why a signal is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Silence {
@@ -52,7 +52,7 @@ pub enum Silence {
 }
 
 /// A lane that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Waiting {
     /// The instruction that cannot begin.
@@ -82,10 +82,20 @@ pub struct Hang {
 }
 
 impl Hang {
+    /// As an executor does, of any schedule whose signals are in range.
+    pub fn explain(schedule: &Schedule, channel: u32, next: &[u32], signal: impl Fn(Signal) -> u32) -> Self {
+        Self::of(schedule, &Graph::new(schedule), channel, next, signal)
+    }
+
     /// Explains channel `channel`, in which lane `l` has `next[l]` as the index of its next instruction and `signal`
     /// gives what a signal holds.
-    pub fn explain(schedule: &Schedule, channel: u32, next: &[u32], signal: impl Fn(Signal) -> u32) -> Self {
-        let graph = Graph::new(schedule);
+    pub(crate) fn of(
+        schedule: &Schedule,
+        graph: &Graph,
+        channel: u32,
+        next: &[u32],
+        signal: impl Fn(Signal) -> u32,
+    ) -> Self {
         let done = |id: u32| graph.index(id) < next[graph.lane_of(id) as usize];
         let mut hang = Self { channel, lanes: graph.lanes(), waiting: Vec::new(), stalled: Vec::new() };
         for (lane, instructions) in (0..graph.lanes()).map(|lane| (lane, graph.lane(lane))) {

@@ -4,7 +4,7 @@
 
 use crate::collective::{Collective, named};
 use crate::element::{DataType, Element};
-use crate::schedule::{Buffer, Schedule};
+use crate::schedule::Schedule;
 
 /// Which inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -49,7 +49,7 @@ pub fn generate_parts<T: Element>(
     rank: u32,
     count: usize,
 ) {
-    let parts = schedule.user_parts(Buffer::Input, rank, false) as usize;
+    let parts = schedule.task.input_parts(rank, schedule.ranks) as usize;
     if (fill, schedule.task.collective) != (Fill::Pattern, Collective::AllToAll) {
         return generate_into(into, fill, seed, rank, schedule.ranks, parts * count);
     }

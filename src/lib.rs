@@ -19,7 +19,8 @@ pub mod golden;
 pub mod gpu;
 pub mod hang;
 pub mod inputs;
-pub mod plan;
+pub mod lower;
+pub mod payload;
 pub mod proof;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

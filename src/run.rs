@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::buffers::{Extents, Given};
+use crate::buffers::{Extents, UserBuffer};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, supported};
 use crate::error::Error;
@@ -17,10 +17,10 @@ use crate::golden::{Comparison, compare};
 use crate::gpu::{self, Adapter, AdapterInfo, Choice, Gpu, adapters};
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate_parts};
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
+use crate::payload::{Payload, PayloadError};
 use crate::proof::{self, Proved, prove};
-use crate::schedule::{Algorithm, DeviceKind, Schedule, Selection, SyncStyle, build};
-use crate::window::{Payload, WindowError};
+use crate::schedule::{AddressMap, Algorithm, DeviceKind, Schedule, Selection, SyncStyle, build};
 use crate::{cpu, tensor};
 
 /// The device that is always there.
@@ -219,7 +219,8 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
     let algorithm = request.algorithm.algorithm(collective, ranks, part_bytes, device.kind());
     let schedule = build(request.task.clone(), algorithm, ranks, request.sync)?;
     device.check_ranks(ranks)?;
-    let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
+    check_count(collective, count)?;
+    Payload::new(&schedule, count, T::TYPE.bytes())?;
     check_memory::<T>(&schedule, count)?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
@@ -234,11 +235,11 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
     let proved = prove(schedule, proof::Options { in_place: request.in_place })?;
     let proof = start.elapsed();
 
-    let extents = Extents { schedule: proved.schedule(), count, in_place: request.in_place };
+    let payload = proved.payload(count, T::TYPE)?;
+    let extents = proved.extents(count);
     let mut outputs = Vec::new();
     for (rank, input) in (0..).zip(&inputs) {
-        let what = if request.in_place { Given::InPlace } else { Given::Output };
-        let mut output = reserved(ranks, extents.len(what, rank))?;
+        let mut output = reserved(ranks, extents.len(extents.results(), rank))?;
         extents.prepare(rank, input, &mut output);
         outputs.push(output);
     }
@@ -263,7 +264,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
         sync: request.sync,
         ranks,
         count,
-        elements: extents.total(Given::Output) as u64,
+        elements: extents.total(UserBuffer::Output) as u64,
         data_type: T::TYPE,
         op: collective.reduces().then_some(request.op),
         in_place: request.in_place,
@@ -307,7 +308,7 @@ fn check_fault(fault: Fault, schedule: &Schedule) -> Result<(), Error> {
     if all.contains(&(rank, row)) {
         return Ok(());
     }
-    let what = format!("{} of {} ranks", schedule.name, schedule.ranks);
+    let what = format!("{} of {} ranks", schedule.origin, schedule.ranks);
     if all.is_empty() {
         return Err(Error::Usage(format!("nobody notifies in {what}; leave --drop-notify out")));
     }
@@ -332,10 +333,11 @@ pub(crate) fn views<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
 
 fn generated<T: Element>(request: &Request, schedule: &Schedule, count: usize) -> Result<Vec<Vec<T>>, Error> {
     let Source::Generated { fill, seed, .. } = request.source else { return Ok(Vec::new()) };
-    let extents = Extents { schedule, count, in_place: false };
+    let map = address_map(schedule, count)?;
+    let extents = Extents::new(&map, count);
     (0..schedule.ranks)
         .map(|rank| {
-            let mut input = reserved(schedule.ranks, extents.len(Given::Input, rank))?;
+            let mut input = reserved(schedule.ranks, extents.len(UserBuffer::Input, rank))?;
             generate_parts(&mut input, schedule, fill, seed, rank, count);
             Ok(input)
         })
@@ -390,15 +392,27 @@ fn part_of<T>(task: &Task, inputs: &[Vec<T>]) -> Result<usize, Error> {
 
 pub(crate) fn reserved<T>(ranks: u32, count: usize) -> Result<Vec<T>, Error> {
     let mut vector = Vec::new();
-    vector.try_reserve_exact(count).map_err(|_| WindowError::TooLarge { count, ranks })?;
+    vector.try_reserve_exact(count).map_err(|_| PayloadError::TooLarge { count, ranks })?;
     Ok(vector)
+}
+
+/// Inputs and outputs as they lie apart from each other.
+pub(crate) fn address_map(schedule: &Schedule, count: usize) -> Result<AddressMap, Error> {
+    let too_large = PayloadError::TooLarge { count, ranks: schedule.ranks };
+    AddressMap::new(schedule, false).ok_or_else(|| too_large.into())
+}
+
+/// Refuses a count of which nothing would come.
+pub(crate) fn check_count(collective: Collective, count: usize) -> Result<(), Error> {
+    if count == 0 && collective != Collective::Barrier { Err(Error::Empty) } else { Ok(()) }
 }
 
 /// Inputs, outputs, the golden and one copy on the way to a device must fit what the system has free, where it says so:
 /// being killed half-way is the worst of all error messages. `count` has been found to be addressable.
 pub(crate) fn check_memory<T>(schedule: &Schedule, count: usize) -> Result<(), Error> {
-    let extents = Extents { schedule, count, in_place: false };
-    let [inputs, outputs] = [Given::Input, Given::Output].map(|what| extents.total(what) as u64);
+    let map = address_map(schedule, count)?;
+    let extents = Extents::new(&map, count);
+    let [inputs, outputs] = [UserBuffer::Input, UserBuffer::Output].map(|what| extents.total(what) as u64);
     let elements = inputs.saturating_add(outputs.saturating_mul(2)).saturating_add(count as u64);
     let needed = elements.saturating_mul(size_of::<T>() as u64);
     match available_memory() {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use common::{defined, other_variants, variants};
 use wgccl::collective::{Collective, Task};
-use wgccl::plan::{Mode, Plan};
+use wgccl::lower::plan::{Mode, Plan};
 use wgccl::proof::{Options, Proof, check, prove};
 use wgccl::schedule::{Algorithm, BuildError, Schedule, SyncStyle, build};
 

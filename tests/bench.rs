@@ -19,9 +19,9 @@ use wgccl::golden::compare;
 use wgccl::gpu::{Executor, LaunchError, Options};
 use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::window::Payload;
 
 fn bench(args: &[&str]) -> Output {
     bench_in(Path::new("."), args, &[])

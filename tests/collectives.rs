@@ -6,14 +6,14 @@
 mod common;
 
 use common::{Variant, other_variants, variants};
-use wgccl::buffers::{Extents, Given};
+use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu::{self, CpuError, Spread};
 use wgccl::golden::compare;
 use wgccl::inputs::{Fill, generate_parts};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, Proof, Proved, prove};
-use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Phase, Schedule, SyncStyle, build};
-use wgccl::window::Payload;
+use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Schedule, SyncStyle, build};
 
 const COUNTS: [usize; 4] = [1, 3, 17, 256];
 /// Recognisable, and nothing that a test computes.
@@ -28,7 +28,7 @@ fn staged(variant: Variant) -> Option<Schedule> {
     const CHUNKS: u32 = 2;
     let (ranks, all) = (variant.ranks, CHUNKS * variant.ranks);
     let peers = |rank| (0..ranks).filter(move |&peer| peer != rank);
-    let step = |round| Instruction::new(Phase::Move, round);
+    let step = |round| Instruction::new(("move", round));
     let mut schedule = Schedule::new("staged", variant.collective, ranks, CHUNKS).slots(all).signal_rows(1);
     for rank in 0..ranks {
         let (stage, fetch) = match variant.collective {
@@ -112,8 +112,7 @@ fn slices_mut(vectors: &mut [Vec<f32>]) -> Vec<&mut [f32]> {
 
 /// The library's own judgement of the same launch: the golden of the schedule's own order.
 fn compares(proved: &Proved, payload: &Payload, inputs: &[Vec<f32>], buffers: &[Vec<f32>], case: &str) {
-    let in_place = proved.options().in_place;
-    let extents = Extents { schedule: proved.schedule(), count: payload.count, in_place };
+    let extents = proved.extents(payload.count);
     let outputs: Vec<&[f32]> = (0..).zip(buffers).map(|(rank, buffer)| &buffer[extents.output(rank)]).collect();
     let comparison = compare(proved, payload, Op::Sum, &slices(inputs), &outputs);
     let identical = comparison.bit_identical || !proved.report().holds(Proof::BitIdentical);
@@ -131,7 +130,7 @@ fn on_cpu(variant: Variant, proved: &Proved) {
                 let inputs = inputs(proved.schedule(), fill, count);
                 let before = buffers(variant, count, &inputs);
                 let mut after = before.clone();
-                let case = format!("{} {variant}, {count} elements, {spread:?}", proved.schedule().name);
+                let case = format!("{} {variant}, {count} elements, {spread:?}", proved.schedule().origin);
                 match variant.in_place {
                     true => executor.run_in_place(&mut slices_mut(&mut after)),
                     false => executor.run(&slices(&inputs), &mut slices_mut(&mut after)),
@@ -175,7 +174,7 @@ fn staged_schedules_are_nccls_on_every_device() {
                 let mode = modes[(cases + cases / 4) % modes.len()];
                 cases += 1;
                 let options = Options::default().dispatch(mode).arena_bytes(arena_bytes);
-                let name = &proved.schedule().name;
+                let name = &proved.schedule().origin;
                 let case = format!("{} {mode} {name} {variant}, {count} elements, {arena_bytes:?}", device.name);
                 let mut executor = Executor::new(&device.gpu, &proved, payload, Op::Sum, options)
                     .unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -226,9 +225,9 @@ fn upstream_goldens() {
                     _ => (1000 * (i / n) + 100 * rank + i % n) as f64,
                 };
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-                let extents = Extents { schedule: proved.schedule(), count, in_place: false };
+                let extents = proved.extents(count);
                 let mut outputs: Vec<Vec<f32>> =
-                    (0..ranks).map(|rank| vec![STALE; extents.len(Given::Output, rank)]).collect();
+                    (0..ranks).map(|rank| vec![STALE; extents.len(UserBuffer::Output, rank)]).collect();
                 let mut executor = cpu::Executor::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
                 executor.run(&slices(&inputs), &mut slices_mut(&mut outputs)).unwrap();
                 for (rank, output) in outputs.iter().enumerate() {

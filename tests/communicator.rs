@@ -12,10 +12,10 @@ use wgccl::golden::Goldens;
 use wgccl::gpu::{Communicator, CommunicatorError, Completion, LaunchError, Options, Prepared, SliceError, Support};
 use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate_parts};
-use wgccl::plan::Mode;
+use wgccl::lower::plan::Mode;
+use wgccl::payload::Payload;
 use wgccl::proof::prove;
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule};
-use wgccl::window::Payload;
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 use wgpu::BufferUsages as Usage;
 
 /// A program with a device of its own, with no more than wgpu's default limits where the adapter has them.
@@ -343,7 +343,7 @@ fn named_algorithms_and_modes_are_taken() {
                     continue;
                 }
                 let prepared = comm.prepare::<f32>(Collective::AllReduce, 100, Op::Sum).unwrap();
-                assert_eq!((prepared.mode(), prepared.schedule().name.as_str()), (mode, algorithm.name()), "{case}");
+                assert_eq!((prepared.mode(), prepared.schedule().origin.name()), (mode, algorithm.name()), "{case}");
                 let task = Collective::AllReduce.into();
                 twice::<f32>(&host, &comm, &task, 100, Op::Sum, Place::Buffers, &case);
             }
@@ -514,7 +514,7 @@ fn slices_that_do_not_fit_are_refused_before_anything_is_recorded() {
     let error = comm.prepare::<u8>(Collective::AllReduce, 3, Op::Sum).err().unwrap();
     assert!(matches!(error, CommunicatorError::Slices(SliceError::Part { bytes: 3 })), "{error}");
     let error = comm.prepare::<f32>(Collective::AllReduce, 0, Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Window(_)), "{error}");
+    assert!(matches!(error, CommunicatorError::Payload(_)), "{error}");
     let many = Communicator::new(&host.device, &host.queue, 257).algorithm(Algorithm::Ring);
     let error = many.prepare::<f32>(Collective::AllReduce, 4, Op::Sum).err().unwrap();
     assert!(matches!(error, CommunicatorError::Launch(LaunchError::Ranks(257))), "{error}");
@@ -580,7 +580,7 @@ fn errors_stay_out_of_the_callers_handlers() {
 /// Two ranks, one chunk: each adds the other's input to its own.
 fn pair() -> Schedule {
     let (a, b) = (Address::input(0, 0), Address::input(1, 0));
-    let add = |rank| Instruction::new(Phase::Move, 1).reduce(a, b).to(Address::output(rank, 0));
+    let add = |rank| Instruction::new(("move", 1)).reduce(a, b).to(Address::output(rank, 0));
     let lane = |rank| Lane::new(rank).with(add(rank));
     Schedule::new("pair", Collective::AllReduce, 2, 1).lane(lane(0)).lane(lane(1))
 }

@@ -5,16 +5,16 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use wgccl::buffers::{BufferError, Given};
+use wgccl::buffers::{BufferError, UserBuffer};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{CpuError, Executor, Options, Spread};
 use wgccl::element::{DataType, Element};
 use wgccl::golden;
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, SyncStyle, build};
-use wgccl::window::Payload;
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 
 fn ring(algorithm: Algorithm, ranks: u32, sync: SyncStyle, in_place: bool) -> Proved {
     let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
@@ -55,7 +55,7 @@ fn launch(executor: &mut Executor<f32>, proved: &Proved, payload: &Payload, inpu
 /// Two launches of one executor, with hashed and then with random inputs: what the first leaves behind would show.
 fn twice(proved: &Proved, count: usize, options: Options) -> (usize, u32) {
     let payload = payload(proved, count);
-    let Schedule { name, ranks, .. } = proved.schedule();
+    let Schedule { origin: name, ranks, .. } = proved.schedule();
     let context = format!("{name} {ranks} ranks, {count} elements, {options:?}");
     let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
     for kind in [Fill::Exact, Fill::Normal] {
@@ -168,10 +168,10 @@ fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
                 let hang = expect_hang(&proved, faulty);
                 assert!(start.elapsed() < Duration::from_secs(5));
                 // The ring's right neighbour waits; the silent peer did execute its notify.
-                let cause = hang.waiting[0];
+                let cause = &hang.waiting[0];
                 assert_eq!((cause.site.rank, cause.signal.row, cause.signal.sender), ((rank + 1) % 4, row, rank));
                 assert_eq!((cause.at_least, cause.seen), (1, 0));
-                assert!(matches!(cause.silence, Silence::Lost { notifier } if notifier.rank == rank), "{cause}");
+                assert!(matches!(&cause.silence, Silence::Lost { notifier } if notifier.rank == rank), "{cause}");
                 assert!(hang.stalled.is_empty(), "{hang}");
                 let text = CpuError::Hang(hang).to_string();
                 assert!(text.contains("cause: ") && text.contains("never arrived"), "{text}");
@@ -187,10 +187,10 @@ fn push() -> Schedule {
         let row = chunk;
         let (theirs, staged) = (Address::input(1, chunk), Address::slot(0, chunk));
         let giver = Lane::new(1)
-            .with(Instruction::new(Phase::Move, 1).copy(theirs).to(staged).notify(0, row))
-            .with(Instruction::new(Phase::Move, 3).wait(row, 0).wait_for(2, 0, 2));
+            .with(Instruction::new(("move", 1)).copy(theirs).to(staged).notify(0, row))
+            .with(Instruction::new(("move", 3)).wait(row, 0).wait_for(2, 0, 2));
         let taker = Lane::new(0).with(
-            Instruction::new(Phase::Move, 2)
+            Instruction::new(("move", 2))
                 .wait(row, 1)
                 .reduce(staged, Address::input(0, chunk))
                 .to(Address::output(0, chunk))
@@ -247,7 +247,10 @@ fn wrong_buffers_and_options_are_refused() {
     let refused = executor.run_in_place(&mut [&mut a]).unwrap_err();
     assert!(matches!(refused, CpuError::Buffers(BufferError::Number { got: 1, .. })));
     let refused = executor.run_in_place(&mut [&mut a, &mut c]).unwrap_err();
-    assert!(matches!(refused, CpuError::Buffers(BufferError::Length { what: Given::InPlace, rank: 1, got: 11, .. })));
+    assert!(matches!(
+        refused,
+        CpuError::Buffers(BufferError::Length { what: UserBuffer::InPlace, rank: 1, got: 11, .. })
+    ));
 
     let new = |payload, options| Executor::<f32>::new(&apart, payload, Op::Sum, options).unwrap_err().to_string();
     let zero = |workers, channels| Options::default().workers(workers).channels(channels);
@@ -268,12 +271,12 @@ fn too_many_ranks_are_refused() {
     // One lane reduces all inputs and copies the result to every rank: cheap to prove.
     let mut lane = Lane::new(0);
     let output = |rank| Address::output(rank, 0);
-    lane.push(Instruction::new(Phase::Move, 1).reduce(Address::input(0, 0), Address::input(1, 0)).to(output(0)));
+    lane.push(Instruction::new(("move", 1)).reduce(Address::input(0, 0), Address::input(1, 0)).to(output(0)));
     for peer in 2..1025 {
-        lane.push(Instruction::new(Phase::Move, 1).reduce(output(0), Address::input(peer, 0)).to(output(0)));
+        lane.push(Instruction::new(("move", 1)).reduce(output(0), Address::input(peer, 0)).to(output(0)));
     }
     for peer in 1..1025 {
-        lane.push(Instruction::new(Phase::Move, 2).copy(output(0)).to(output(peer)));
+        lane.push(Instruction::new(("move", 2)).copy(output(0)).to(output(peer)));
     }
     let schedule = Schedule::new("star", Collective::AllReduce, 1025, 1).lane(lane);
     let proved = prove(schedule, proof::Options::default()).unwrap();

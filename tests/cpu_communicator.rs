@@ -7,7 +7,7 @@ mod common;
 use common::{Variant, other_variants, variants};
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu::{Communicator, CommunicatorError, CpuError, Options};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 /// Numbers whose sums are exact, so that no order of additions matters.
 fn inputs(variant: Variant, count: usize) -> Vec<Vec<f32>> {
@@ -117,7 +117,7 @@ fn what_does_not_fit_is_refused() {
     let error = comm.broadcast(&input, &mut [&mut a, &mut b], 2).err().unwrap();
     assert!(error.to_string().contains("root 2 is not a rank"), "{error}");
     let error = comm.run_in_place(Collective::AllToAll, &mut [&mut a, &mut b], Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Refused(_) | CommunicatorError::Window(_)), "{error:?}");
+    assert!(matches!(error, CommunicatorError::Refused(_) | CommunicatorError::Payload(_)), "{error:?}");
     let error = Communicator::new(3)
         .algorithm(Algorithm::HalvingDoubling)
         .all_reduce(&[&input[..]; 3], &mut [&mut a, &mut b, &mut [0.0; 3]], Op::Sum)
@@ -129,8 +129,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn custom_schedules_are_proved_on_entry() {
     let (a, b) = (Address::input(0, 0), Address::input(1, 0));
-    let lane =
-        |rank, to| Lane::new(rank).with(Instruction::new(Phase::Move, 1).reduce(a, b).to(Address::output(to, 0)));
+    let lane = |rank, to| Lane::new(rank).with(Instruction::new(("move", 1)).reduce(a, b).to(Address::output(to, 0)));
     let pair = |to| Schedule::new("pair", Collective::AllReduce, 2, 1).lane(lane(0, 0)).lane(lane(1, to));
     let comm = Communicator::new(2);
     let mut executor = comm.prepare_schedule::<f32>(pair(1), 2, Op::Sum, false).unwrap();

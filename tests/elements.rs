@@ -4,15 +4,15 @@
 
 mod common;
 
-use wgccl::buffers::{Extents, Given};
+use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
 use wgccl::golden;
 use wgccl::inputs::{Fill, generate, generate_parts};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::window::Payload;
 
 /// An element with its arithmetic written a second time, as plainly as can be.
 trait Plain: Element {
@@ -298,12 +298,13 @@ fn other_collective<T: Plain>(collective: Collective, op: Op) -> (Vec<Vec<T>>, V
     let schedule = build(collective, Algorithm::default_of(collective), 3, SyncStyle::Neighbor).unwrap();
     let payload = Payload::new(&schedule, 101, size_of::<T>()).unwrap();
     let proved = prove(schedule, proof::Options::default()).unwrap();
-    let extents = Extents { schedule: proved.schedule(), count: 101, in_place: false };
+    let extents = proved.extents(101);
     let mut inputs = vec![Vec::new(); 3];
     (0..).zip(&mut inputs).for_each(|(rank, input)| {
         generate_parts::<T>(input, proved.schedule(), Fill::Normal, 7, rank, 101);
     });
-    let mut outputs: Vec<Vec<T>> = (0..3).map(|rank| vec![T::poison(); extents.len(Given::Output, rank)]).collect();
+    let mut outputs: Vec<Vec<T>> =
+        (0..3).map(|rank| vec![T::poison(); extents.len(UserBuffer::Output, rank)]).collect();
     let mut executor = cpu::Executor::<T>::new(&proved, payload, op, cpu::Options::default()).unwrap();
     let mut buffers: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     executor.run(&views(&inputs), &mut buffers).unwrap();

@@ -17,9 +17,9 @@ use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
 use wgccl::gpu::{Executor, MAX_RANKS, Options};
 use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
 use wgccl::proof::{self, Proof, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::window::Payload;
 
 const RANKS: [u32; 9] = [1, 2, 3, 4, 5, 7, 8, 16, 33];
 const LARGE: usize = (1 << 18) + 3;

@@ -11,10 +11,10 @@ use wgccl::golden::{Comparison, Goldens, compare};
 use wgccl::gpu::{Executor, LaunchError, Launched, Options, Support};
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
-use wgccl::plan::Mode;
+use wgccl::lower::plan::Mode;
+use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Phase, Schedule, SyncStyle, build};
-use wgccl::window::Payload;
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 
 fn ring(algorithm: Algorithm, sync: SyncStyle, ranks: u32) -> Proved {
     prove(build(Collective::AllReduce, algorithm, ranks, sync).unwrap(), proof::Options::default()).unwrap()
@@ -80,7 +80,7 @@ fn explained(hang: &Hang, case: &str) {
     let cause = hang.waiting.first().unwrap_or_else(|| panic!("{case}: {hang}"));
     assert_eq!((cause.signal.row, cause.signal.sender), (3, 1), "{case}: {hang}");
     assert_eq!(cause.site.rank, cause.signal.rank, "{case}: {hang}");
-    let Silence::Lost { notifier } = cause.silence else { panic!("{case}: {hang}") };
+    let Silence::Lost { notifier } = &cause.silence else { panic!("{case}: {hang}") };
     assert_eq!(notifier.rank, 1, "{case}: {hang}");
     let text = hang.to_string();
     for fragment in ["cause: rank", "round", "[row 3][sender 1]", "rank 1 sent its notify"] {
@@ -94,16 +94,16 @@ fn push_schedule() -> Schedule {
     let mut schedule = Schedule::new("push", Collective::AllReduce, 2, 2).slots(3).signal_rows(2);
     for rank in 0..2 {
         let peer = 1 - rank;
-        let push = Instruction::new(Phase::StageIn, 0)
+        let push = Instruction::new("stage-in")
             .copy(Address::input(rank, 0))
             .to(Address::slot(peer, 0))
             .chunks(2)
             .notify(peer, 0);
-        let ready = Instruction::new(Phase::StageIn, 1)
+        let ready = Instruction::new(("stage-in", 1))
             .copy(Address::input(rank, rank))
             .to(Address::slot(rank, 2))
             .notify(rank, 1);
-        let reduce = Instruction::new(Phase::ReduceScatter, 1)
+        let reduce = Instruction::new(("RS", 1))
             .wait(0, peer)
             .wait(1, rank)
             .reduce(Address::slot(rank, rank), Address::slot(rank, 2))
@@ -219,7 +219,7 @@ fn every_rank_is_held_against_its_own_golden() {
     let mut schedule = Schedule::new("own orders", Collective::AllReduce, 3, 1);
     for rank in 0..3 {
         let operands = (0..3).map(|i| Address::input((rank + i) % 3, 0));
-        let sum = Instruction::new(Phase::ReduceScatter, 0).reduce_all(operands).to(Address::output(rank, 0));
+        let sum = Instruction::new("RS").reduce_all(operands).to(Address::output(rank, 0));
         schedule = schedule.lane(Lane::new(rank).with(sum));
     }
     let proved = prove(schedule, proof::Options::default()).unwrap();
@@ -292,26 +292,26 @@ fn long_lane(rounds: u32, chunks: u32, step: impl Fn(u32, u32) -> Instruction) -
     let mut lane = Lane::new(0);
     for half in 0..2 {
         let to = Address::slot(0, half * chunks);
-        lane.push(Instruction::new(Phase::StageIn, 0).copy(Address::input(0, 0)).to(to).chunks(chunks));
+        lane.push(Instruction::new("stage-in").copy(Address::input(0, 0)).to(to).chunks(chunks));
     }
     for round in 1..rounds {
         lane.push(step(round, chunks));
     }
     let to = Address::output(0, 0);
-    lane.push(Instruction::new(Phase::StageOut, 0).copy(Address::slot(0, 0)).to(to).chunks(chunks));
+    lane.push(Instruction::new("stage-out").copy(Address::slot(0, 0)).to(to).chunks(chunks));
     let schedule = Schedule::new("long", Collective::AllReduce, 1, chunks).slots(3 * chunks).lane(lane);
     prove(schedule, proof::Options::default()).unwrap()
 }
 
 fn to_and_fro(round: u32, chunks: u32) -> Instruction {
     let (from, to) = (Address::slot(0, (round + 1) % 2 * chunks), Address::slot(0, round % 2 * chunks));
-    Instruction::new(Phase::Move, round).copy(from).to(to).chunks(chunks)
+    Instruction::new(("move", round)).copy(from).to(to).chunks(chunks)
 }
 
 /// Sums that nobody uses, of five operands into four destinations.
 fn many_to_many(round: u32, chunks: u32) -> Instruction {
     let operands = (0..5).map(|i| Address::slot(0, i % chunks));
-    let sum = Instruction::new(Phase::Move, round).reduce_all(operands);
+    let sum = Instruction::new(("move", round)).reduce_all(operands);
     (0..4).fold(sum, |sum, i| sum.to(Address::slot(0, 2 * chunks + i)))
 }
 
@@ -356,13 +356,13 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
             assert!(error.to_string().ends_with("use fused-ll or per-step"), "{error}");
         }
         // Two lanes use one slot one after the other, which only a signal can order.
-        let sum = |label| Instruction::new(Phase::Move, label).reduce(Address::input(0, 0), Address::input(1, 0));
+        let sum = |label| Instruction::new(("move", label)).reduce(Address::input(0, 0), Address::input(1, 0));
         let first = Lane::new(0)
             .with(sum(1).to(Address::slot(0, 0)))
-            .with(Instruction::new(Phase::Move, 2).copy(Address::slot(0, 0)).to(Address::output(0, 0)).notify(0, 0));
+            .with(Instruction::new(("move", 2)).copy(Address::slot(0, 0)).to(Address::output(0, 0)).notify(0, 0));
         let second = Lane::new(0)
             .with(sum(1).wait(0, 0).to(Address::slot(0, 0)))
-            .with(Instruction::new(Phase::Move, 2).copy(Address::slot(0, 0)).to(Address::output(1, 0)));
+            .with(Instruction::new(("move", 2)).copy(Address::slot(0, 0)).to(Address::output(1, 0)));
         let shared = Schedule::new("shared", Collective::AllReduce, 2, 1).slots(1).signal_rows(1);
         let shared = prove(shared.lane(first).lane(second), Default::default()).unwrap();
         let payload_of_shared = Payload::new(shared.schedule(), 8, 4).unwrap();

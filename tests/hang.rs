@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use common::variants;
 use wgccl::collective::Collective;
 use wgccl::hang::{Fault, Hang, Silence};
-use wgccl::schedule::{Instruction, Lane, Phase, Schedule, Signal};
+use wgccl::schedule::{Instruction, Lane, Schedule, Signal};
 
 type Signals = BTreeMap<(u32, u32, u32), u32>;
 
@@ -21,7 +21,7 @@ fn explain(schedule: &Schedule, next: &[u32], signals: &Signals) -> Hang {
 
 /// Three ranks: 0 notifies 1 twice on row 0, 1 then notifies 2 on row 1, and 2 waits for that.
 fn chain() -> Schedule {
-    let step = |round| Instruction::new(Phase::Move, round);
+    let step = |round| Instruction::new(("move", round));
     Schedule::new("chain", Collective::AllReduce, 3, 1)
         .signal_rows(2)
         .lane(Lane::new(0).with(step(1).notify(1, 0)).with(step(2).notify(1, 0)))
@@ -44,7 +44,7 @@ fn every_cause_has_its_words() {
     let case = |name, next, signals, lines| Case { name, schedule: chain(), next, signals, lines };
     let mut once = chain();
     once.lanes[0].instructions.pop();
-    let mut from_two_lanes = chain().lane(Lane::new(0).with(Instruction::new(Phase::Move, 7).notify(1, 0)));
+    let mut from_two_lanes = chain().lane(Lane::new(0).with(Instruction::new(("move", 7)).notify(1, 0)));
     from_two_lanes.lanes[1].instructions[1].waits[0].at_least = 3;
     let cases = [
         case(
@@ -123,7 +123,7 @@ fn every_cause_has_its_words() {
             name: "nobody sends it",
             schedule: Schedule::new("alone", Collective::AllReduce, 1, 1)
                 .signal_rows(1)
-                .lane(Lane::new(0).with(Instruction::new(Phase::ReduceScatter, 1).wait(0, 0))),
+                .lane(Lane::new(0).with(Instruction::new(("RS", 1)).wait(0, 0))),
             next: &[0],
             signals: &[],
             lines: &[
@@ -195,7 +195,7 @@ fn a_swallowed_notify_is_the_cause_in_every_schedule() {
                 assert!(!causes.is_empty(), "{variant}, {fault:?}\n{hang}");
                 assert!(hang.stalled.is_empty(), "{variant}, {fault:?}\n{hang}");
                 for cause in causes {
-                    let Silence::Lost { notifier } = cause.silence else {
+                    let Silence::Lost { notifier } = &cause.silence else {
                         panic!("{variant}, {fault:?}\n{hang}");
                     };
                     assert_eq!((cause.signal.sender, cause.signal.row), (rank, row), "{variant}, {fault:?}\n{hang}");
@@ -216,7 +216,7 @@ fn a_swallowed_notify_is_the_cause_in_every_schedule() {
 #[test]
 fn eight_of_many_are_shown() {
     let schedule = (0..12).fold(Schedule::new("many", Collective::AllReduce, 12, 1).signal_rows(1), |s, rank| {
-        s.lane(Lane::new(rank).with(Instruction::new(Phase::Move, 0).wait(0, rank)))
+        s.lane(Lane::new(rank).with(Instruction::new("move").wait(0, rank)))
     });
     let text = explain(&schedule, &[0; 12], &Signals::new()).to_string();
     assert!(text.starts_with("12 of 12 lanes did not finish"), "{text}");

@@ -28,10 +28,10 @@ use wgccl::element::{DataType, Element, bf16, f16, supported};
 use wgccl::golden::compare;
 use wgccl::gpu;
 use wgccl::inputs::{Fill, generate_parts};
-use wgccl::plan::Mode;
+use wgccl::lower::plan::Mode;
+use wgccl::payload::{Payload, VECTOR_BYTES};
 use wgccl::proof::{Proof, Proved, prove};
-use wgccl::schedule::{Algorithm, BuildError, Places, SyncStyle, build};
-use wgccl::window::{Payload, VECTOR_BYTES};
+use wgccl::schedule::{Algorithm, BuildError, SyncStyle, build};
 
 /// The axes of a case, which is a number on each.
 const FAMILY: usize = 0;
@@ -356,7 +356,7 @@ fn twice<T: Element>(target: &Target, schedule: &Schedule, case: &Case) -> u64 {
     };
     let payload = Payload::new(proved.schedule(), count, size_of::<T>()).unwrap();
     let arena_bytes = (COUNTS[case[COUNT]] == Count::InPieces).then(|| {
-        let places = Places::new(proved.schedule(), variant.in_place).len();
+        let places = proved.address_map().len();
         (places * IN_PIECES.1 * VECTOR_BYTES) as u64
     });
     let mut executor = Executor::<T>::new(target, proved, payload, op, case[MODE], arena_bytes)

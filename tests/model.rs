@@ -12,7 +12,7 @@ use common::{Variant, other_variants, variants};
 use rustc_hash::{FxHashMap, FxHashSet};
 use wgccl::collective::{Collective, Task};
 use wgccl::proof::{Options, Proof, check};
-use wgccl::schedule::{Address, Algorithm, Buffer, Instruction, Lane, Phase, Schedule, SyncStyle};
+use wgccl::schedule::{Address, Algorithm, Buffer, Instruction, Lane, Schedule, SyncStyle};
 
 /// A multiset of contributions, interned; 0 is what nobody wrote, and whatever is made of it.
 type Symbol = u8;
@@ -72,7 +72,7 @@ impl<'s> Model<'s> {
                 None => (gets, 0, gives + gets),
             };
             first.push([input, output, user].map(|parts| signals + chunks(parts)));
-            signals += chunks(user) + schedule.slots as usize;
+            signals += chunks(user) + schedule.slots_of(rank) as usize;
             contributions.push(all);
             all += chunks(gives);
         }
@@ -482,7 +482,7 @@ fn no_round_of_a_neighbor_ring_can_do_without_its_wait() {
 /// A race that hides in every other end: one rank's read falls between the other's read and its write.
 #[test]
 fn reads_and_writes_are_separate_steps() {
-    let step = || Instruction::new(Phase::Move, 0);
+    let step = || Instruction::new("move");
     let (slot, output) = (Address::slot(0, 0), Address::output);
     let add = |rank| step().reduce(slot, Address::input(rank, 0)).to(slot);
     // Both add to one slot at the same time: each addition can be lost.

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
+use wgccl::payload::Payload;
 use wgccl::proof::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
 use wgccl::proof::{Options, Verdict, check, prove};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Phase, Schedule, SyncStyle, build};
-use wgccl::window::Payload;
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Schedule, SyncStyle, build};
 
 const RESULT: Proof = Proof::Result;
 fn out_of_place() -> Options {
@@ -33,7 +33,7 @@ fn slot(rank: u32, chunk: u32) -> Address {
 }
 
 fn step() -> Instruction {
-    Instruction::new(Phase::Move, 0)
+    Instruction::new("move")
 }
 
 fn all_reduce(ranks: u32, chunks: u32) -> Schedule {

@@ -160,7 +160,7 @@ fn a_dropped_notify_is_explained() {
             let sender = schedule.lanes[lane].rank;
             let report = check(&edit.apply(&schedule), variant.options());
             let first = &report.outcome(Proof::DeadlockFree).unwrap().findings[0];
-            let site = first.site.unwrap();
+            let site = first.site.clone().unwrap();
             let waits = &schedule.lanes[site.lane as usize].instructions[site.instruction as usize].waits;
             let wait = waits.iter().rev().find(|wait| wait.row == row && wait.sender == sender);
             let name = format!("{variant}, {edit:?}: {}", first.message);
@@ -195,8 +195,9 @@ fn a_dropped_wait_is_explained() {
             // The exchange of two ranks sends "free" and "ready" on one signal: a wait for both is left.
             let shared = unawaited.is_empty() && variant.ranks == 2 && at_least == 1;
             assert!(shared || unawaited.iter().any(|f| f.signal == Some(signal)), "{variant}, {edit:?}\n{report}");
-            let reader =
-                races.iter().any(|f| f.site.is_some_and(|s| (s.lane, s.instruction) == (lane as u32, index as u32)));
+            let reader = races
+                .iter()
+                .any(|f| f.site.as_ref().is_some_and(|s| (s.lane, s.instruction) == (lane as u32, index as u32)));
             let other = format!("(lane {lane}, instruction {index})");
             assert!(reader || races.iter().any(|f| f.message.contains(&other)), "{variant}, {edit:?}\n{report}");
         }

@@ -12,7 +12,7 @@ use naga::back::{glsl, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgccl::gpu::{Source, sources};
-use wgccl::window::LINE_WORDS;
+use wgccl::lower::arena::LINE_WORDS;
 
 /// A source with its numbers put in, as a device gets it.
 struct Shader {

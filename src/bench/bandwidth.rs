@@ -3,8 +3,8 @@
 //! On one device every link is the same memory, so `busbw` only compares algorithms; `membw` is what hardware delivers.
 
 use crate::collective::Collective;
+use crate::payload::Payload;
 use crate::schedule::{Address, Buffer, Instruction, Schedule};
-use crate::window::Payload;
 
 /// `bytes` in `microseconds`, as GB/s with 10^9 bytes.
 pub fn rate(bytes: f64, microseconds: f64) -> f64 {

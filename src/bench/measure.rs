@@ -10,15 +10,15 @@ use super::result::{Placement, Roof, Samples};
 use super::roof::microseconds_of;
 use super::sweep::Request;
 use super::{BenchError, Statistics};
-use crate::buffers::{Extents, Given};
+use crate::buffers::Extents;
 use crate::collective::Op;
 use crate::element::Element;
 use crate::error::Error;
 use crate::golden::Goldens;
 use crate::gpu::{Gpu, Timed};
+use crate::payload::Payload;
 use crate::proof::Proved;
 use crate::run::{microseconds, views};
-use crate::window::Payload;
 use crate::{cpu, gpu};
 
 /// How long cores are warmed up at least. Of two virtual ones a scheduler gave both workers the same for as long as 20 ms.
@@ -66,7 +66,7 @@ pub(super) struct Case<'a, T> {
 struct Raw {
     times: Vec<Timed>,
     nwrong: Option<u64>,
-    dispatch: Option<crate::plan::Mode>,
+    dispatch: Option<crate::lower::plan::Mode>,
     dispatches: Option<u32>,
     channels: u32,
     pieces: usize,
@@ -204,17 +204,17 @@ impl<T: Element> Case<'_, T> {
     }
 
     fn extents(&self) -> Extents<'_> {
-        Extents { schedule: self.proved.schedule(), count: self.payload.count, in_place: self.in_place() }
+        self.proved.extents(self.payload.count)
     }
 
     /// Outputs, or buffers in place, as they are before a launch; as far from an aligned address as was asked for.
     fn buffers(&self) -> Result<Vec<Vec<T>>, Error> {
         let (unalign, extents) = (self.request.unalign, self.extents());
-        let what = if self.in_place() { Given::InPlace } else { Given::Output };
+        let ranks = self.proved.schedule().ranks;
         (0..)
             .zip(self.inputs)
             .map(|(rank, input)| {
-                let mut buffer = crate::run::reserved(extents.schedule.ranks, extents.len(what, rank) + unalign)?;
+                let mut buffer = crate::run::reserved(ranks, extents.len(extents.results(), rank) + unalign)?;
                 buffer.resize(unalign, T::poison());
                 extents.prepare(rank, input, &mut buffer);
                 Ok(buffer)

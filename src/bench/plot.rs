@@ -18,7 +18,7 @@ use super::chart::{
 };
 use super::result::{Device, Group, Row, redop_name};
 use crate::collective::Collective;
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 
 const WIDTH: u32 = 1200;
 /// Of panels beside each other; less where there are many.

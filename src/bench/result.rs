@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Statistics;
 use crate::collective::{Collective, Op, named};
 use crate::element::DataType;
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::schedule::{Algorithm, Selection, SyncStyle};
 
 /// Where times come from.

@@ -5,7 +5,7 @@
 use super::BenchError;
 use super::bandwidth::size_parts;
 use crate::collective::Collective;
-use crate::window::VECTOR_BYTES;
+use crate::payload::VECTOR_BYTES;
 
 /// Bytes in `text`: a number, and K, M or G (also KB, KiB, ...) for the powers of 1024.
 ///

@@ -11,16 +11,16 @@ use super::record::now;
 use super::result::{self, Group, Roof, Row};
 use super::roof;
 use super::size::{Parts, Range, Step};
-use crate::buffers::{Extents, Given};
+use crate::buffers::{Extents, UserBuffer};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, dispatch, supported};
 use crate::error::Error;
 use crate::gpu::{AdapterInfo, Choice, Support, open_all};
 use crate::inputs::{Fill, generate_parts};
+use crate::payload::Payload;
 use crate::proof::{self, Proved, prove};
-use crate::run::{AUTO, CPU, Device, check_memory, reserved, views};
+use crate::run::{AUTO, CPU, Device, check_count, check_memory, reserved, views};
 use crate::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
-use crate::window::Payload;
 
 /// Every device that there is.
 pub const ALL: &str = "all";
@@ -250,6 +250,7 @@ impl Request {
                         let schedule = self.schedule(root, algorithm, ranks)?;
                         let count = count.saturating_add(self.unalign);
                         if self.collective != Collective::Barrier {
+                            check_count(self.collective, count)?;
                             Payload::new(&schedule, count, data_type.bytes())?;
                         }
                         dispatch!(data_type, T => check_memory::<T>(&schedule, count))?;
@@ -430,14 +431,14 @@ impl Test<'_> {
         let Self { request, device, dispatch, algorithm, .. } = *self;
         let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
         let schedule = self.proved.schedule();
-        let payload = Payload::new(schedule, count, T::TYPE.bytes())?;
+        let payload = self.proved.payload(count, T::TYPE)?;
         let deadline = Deadline {
             at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
             what: format!("{collective} by {algorithm}, {ranks} ranks of {count} {}", T::TYPE),
         };
-        let extents = Extents { schedule, count, in_place: false };
+        let extents = self.proved.extents(count);
         let input = |rank| {
-            let mut parts = reserved(ranks, extents.len(Given::Input, rank))?;
+            let mut parts = reserved(ranks, extents.len(UserBuffer::Input, rank))?;
             generate_parts::<T>(&mut parts, schedule, Fill::Exact, request.seed, rank, count);
             if request.unalign == 0 {
                 return Ok(parts);
@@ -447,7 +448,7 @@ impl Test<'_> {
             input.append(&mut parts);
             Ok(input)
         };
-        let inputs = if extents.total(Given::Input) > MOST_ALONE {
+        let inputs = if extents.total(UserBuffer::Input) > MOST_ALONE {
             side_by_side(ranks, input)
         } else {
             (0..ranks).map(input).collect::<Result<_, _>>()
@@ -514,8 +515,8 @@ fn side_by_side<R: Send>(ranks: u32, make: impl Fn(u32) -> Result<R, Error> + Sy
 
 /// Copies every rank's input or output, whichever is longer.
 fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
-    let ranks = extents.schedule.ranks;
-    let lengths = (0..ranks).map(|rank| extents.len(Given::InPlace, rank));
+    let ranks = extents.ranks();
+    let lengths = (0..ranks).map(|rank| extents.len(UserBuffer::InPlace, rank));
     match device {
         Device::Cpu => {
             let filled = |length| {

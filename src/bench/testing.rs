@@ -6,7 +6,7 @@ use super::Statistics;
 use super::result::{Clock, Placement, Roof, Row, Samples};
 use crate::collective::{Collective, Op};
 use crate::element::DataType;
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::schedule::{Algorithm, SyncStyle};
 
 pub(crate) fn row(size: u64, time: f64) -> Row {

@@ -18,7 +18,7 @@ use crate::collective::{Collective, Op, UnknownName, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
 use crate::gpu::Choice;
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::run::AUTO;
 use crate::schedule::{Algorithm, Selection, SyncStyle};
 

@@ -9,8 +9,10 @@ use super::{DIM, LaunchArgs, ScheduleArgs, Spinner, plural, print, print_json};
 use crate::collective::{Collective, parse};
 use crate::element::DataType;
 use crate::error::{Error, exit};
+use crate::payload::Payload;
+use crate::run::check_count;
 use crate::schedule::{Algorithm, build};
-use crate::window::{Payload, Region, Stride, Window};
+use crate::window::{Region, Stride, Window};
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
@@ -66,6 +68,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
     let spinner = Spinner::new("building the schedule");
     let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, args.schedule.sync)?;
+    check_count(collective, count)?;
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
     drop(spinner);

@@ -15,7 +15,7 @@ use crate::error::{Error, exit};
 use crate::gpu::Choice;
 use crate::hang::Fault;
 use crate::inputs::Fill;
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::run::{AUTO, Finished, Outcome, Request, Source, Stage, Watch, run as execute};
 use crate::tensor;
 

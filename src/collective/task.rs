@@ -118,22 +118,45 @@ impl Task {
         }
     }
 
-    /// What about the task cannot be for `ranks` ranks.
-    pub fn mistake(&self, ranks: u32) -> Option<String> {
-        let last = ranks.saturating_sub(1);
+    /// Whether the task can be one of `ranks` ranks.
+    ///
+    /// # Errors
+    /// [`TaskError`] for a root or a source that is no rank.
+    pub fn check(&self, ranks: u32) -> Result<(), TaskError> {
         if self.collective.has_root() && self.root >= ranks {
-            return Some(format!("root {} is not a rank: there are ranks 0 to {last}", self.root));
+            return Err(TaskError::Root { root: self.root, ranks });
         }
         if self.collective != Collective::SendRecv || self.sources.is_empty() {
-            return None;
+            return Ok(());
         }
         if self.sources.len() != ranks as usize {
-            return Some(format!("{} sources for {ranks} ranks: give one for each rank", self.sources.len()));
+            return Err(TaskError::Sources { sources: self.sources.len(), ranks });
         }
-        let absent = self.sources.iter().position(|&source| source >= ranks)?;
-        let source = self.sources[absent];
-        Some(format!("rank {absent} receives from rank {source}, which does not exist: there are ranks 0 to {last}"))
+        match (0..).zip(&self.sources).find(|&(_, &source)| source >= ranks) {
+            Some((rank, &source)) => Err(TaskError::Source { rank, from: source, ranks }),
+            None => Ok(()),
+        }
     }
+}
+
+/// A task that cannot be one of this number of ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+#[non_exhaustive]
+pub enum TaskError {
+    /// A root that is no rank.
+    #[error("root {root} is not a rank: there are ranks 0 to {}", .ranks.saturating_sub(1))]
+    Root { root: u32, ranks: u32 },
+    /// Not one source for each rank.
+    #[error("{sources} sources for {ranks} ranks: give one for each rank")]
+    Sources { sources: usize, ranks: u32 },
+    /// A source that is no rank.
+    #[error(
+        "rank {rank} receives from rank {}, which does not exist: there are ranks 0 to {}",
+        .from,
+        .ranks.saturating_sub(1)
+    )]
+    Source { rank: u32, from: u32, ranks: u32 },
 }
 
 #[cfg(test)]
@@ -146,7 +169,7 @@ mod tests {
         for &collective in Collective::ALL {
             for (ranks, root) in [(1, 0), (2, 1), (5, 0), (5, 3)] {
                 let task = Task::from(collective).root(root);
-                assert_eq!(task.mistake(ranks), None);
+                assert_eq!(task.check(ranks), Ok(()));
                 for rank in 0..ranks {
                     let (input, output) = (task.input_parts(rank, ranks), task.output_parts(rank, ranks));
                     for part in 0..output {
@@ -175,9 +198,9 @@ mod tests {
             (send_recv(&[0, 1]), "2 sources for 3 ranks"),
             (send_recv(&[0, 1, 3]), "rank 2 receives from rank 3, which does not exist"),
         ] {
-            assert!(task.mistake(3).unwrap().contains(text), "{task:?}");
+            assert!(task.check(3).unwrap_err().to_string().contains(text), "{task:?}");
         }
-        assert_eq!(Task::from(Collective::AllReduce).root(3).mistake(3), None);
-        assert_eq!(send_recv(&[2, 2, 0]).mistake(3), None);
+        assert_eq!(Task::from(Collective::AllReduce).root(3).check(3), Ok(()));
+        assert_eq!(send_recv(&[2, 2, 0]).check(3), Ok(()));
     }
 }

@@ -15,9 +15,9 @@ use super::{CpuError, Executor, Options};
 use crate::buffers::count_of;
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
+use crate::payload::PayloadError;
 use crate::proof::{self, Refused, prove};
-use crate::schedule::{BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
-use crate::window::{Payload, WindowError};
+use crate::schedule::{BuildError, DeviceKind, Recipe, Schedule, Selection, SyncStyle};
 
 /// Why a collective was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum CommunicatorError {
     },
     /// No such payload.
     #[error(transparent)]
-    Window(#[from] WindowError),
+    Payload(#[from] PayloadError),
     /// The launch cannot be prepared, or did not succeed.
     #[error(transparent)]
     Cpu(#[from] CpuError),
@@ -285,9 +285,8 @@ impl Communicator {
         if schedule.ranks != self.ranks {
             return Err(CommunicatorError::Ranks { schedule: schedule.ranks, communicator: self.ranks });
         }
-        let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
         let proved = prove(schedule, proof::Options { in_place })?;
-        Ok(Executor::with_team(self.team.clone(), &proved, payload, op, self.options.clone())?)
+        Ok(Executor::with_team(self.team.clone(), &proved, proved.payload(count, T::TYPE)?, op, self.options.clone())?)
     }
 
     /// Drops what earlier calls have made ready; the worker threads stay.
@@ -305,8 +304,8 @@ impl Communicator {
         let key = Key { op: task.collective.op(op), task, count, data_type: T::TYPE, in_place };
         if !self.known.contains(&key) {
             let bytes = count.saturating_mul(T::TYPE.bytes()) as u64;
-            let algorithm = self.algorithm.algorithm(key.task.collective, self.ranks, bytes, DeviceKind::Cpu);
-            let schedule = build(key.task.clone(), algorithm, self.ranks, self.sync)?;
+            let recipe = Recipe::new(key.task.clone(), self.ranks).algorithm(self.algorithm).sync(self.sync);
+            let schedule = recipe.part_bytes(bytes).device(DeviceKind::Cpu).build()?;
             let executor = self.prepare_schedule::<T>(schedule, count, op, in_place)?;
             self.known.put(key.clone(), Box::new(executor));
         }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::{CpuError, Options, Spread};
-use crate::window::{Payload, VECTOR_BYTES};
+use crate::payload::{Payload, VECTOR_BYTES};
 
 /// What all lanes of a channel touch between two accesses to the same data, at best.
 const CHANNEL_BYTES: usize = 512 << 10;

@@ -24,8 +24,8 @@ use std::ptr::NonNull;
 use super::kernel::{self, Contributions, Reduction, Store};
 use super::program::Operand;
 use crate::element::Element;
+use crate::payload::Payload;
 use crate::schedule::Buffer;
-use crate::window::Payload;
 
 /// Which of up to [`kernel::MOST_OPERANDS`] operands are contributions.
 fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
@@ -114,7 +114,7 @@ pub(super) struct Slices {
     pub(super) payload: Payload,
     /// Elements of a channel's slice of a chunk; the last channel's may be shorter.
     pub(super) per: usize,
-    /// Chunk slots of a rank.
+    /// Chunk slots of all ranks.
     pub(super) slots: usize,
     pub(super) ranks: usize,
 }
@@ -123,12 +123,12 @@ impl Slices {
     /// Elements of one channel's slots, in whole lines.
     pub(super) fn slot_elements(&self) -> Option<usize> {
         let line = LINE / self.payload.element_bytes;
-        self.ranks.checked_mul(self.slots)?.checked_mul(self.per)?.checked_next_multiple_of(line)
+        self.slots.checked_mul(self.per)?.checked_next_multiple_of(line)
     }
 
     /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
     fn start(&self, channel: usize, chunk: usize) -> usize {
-        (chunk * self.payload.chunk_elements + channel * self.per).min(self.payload.count)
+        (chunk * self.payload.step + channel * self.per).min(self.payload.count)
     }
 
     /// How many elements there are from the beginning of the channel's slice of the operand's `k`-th chunk; in slots, as
@@ -146,7 +146,7 @@ impl Slices {
     /// Where that slice begins in the rank's buffer; of slots, in those of all ranks.
     pub(super) fn offset(&self, channel: usize, operand: Operand, k: u32) -> usize {
         match operand.buffer() {
-            Buffer::Slot => (operand.rank() * self.slots + operand.slot(k)) * self.per,
+            Buffer::Slot => operand.slot(k) * self.per,
             Buffer::Input | Buffer::Output => {
                 let (part, chunk) = operand.at(k, self.payload.chunks);
                 part * self.payload.count + self.start(channel, chunk)
@@ -190,7 +190,8 @@ impl<T: Element> Channel<'_, T> {
     }
 
     fn slice_len(&self) -> usize {
-        self.slices.per.min(self.slices.payload.chunk_elements - self.index * self.slices.per)
+        // Where counts are divisible, a chunk ends before its padding does, and another begins there.
+        self.slices.per.min(self.slices.payload.step.saturating_sub(self.index * self.slices.per))
     }
 
     fn exists(&self, operand: Operand, k: u32) -> usize {

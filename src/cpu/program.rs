@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use crate::hang::Fault;
 use crate::proof::Proved;
-use crate::schedule::{Address, Buffer, Graph, Instruction, Schedule};
+use crate::schedule::{Address, AddressMap, Buffer, Instruction, Schedule};
 
 /// The executable form of a proved schedule.
 pub(super) struct Program {
@@ -46,19 +46,15 @@ pub(super) struct Operand {
 }
 
 impl Operand {
-    fn new(schedule: &Schedule, in_place: bool, address: Address) -> Self {
-        let Address { rank, buffer, chunk } = address;
-        let contribution = u32::from(buffer == Buffer::Input) << 31;
-        let (part, chunk) = match buffer {
-            Buffer::Slot => (0, chunk),
-            Buffer::Input | Buffer::Output => (chunk / schedule.chunks, chunk % schedule.chunks),
+    fn new(map: &AddressMap, address: Address) -> Self {
+        let contribution = u32::from(address.buffer == Buffer::Input) << 31;
+        let (buffer, part, chunk) = map.in_user_buffer(address);
+        // Slots lie one after the other, those of all ranks.
+        let chunk = match buffer {
+            Buffer::Slot => (map.index(address) - map.all(Buffer::Slot).start) as u32,
+            Buffer::Input | Buffer::Output => chunk,
         };
-        let (buffer, part) = match buffer {
-            Buffer::Input if in_place => (Buffer::Output, part + schedule.task.input_in_place(rank)),
-            Buffer::Output if in_place => (Buffer::Output, part + schedule.task.output_in_place(rank)),
-            _ => (buffer, part),
-        };
-        Self { packed: contribution | (buffer as u32) << 20 | rank << 10 | part, chunk }
+        Self { packed: contribution | (buffer as u32) << 20 | address.rank << 10 | part, chunk }
     }
 
     pub(super) fn buffer(self) -> Buffer {
@@ -86,7 +82,7 @@ impl Operand {
         (part as usize, chunk as usize)
     }
 
-    /// The slot.
+    /// The slot, among those of all ranks.
     pub(super) fn slot(self, k: u32) -> usize {
         self.chunk as usize + k as usize
     }
@@ -108,8 +104,7 @@ pub(super) struct Start {
 impl Program {
     pub(super) fn new(proved: &Proved, fault: Option<Fault>) -> Self {
         let schedule = proved.schedule();
-        let graph = Graph::new(schedule);
-        let in_place = proved.options().in_place;
+        let (graph, map, in_place) = (proved.graph(), proved.address_map(), proved.in_place());
         let mut program = Self {
             first: (0..graph.lanes()).map(|lane| graph.lane(lane).start).chain([graph.instructions()]).collect(),
             steps: Vec::with_capacity(graph.instructions() as usize),
@@ -121,7 +116,7 @@ impl Program {
         let read = outputs_read(schedule, in_place);
         for id in 0..graph.instructions() {
             let instruction = graph.instruction(schedule, id);
-            let operand = |address: Address| Operand::new(schedule, in_place, address);
+            let operand = |address: Address| Operand::new(map, address);
             let first_operand = program.operands.len() as u32;
             program.operands.extend(instruction.from.iter().chain(&instruction.to).copied().map(operand));
             let waits = graph.waits_of(id).iter();

@@ -71,6 +71,7 @@ impl<T: Element> Straight<T> {
             return None;
         }
         let slices = Slices { per: slices.payload.chunk_elements, ..slices };
+        let whole = slices.payload.step;
         let slots = Slots::new(slices.slot_elements()?)?;
         let mut bases = vec![std::ptr::null_mut(); 2 * slices.ranks];
         bases.push(slots.as_ptr());
@@ -84,7 +85,7 @@ impl<T: Element> Straight<T> {
             }
             for k in 0..step.chunks {
                 let exists = |operand: &Operand| slices.exists(0, *operand, k);
-                let len = from.iter().chain(to).map(exists).fold(slices.per, usize::min);
+                let len = from.iter().chain(to).map(exists).fold(whole, usize::min);
                 let first = straight.places.len();
                 straight.places.extend(from.iter().chain(to).map(|&operand| Place {
                     base: match operand.buffer() {
@@ -195,15 +196,15 @@ fn sum_whole<T: Element>(
 mod tests {
     use super::*;
     use crate::collective::{Collective, Op};
+    use crate::element::DataType;
     use crate::proof::{Options, prove};
     use crate::schedule::{Algorithm, SyncStyle, build};
-    use crate::window::Payload;
 
     fn straight(algorithm: Algorithm, ranks: u32, count: usize, in_place: bool) -> Straight<f32> {
         let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
         let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
-        let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-        let slots = proved.schedule().slots as usize;
+        let payload = proved.payload(count, DataType::F32).unwrap();
+        let slots = proved.address_map().all(Buffer::Slot).len();
         let slices = Slices { payload, per: payload.chunk_elements, slots, ranks: ranks as usize };
         Straight::new(&proved, &Program::new(&proved, None), slices).unwrap()
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::kernel::{Arithmetic, arithmetic};
 use crate::element::DataType;
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::schedule::DeviceKind;
 
 /// An adapter that wgpu found.

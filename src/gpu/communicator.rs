@@ -16,13 +16,13 @@ use super::launch::{Executor, LaunchError, Launched, Options, admit};
 use super::ledger::Launch;
 use super::slices::{SliceError, Slices};
 use super::tuning::Tuning;
-use crate::buffers::{Given, count_of};
+use crate::buffers::{UserBuffer, count_of};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element};
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
+use crate::payload::PayloadError;
 use crate::proof::{Refused, prove};
-use crate::schedule::{Buffer, BuildError, Schedule, Selection, SyncStyle, build};
-use crate::window::{Payload, WindowError};
+use crate::schedule::{Buffer, BuildError, Recipe, Schedule, Selection, SyncStyle};
 
 /// Why a collective was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum CommunicatorError {
     },
     /// No such payload.
     #[error(transparent)]
-    Window(#[from] WindowError),
+    Payload(#[from] PayloadError),
     /// Device buffers that do not fit.
     #[error(transparent)]
     Slices(#[from] SliceError),
@@ -379,8 +379,8 @@ impl Communicator {
 
     fn executor<T: Element>(&self, schedule: Schedule, count: usize, op: Op) -> Result<Executor<T>, CommunicatorError> {
         self.check_ranks(&schedule)?;
-        let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
         let proved = prove(schedule, Default::default())?;
+        let payload = proved.payload(count, T::TYPE)?;
         Ok(Executor::new(&self.gpu, &proved, payload, op, self.options)?)
     }
 
@@ -426,12 +426,12 @@ impl Communicator {
         op: Op,
     ) -> Result<Prepared, CommunicatorError> {
         self.check_ranks(&schedule)?;
-        let payload = Payload::new(&schedule, count, T::TYPE.bytes())?;
         let bytes = (count * T::TYPE.bytes()) as u64;
         if !bytes.is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
             return Err(SliceError::Part { bytes }.into());
         }
         let proved = prove(schedule, Default::default())?;
+        let payload = proved.payload(count, T::TYPE)?;
         let (op, mode) = admit::<T>(&self.gpu, &proved, payload, op, &self.options)?;
         let tuning = Tuning::of(&self.gpu, mode);
         let encoded = Encoded::new::<T>(&self.gpu, &proved, payload, op, tuning, self.options)?;
@@ -455,8 +455,8 @@ impl Communicator {
     fn schedule(&self, key: &Key) -> Result<Schedule, BuildError> {
         let kind = self.gpu.info().device_kind();
         let bytes = key.count.saturating_mul(key.data_type.bytes()) as u64;
-        let algorithm = self.algorithm.algorithm(key.task.collective, self.ranks, bytes, kind);
-        build(key.task.clone(), algorithm, self.ranks, self.sync)
+        let recipe = Recipe::new(key.task.clone(), self.ranks).algorithm(self.algorithm).sync(self.sync);
+        recipe.part_bytes(bytes).device(kind).build()
     }
 
     fn count_on_host<T>(&self, task: &Task, inputs: &[&[T]], outputs: &[&mut [T]]) -> usize {
@@ -492,8 +492,8 @@ impl Prepared {
         outputs: &[Slice<'_>],
     ) -> Result<Completion, CommunicatorError> {
         let Resident { encoded, memory } = &*self.resident;
-        let inputs = Slices::new(encoded, Given::Input, inputs)?;
-        let outputs = Slices::new(encoded, Given::Output, outputs)?;
+        let inputs = Slices::new(encoded, UserBuffer::Input, inputs)?;
+        let outputs = Slices::new(encoded, UserBuffer::Output, outputs)?;
         if encoded.pieces.count() > 1 {
             inputs.check_overlap(&outputs, encoded)?;
         }
@@ -549,7 +549,7 @@ impl Prepared {
 
     /// The schedule that runs.
     pub fn schedule(&self) -> &Schedule {
-        &self.resident.encoded.schedule
+        self.resident.encoded.schedule()
     }
 
     /// Pieces that the payload goes in.
@@ -564,10 +564,10 @@ impl Prepared {
 
     fn slice(&self, buffer: Buffer, rank: u32) -> Option<Slice<'_>> {
         let Resident { encoded, memory } = &*self.resident;
-        let has = rank < encoded.schedule.ranks && encoded.schedule.user_parts(buffer, rank, false) > 0;
+        let has = rank < encoded.schedule().ranks && encoded.proved.address_map().user_parts(buffer, rank) > 0;
         (has && self.pieces() == 1).then(|| {
             let start = encoded.arena.region(buffer).start + encoded.arena.user_byte(buffer, rank) as u64;
-            let parts = encoded.schedule.user_parts(buffer, rank, false);
+            let parts = encoded.proved.address_map().user_parts(buffer, rank);
             memory.arena.slice(start..start + u64::from(parts) * self.part_stride())
         })
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::clock::{Stamps, Timed, timed, wall};
 use super::device::{Gpu, GpuError};
 use super::kernel::{Kernel, Variant};
-use crate::window::VECTOR_BYTES;
+use crate::payload::VECTOR_BYTES;
 
 /// How memory is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

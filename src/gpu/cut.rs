@@ -10,10 +10,10 @@ use super::launch::{Choice, LaunchError, Options};
 use super::ll_program::LlProgram;
 use super::program::Program;
 use super::tuning::Tuning;
-use crate::plan::{Mode, Plan};
+use crate::lower::arena::{Arena, Pieces};
+use crate::lower::plan::{Mode, Plan};
+use crate::payload::{Payload, VECTOR_BYTES};
 use crate::proof::Proved;
-use crate::schedule::{Graph, Places};
-use crate::window::{Arena, Payload, Pieces, VECTOR_BYTES};
 
 pub(super) fn choose_mode(gpu: &Gpu, proved: &Proved, choice: Choice) -> Result<Mode, LaunchError> {
     match choice {
@@ -58,7 +58,6 @@ pub(super) fn cut(
     options: &Options,
 ) -> Result<Cut, LaunchError> {
     let schedule = proved.schedule();
-    let in_place = proved.options().in_place;
     let flow = match tuning.mode {
         Mode::FusedLl => Some(Flow::new(proved).map_err(|shared| LaunchError::Unsound {
             mode: tuning.mode,
@@ -67,12 +66,12 @@ pub(super) fn cut(
         })?),
         _ => None,
     };
-    let signals = if flow.is_some() { 0 } else { Graph::new(schedule).cells() };
+    let signals = if flow.is_some() { 0 } else { proved.graph().cells() };
     let too_large = |what: String| LaunchError::TooLarge { ranks: schedule.ranks, device: gpu.info().title(), what };
     let limits = &gpu.limits;
     let most_binding = limits.max_storage_buffer_binding_size.min(tuning.arena_bytes);
     let most_vectors = most_binding.min(options.arena_bytes.unwrap_or(u64::MAX)).min(limits.max_buffer_size / 2);
-    let places = Places::new(schedule, in_place).len();
+    let places = proved.address_map().len();
     let mut pieces = Pieces::fit(payload, places, most_vectors as usize)
         .ok_or_else(|| too_large(format!("{places} chunk slices do not fit a binding of {most_vectors} bytes")))?;
     if let Some(Flow { lines, .. }) = flow {
@@ -99,7 +98,7 @@ pub(super) fn cut(
         let wanted = options.channels.unwrap_or_else(|| tuning.channels(vectors * VECTOR_BYTES, lanes));
         let mut channels = wanted.clamp(1, most_channels).min(vectors.min(u32::MAX as usize) as u32);
         loop {
-            let mut arena = Arena::new(schedule, signals, vectors, channels, in_place);
+            let mut arena = Arena::new(proved.address_map(), signals, vectors, channels);
             let slice_vectors = (vectors as u64).div_ceil(channels.into());
             let plan = if let Some(flow) = &flow {
                 arena = arena.with_lines(flow.lines);

@@ -10,7 +10,7 @@ use super::adapter::{Adapter, AdapterInfo, adapters, describe};
 use super::clock::Warmth;
 use super::kernel::Kernels;
 use super::probe::{LADDER, Probe};
-use crate::window::VECTOR_BYTES;
+use crate::payload::VECTOR_BYTES;
 
 /// How long one submission may take. Nothing in the kernel waits without a bound, so only a broken driver needs it.
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -22,16 +22,17 @@ use crate::buffers::Extents;
 use crate::collective::Op;
 use crate::element::{DataType, Element, scale};
 use crate::hang::{Fault, Hang};
-use crate::plan::{Dispatch, Plan};
+use crate::lower::arena::{Arena, BINDING_ALIGN, Pieces};
+use crate::lower::plan::{Dispatch, Plan};
+use crate::payload::Payload;
 use crate::proof::Proved;
-use crate::schedule::{Buffer, Graph, Schedule, Signal};
-use crate::window::{Arena, BINDING_ALIGN, Payload, Pieces, SIGNAL_BYTES};
+use crate::schedule::{Buffer, Schedule, Signal};
+use crate::window::SIGNAL_BYTES;
 
 /// What launches of one schedule over one payload have in common.
 pub(super) struct Encoded {
     pub(super) gpu: Gpu,
-    pub(super) schedule: Schedule,
-    pub(super) in_place: bool,
+    pub(super) proved: Proved,
     pub(super) payload: Payload,
     pub(super) pieces: Pieces,
     pub(super) arena: Arena,
@@ -73,7 +74,8 @@ impl Encoded {
         tuning: Tuning,
         options: Options,
     ) -> Result<Self, LaunchError> {
-        let schedule = proved.schedule().clone();
+        let schedule = proved.schedule();
+        let moves = Moves::of(schedule);
         let Cut { pieces, arena, plan, flow } = cut(gpu, proved, &payload, &tuning, &options)?;
         let slice_vectors = (arena.chunk_vectors as u64).div_ceil(arena.channels.into());
         use wgpu::BufferUsages as Usage;
@@ -82,19 +84,19 @@ impl Encoded {
             None => {
                 let turns = |instruction: &_| tuning.turns(instruction, slice_vectors);
                 let Program { instructions, links, lanes, starts } =
-                    Program::new(&schedule, &plan, &arena, turns, options.fault);
+                    Program::new(proved, moves, &plan, &arena, turns, options.fault);
                 let instructions = storage("program", bytemuck::cast_slice(&instructions))?;
                 (instructions, storage("links", bytemuck::cast_slice(&links))?, lanes, starts)
             }
             Some(flow) => {
                 let turns = |this: &_| tuning.vector_turns(this);
                 let LlProgram { moves, operands, lanes, starts } =
-                    LlProgram::new(&schedule, flow, &plan, &arena, turns, options.fault);
+                    LlProgram::new(schedule, flow, &plan, &arena, turns, options.fault);
                 let moves = storage("moves", bytemuck::cast_slice(&moves))?;
                 (moves, storage("operands", bytemuck::cast_slice(&operands))?, lanes, starts)
             }
         };
-        let moves = if flow.is_some() { Moves::default() } else { Moves::of(&schedule) };
+        let moves = if flow.is_some() { Moves::default() } else { moves };
         let (shape, interpreter) = (tuning.shape, tuning.interpreter());
         // Of other types there is no such kernel.
         let opaque = tuning.opaque() && T::TYPE == DataType::F32;
@@ -114,8 +116,7 @@ impl Encoded {
             links,
             starts: storage("starts", bytemuck::cast_slice(&starts))?,
             gpu: gpu.clone(),
-            schedule,
-            in_place: proved.options().in_place,
+            proved: proved.clone(),
             payload,
             pieces,
             arena,
@@ -181,8 +182,12 @@ impl Encoded {
         self.lanes.len() * self.arena.channels as usize
     }
 
+    pub(super) fn schedule(&self) -> &Schedule {
+        self.proved.schedule()
+    }
+
     pub(super) fn extents(&self) -> Extents<'_> {
-        Extents { schedule: &self.schedule, count: self.payload.count, in_place: self.in_place }
+        self.proved.extents(self.payload.count)
     }
 
     /// Another launch in `memory`. Nothing has to precede it, because signals count on from where the last one left them,
@@ -267,7 +272,7 @@ impl Encoded {
         for (&lane, (done, _)) in self.plan.lanes.iter().zip(&state[stuck * lanes..]) {
             next[lane as usize] = self.instructions_done(lane, *done);
         }
-        let graph = Graph::new(&self.schedule);
+        let graph = self.proved.graph();
         if self.flow.is_some() {
             // Signals as they would stand, without those of the results that got lost on purpose.
             let dropped = |signal: Signal| self.fault.is_some_and(|fault| fault.drops(signal.sender, signal.row));
@@ -276,7 +281,7 @@ impl Encoded {
             let cells = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell)));
             let values: FxHashMap<Signal, u32> = cells.filter(|&(signal, _)| !dropped(signal)).collect();
             let signal = |signal| values.get(&signal).copied().unwrap_or(0);
-            return Hang::explain(&self.schedule, stuck as u32, &next, signal);
+            return Hang::of(self.schedule(), graph, stuck as u32, &next, signal);
         }
         let (signals, last) = trace.split_at(self.arena.signal_bytes() as usize / SIGNAL_BYTES);
         let last: &[Progress] = bytemuck::cast_slice(&last[..self.progress_bytes() as usize / size_of::<u32>()]);
@@ -288,7 +293,7 @@ impl Encoded {
             counted.cast_signed().max(0).cast_unsigned()
         };
         let values: FxHashMap<Signal, u32> = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell))).collect();
-        Hang::explain(&self.schedule, stuck as u32, &next, |signal| values.get(&signal).copied().unwrap_or(0))
+        Hang::of(self.schedule(), graph, stuck as u32, &next, |signal| values.get(&signal).copied().unwrap_or(0))
     }
 
     /// Instructions of schedule lane `lane` that are over with its first `done` instructions or moves.
@@ -296,7 +301,7 @@ impl Encoded {
         match &self.flow {
             None => done,
             Some(flow) => {
-                let all = self.schedule.lanes[lane as usize].instructions.len() as u32;
+                let all = self.schedule().lanes[lane as usize].instructions.len() as u32;
                 flow.lanes[lane as usize].get(done as usize).map_or(all, |next| next.instruction)
             }
         }
@@ -305,7 +310,7 @@ impl Encoded {
     /// Contiguous runs of a part's elements that `piece` holds, each with the chunk at which it starts.
     pub(super) fn runs_of_part(&self, piece: usize) -> impl Iterator<Item = (u32, Range<usize>)> + '_ {
         // Whole chunks lie one after the other in the arena as they do for the user.
-        let whole = self.pieces.count() == 1;
+        let whole = self.pieces.count() == 1 && self.payload.step == self.payload.chunk_elements;
         let chunks = if whole { 1 } else { self.payload.chunks };
         (0..chunks)
             .map(move |chunk| {
@@ -337,8 +342,7 @@ impl Encoded {
 
     /// The parts of `rank`'s user buffer that its output is.
     pub(super) fn output_parts(&self, rank: u32) -> Range<u32> {
-        let first = if self.in_place { self.schedule.task.output_in_place(rank) } else { 0 };
-        first..first + self.schedule.task.output_parts(rank, self.schedule.ranks)
+        self.proved.address_map().parts(Buffer::Output, rank)
     }
 }
 

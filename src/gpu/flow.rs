@@ -8,9 +8,9 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::collective::Collective;
-use crate::plan::{Dispatch, Mode, Plan, Reached, TooLong, device_order};
+use crate::lower::plan::{Dispatch, Mode, Plan, Reached, TooLong, device_order};
 use crate::proof::Proved;
-use crate::schedule::{Address, Buffer, Graph, Places, Sources};
+use crate::schedule::{Address, AddressMap, Buffer, Sources};
 
 /// A schedule without signals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +79,9 @@ impl Flow {
     /// [`Shared`] where two lanes store in one place what must stay there.
     pub(crate) fn new(proved: &Proved) -> Result<Self, Shared> {
         let schedule = proved.schedule();
-        let places = Places::new(schedule, proved.options().in_place);
-        let (mut drafts, order, last_writer) = drafts(proved, &places);
-        mark_live(&mut drafts, &places, &last_writer);
+        let places = proved.address_map();
+        let (mut drafts, order, last_writer) = drafts(proved, places);
+        mark_live(&mut drafts, places, &last_writer);
 
         // Whoever stores in a place has it for himself.
         let mut owner: Vec<Option<u32>> = vec![None; places.len()];
@@ -191,8 +191,8 @@ impl Flow {
 
 /// The schedule chunk by chunk, with who stored what each move reads; the moves in the order of the proof; and who stored last
 /// in every place.
-fn drafts(proved: &Proved, places: &Places) -> (Vec<Vec<Draft>>, Vec<At>, Vec<Option<At>>) {
-    let (schedule, graph) = (proved.schedule(), Graph::new(proved.schedule()));
+fn drafts(proved: &Proved, places: &AddressMap) -> (Vec<Vec<Draft>>, Vec<At>, Vec<Option<At>>) {
+    let (schedule, graph) = (proved.schedule(), proved.graph());
     let mut drafts: Vec<Vec<Draft>> = schedule.lanes.iter().map(|_| Vec::new()).collect();
     let mut order = Vec::new();
     let mut writer: Vec<Option<At>> = vec![None; places.len()];
@@ -237,7 +237,7 @@ fn drafts(proved: &Proved, places: &Places) -> (Vec<Vec<Draft>>, Vec<At>, Vec<Op
 }
 
 /// A store is needed if its lane reads it again, or if it is what an output ends with.
-fn mark_live(drafts: &mut [Vec<Draft>], places: &Places, last_writer: &[Option<At>]) {
+fn mark_live(drafts: &mut [Vec<Draft>], places: &AddressMap, last_writer: &[Option<At>]) {
     let mut needed: Vec<(At, usize)> = Vec::new();
     for (lane, reads) in (0..).zip(drafts.iter()) {
         needed.extend(reads.iter().flat_map(|draft| &draft.from).filter_map(|read| match *read {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Contributions of every chunk, run as the device runs it: lanes in any order, each as far as its lines have come.
-    fn run(flow: &Flow, schedule: &Schedule, places: &Places, backwards: bool) -> Vec<Vec<Address>> {
+    fn run(flow: &Flow, schedule: &Schedule, places: &AddressMap, backwards: bool) -> Vec<Vec<Address>> {
         let mut memory: Vec<Vec<Address>> = vec![Vec::new(); places.len()];
         for rank in 0..schedule.ranks {
             for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
@@ -334,11 +334,11 @@ mod tests {
         let mut families = 0;
         all(&mut |name, proved| {
             let schedule = proved.schedule();
-            let places = Places::new(schedule, proved.options().in_place);
+            let places = proved.address_map();
             let flow = Flow::new(proved).unwrap_or_else(|shared| panic!("{name}: {shared}"));
-            let (forwards, backwards) = (run(&flow, schedule, &places, false), run(&flow, schedule, &places, true));
+            let (forwards, backwards) = (run(&flow, schedule, places, false), run(&flow, schedule, places, true));
             // The schedule itself, in the order of its proof.
-            let graph = Graph::new(schedule);
+            let graph = proved.graph();
             let mut memory: Vec<Vec<Address>> = vec![Vec::new(); places.len()];
             for rank in 0..schedule.ranks {
                 for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn lanes_share_nothing_but_lines() {
         all(&mut |name, proved| {
-            let places = Places::new(proved.schedule(), proved.options().in_place);
+            let places = proved.address_map();
             let flow = Flow::new(proved).unwrap();
             let mut stored = vec![None; places.len()];
             for (lane, moves) in flow.lanes.iter().enumerate() {

@@ -16,14 +16,14 @@ use super::ledger::Launch;
 use super::poison::Poison;
 use super::program::Progress;
 use super::tuning::Tuning;
-use crate::buffers::{BufferError, Given};
+use crate::buffers::{BufferError, UserBuffer};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
 use crate::hang::{Fault, Hang};
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
+use crate::payload::{Payload, PayloadError};
 use crate::proof::{Proved, Unscalable};
 use crate::schedule::Buffer;
-use crate::window::{Payload, WindowError};
 
 /// Most ranks on a GPU.
 pub const MAX_RANKS: u32 = 256;
@@ -109,9 +109,9 @@ pub enum LaunchError {
     /// An option that is zero.
     #[error("0 {0} can do nothing; give at least 1")]
     Nothing(&'static str),
-    /// The window cannot be laid out.
+    /// No such payload.
     #[error(transparent)]
-    Window(#[from] WindowError),
+    Cut(#[from] PayloadError),
     /// More ranks than the executor takes.
     #[error("{0} ranks are too many for the GPU executor, which takes up to {MAX_RANKS}; use the CPU executor")]
     Ranks(u32),
@@ -297,11 +297,11 @@ impl<T: Element> Executor<T> {
     /// [`LaunchError`]; outputs may then hold those of some pieces. The next launch is not affected.
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<Launched, LaunchError> {
         let extents = self.encoded.extents();
-        if extents.in_place {
+        if self.encoded.proved.in_place() {
             return Err(LaunchError::Placement { in_place: true });
         }
-        extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
-        extents.check(Given::Output, outputs.iter().map(|output| output.len()))?;
+        extents.check(UserBuffer::Input, inputs.iter().map(|input| input.len()))?;
+        extents.check(UserBuffer::Output, outputs.iter().map(|output| output.len()))?;
         self.run_all(&mut Host::Apart { inputs, outputs })
     }
 
@@ -314,10 +314,10 @@ impl<T: Element> Executor<T> {
     /// [`Extents`]: crate::buffers::Extents
     pub fn run_in_place(&mut self, buffers: &mut [&mut [T]]) -> Result<Launched, LaunchError> {
         let extents = self.encoded.extents();
-        if !extents.in_place {
+        if !self.encoded.proved.in_place() {
             return Err(LaunchError::Placement { in_place: false });
         }
-        extents.check(Given::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
+        extents.check(UserBuffer::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
         self.run_all(&mut Host::InPlace(buffers))
     }
 
@@ -361,14 +361,14 @@ impl<T: Element> Executor<T> {
 
     /// Every chunk's slice of every input (in place, of every buffer): on the device when the next submission begins.
     pub(super) fn upload(&self, bank: &Bank, piece: usize, host: &Host<'_, '_, T>) -> Result<(), GpuError> {
-        let Encoded { gpu, arena, schedule, .. } = &self.encoded;
+        let Encoded { gpu, arena, proved, .. } = &self.encoded;
         let region = arena.region(Buffer::Input);
         gpu.scoped(|| {
             let view = wgpu::BufferSize::new(bytes(&region))
                 .and_then(|bytes| gpu.queue.write_buffer_with(&bank.memory.arena, region.start, bytes));
             let Some(mut view) = view else { return };
-            for rank in 0..schedule.ranks {
-                let parts = schedule.user_parts(Buffer::Input, rank, self.encoded.in_place);
+            for rank in 0..proved.schedule().ranks {
+                let parts = proved.address_map().user_parts(Buffer::Input, rank);
                 for (at, elements) in self.encoded.runs(piece, Buffer::Input, rank, 0..parts) {
                     let bytes: &[u8] = bytemuck::cast_slice(host.input(rank as usize, elements));
                     view.slice(at..at + bytes.len()).copy_from_slice(bytes);
@@ -451,14 +451,14 @@ impl<T: Element> Executor<T> {
         piece: usize,
         host: &mut Host<'_, '_, T>,
     ) -> Result<Option<Vec<Progress>>, GpuError> {
-        let Encoded { gpu, arena, schedule, payload, .. } = &self.encoded;
+        let Encoded { gpu, arena, proved, payload, .. } = &self.encoded;
         let outputs = bytes(&arena.region(Buffer::Output));
         gpu.read(submitted, &bank.readback, outputs + self.encoded.progress_bytes(), |view| {
             let now: Vec<Progress> = bytemuck::pod_collect_to_vec(&view[outputs as usize..]);
             if !self.finished(bank, &now) {
                 return Some(now);
             }
-            for rank in 0..schedule.ranks {
+            for rank in 0..proved.schedule().ranks {
                 for (at, elements) in self.encoded.runs(piece, Buffer::Output, rank, self.encoded.output_parts(rank)) {
                     let bytes = &view[at..at + elements.len() * payload.element_bytes];
                     bytemuck::cast_slice_mut(host.output(rank as usize, elements)).copy_from_slice(bytes);

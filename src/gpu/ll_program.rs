@@ -5,9 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use super::flow::{Flow, Move, Operand};
 use super::program::starts;
 use crate::hang::Fault;
-use crate::plan::Plan;
+use crate::lower::arena::Arena;
+use crate::lower::plan::Plan;
 use crate::schedule::{Address, Buffer, Schedule};
-use crate::window::Arena;
 
 /// `Operand.source` in the shader.
 const NOTHING: u32 = 0;

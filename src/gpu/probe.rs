@@ -6,12 +6,12 @@ use super::device::Gpu;
 use super::launch::{Executor, LaunchError, MAX_RANKS, Options};
 use super::tuning::Tuning;
 use crate::collective::{Collective, Op};
+use crate::element::DataType;
 use crate::golden::compare;
 use crate::inputs::{Fill, generate};
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::proof::{self, prove};
 use crate::schedule::{Algorithm, SyncStyle, build};
-use crate::window::Payload;
 
 /// Numbers of lanes for which it is tried whether they run together.
 pub(super) const LADDER: [u32; 5] = [16, 32, 64, 128, MAX_RANKS];
@@ -49,8 +49,8 @@ impl Gpu {
 /// A barrier: nobody leaves before all have come, and if they cannot, it takes few dispatches.
 fn finishes_in_one_dispatch(gpu: &Gpu, ranks: u32) -> Option<bool> {
     let schedule = build(Collective::Barrier, Algorithm::Dissemination, ranks, SyncStyle::Neighbor).ok()?;
-    let payload = Payload::new(&schedule, 0, 4).ok()?;
     let proved = prove(schedule, proof::Options::default()).ok()?;
+    let payload = proved.payload(0, DataType::F32).ok()?;
     let mut executor =
         Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, Mode::Fused), Options::default())
             .ok()?;
@@ -63,8 +63,8 @@ fn probe(gpu: &Gpu, mode: Mode) -> Result<Probe, String> {
     let failed = |what: String| format!("its in-process check failed: {what}");
     let schedule = build(Collective::AllReduce, Algorithm::RingStaged, RANKS, SyncStyle::Neighbor)
         .map_err(|e| failed(e.to_string()))?;
-    let payload = Payload::new(&schedule, COUNT, 4).map_err(|e| failed(e.to_string()))?;
     let proved = prove(schedule, proof::Options::default()).map_err(|e| failed(e.to_string()))?;
+    let payload = proved.payload(COUNT, DataType::F32).map_err(|e| failed(e.to_string()))?;
     let options = Options { channels: Some(4), ..Options::default() };
     let launch_failed = |error: LaunchError| failed(error.to_string());
     let mut executor = Executor::<f32>::prepare(gpu, &proved, payload, Op::Sum, Tuning::of(gpu, mode), options)

@@ -9,9 +9,10 @@ use rustc_hash::FxHashMap;
 
 use crate::element::Element;
 use crate::hang::Fault;
-use crate::plan::{Dispatch, Plan};
-use crate::schedule::{Address, Buffer, Graph, Instruction, Schedule};
-use crate::window::Arena;
+use crate::lower::arena::Arena;
+use crate::lower::plan::{Dispatch, Plan};
+use crate::proof::Proved;
+use crate::schedule::{Address, Buffer, Instruction, Schedule};
 
 /// `Instruction.kind` in the shader.
 const NOTHING: u32 = 0;
@@ -150,15 +151,16 @@ impl Program {
         ((links + PADDING) * size_of::<Link>()).max((instructions().count() + 1) * size_of::<Word>()) as u64
     }
 
-    /// Encodes `schedule` for `plan` over `arena`. Every index fits 32 bits, because a binding is below 4 GiB.
+    /// Encodes `proved` for `plan` over `arena`. Every index fits 32 bits, because a binding is below 4 GiB.
     pub(super) fn new(
-        schedule: &Schedule,
+        proved: &Proved,
+        moves: Moves,
         plan: &Plan,
         arena: &Arena,
         turns: impl Fn(&Instruction) -> u64,
         fault: Option<Fault>,
     ) -> Self {
-        let (moves, graph) = (Moves::of(schedule), Graph::new(schedule));
+        let (schedule, graph) = (proved.schedule(), proved.graph());
         let (mut instructions, mut links, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for &lane_index in &plan.lanes {
             let lane = &schedule.lanes[lane_index as usize];
@@ -274,7 +276,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::gpu::sources;
-    use crate::plan::Mode;
+    use crate::lower::plan::Mode;
 
     fn executor() -> naga::Module {
         let source = sources().into_iter().find(|source| source.name.starts_with("stepped"));
@@ -367,10 +369,10 @@ pub(super) mod tests {
             let proved =
                 crate::proof::prove(build(Collective::AllReduce, algorithm, 5, sync).unwrap(), Default::default())
                     .unwrap();
-            let schedule = proved.schedule();
+            let moves = Moves::of(proved.schedule());
             let plan = Plan::new(&proved, Mode::PerStep, |_| 1, u64::MAX).unwrap();
-            let arena = Arena::new(schedule, Graph::new(schedule).cells(), 3, 1, false);
-            let Program { instructions, links, lanes, .. } = Program::new(schedule, &plan, &arena, |_| 1, None);
+            let arena = Arena::new(proved.address_map(), proved.graph().cells(), 3, 1);
+            let Program { instructions, links, lanes, .. } = Program::new(&proved, moves, &plan, &arena, |_| 1, None);
             let (ahead, words) = instructions.split_last().unwrap();
             assert_eq!(*ahead, Word::zeroed());
             assert_eq!(words.len(), lanes.iter().map(|lane| lane.len()).sum::<usize>());

@@ -13,10 +13,10 @@ use crate::collective::{Collective, Op};
 use crate::golden::compare;
 use crate::hang::Fault;
 use crate::inputs::{Fill, generate};
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
+use crate::payload::Payload;
 use crate::proof::{Proved, prove};
-use crate::schedule::{Address, Algorithm, Graph, Instruction, Lane, Phase, Schedule, SyncStyle, build};
-use crate::window::Payload;
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 
 const COUNT: usize = 1000;
 
@@ -36,12 +36,12 @@ fn twice() -> Schedule {
         let peer = 1 - rank;
         let mut lane = Lane::new(rank);
         for c in 0..2 {
-            let stage = Instruction::new(Phase::StageIn, c + 1).copy(Address::input(rank, c));
+            let stage = Instruction::new(("stage-in", c + 1)).copy(Address::input(rank, c));
             lane.push(stage.to(Address::slot(rank, c)).notify(peer, 0));
         }
         for c in 0..2 {
             let of = |other| if other == rank { Address::input(rank, c) } else { Address::slot(other, c) };
-            let sum = Instruction::new(Phase::Move, c + 1).wait_for(0, peer, c + 1).reduce(of(0), of(1));
+            let sum = Instruction::new(("move", c + 1)).wait_for(0, peer, c + 1).reduce(of(0), of(1));
             lane.push(sum.to(Address::output(rank, c)));
         }
         schedule = schedule.lane(lane);
@@ -90,7 +90,7 @@ fn preset(gpu: &Gpu, encoded: &super::encoded::Encoded, memory: &Memory, launche
         gpu.queue.write_buffer(&memory.arena, encoded.arena.atomic_offset(), bytemuck::cast_slice(&words));
         return;
     }
-    let graph = Graph::new(&encoded.schedule);
+    let graph = encoded.proved.graph();
     let value = |cell| launches.wrapping_mul(graph.notifiers_of(cell).len() as u32).wrapping_sub(short);
     let values: Vec<u32> = (0..encoded.arena.channels).flat_map(|_| (0..graph.cells()).map(value)).collect();
     gpu.queue.write_buffer(&memory.arena, encoded.arena.atomic_offset(), bytemuck::cast_slice(&values));
@@ -109,7 +109,7 @@ fn launches_follow_each_other_also_where_the_counts_wrap() {
                 for channels in [1, 3] {
                     let options = Options::default().channels(channels);
                     let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), options);
-                    let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
+                    let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().origin);
                     for start in [0, 0xfffd, u32::MAX / 2 - 1, i32::MAX as u32 - 1, u32::MAX - 2] {
                         preset(&gpu, &executor.encoded, &executor.banks[0].memory, start, 0);
                         for seed in 0..5 {
@@ -133,7 +133,7 @@ fn a_short_signal_delays_and_is_never_early() {
         for mode in signal_modes(&gpu) {
             for proved in schedules() {
                 let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, mode), Options::default());
-                let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
+                let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().origin);
                 // By so many that the launch's own notifies do not make up for it, too.
                 for (start, short) in [(7, 1), (0, 1), (7, 1000), (0, 1000)] {
                     preset(&gpu, &executor.encoded, &executor.banks[0].memory, start, short);
@@ -221,7 +221,7 @@ fn lanes_that_count_differently_never_agree_on_a_result() {
     for gpu in opened() {
         for proved in schedules() {
             let mut executor = executor(&gpu, &proved, Tuning::of(&gpu, Mode::FusedLl), Options::default());
-            let case = format!("{} {}", gpu.info().title(), proved.schedule().name);
+            let case = format!("{} {}", gpu.info().title(), proved.schedule().origin);
             for lane in [0, executor.encoded.progress_words() - 1] {
                 for launches in [6, 8] {
                     let (encoded, memory) = (&executor.encoded, &executor.banks[0].memory);
@@ -379,7 +379,7 @@ fn stepping_with_spread_waits_is_right_and_explains_a_lost_notify() {
     for gpu in opened() {
         for mode in [Mode::PerRank, Mode::PerStep] {
             for proved in schedules() {
-                let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().name);
+                let case = format!("{} {mode} {}", gpu.info().title(), proved.schedule().origin);
                 let hardware = || Tuning::new(&gpu, mode, false);
                 let mut sound = executor(&gpu, &proved, hardware(), Options::default());
                 assert!(sound.source().name.starts_with("stepped-spread-opaque"), "{case}");

@@ -3,7 +3,7 @@
 //! All is checked before anything is recorded, because what is wrong in an encoder shows only when it is finished.
 
 use super::encoded::Encoded;
-use crate::buffers::Given;
+use crate::buffers::UserBuffer;
 use crate::schedule::Buffer;
 
 /// Device buffers that do not fit the launch.
@@ -14,7 +14,7 @@ pub enum SliceError {
     #[error("{got} {what} slices for {must} ranks that have an {what}; give one for each of them, in rank order")]
     Number {
         /// Which slices.
-        what: Given,
+        what: UserBuffer,
         /// How many were given.
         got: usize,
         /// How many there must be.
@@ -24,7 +24,7 @@ pub enum SliceError {
     #[error("the {what} slice of rank {rank} has {got} bytes, but it must have {must}")]
     Length {
         /// Which slice.
-        what: Given,
+        what: UserBuffer,
         /// Whose.
         rank: u32,
         /// Bytes that it has.
@@ -36,7 +36,7 @@ pub enum SliceError {
     #[error("the {what} slice of rank {rank} begins at byte {offset} of its buffer; begin at a multiple of 4")]
     Unaligned {
         /// Which slice.
-        what: Given,
+        what: UserBuffer,
         /// Whose.
         rank: u32,
         /// Where it begins.
@@ -65,7 +65,7 @@ pub enum SliceError {
     #[error("the {what} buffer of rank {rank} was created without BufferUsages::{missing}; add it")]
     Usage {
         /// Which slice.
-        what: Given,
+        what: UserBuffer,
         /// Whose.
         rank: u32,
         /// The usage that it lacks.
@@ -80,13 +80,17 @@ pub(super) struct Slices<'a> {
 }
 
 impl<'a> Slices<'a> {
-    pub(super) fn new(encoded: &Encoded, what: Given, slices: &[wgpu::BufferSlice<'a>]) -> Result<Self, SliceError> {
+    pub(super) fn new(
+        encoded: &Encoded,
+        what: UserBuffer,
+        slices: &[wgpu::BufferSlice<'a>],
+    ) -> Result<Self, SliceError> {
         let (buffer, usage, missing) = match what {
-            Given::Input => (Buffer::Input, wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
-            Given::Output | Given::InPlace => (Buffer::Output, wgpu::BufferUsages::COPY_DST, "COPY_DST"),
+            UserBuffer::Input => (Buffer::Input, wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
+            UserBuffer::Output | UserBuffer::InPlace => (Buffer::Output, wgpu::BufferUsages::COPY_DST, "COPY_DST"),
         };
         let extents = encoded.extents();
-        let having: Vec<u32> = (0..encoded.schedule.ranks).filter(|&rank| extents.len(what, rank) > 0).collect();
+        let having: Vec<u32> = (0..encoded.schedule().ranks).filter(|&rank| extents.len(what, rank) > 0).collect();
         if having.len() != slices.len() {
             return Err(SliceError::Number { what, got: slices.len(), must: having.len() });
         }
@@ -131,7 +135,7 @@ impl<'a> Slices<'a> {
         let bytes = encoded.payload.element_bytes;
         let region = encoded.arena.region(self.buffer).start;
         for &(rank, slice) in &self.of_rank {
-            let parts = encoded.schedule.user_parts(self.buffer, rank, false);
+            let parts = encoded.proved.address_map().user_parts(self.buffer, rank);
             for (at, elements) in encoded.runs(piece, self.buffer, rank, 0..parts) {
                 let first = slice.offset() + (elements.start * bytes) as u64;
                 copy(slice.buffer(), first, region + at as u64, (elements.len() * bytes) as u64);

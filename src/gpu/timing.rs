@@ -8,7 +8,7 @@ use super::device::GpuError;
 use super::launch::{Bank, Executor, Host, LaunchError};
 use super::ledger::Launch;
 use super::program::Progress;
-use crate::buffers::Given;
+use crate::buffers::UserBuffer;
 use crate::element::Element;
 
 /// Times of launches that all finished.
@@ -33,7 +33,7 @@ impl<T: Element> Executor<T> {
     /// [`LaunchError::Buffers`] and [`LaunchError::Gpu`].
     pub fn load(&mut self, piece: usize, inputs: &[&[T]]) -> Result<(), LaunchError> {
         let extents = self.encoded.extents();
-        let what = if extents.in_place { Given::InPlace } else { Given::Input };
+        let what = if self.encoded.proved.in_place() { UserBuffer::InPlace } else { UserBuffer::Input };
         extents.check(what, inputs.iter().map(|input| input.len()))?;
         self.upload(&self.banks[0], piece, &Host::Apart { inputs, outputs: &mut [] })?;
         self.loaded = piece;
@@ -91,8 +91,7 @@ impl<T: Element> Executor<T> {
     /// [`LaunchError::Buffers`], [`LaunchError::Gpu`], [`LaunchError::NotLaunched`] and [`LaunchError::Hang`].
     pub fn fetch(&mut self, piece: usize, outputs: &mut [&mut [T]]) -> Result<(), LaunchError> {
         let extents = self.encoded.extents();
-        let what = if extents.in_place { Given::InPlace } else { Given::Output };
-        extents.check(what, outputs.iter().map(|output| output.len()))?;
+        extents.check(extents.results(), outputs.iter().map(|output| output.len()))?;
         if self.banks[0].last.get().is_none() {
             return Err(LaunchError::NotLaunched);
         }

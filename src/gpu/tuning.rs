@@ -5,7 +5,7 @@
 use super::device::Gpu;
 use super::flow::{Move, Operand};
 use super::kernel::{Interpreter, Shape};
-use crate::plan::Mode;
+use crate::lower::plan::Mode;
 use crate::schedule::Instruction;
 
 /// What differs between devices that run workgroups on cores and those that have hardware for it.

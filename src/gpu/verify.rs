@@ -8,11 +8,11 @@ use super::device::{Gpu, GpuError};
 use super::encoded::{Encoded, range};
 use super::kernel::{Kernel, Variant};
 use super::launch::{Executor, Host, LaunchError};
-use crate::buffers::Given;
+use crate::buffers::UserBuffer;
 use crate::element::{DataType, Element};
 use crate::golden::Goldens;
+use crate::payload::VECTOR_BYTES;
 use crate::schedule::Address;
-use crate::window::VECTOR_BYTES;
 
 /// Most bytes of a golden that are on the device at a time.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -170,12 +170,12 @@ impl<T: Element> Executor<T> {
     /// # Errors
     /// [`LaunchError::Buffers`], [`LaunchError::Hang`] and [`LaunchError::Gpu`]. The next launch is not affected.
     pub fn count_wrong(&mut self, inputs: &[&[T]], goldens: &Goldens<'_, T>) -> Result<u64, LaunchError> {
-        let Encoded { gpu, arena, payload, pieces, schedule, .. } = &self.encoded;
+        let Encoded { gpu, arena, payload, pieces, proved, .. } = &self.encoded;
         let extents = self.encoded.extents();
-        extents.check(Given::Input, inputs.iter().map(|input| input.len()))?;
-        extents.check(Given::Output, goldens.golden().lengths())?;
+        extents.check(UserBuffer::Input, inputs.iter().map(|input| input.len()))?;
+        extents.check(UserBuffer::Output, goldens.golden().lengths())?;
         let mut buffers: Vec<Vec<T>> = Vec::new();
-        if extents.in_place {
+        if proved.in_place() {
             buffers.extend((0..).zip(inputs).map(|(rank, input)| {
                 let mut buffer = Vec::new();
                 extents.prepare(rank, input, &mut buffer);
@@ -183,7 +183,7 @@ impl<T: Element> Executor<T> {
             }));
         }
         let given: Vec<&[T]> =
-            if extents.in_place { buffers.iter().map(Vec::as_slice).collect() } else { inputs.to_vec() };
+            if proved.in_place() { buffers.iter().map(Vec::as_slice).collect() } else { inputs.to_vec() };
         let most = (payload.count * payload.element_bytes).next_multiple_of(VECTOR_BYTES);
         let bank = &self.banks[0];
         let comparer = Comparer::new(
@@ -191,7 +191,7 @@ impl<T: Element> Executor<T> {
             range(&bank.memory.arena, 0, arena.vector_bytes()),
             Bits::of(T::TYPE),
             self.encoded.shape.workgroup,
-            schedule.ranks,
+            proved.schedule().ranks,
             most.min(BLOCK_BYTES),
         )?;
         let mut wrong = 0;

@@ -3,8 +3,8 @@
 //! Out of place it cannot be otherwise. In place an input is also an output, and a schedule may keep one where it is and
 //! read it under the other name; no sum would notice.
 
-use super::Proved;
-use crate::schedule::{Address, Buffer, Graph, Places, Site};
+use super::proved::Proved;
+use crate::schedule::{Address, Buffer, Site};
 
 /// A read that an average would scale twice or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,25 +21,24 @@ pub struct Unscalable {
 impl Proved {
     /// Whether inputs can be multiplied by something when they are read.
     pub(crate) fn scalable(&self) -> Result<(), Unscalable> {
-        if !self.options.in_place {
+        if !self.in_place() {
             return Ok(());
         }
-        let (schedule, places) = (&self.schedule, Places::new(&self.schedule, true));
-        let graph = Graph::new(schedule);
-        let mut written = vec![false; places.len()];
-        for &id in &self.order {
+        let (schedule, map, graph) = (self.schedule(), self.address_map(), self.graph());
+        let mut written = vec![false; map.len()];
+        for &id in self.order() {
             let instruction = graph.instruction(schedule, id);
             for k in 0..instruction.chunks {
                 let at = |start: Address| Address { chunk: start.chunk + k, ..start };
                 for address in instruction.from.iter().copied().map(at) {
-                    let when = match (address.buffer, written[places.index(address)]) {
+                    let when = match (address.buffer, written[map.index(address)]) {
                         (Buffer::Input, true) => "after it was written, so it may be scaled already",
                         (Buffer::Output, false) => "before it was written, so it is an input that is not scaled",
                         _ => continue,
                     };
                     return Err(Unscalable { site: graph.site(schedule, id), address, when });
                 }
-                instruction.to.iter().for_each(|&to| written[places.index(at(to))] = true);
+                instruction.to.iter().for_each(|&to| written[map.index(at(to))] = true);
             }
         }
         Ok(())
@@ -52,32 +51,32 @@ mod tests {
     use super::*;
     use crate::collective::Collective;
     use crate::proof::{Options, prove};
-    use crate::schedule::{Algorithm, Instruction, Lane, Phase, Schedule, SyncStyle, build};
+    use crate::schedule::{Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 
     /// Rank 0 takes its contribution through a slot to its output, where it already is, then reduces it by the name `own`
     /// with rank 1's.
     fn keeps(own: Address) -> Proved {
         let results = [Address::output(0, 0), Address::output(1, 0)];
-        let fetch = Instruction::new(Phase::Move, 1).copy(Address::input(0, 0)).to(Address::slot(0, 0));
-        let keep = Instruction::new(Phase::Move, 2).copy(Address::slot(0, 0)).to(results[0]);
-        let reduce = Instruction::new(Phase::Move, 3).reduce(own, Address::input(1, 0)).to(results[0]).to(results[1]);
+        let fetch = Instruction::new(("move", 1)).copy(Address::input(0, 0)).to(Address::slot(0, 0));
+        let keep = Instruction::new(("move", 2)).copy(Address::slot(0, 0)).to(results[0]);
+        let reduce = Instruction::new(("move", 3)).reduce(own, Address::input(1, 0)).to(results[0]).to(results[1]);
         let schedule = Schedule::new("keep", Collective::AllReduce, 2, 1)
             .slots(1)
             .signal_rows(1)
             .lane(Lane::new(0).with(fetch).with(keep).with(reduce.notify(1, 0)))
-            .lane(Lane::new(1).with(Instruction::new(Phase::Move, 4).wait(0, 0)));
+            .lane(Lane::new(1).with(Instruction::new(("move", 4)).wait(0, 0)));
         prove(schedule, Options { in_place: true }).unwrap()
     }
 
     /// As `keeps`, without the way through the slot: the copy in place is left out.
     fn stays(own: Address) -> Proved {
         let results = [Address::output(0, 0), Address::output(1, 0)];
-        let keep = Instruction::new(Phase::Move, 1).copy(Address::input(0, 0)).to(results[0]);
-        let reduce = Instruction::new(Phase::Move, 2).reduce(own, Address::input(1, 0)).to(results[0]).to(results[1]);
+        let keep = Instruction::new(("move", 1)).copy(Address::input(0, 0)).to(results[0]);
+        let reduce = Instruction::new(("move", 2)).reduce(own, Address::input(1, 0)).to(results[0]).to(results[1]);
         let schedule = Schedule::new("stay", Collective::AllReduce, 2, 1)
             .signal_rows(1)
             .lane(Lane::new(0).with(keep).with(reduce.notify(1, 0)))
-            .lane(Lane::new(1).with(Instruction::new(Phase::Move, 3).wait(0, 0)));
+            .lane(Lane::new(1).with(Instruction::new(("move", 3)).wait(0, 0)));
         prove(schedule, Options { in_place: true }).unwrap()
     }
 

@@ -3,9 +3,9 @@
 //! A race is two accesses to one chunk, at least one a write, that neither program order nor notify -> wait edges order.
 //! A notify is also racing with a zeroing of the signals it lands in: that is the erased notify.
 
-use super::{Finding, Findings};
+use super::report::{Finding, Findings};
 use crate::collective::{Collective, Ranks};
-use crate::schedule::{Address, Graph, Places, Schedule, Signal, Sources};
+use crate::schedule::{Address, AddressMap, Graph, Schedule, Signal, Sources};
 
 const NOBODY: u32 = u32::MAX;
 
@@ -220,22 +220,22 @@ pub(super) struct Ordered {
 
 /// What one edge orders is ordered; only where that leaves anything open, the whole order is looked at. It costs a
 /// vector of all lanes for every notify and wait.
-pub(super) fn races(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
+pub(super) fn races(schedule: &Schedule, map: &AddressMap, graph: &Graph, order: &[u32]) -> Ordered {
     let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
     let races_in = if longest <= i16::MAX as usize { races_in::<i16> } else { races_in::<i32> };
-    let near = races_in(Reach::OneEdge, schedule, places, graph, order);
+    let near = races_in(Reach::OneEdge, schedule, map, graph, order);
     if near.races.is_empty() && near.early.is_empty() {
         return near;
     }
-    races_in(Reach::All, schedule, places, graph, order)
+    races_in(Reach::All, schedule, map, graph, order)
 }
 
-fn races_in<T: Time>(reach: Reach, schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Ordered {
+fn races_in<T: Time>(reach: Reach, schedule: &Schedule, map: &AddressMap, graph: &Graph, order: &[u32]) -> Ordered {
     let mut findings = Findings::default();
     let mut clocks = Clocks::<T>::new(graph.lanes() as usize);
     let never = Access { lane: NOBODY, time: 0, next: NOBODY };
     let mut history =
-        History { writes: vec![never; places.len()], read_heads: vec![NOBODY; places.len()], reads: Vec::new() };
+        History { writes: vec![never; map.len()], read_heads: vec![NOBODY; map.len()], reads: Vec::new() };
     // Neither is of use one edge far.
     let (mut snapshot_of, mut uses) = match reach {
         Reach::OneEdge => (Vec::new(), Vec::new()),
@@ -277,10 +277,10 @@ fn races_in<T: Time>(reach: Reach, schedule: &Schedule, places: &Places, graph: 
                 Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
             });
         };
-        for &start in instruction.from.iter().filter(|start| !places.is_only_read(start.buffer)) {
+        for &start in instruction.from.iter().filter(|start| !map.is_only_read(start.buffer)) {
             for chunk in start.chunk..start.chunk + instruction.chunks {
                 let address = Address { chunk, ..start };
-                let place = places.index(address);
+                let place = map.index(address);
                 let write = history.writes[place];
                 if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
                     race(address, "reads", write, "writes");
@@ -291,7 +291,7 @@ fn races_in<T: Time>(reach: Reach, schedule: &Schedule, places: &Places, graph: 
         for &start in &instruction.to {
             for chunk in start.chunk..start.chunk + instruction.chunks {
                 let address = Address { chunk, ..start };
-                let place = places.index(address);
+                let place = map.index(address);
                 let write = history.writes[place];
                 if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
                     race(address, "writes", write, "also writes");

@@ -5,9 +5,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Finding, Findings};
+use super::report::{Finding, Findings};
 use crate::collective::{Holds, Ranks};
-use crate::schedule::{Address, Buffer, Graph, Places, Schedule};
+use crate::schedule::{Address, AddressMap, Buffer, Granularity, Graph, Schedule};
 
 /// A value: an index into [`Terms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -159,27 +159,29 @@ pub(super) struct Symbolic {
     pub(super) uninitialised: Findings,
 }
 
-pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, order: &[u32]) -> Symbolic {
+pub(super) fn evaluate(schedule: &Schedule, map: &AddressMap, graph: &Graph, order: &[u32]) -> Symbolic {
     let mut terms = Terms::new(schedule);
     let mut known = Known::new(&terms);
-    let mut values = vec![Term::UNKNOWN; places.len()];
+    let mut values = vec![Term::UNKNOWN; map.len()];
     for rank in 0..schedule.ranks {
         for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
-            values[places.index(Address::input(rank, chunk))] = terms.leaf(rank, chunk);
+            values[map.index(Address::input(rank, chunk))] = terms.leaf(rank, chunk);
         }
     }
+    let ragged = schedule.granularity == Granularity::Ragged;
     let (mut uninitialised, mut cut_short) = (Findings::default(), Findings::default());
     for &id in order {
         let instruction = graph.instruction(schedule, id);
         for k in 0..instruction.chunks {
             let mut read = |start: Address| {
                 let address = Address { chunk: start.chunk + k, ..start };
-                let value = values[places.index(address)];
+                let value = values[map.index(address)];
                 if value == Term::UNKNOWN {
-                    let site = graph.site(schedule, id);
-                    let address = schedule.show(address);
-                    let text = || format!("{site} reads {address}, which holds nothing that anybody wrote");
-                    uninitialised.push(|| Finding::new(text()).at(site));
+                    uninitialised.push(|| {
+                        let (site, address) = (graph.site(schedule, id), schedule.show(address));
+                        let text = format!("{site} reads {address}, which holds nothing that anybody wrote");
+                        Finding::new(text).at(site)
+                    });
                 }
                 value
             };
@@ -192,24 +194,23 @@ pub(super) fn evaluate(schedule: &Schedule, places: &Places, graph: &Graph, orde
             let index = terms.index_in_part(value).unwrap_or_default();
             for &to in &instruction.to {
                 let to = Address { chunk: to.chunk + k, ..to };
-                values[places.index(to)] = value;
+                values[map.index(to)] = value;
                 // The last chunks of a payload may be shorter, and in user memory there is nothing behind them.
-                if to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
-                    let site = graph.site(schedule, id);
-                    let to = schedule.show(to);
-                    let text = || {
-                        format!(
+                if ragged && to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
+                    cut_short.push(|| {
+                        let (site, to) = (graph.site(schedule, id), schedule.show(to));
+                        let text = format!(
                             "{site} puts a chunk {index} into {to}, which may be shorter and would cut it; use a chunk slot"
-                        )
-                    };
-                    cut_short.push(|| Finding::new(text()).at(site));
+                        );
+                        Finding::new(text).at(site)
+                    });
                 }
             }
         }
     }
     for rank in 0..schedule.ranks {
         for chunk in 0..schedule.buffer_chunks(Buffer::Output, rank) {
-            terms.outputs.push(values[places.index(Address::output(rank, chunk))]);
+            terms.outputs.push(values[map.index(Address::output(rank, chunk))]);
         }
     }
     let mut wrong = postcondition(schedule, &terms);

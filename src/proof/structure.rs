@@ -4,8 +4,11 @@
 
 use smallvec::SmallVec;
 
-use super::{Finding, Findings, Options};
-use crate::schedule::{Address, Buffer, Graph, Instruction, Lane, MAX_RANKS, Places, Schedule, Signal, Site, Sources};
+use super::proved::Options;
+use super::report::{Finding, Findings};
+use crate::schedule::{
+    Address, AddressMap, Buffer, Granularity, Graph, Instruction, Lane, MAX_RANKS, Schedule, Signal, Site, Sources,
+};
 
 /// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
 const MAX_PLACES: u64 = 1 << 27;
@@ -14,17 +17,28 @@ const MAX_PLACES: u64 = 1 << 27;
 const MAX_LANES: usize = 1 << 15;
 
 /// Addresses, lengths, ranks and rows in range; no operand overlaps a destination otherwise than exactly.
-pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
+/// The map of what is the same memory is made on the way.
+pub(super) fn ranges(schedule: &Schedule, options: Options) -> Result<AddressMap, Findings> {
     let mut findings = Findings::default();
     if !(1..=MAX_RANKS).contains(&schedule.ranks) {
         findings.push(|| Finding::new(format!("{} ranks: a schedule has 1 to {MAX_RANKS} ranks", schedule.ranks)));
-        return findings;
+        return Err(findings);
     }
     if schedule.chunks == 0 {
         findings.push(|| Finding::new("the payload is cut into 0 chunks; it needs at least 1"));
     }
-    if let Some(mistake) = schedule.task.mistake(schedule.ranks) {
-        findings.push(|| Finding::new(mistake));
+    if let Granularity::DivisibleBy(n) = schedule.granularity
+        && (n == 0 || n % schedule.chunks.max(1) != 0)
+    {
+        let chunks = schedule.chunks;
+        findings.push(|| Finding::new(format!("counts divisible by {n} do not divide into {chunks} equal chunks")));
+    }
+    if schedule.slots.len() > schedule.ranks as usize {
+        let (windows, ranks) = (schedule.slots.len(), schedule.ranks);
+        findings.push(|| Finding::new(format!("slots are given for {windows} ranks of {ranks}")));
+    }
+    if let Err(error) = schedule.task.check(schedule.ranks) {
+        findings.push(|| Finding::new(error.to_string()));
     }
     let collective = schedule.task.collective;
     if options.in_place && !collective.has_in_place() {
@@ -45,10 +59,8 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
         findings.push(|| Finding::new(format!("{lanes} lanes are more than the {MAX_LANES} that can be checked")));
     }
     // What follows asks where chunks lie.
-    if !findings.is_empty() {
-        return findings;
-    }
-    let places = Places::new(schedule, options.in_place);
+    let map = if findings.is_empty() { AddressMap::new(schedule, options.in_place) } else { None };
+    let Some(map) = map else { return Err(findings) };
     for (lane_index, lane) in schedule.lanes.iter().enumerate() {
         if lane.rank >= schedule.ranks {
             let (rank, ranks) = (lane.rank, schedule.ranks);
@@ -57,15 +69,15 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Findings {
         }
         for (index, instruction) in lane.instructions.iter().enumerate() {
             let site = || Site::of(schedule, lane_index, index);
-            for message in mistakes(schedule, &places, lane, instruction) {
+            for message in mistakes(schedule, &map, lane, instruction) {
                 findings.push(|| Finding::new(format!("{}: {message}", site())).at(site()));
             }
         }
     }
-    findings
+    if findings.is_empty() { Ok(map) } else { Err(findings) }
 }
 
-fn mistakes(schedule: &Schedule, places: &Places, lane: &Lane, instruction: &Instruction) -> Vec<String> {
+fn mistakes(schedule: &Schedule, map: &AddressMap, lane: &Lane, instruction: &Instruction) -> Vec<String> {
     let mut mistakes = Vec::new();
     if instruction.chunks == 0 {
         mistakes.push("is 0 chunks long".to_owned());
@@ -93,11 +105,11 @@ fn mistakes(schedule: &Schedule, places: &Places, lane: &Lane, instruction: &Ins
     if exist {
         for &to in instruction.to.iter().filter(|to| to.buffer == Buffer::Input) {
             let output_chunks = schedule.buffer_chunks(Buffer::Output, to.rank);
-            if !places.is_output(to, instruction.chunks, output_chunks) {
+            if !map.is_output(to, instruction.chunks, output_chunks) {
                 mistakes.push(format!("writes {}, but inputs are only read", schedule.show(to)));
             }
         }
-        mistakes.extend(overlaps(schedule, places, instruction));
+        mistakes.extend(overlaps(schedule, map, instruction));
     }
     for wait in &instruction.waits {
         let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
@@ -122,9 +134,9 @@ fn extent(schedule: &Schedule) -> String {
 }
 
 /// Destinations that overlap each other, and operands that overlap a destination otherwise than exactly.
-fn overlaps(schedule: &Schedule, places: &Places, instruction: &Instruction) -> Vec<String> {
+fn overlaps(schedule: &Schedule, map: &AddressMap, instruction: &Instruction) -> Vec<String> {
     let overlap = |a: usize, b: usize| a.abs_diff(b) < instruction.chunks as usize;
-    let place = |&address: &Address| (places.index(address), address);
+    let place = |&address: &Address| (map.index(address), address);
     let show = |&(_, address): &(usize, Address)| schedule.show(address);
     let mut to: SmallVec<[(usize, Address); 2]> = instruction.to.iter().map(place).collect();
     to.sort_unstable();
@@ -148,10 +160,12 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
     let mut awaited = vec![0_u32; graph.cells() as usize];
     for id in 0..graph.instructions() {
         if graph.instruction(schedule, id).zeroes_signals {
-            let site = graph.site(schedule, id);
-            let text =
-                || format!("{site} zeroes signals inside the launch; the host's command stream does that before it");
-            findings.push(|| Finding::new(text()).at(site));
+            findings.push(|| {
+                let site = graph.site(schedule, id);
+                let text =
+                    format!("{site} zeroes signals inside the launch; the host's command stream does that before it");
+                Finding::new(text).at(site)
+            });
         }
         for &wait in graph.waits_of(id) {
             let most = &mut awaited[wait.cell as usize];

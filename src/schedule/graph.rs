@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Instruction, Schedule, Signal, Site};
 
+#[derive(Debug)]
 pub(crate) struct Graph {
     /// First instruction of each lane, and the total.
     first: Vec<u32>,
@@ -22,7 +23,7 @@ pub(crate) struct Graph {
     ambiguous: Vec<bool>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct CellWait {
     pub(crate) cell: u32,
     pub(crate) at_least: u32,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Label, Schedule};
 
 /// An instruction by all its names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Site {
     /// The rank whose lane it is in.
@@ -18,13 +18,8 @@ pub struct Site {
     pub lane: u32,
     /// Index into the lane's instructions.
     pub instruction: u32,
-    /// Phase and round, as printed.
-    #[serde(serialize_with = "label_as_text")]
+    /// What the schedule calls it.
     pub label: Label,
-}
-
-fn label_as_text<S: serde::Serializer>(label: &Label, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(label)
 }
 
 impl Site {
@@ -34,7 +29,7 @@ impl Site {
             rank: in_lane.rank,
             lane: lane as u32,
             instruction: instruction as u32,
-            label: in_lane.instructions[instruction].label,
+            label: in_lane.instructions[instruction].label.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wgccl::gpu::{AdapterInfo, Gpu, Support, open_all};
-use wgccl::plan::Mode;
+use wgccl::lower::plan::Mode;
 
 /// The software devices that every test machine can have: name for the summary, backend, and a word of name or driver.
 pub const EXPECTED: [(&str, &str, &str); 3] = [

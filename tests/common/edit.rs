@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wgccl::schedule::{Address, Instruction, Notify, Phase, Schedule, Wait};
+use wgccl::schedule::{Address, Instruction, Notify, Schedule, Wait};
 
 /// Lane and instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Edit {
             Self::SwapOperands(a) => at(a, &mut edited, &|i| i.from.swap(0, 1)),
             Self::SwapWithNext(At(l, i)) => edited.lanes[l].instructions.swap(i, i + 1),
             Self::Zero(l) => {
-                let mut zero = Instruction::new(Phase::Move, 0);
+                let mut zero = Instruction::new("move");
                 zero.zeroes_signals = true;
                 edited.lanes[l].instructions.insert(0, zero);
             }

@@ -45,7 +45,7 @@ pub(crate) fn truth(schedule: &Schedule, nccl: Nccl, in_place: bool) -> Truth {
     let buffer_chunks = |a: Address| match a.buffer {
         Buffer::Input => nccl.parts(a.rank).0 * chunks,
         Buffer::Output => nccl.parts(a.rank).1 * chunks,
-        Buffer::Slot => schedule.slots,
+        Buffer::Slot => schedule.slots_of(a.rank),
     };
     let place = |a: Address, k: u32| -> Place {
         let at = |(input, output): (u32, u32)| match a.buffer {

@@ -3,16 +3,17 @@
 //! Every input is read once and every output written once, the least traffic that there is on one device; nobody waits
 //! for anybody. All chunks are added in rank order, so all ranks agree in every bit.
 
+use super::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks);
     schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
     schedule
 }
 
 fn lane(rank: u32, ranks: u32) -> Lane {
-    let reduce = Instruction::new(Phase::Move, 0).reduce_all((0..ranks).map(|peer| Address::input(peer, rank)));
+    let reduce = Instruction::new(MOVE).reduce_all((0..ranks).map(|peer| Address::input(peer, rank)));
     Lane::new(rank).with((0..ranks).fold(reduce, |reduce, peer| reduce.to(Address::output(peer, rank))))
 }

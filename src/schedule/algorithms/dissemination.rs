@@ -4,10 +4,11 @@
 //! After ceil(log2 P) rounds every rank has heard of all, for any number of ranks, with one signal a rank and round where
 //! the mesh has P-1.
 
+use super::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn barrier(name: &str, ranks: u32) -> Schedule {
+pub(super) fn barrier(name: Algorithm, ranks: u32) -> Schedule {
     let mut schedule = Schedule::new(name, Collective::Barrier, ranks, 1).signal_rows(u32::from(ranks > 1));
     schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
     schedule
@@ -17,7 +18,7 @@ pub(super) fn barrier(name: &str, ranks: u32) -> Schedule {
 fn lane(rank: u32, ranks: u32) -> Lane {
     let rounds = ranks.next_power_of_two().ilog2();
     let step = |round: u32| {
-        let step = Instruction::new(Phase::Move, round);
+        let step = Instruction::new((MOVE, round));
         let step = match round {
             0 => step,
             _ => step.wait(0, (rank + ranks - (1 << (round - 1))) % ranks),

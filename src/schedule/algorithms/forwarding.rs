@@ -6,10 +6,11 @@
 //! rank r-s for ranks r+1, r+2, ..., in this order. Two areas of slots take turns, and a rank fills one for the second time
 //! only when its right neighbour has read it.
 
+use super::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Lane, Notify, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Notify, Schedule};
 
-pub(super) fn all_to_all(name: &str, ranks: u32) -> Schedule {
+pub(super) fn all_to_all(name: Algorithm, ranks: u32) -> Schedule {
     let ring = Ring { ranks };
     let slots = ring.carried(1) + ring.carried(2);
     let mut schedule =
@@ -44,7 +45,7 @@ impl Ring {
     }
 
     fn lane(&self, rank: u32) -> Lane {
-        let own = Instruction::new(Phase::Move, 0).copy(Address::input(rank, rank)).to(Address::output(rank, rank));
+        let own = Instruction::new(MOVE).copy(Address::input(rank, rank)).to(Address::output(rank, rank));
         (1..self.ranks).fold(Lane::new(rank).with(own), |mut lane, s| {
             self.round(rank, s).into_iter().for_each(|instruction| lane.push(instruction));
             lane
@@ -53,7 +54,7 @@ impl Ring {
 
     fn round(&self, rank: u32, s: u32) -> Vec<Instruction> {
         let (left, right, carried) = (self.left(rank, 1), self.right(rank, 1), self.carried(s));
-        let step = || Instruction::new(Phase::Move, s);
+        let step = || Instruction::new((MOVE, s));
         let keep = step().to(Address::output(rank, self.left(rank, s)));
         let mut round = match s {
             // From the left neighbour's input, where the parts that are carried on end at P and go on at 0.

@@ -6,11 +6,12 @@
 //! lie in that half of the output, which no partner reads as input, so no slot is needed, in place neither. Each chunk is
 //! summed in one place, so all ranks agree in every bit.
 
+use super::{AG, MOVE, RS};
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 /// All-reduce, reduce-scatter or all-gather. `ranks` is a power of two.
-pub(super) fn build(name: &str, collective: Collective, ranks: u32) -> Schedule {
+pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Schedule {
     let halves = Halves { reduces: collective.reduces(), gathers: collective.gives_all_the_same(), ranks };
     let chunks = if halves.reduces && halves.gathers { ranks } else { 1 };
     // The first step of either half reads inputs, which are ready from the beginning.
@@ -43,7 +44,7 @@ impl Halves {
         let mut lane = Lane::new(rank);
         if self.ranks == 1 || !self.reduces {
             let (input, output) = (Address::input(rank, 0), Address::output(rank, rank));
-            lane.push(Instruction::new(Phase::Move, 0).copy(input).to(output));
+            lane.push(Instruction::new(MOVE).copy(input).to(output));
         }
         if self.reduces {
             (1..=self.steps()).for_each(|k| lane.push(self.halve(rank, k)));
@@ -67,7 +68,7 @@ impl Halves {
         let (distance, last) = (self.ranks >> k, k == self.steps());
         let (partner, chunk) = (rank ^ distance, block(rank, distance));
         let to = if last && !self.gathers { Address::output(rank, 0) } else { self.partial(rank, chunk) };
-        let half = Instruction::new(Phase::ReduceScatter, k).to(to).chunks(distance);
+        let half = Instruction::new((RS, k)).to(to).chunks(distance);
         let half = match k {
             1 => half.reduce(Address::input(rank, chunk), Address::input(partner, chunk)),
             _ => half.wait(0, partner).reduce(self.partial(rank, chunk), self.partial(partner, chunk)),
@@ -85,7 +86,7 @@ impl Halves {
         let (distance, last) = (1 << (k - 1), k == self.steps());
         let owner = rank ^ distance;
         let chunk = block(owner, distance);
-        let gather = Instruction::new(Phase::AllGather, k).to(Address::output(rank, chunk)).chunks(distance);
+        let gather = Instruction::new((AG, k)).to(Address::output(rank, chunk)).chunks(distance);
         let gather = match k {
             1 if !self.reduces => gather.copy(Address::input(owner, 0)),
             // In an all-reduce all partners but the first have notified once before.

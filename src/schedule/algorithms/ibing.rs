@@ -15,10 +15,11 @@
 
 use std::ops::Range;
 
+use super::{AG, RS};
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
     let even = ranks.is_multiple_of(2);
     let ring = Ring { ranks, even, side: (ranks - 1) / 2 };
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks)
@@ -118,7 +119,7 @@ impl Ring {
         let chunk = self.ahead(rank, way, self.side - s + self.short(way));
         let own = Address::input(rank, chunk);
         let last = self.even && s == self.side;
-        let instruction = Instruction::new(Phase::ReduceScatter, s).to(match last {
+        let instruction = Instruction::new((RS, s)).to(match last {
             true => Self::half(rank, way),
             false => Address::output(rank, chunk),
         });
@@ -139,7 +140,7 @@ impl Ring {
         };
         let [left, right] = Way::BOTH.map(|way| arm(self.behind(rank, way, 1), rank));
         let own = Address::input(rank, rank);
-        let instruction = Instruction::new(Phase::ReduceScatter, self.side).to(Address::output(rank, rank));
+        let instruction = Instruction::new((RS, self.side)).to(Address::output(rank, rank));
         if self.side == 0 {
             return instruction.copy(own);
         }
@@ -153,7 +154,7 @@ impl Ring {
     fn exchange(&self, rank: u32, way: Way) -> Instruction {
         let back = way.back();
         let chunk = self.ahead(rank, way, self.short(way));
-        let instruction = Instruction::new(Phase::ReduceScatter, self.side + 1)
+        let instruction = Instruction::new((RS, self.side + 1))
             .reduce(Self::half(rank, way), Self::half(self.behind(rank, back, 1), back))
             .to(Address::output(rank, chunk));
         let instruction = self.await_nth(instruction, rank, back, self.growth().len());
@@ -163,7 +164,7 @@ impl Ring {
     /// Step s of the all-gather: take over the sum that comes `way`.
     fn spread(&self, rank: u32, way: Way, s: u32) -> Instruction {
         let chunk = self.behind(rank, way, s + self.short(way.back()));
-        let instruction = Instruction::new(Phase::AllGather, s)
+        let instruction = Instruction::new((AG, s))
             .copy(Address::output(self.behind(rank, way, 1), chunk))
             .to(Address::output(rank, chunk));
         let instruction = self.await_nth(instruction, rank, way, self.growth().len() + s as usize);

@@ -3,10 +3,11 @@
 //! What an output must hold says whom to read from, so one function builds nearly all collectives. Only ordinary inputs are
 //! read and every chunk is written once, so nobody waits; reductions are in rank order. The least rounds there are.
 
+use super::MOVE;
 use crate::collective::{Collective, Holds, Task};
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn build(name: &str, task: Task, ranks: u32) -> Schedule {
+pub(super) fn build(name: Algorithm, task: Task, ranks: u32) -> Schedule {
     let barrier = task.collective == Collective::Barrier;
     let mut schedule = Schedule::new(name, task, ranks, 1).signal_rows(barrier.into());
     schedule.lanes = (0..ranks)
@@ -23,7 +24,7 @@ pub(super) fn build(name: &str, task: Task, ranks: u32) -> Schedule {
 fn pull(schedule: &Schedule, rank: u32) -> Lane {
     let ranks = schedule.ranks;
     (0..schedule.task.output_parts(rank, ranks)).fold(Lane::new(rank), |lane, part| {
-        let step = Instruction::new(Phase::Move, 0).to(Address::output(rank, part));
+        let step = Instruction::new(MOVE).to(Address::output(rank, part));
         lane.with(match schedule.holds(rank, part) {
             Holds::Reduction { part } => step.reduce_all((0..ranks).map(|peer| Address::input(peer, part))),
             Holds::Copy { rank: from, part } => step.copy(Address::input(from, part)),
@@ -35,7 +36,7 @@ fn pull(schedule: &Schedule, rank: u32) -> Lane {
 fn push(rank: u32, ranks: u32) -> Lane {
     let peers = (1..=ranks).map(|distance| (rank + distance) % ranks);
     peers.fold(Lane::new(rank), |lane, peer| {
-        let step = Instruction::new(Phase::Move, 0);
+        let step = Instruction::new(MOVE);
         lane.with(step.copy(Address::input(rank, peer)).to(Address::output(peer, rank)))
     })
 }
@@ -43,7 +44,7 @@ fn push(rank: u32, ranks: u32) -> Lane {
 /// Barrier: tell every peer, then wait for every peer.
 fn meet(rank: u32, ranks: u32) -> Lane {
     let peers = || (0..ranks).filter(move |&peer| peer != rank);
-    let arrive = peers().fold(Instruction::new(Phase::Move, 1), |arrive, peer| arrive.notify(peer, 0));
-    let leave = peers().fold(Instruction::new(Phase::Move, 2), |leave, peer| leave.wait(0, peer));
+    let arrive = peers().fold(Instruction::new((MOVE, 1)), |arrive, peer| arrive.notify(peer, 0));
+    let leave = peers().fold(Instruction::new((MOVE, 2)), |leave, peer| leave.wait(0, peer));
     Lane::new(rank).with(arrive).with(leave)
 }

@@ -5,14 +5,15 @@
 //! sum goes from the input through two slots in turn to the output, which in place is the input: before a place is
 //! written for the second time, the one partner who reads it says that it has.
 
+use super::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 /// `ranks` is a power of two.
-pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, 1);
     if ranks == 1 {
-        let copy = Instruction::new(Phase::Move, 0).copy(Address::input(0, 0)).to(Address::output(0, 0));
+        let copy = Instruction::new(MOVE).copy(Address::input(0, 0)).to(Address::output(0, 0));
         return schedule.lane(Lane::new(0).with(copy));
     }
     // Two ranks need a second step, without a partner: each must have read the other's input before it is overwritten.
@@ -57,7 +58,7 @@ impl Doubling {
     fn lane(&self, rank: u32) -> Lane {
         let mut lane = Lane::new(rank);
         for k in 1..=self.last {
-            let mut step = Instruction::new(Phase::Move, k).to(self.sum(rank, k));
+            let mut step = Instruction::new((MOVE, k)).to(self.sum(rank, k));
             let own = self.sum(rank, k - 1);
             if k <= self.exchanges {
                 let partner = Self::partner(rank, k);

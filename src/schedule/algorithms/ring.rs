@@ -8,8 +8,9 @@
 
 use std::ops::Range;
 
+use super::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
 use crate::collective::Collective;
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule, SyncStyle};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
 
 /// How chunks get from the input through the window to the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,13 @@ struct Ring {
 }
 
 /// All-reduce; without staging also reduce-scatter and all-gather.
-pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Schedule {
+pub(super) fn build(
+    name: Algorithm,
+    collective: Collective,
+    ranks: u32,
+    staging: Staging,
+    sync: SyncStyle,
+) -> Schedule {
     let ring = Ring { collective, ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
     let slots = match staging {
         Staging::Exchange => ranks + 1,
@@ -59,7 +66,7 @@ pub(super) fn build(name: &str, collective: Collective, ranks: u32, staging: Sta
 }
 
 /// Two rings in opposite directions, a lane of each rank for either.
-pub(super) fn bidirectional(name: &str, ranks: u32, sync: SyncStyle) -> Schedule {
+pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Schedule {
     let collective = Collective::AllReduce;
     let (staging, direction) = (Staging::Outputs, Direction::Right);
     let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
@@ -119,14 +126,14 @@ impl Ring {
     }
 
     /// Phase and round (from 1) of round k.
-    fn phase(&self, k: u32) -> (Phase, u32) {
-        if k < self.ranks - 1 { (Phase::ReduceScatter, k + 1) } else { (Phase::AllGather, k + 2 - self.ranks) }
+    fn phase(&self, k: u32) -> (&'static str, u32) {
+        if k < self.ranks - 1 { (RS, k + 1) } else { (AG, k + 2 - self.ranks) }
     }
 
     /// The chunk that `rank` works on in round k: r-1-s in RS round s, r-s in AG round s.
     fn chunk(&self, rank: u32, k: u32) -> u32 {
         let back = match self.phase(k) {
-            (Phase::ReduceScatter, s) => s + 1,
+            (RS, s) => s + 1,
             (_, s) => s,
         };
         self.first_chunk + self.back(rank, back)
@@ -138,13 +145,11 @@ impl Ring {
             // The own part, of which nobody else has need in the output.
             Staging::None | Staging::Outputs if self.ranks == 1 || !self.reduces() => {
                 let (from, to) = (self.first_chunk, self.first_chunk + rank);
-                lane.push(
-                    Instruction::new(Phase::Move, 0).copy(Address::input(rank, from)).to(Address::output(rank, to)),
-                );
+                lane.push(Instruction::new(MOVE).copy(Address::input(rank, from)).to(Address::output(rank, to)));
             }
             Staging::None | Staging::Outputs => {}
             Staging::Slots | Staging::Exchange => {
-                let stage_in = Instruction::new(Phase::StageIn, 0)
+                let stage_in = Instruction::new(STAGE_IN)
                     .copy(Address::input(rank, 0))
                     .to(Address::slot(rank, 0))
                     .chunks(self.ranks);
@@ -159,7 +164,7 @@ impl Ring {
         }
         if matches!(self.staging, Staging::Slots | Staging::Exchange) {
             lane.push(
-                Instruction::new(Phase::StageOut, 0)
+                Instruction::new(STAGE_OUT)
                     .copy(Address::slot(rank, 0))
                     .to(Address::output(rank, 0))
                     .chunks(self.ranks),
@@ -182,7 +187,7 @@ impl Ring {
                 let partial = if self.staging == Staging::None { Address::slot } else { Address::output };
                 let complete = Address::output(rank, if self.gathers() { chunk } else { 0 });
                 match phase {
-                    Phase::ReduceScatter => (
+                    RS => (
                         if first { Address::input(left, chunk) } else { partial(left, chunk) },
                         Address::input(rank, chunk),
                         if last_rs { complete } else { partial(rank, chunk) },
@@ -192,9 +197,8 @@ impl Ring {
                 }
             }
         };
-        let instruction = Instruction::new(phase, s).to(to);
-        let instruction =
-            if phase == Phase::ReduceScatter { instruction.reduce(theirs, own) } else { instruction.copy(theirs) };
+        let instruction = Instruction::new((phase, s)).to(to);
+        let instruction = if phase == RS { instruction.reduce(theirs, own) } else { instruction.copy(theirs) };
         let more = k + 1 < self.rounds().end;
         match self.staging {
             // The first round reads inputs, which nobody writes: nothing to wait for.
@@ -215,7 +219,7 @@ impl Ring {
     fn publish(&self, rank: u32, k: u32) -> Instruction {
         let (_, s) = self.phase(k);
         let chunk = self.chunk(self.right(rank), k);
-        let instruction = Instruction::new(Phase::Publish, if k < self.ranks - 1 { s } else { s + self.ranks - 1 })
+        let instruction = Instruction::new((PUBLISH, if k < self.ranks - 1 { s } else { s + self.ranks - 1 }))
             .copy(Address::slot(rank, chunk))
             .to(Address::slot(rank, self.ranks));
         let instruction = if k == 0 { instruction } else { self.await_free(instruction, rank, k) };

@@ -10,13 +10,14 @@
 
 use std::ops::Range;
 
+use super::{AG, MOVE, RS};
 use crate::collective::{Collective, Task};
-use crate::schedule::{Address, Instruction, Lane, Phase, Schedule};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 /// Chunks of a ring: NCCL_STEPS, what NCCL's rings have on the way at a time. The pipeline of P ranks is full for 8 of P+6 steps.
 const PIPELINE: u32 = 8;
 
-pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
     let collective = Collective::AllReduce;
     let trees = [Shape::Plain, Shape::Twin].map(|shape| Tree::new(collective, shape, 0, ranks));
     let chunks = trees[0].height().max(1);
@@ -31,20 +32,20 @@ pub(super) fn all_reduce(name: &str, ranks: u32) -> Schedule {
 }
 
 /// Reduce or broadcast by a tree.
-pub(super) fn tree(name: &str, task: Task, ranks: u32) -> Schedule {
+pub(super) fn tree(name: Algorithm, task: Task, ranks: u32) -> Schedule {
     let tree = Tree::new(task.collective, Shape::Plain, task.root, ranks);
     let chunks = tree.height().max(1);
     rooted(name, task, ranks, &tree, chunks)
 }
 
 /// Reduce or broadcast by a ring.
-pub(super) fn ring(name: &str, task: Task, ranks: u32) -> Schedule {
+pub(super) fn ring(name: Algorithm, task: Task, ranks: u32) -> Schedule {
     let tree = Tree::new(task.collective, Shape::Chain, task.root, ranks);
     // Two ranks are no pipeline.
     rooted(name, task, ranks, &tree, if ranks > 2 { PIPELINE } else { 1 })
 }
 
-fn rooted(name: &str, task: Task, ranks: u32, tree: &Tree, chunks: u32) -> Schedule {
+fn rooted(name: Algorithm, task: Task, ranks: u32, tree: &Tree, chunks: u32) -> Schedule {
     // Next to the inputs nobody waits, and nobody keeps anything.
     let inner = ranks > 2;
     let slots = if inner && tree.collective.reduces() { chunks } else { 0 };
@@ -132,7 +133,7 @@ impl Tree {
             true => goes_up.then(|| lane(&|chunk, n| self.up(rank, row, chunk, n))),
             false => parent.is_none().then(|| {
                 let (from, to) = (Address::input(rank, chunks.start), Address::output(rank, chunks.start));
-                let keep = Instruction::new(Phase::Move, 0).copy(from).to(to).chunks(chunks.len() as u32);
+                let keep = Instruction::new(MOVE).copy(from).to(to).chunks(chunks.len() as u32);
                 Lane::new(rank).with(keep)
             }),
         };
@@ -142,8 +143,8 @@ impl Tree {
     }
 
     /// What an all-reduce has of both, the others have one of.
-    fn phase(&self, phase: Phase) -> Phase {
-        if self.collective == Collective::AllReduce { phase } else { Phase::Move }
+    fn phase(&self, phase: &'static str) -> &'static str {
+        if self.collective == Collective::AllReduce { phase } else { MOVE }
     }
 
     /// Where `rank` keeps the sum of what is below it.
@@ -162,7 +163,7 @@ impl Tree {
             false => self.partial(child, chunk),
         };
         let own = Address::input(rank, chunk);
-        let up = Instruction::new(self.phase(Phase::ReduceScatter), n + 1)
+        let up = Instruction::new((self.phase(RS), n + 1))
             .reduce_all([own].into_iter().chain(children.iter().map(below)))
             .to(self.partial(rank, chunk));
         let inner = children.iter().filter(|&&child| !self.is_leaf(child));
@@ -176,7 +177,7 @@ impl Tree {
 
     /// Take the n-th complete chunk over from the parent.
     fn down(&self, rank: u32, parent: u32, row: u32, chunk: u32, n: u32) -> Instruction {
-        let down = Instruction::new(self.phase(Phase::AllGather), n + 1).to(Address::output(rank, chunk));
+        let down = Instruction::new((self.phase(AG), n + 1)).to(Address::output(rank, chunk));
         // A broadcast's root has it from the beginning.
         let given = !self.collective.reduces() && self.parent[parent as usize].is_none();
         let down = match given {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::proof::{self, Proved, prove};
-use wgccl::window::Payload;
+use wgccl::payload::Payload;
 use wgccl::{cpu, gpu};
 
 use crate::error::Error;

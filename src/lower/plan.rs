@@ -81,7 +81,7 @@ impl Plan {
     /// [`TooLong`] where a single instruction is over the limit.
     pub fn new(proved: &Proved, mode: Mode, turns: impl Fn(&Instruction) -> u64, limit: u64) -> Result<Self, TooLong> {
         let schedule = proved.schedule();
-        let graph = Graph::new(schedule);
+        let graph = proved.graph();
         let turns = |id: u32| turns(graph.instruction(schedule, id));
         let most = (0..graph.instructions()).map(turns).max().unwrap_or(0);
         if most > limit {
@@ -89,7 +89,7 @@ impl Plan {
         }
         let lanes = device_order(schedule);
 
-        let planner = Planner { graph: &graph, order: proved.order(), turns: &turns, limit };
+        let planner = Planner { graph, order: proved.order(), turns: &turns, limit };
         let (numbers, dispatches) = match mode {
             Mode::PerRank => {
                 let rank_of: Vec<u32> = schedule.lanes.iter().map(|lane| lane.rank).collect();
@@ -111,7 +111,7 @@ impl Plan {
                 (numbers, dispatches)
             }
         };
-        let mut plan = Self { mode, lanes, numbers: per_lane(&graph, numbers), dispatches };
+        let mut plan = Self { mode, lanes, numbers: per_lane(graph, numbers), dispatches };
         if mode.is_fused() {
             // Each dispatch brings every lane that is furthest behind one step on, whatever the device schedules.
             let last = Dispatch { number: u32::MAX, first_lane: 0, lanes: graph.lanes() };
