@@ -1,0 +1,185 @@
+//! What executes a proved schedule, as two traits: make it ready for one shape, then run it over bytes.
+//!
+//! Communicators, program and benchmarks know executors by these traits alone; an executor of another kind (several
+//! devices, hosts, a browser) has to implement nothing else.
+
+use std::time::Duration;
+
+use crate::collective::{Op, named};
+use crate::element::DataType;
+use crate::error::{PrepareError, RunError};
+use crate::hang::Fault;
+use crate::lower::mode::{Mode, Protocol};
+use crate::proof::Proved;
+use crate::schedule::DeviceKind;
+
+/// What a launch is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Shape {
+    /// Elements of a part: what NCCL's calls take as count.
+    pub count: usize,
+    /// Element type.
+    pub data_type: DataType,
+    /// Reduction; collectives that reduce nothing do not look at it.
+    pub op: Op,
+}
+
+impl Shape {
+    /// Parts of `count` elements of this type, reduced so.
+    pub fn new(count: usize, data_type: DataType, op: Op) -> Self {
+        Self { count, data_type, op }
+    }
+}
+
+/// How launches are to be prepared; the default suits every shape and device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Independent slices of every chunk; chosen by size and device if not given.
+    pub channels: Option<u32>,
+    /// A defect to put in.
+    pub fault: Option<Fault>,
+    /// On a GPU: the dispatch mode. If not given: fused where it is sound, passed its check and all lanes run together;
+    /// else per-step.
+    pub dispatch: Option<Mode>,
+    /// On a GPU: how lanes know that data has arrived.
+    pub protocol: Protocol,
+    /// On a GPU: most bytes of the inputs, outputs and slots in an arena, below the device's own bound. Larger payloads go
+    /// in pieces, through two arenas in turn. Signals, or the lines of the `ll` protocol, come on top.
+    pub arena_bytes: Option<u64>,
+    /// On a GPU: most workgroups that share out the lanes of a channel, below what the device is known to run at the same
+    /// time.
+    pub workgroups: Option<u32>,
+    /// On the CPU: threads, the calling one included; one for each core if not given, and never more than there is work
+    /// for.
+    pub workers: Option<usize>,
+    /// On the CPU: who runs what.
+    pub spread: Spread,
+}
+
+/// How the CPU executor shares out lanes among workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Spread {
+    /// Small payloads on the calling thread alone, large ones as [`Spread::Channels`].
+    #[default]
+    Auto,
+    /// The lanes of every channel over all workers: every notify may come from another thread. Shows the protocol at
+    /// work, not the best speed.
+    Lanes,
+    /// Whole channels to a worker, which runs all their lanes: nobody waits for another thread.
+    Channels,
+}
+
+named!(Spread, "spread", { Auto => "auto", Lanes => "lanes", Channels => "channels" });
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),+ $(,)?) => {
+        impl Options {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, $name: impl Into<$type>) -> Self {
+                self.$name = $name.into();
+                self
+            })+
+        }
+    };
+}
+
+setters! {
+    /// Sets [`channels`](Self::channels).
+    channels: Option<u32>,
+    /// Sets [`fault`](Self::fault).
+    fault: Option<Fault>,
+    /// Sets [`dispatch`](Self::dispatch).
+    dispatch: Option<Mode>,
+    /// Sets [`protocol`](Self::protocol).
+    protocol: Protocol,
+    /// Sets [`arena_bytes`](Self::arena_bytes).
+    arena_bytes: Option<u64>,
+    /// Sets [`workgroups`](Self::workgroups).
+    workgroups: Option<u32>,
+    /// Sets [`workers`](Self::workers).
+    workers: Option<usize>,
+    /// Sets [`spread`](Self::spread).
+    spread: Spread,
+}
+
+/// What a launch took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Ran {
+    /// Dispatches of the schedule, over all pieces; 0 on the CPU.
+    pub dispatches: u32,
+    /// From the first upload to the last element of the last output, as the host sees it.
+    pub time: Duration,
+}
+
+/// How a launch was prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prepared {
+    /// The dispatch mode and protocol, on a GPU.
+    pub dispatch: Option<(Mode, Protocol)>,
+    /// Independent slices of every chunk.
+    pub channels: u32,
+    /// Pieces that the payload goes in, one after the other.
+    pub pieces: usize,
+    /// Bytes of device memory that it holds, on a GPU.
+    pub device_bytes: Option<u64>,
+}
+
+/// Something that executes proved schedules.
+pub trait Backend {
+    /// A schedule made ready for one shape.
+    type Ready: Ready;
+
+    /// What kind of device it is, for the choice of algorithms.
+    fn kind(&self) -> DeviceKind;
+
+    /// Makes `proved` ready for launches of `shape`: all memory is taken here, and nothing is proved or compiled later.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Self::Ready, PrepareError>;
+}
+
+/// A schedule made ready for one shape. Buffers are one for each rank, in rank order, empty where a rank has none; their
+/// bytes are elements of the shape's type in the machine's order, and begin at a multiple of the element's size.
+pub trait Ready {
+    /// How it was prepared.
+    fn prepared(&self) -> Prepared;
+
+    /// One launch from inputs to outputs, of a schedule that was proved out of place.
+    ///
+    /// # Errors
+    /// [`RunError`]; outputs then hold nothing of use, and the next launch is not affected.
+    fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError>;
+
+    /// One launch in which every rank's buffer is its input and becomes its output, of a schedule that was proved in
+    /// place. Where these differ in length the buffer is as long as the longer, and the shorter is the rank's part of it,
+    /// as in NCCL.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError>;
+
+    /// Puts inputs, or in place buffers, where the executor works, for any number of [`launch`](Self::launch)es.
+    ///
+    /// # Errors
+    /// [`RunError`]; [`RunError::InPieces`] where only a part of the payload is on the device at a time.
+    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError>;
+
+    /// One launch over what is loaded. In place, the outputs of a launch are the inputs of the next.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    fn launch(&mut self) -> Result<Ran, RunError>;
+
+    /// Copies the outputs, or in place the buffers, of the last launch to the host.
+    ///
+    /// # Errors
+    /// [`RunError`]; [`RunError::NotLaunched`] where there was none.
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError>;
+}
