@@ -6,14 +6,15 @@
 pub mod bandwidth;
 pub mod chart;
 pub mod compare;
-mod error;
 mod measure;
 mod number;
 pub mod plot;
 pub mod record;
+pub mod request;
 pub mod result;
 mod roof;
 pub mod size;
+mod stamp;
 mod statistics;
 pub mod sweep;
 pub mod table;
@@ -21,5 +22,5 @@ pub mod table;
 mod testing;
 
 pub use chart::check_new;
-pub use error::BenchError;
+pub use stamp::now;
 pub use statistics::Statistics;

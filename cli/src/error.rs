@@ -2,6 +2,8 @@
 //!
 //! The areas have enums of their own; this one only joins them, so that codes are decided in one place.
 
+mod bench;
+
 use wgccl::collective::UnknownName;
 use wgccl::cpu::CpuError;
 use wgccl::element::Unsupported;
@@ -11,8 +13,9 @@ use wgccl::proof::Refused;
 use wgccl::schedule::BuildError;
 use wgccl::window::WindowError;
 
-use crate::bench::BenchError;
 use crate::tensor::TensorError;
+
+pub use bench::BenchError;
 
 /// Exit codes, as nccl-tests numbers them where they mean the same.
 pub mod exit {

@@ -18,7 +18,7 @@ use wgccl::inputs::{Fill, generate};
 use wgccl::proof::{self, Proved, check, prove};
 use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl::window::Payload;
-use wgccl_cli::bench::record::now;
+use wgccl_cli::bench::now;
 use wgccl_cli::run;
 
 use self::picture::{Law, Line, Over, Panel, draw};

@@ -13,7 +13,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 use plotters::style::register_font;
 
-use super::BenchError;
+use crate::error::BenchError;
 
 /// What the end of a file's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::BenchError;
 use super::record::Recorded;
 use super::result::{Clock, Samples, redop_name};
 use super::statistics::nearest_rank;
+use crate::error::BenchError;
 
 /// Least half-width of a band by the host's clock, relative to the median: of 300 pairs of rows of the CPU executor in
 /// identical runs, on a machine of two cores that others used, 3 % take 7 to 27 % for a difference, 15 % take 5 to 11 %, and
@@ -234,7 +234,7 @@ fn judge(a: &Entry, b: &Entry) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Statistics;
+    use crate::bench::statistics::Statistics;
 
     fn of(min: f64, p50: f64, iterations: usize) -> Entry {
         let statistics = Statistics { min, ..Statistics::of(&[p50]).unwrap() };

@@ -15,12 +15,12 @@ use wgccl::window::Payload;
 use wgccl::{cpu, gpu};
 
 use super::bandwidth::{bus_factor, elements_moved, rate};
-use super::record::hash;
+use super::request::Request;
 use super::result::{Placement, Roof, Samples};
 use super::roof::microseconds_of;
-use super::sweep::Request;
-use super::{BenchError, Statistics};
-use crate::error::Error;
+use super::stamp::hash;
+use super::statistics::Statistics;
+use crate::error::{BenchError, Error};
 use crate::run::{microseconds, views};
 
 /// How long cores are warmed up at least. Of two virtual ones a scheduler gave both workers the same for as long as 20 ms.

@@ -13,12 +13,12 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wgccl::collective::Collective;
 use wgccl::plan::Mode;
 
-use super::BenchError;
 use super::bandwidth::{bus_factor, rate, size_parts};
 use super::chart::{
     Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, check_new, decades, exponents, plain, to_file,
 };
 use super::result::{Device, Group, Row, redop_name};
+use crate::error::BenchError;
 
 const WIDTH: u32 = 1200;
 /// Of panels beside each other; less where there are many.

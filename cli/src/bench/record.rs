@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::BenchError;
+use super::request::Request;
 use super::result::{Device, Row, Summary, redop_name};
 use super::size::Step;
-use super::sweep::Request;
+use super::stamp::now;
+use crate::error::BenchError;
 
 /// The layout of the JSON; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "wgccl-bench/1";
@@ -220,11 +221,6 @@ impl Recorded {
     }
 }
 
-/// Local time, as nccl-tests writes it.
-pub fn now() -> String {
-    jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
 /// The record as JSON.
 ///
 /// # Errors
@@ -342,23 +338,10 @@ fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
-/// FNV-1a over the text of a shader: the same on every machine and in every release of Rust.
-pub fn hash(text: &str) -> String {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bench::testing::row;
-
-    #[test]
-    fn hashes_are_those_of_fnv_1a() {
-        for (text, hex) in [("", "cbf29ce484222325"), ("a", "af63dc4c8601ec8c"), ("foobar", "85944171f73967e8")] {
-            assert_eq!(hash(text), hex, "{text}");
-        }
-    }
 
     #[test]
     fn names_that_exist_are_left_alone() {

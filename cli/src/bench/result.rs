@@ -11,7 +11,7 @@ use wgccl::element::DataType;
 use wgccl::plan::Mode;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
-use super::Statistics;
+use super::statistics::Statistics;
 
 /// Where times come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

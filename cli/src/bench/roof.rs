@@ -9,9 +9,9 @@ use wgccl::element::Element;
 use wgccl::gpu::{CopyBy, Gpu, Timed};
 use wgccl::low_level::copy_past;
 
-use super::Statistics;
 use super::bandwidth::rate;
 use super::result::{Clock, Roof, RoofBy};
+use super::statistics::Statistics;
 use crate::error::Error;
 use crate::run::microseconds;
 

@@ -5,8 +5,8 @@
 use wgccl::collective::Collective;
 use wgccl::window::VECTOR_BYTES;
 
-use super::BenchError;
 use super::bandwidth::size_parts;
+use crate::error::BenchError;
 
 /// Bytes in `text`: a number, and K, M or G (also KB, KiB, ...) for the powers of 1024.
 ///

@@ -8,9 +8,9 @@ use wgccl::element::DataType;
 use wgccl::schedule::Algorithm;
 
 use super::number::{cell, general};
+use super::request::Request;
 use super::result::{Clock, Device, Group, Placement, Row, Samples, Summary, redop_name};
 use super::size::Step;
-use super::sweep::Request;
 
 /// Which optional columns and lines there are.
 #[derive(Debug, Clone, Copy, Default)]

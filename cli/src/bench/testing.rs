@@ -7,8 +7,8 @@ use wgccl::element::DataType;
 use wgccl::plan::Mode;
 use wgccl::schedule::{Algorithm, SyncStyle};
 
-use super::Statistics;
 use super::result::{Clock, Placement, Roof, Row, Samples};
+use super::statistics::Statistics;
 
 pub(crate) fn row(size: u64, time: f64) -> Row {
     let placement = Placement {

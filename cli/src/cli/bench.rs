@@ -13,13 +13,14 @@ use wgccl::plan::Mode;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
 use super::{print, print_error};
-use crate::bench::record::{self, Contents, Record, Recorded, now};
+use crate::bench::record::{self, Contents, Record, Recorded};
+use crate::bench::request::{Request, Roots};
 use crate::bench::result::{Device, Row, Summary};
 use crate::bench::size::{self, Range, Step};
-use crate::bench::sweep::{Observer, Request, Roots, sweep};
+use crate::bench::sweep::{Observer, sweep};
 use crate::bench::table::{Columns, Table};
-use crate::bench::{BenchError, check_new, compare, plot};
-use crate::error::{Error, exit};
+use crate::bench::{check_new, compare, now, plot};
+use crate::error::{BenchError, Error, exit};
 use crate::run::AUTO;
 
 /// What a CI sets to demand a bandwidth, in GB/s.

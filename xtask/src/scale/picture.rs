@@ -9,10 +9,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
-use wgccl_cli::bench::BenchError;
 use wgccl_cli::bench::chart::{
     Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, plain, to_file,
 };
+use wgccl_cli::error::BenchError;
 
 /// What a cost should be proportional to, of x: ranks or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
