@@ -337,7 +337,7 @@ fn the_average_of_integers_is_refused_by_executors() {
     assert!(DataType::ALL.len() == 10 && Op::ALL.len() == 5, "extend every_type! and Plain");
 }
 
-/// The same operands through the shaders, on every device. Every mode, schedule and placement: `tests/matrix.rs`.
+/// The same operands through the shaders, on every device. Every mode, schedule and placement: `tests/device/matrix.rs`.
 #[cfg(feature = "gpu")]
 mod gpu {
     use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The GPU executor agrees with the golden in every bit where `tests/matrix.rs` does not go: every count and number of
+//! The GPU executor agrees with the golden in every bit where `tests/device/matrix.rs` does not go: every count and number of
 //! ranks, large payloads, pieces, channels, limits; with hashed and with random inputs, launched twice on one window.
 //!
 //! The executor knows no algorithm, so the rule is: **the ring, out of place, is launched with every number of ranks and

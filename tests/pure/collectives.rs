@@ -1,5 +1,5 @@
 //! Every collective gives what NCCL's does, bit for bit: every number of ranks, root, count and placement on the CPU
-//! executor (on devices: `tests/matrix.rs`); schedules of one's own, everywhere; and the upstream kernels' own test.
+//! executor (on devices: `tests/device/matrix.rs`); schedules of one's own, everywhere; and the upstream kernels' own test.
 
 use wgccl::buffers::{Extents, Given};
 use wgccl::collective::{Collective, Op, Task};
@@ -150,7 +150,7 @@ fn every_collective_is_nccls_on_the_cpu() {
     }
 }
 
-/// `tests/matrix.rs` has every collective of the library on every device; these are the schedules that the library does not
+/// `tests/device/matrix.rs` has every collective of the library on every device; these are schedules that the library does not
 /// have, in every sound mode; counts that fit, that pad every part, and that go in pieces.
 #[cfg(feature = "gpu")]
 #[test]
