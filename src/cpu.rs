@@ -4,6 +4,7 @@
 //! every result. A task runs until it would wait; then its worker takes another, so ranks may outnumber cores freely.
 
 mod communicator;
+pub(crate) mod copy;
 mod cut;
 mod kernel;
 mod memory;
@@ -332,16 +333,6 @@ impl<T: Element> fmt::Debug for Executor<T> {
             .field("workers", &self.workers())
             .finish_non_exhaustive()
     }
-}
-
-/// Copies past the caches: what memory does for results that are larger than these.
-#[cfg(feature = "cli")]
-pub(crate) fn copy_past<T: Element>(from: &[T], to: &mut [T]) {
-    let len = from.len().min(to.len());
-    let how = Reduction::new(Op::Sum, 1);
-    // SAFETY: both are valid for `len` elements, and the borrows keep them apart until the stream has ended.
-    unsafe { kernel::fold(how, &[to.as_mut_ptr()], &[from.as_ptr()], 0, len, kernel::Store::Past) };
-    kernel::stream_end();
 }
 
 /// All that launches need; the only allocations of an executor's life.

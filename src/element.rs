@@ -17,6 +17,7 @@
 mod float;
 mod half;
 mod integer;
+pub(crate) mod typed;
 
 use crate::collective::{Op, named};
 

@@ -1,141 +1,215 @@
-//! Everything that can end a command, and the exit code that a script sees.
+//! Why a launch cannot be prepared, why it did not succeed, and what went wrong with a device: one enum each.
 //!
-//! The areas have enums of their own; this one only joins them, so that codes are decided in one place.
+//! All executors share them, so that a program handles them once. Reasons that only a driver knows are its own words.
 
-use crate::bench::BenchError;
-use crate::collective::UnknownName;
-use crate::cpu::CpuError;
+use std::io;
+
+use crate::buffers::BufferError;
 use crate::element::Unsupported;
-use crate::gpu::{GpuError, LaunchError, SelectError};
 use crate::hang::Hang;
+use crate::lower::LowerError;
 use crate::payload::PayloadError;
-use crate::proof::Refused;
+use crate::proof::{Refused, Unscalable};
 use crate::schedule::BuildError;
-use crate::tensor::TensorError;
-use crate::window::StrideError;
 
-/// Exit codes, as nccl-tests numbers them where they mean the same.
-pub mod exit {
-    /// All is well.
-    pub const OK: u8 = 0;
-    /// A defect of wgccl or of a driver.
-    pub const INTERNAL: u8 = 1;
-    /// No such device, or it was lost.
-    pub const DEVICE: u8 = 2;
-    /// It did not finish; a report says why.
-    pub const HANG: u8 = 4;
-    /// Usage or bad input.
-    pub const USAGE: u8 = 6;
-    /// The result is wrong, or slower than was demanded.
-    pub const WRONG: u8 = 7;
+/// What can go wrong with a device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is none.
+    #[error("no GPU driver found (Vulkan, Metal, DX12 or OpenGL); install one, or use the CPU executor")]
+    Absent,
+    /// It could not be opened.
+    #[error("{device} cannot be opened: {reason}")]
+    Open { device: String, reason: String },
+    /// It went away.
+    #[error("{device} was lost: {reason}; run again, or use another device")]
+    Lost { device: String, reason: String },
+    /// A caller created it with less than wgccl needs.
+    #[error(
+        "{device} was requested with {limit} = {has}, and wgccl needs {needs}; ask for that in its required_limits"
+    )]
+    Limit { device: String, limit: &'static str, has: u32, needs: u32 },
+    /// It refused what was asked for.
+    #[error("{device} refused a request: {reason}")]
+    Refused { device: String, reason: String },
+    /// It has not enough memory.
+    #[error("{device} has not enough memory for this; use a smaller count, fewer ranks or the CPU executor")]
+    Memory { device: String },
+    /// A submission was still running after a long time.
+    #[error("{device} did not complete a submission within {seconds} s; its driver may be stuck")]
+    Deadline { device: String, seconds: u64 },
+    /// A call that waits, where nobody may.
+    #[error("a browser's thread cannot wait for {device}; use the asynchronous form of this call")]
+    CannotWait { device: String },
 }
 
-/// What ended a command.
+/// Why a launch cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// A name that does not exist.
-    #[error(transparent)]
-    Name(#[from] UnknownName),
-    /// An operation that a type does not have.
-    #[error(transparent)]
-    Unsupported(#[from] Unsupported),
+pub enum PrepareError {
     /// No such schedule.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// A schedule that is not safe to run.
     #[error(transparent)]
     Refused(#[from] Box<Refused>),
+    /// A schedule for another number of ranks than the communicator's.
+    #[error("the schedule has {schedule} ranks and the communicator {communicator}; make both the same")]
+    OtherRanks {
+        /// The schedule's.
+        schedule: u32,
+        /// The communicator's.
+        communicator: u32,
+    },
+    /// More ranks than the executor runs.
+    #[error("{ranks} ranks are too many for {executor}, which takes up to {most}; use {instead}")]
+    Ranks {
+        /// How many they are.
+        ranks: u32,
+        /// How many the executor takes.
+        most: u32,
+        /// Which executor.
+        executor: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
     /// No such payload.
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    /// No such window.
+    /// An operation that the type does not have.
     #[error(transparent)]
-    Stride(#[from] StrideError),
-    /// Nothing to do. A library call does just that; who types a command meant something else.
-    #[error("a count of 0 elements leaves nothing to do; give at least 1")]
-    Empty,
-    /// A tensor file.
+    Unsupported(#[from] Unsupported),
+    /// An average in place of a schedule that reads contributions as outputs.
     #[error(transparent)]
-    Tensor(#[from] TensorError),
-    /// No such device.
-    #[error(transparent)]
-    Select(#[from] SelectError),
-    /// The GPU.
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
-    /// A launch on the GPU.
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// A launch on the CPU.
-    #[error(transparent)]
-    Cpu(#[from] CpuError),
-    /// A benchmark.
-    #[error(transparent)]
-    Bench(#[from] BenchError),
-    /// Options that do not go together.
-    #[error("{0}")]
-    Usage(String),
-    /// The result differs from the golden.
-    #[error("{wrong} of {elements} elements differ from the golden, first element {index} of rank {rank}")]
-    Wrong {
-        /// How many.
-        wrong: u64,
-        /// Of how many.
-        elements: u64,
-        /// Rank of the first.
-        rank: u32,
-        /// Index of the first.
-        index: usize,
+    Unscalable(#[from] Unscalable),
+    /// An option that is zero.
+    #[error("0 {0} can do nothing; give at least 1")]
+    Nothing(&'static str),
+    /// An option that this executor does not have.
+    #[error("{executor} has no {option}; leave it out")]
+    NoSuchOption {
+        /// Which executor.
+        executor: &'static str,
+        /// Which option.
+        option: &'static str,
     },
-    /// The result could not be printed.
-    #[error("cannot write the result: {0}")]
-    Print(#[from] std::io::Error),
+    /// The schedule, or the payload, does not fit the device, or the named mode or protocol would be wrong there.
+    #[error("{device}: {error}")]
+    Lower {
+        /// The device.
+        device: String,
+        /// Why.
+        #[source]
+        error: LowerError,
+    },
+    /// Not enough memory on the host.
+    #[error("no memory for {}; use a smaller count or fewer ranks", bytes(*.0))]
+    Memory(
+        /// Bytes that were asked for; `u64::MAX` where they are more than can be addressed.
+        u64,
+    ),
+    /// A worker thread could not be started.
+    #[error("cannot start a worker thread; use fewer workers")]
+    Threads(#[source] io::Error),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
-impl Error {
-    /// The process's exit code.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Select(_) => exit::DEVICE,
-            Self::Gpu(error) | Self::Launch(LaunchError::Gpu(error)) => match error {
-                GpuError::Absent | GpuError::Open { .. } | GpuError::Lost { .. } => exit::DEVICE,
-                GpuError::Deadline { .. } => exit::HANG,
-                GpuError::Memory { .. } => exit::USAGE,
-                GpuError::Limit { .. } | GpuError::Refused { .. } => exit::INTERNAL,
-            },
-            Self::Launch(LaunchError::Hang(_)) | Self::Cpu(CpuError::Hang(_)) => exit::HANG,
-            Self::Launch(
-                LaunchError::Buffers(_)
-                | LaunchError::Placement { .. }
-                | LaunchError::NotLaunched
-                | LaunchError::InPieces { .. },
-            )
-            | Self::Print(_) => exit::INTERNAL,
-            Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
-            Self::Wrong { .. }
-            | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. } | BenchError::Regressed { .. }) => exit::WRONG,
-            Self::Name(_)
-            | Self::Unsupported(_)
-            | Self::Build(_)
-            | Self::Refused(_)
-            | Self::Payload(_)
-            | Self::Stride(_)
-            | Self::Empty
-            | Self::Tensor(_)
-            | Self::Launch(_)
-            | Self::Cpu(_)
-            | Self::Bench(_)
-            | Self::Usage(_) => exit::USAGE,
-        }
-    }
+/// Why a launch did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Buffers that do not fit the schedule and the shape.
+    #[error(transparent)]
+    Buffers(#[from] BufferError),
+    /// The schedule was proved for launches in place and given two buffers a rank, or the reverse.
+    #[error("the schedule was proved {}; launch it so", if *.in_place { "in place" } else { "out of place" })]
+    Placement {
+        /// What it was proved for.
+        in_place: bool,
+    },
+    /// Outputs were asked for before any launch over these inputs, or its commands were never submitted.
+    #[error("nothing has been launched over these inputs yet, so there are no outputs; submit the commands first")]
+    NotLaunched,
+    /// The commands were submitted and the device has not begun them.
+    #[error(
+        "the launch was never executed: {device} refused its commands, or what they were submitted with; its validation \
+         error says why"
+    )]
+    NotExecuted {
+        /// The device.
+        device: String,
+    },
+    /// The whole payload was to lie on the device, but does not.
+    #[error("the payload goes through the device in {pieces} pieces; launch it over buffers of your own")]
+    InPieces {
+        /// How many.
+        pieces: usize,
+    },
+    /// Some lanes did not finish. Outputs are unspecified; the next launch starts afresh.
+    #[error("the launch did not finish: {0}")]
+    Hang(Box<Hang>),
+    /// The arithmetic of the element type panicked. Outputs are unspecified; the next launch starts afresh.
+    #[error("the element type's arithmetic panicked on a worker thread")]
+    Panicked,
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
 
+/// Why a collective was not carried out: it could not be prepared, or did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It could not be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// It did not succeed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl RunError {
     /// The report of a launch that did not finish.
     pub fn hang(&self) -> Option<&Hang> {
         match self {
-            Self::Launch(LaunchError::Hang(hang)) => Some(hang),
-            Self::Cpu(CpuError::Hang(hang)) => Some(hang),
+            Self::Hang(hang) => Some(hang),
             _ => None,
         }
+    }
+}
+
+impl Error {
+    /// The report of a launch that did not finish.
+    pub fn hang(&self) -> Option<&Hang> {
+        match self {
+            Self::Prepare(_) => None,
+            Self::Run(error) => error.hang(),
+        }
+    }
+
+    /// What is wrong with the device, if that is it.
+    pub fn device(&self) -> Option<&DeviceError> {
+        match self {
+            Self::Prepare(PrepareError::Device(error)) | Self::Run(RunError::Device(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// For people.
+fn bytes(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{bytes} bytes"),
+        mib => format!("{mib} MiB"),
     }
 }

@@ -7,7 +7,7 @@ mod adapter;
 mod clock;
 mod communicator;
 mod completion;
-mod copy;
+pub(crate) mod copy;
 mod cut;
 mod device;
 mod encoded;

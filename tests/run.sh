@@ -57,18 +57,18 @@ export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 say "all tests"
 cargo test
 
-say "the pure crate, without GPU and command line"
-cargo test --no-default-features --lib --test algorithms --test collectives --test cpu
+say "the pure crate, without GPU"
+cargo test -p wgccl --no-default-features --lib --test pure
 
 say "notify and wait of the CPU executor under loom"
-RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --no-default-features --lib -- cpu::signal cpu::rest
+RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p wgccl --release --no-default-features --lib -- cpu::signal cpu::rest
 
 if cargo +nightly miri --version >/dev/null 2>&1; then
     say "the CPU executor under Miri"
-    cargo +nightly miri test --no-default-features --lib cpu::
+    cargo +nightly miri test -p wgccl --no-default-features --lib cpu::
 else
     say "skipped: Miri is not installed (rustup +nightly component add miri)"
 fi
 
 say "summary"
-cargo test --quiet --test devices -- --nocapture 2>/dev/null | grep '^devices'
+cargo test -p wgccl --quiet --test device devices::summary -- --nocapture 2>/dev/null | grep '^devices'

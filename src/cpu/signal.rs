@@ -1,7 +1,7 @@
 //! The one notify and the one wait of the CPU executor.
 //!
 //! Kept by themselves because all sharing of memory between workers rests on these two orderings; loom tries every
-//! interleaving of them: `RUSTFLAGS="--cfg loom" cargo test --release --no-default-features --lib cpu::signal`.
+//! interleaving of them: `RUSTFLAGS="--cfg loom" cargo test -p wgccl --release --no-default-features --lib cpu::signal`.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU32, Ordering};

@@ -9,7 +9,6 @@ use super::device::{Gpu, GpuError};
 
 /// What one of several equal submissions took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Timed {
     /// From submission to completion, as the host sees it.
     pub wall: Duration,

@@ -62,18 +62,20 @@ impl Copier {
     }
 }
 
-impl Gpu {
-    /// Keeps hardware busy until its clocks are those of work, unless they are up already. Software devices have no such
-    /// clocks.
-    pub(crate) fn warm_up(&self) -> Result<(), GpuError> {
-        if self.info().is_software() || self.warmth.is_warm() {
-            return Ok(());
-        }
-        self.keep_busy(WARM_UP, WARM_UP_BYTES.min(self.limits.max_storage_buffer_binding_size))?;
-        self.warmth.warm();
-        Ok(())
+/// Keeps hardware busy until its clocks are those of work, unless they are up already. Software devices have no such clocks.
+///
+/// # Errors
+/// [`GpuError`].
+pub fn warm_up(gpu: &Gpu) -> Result<(), GpuError> {
+    if gpu.info().is_software() || gpu.warmth.is_warm() {
+        return Ok(());
     }
+    gpu.keep_busy(WARM_UP, WARM_UP_BYTES.min(gpu.limits.max_storage_buffer_binding_size))?;
+    gpu.warmth.warm();
+    Ok(())
+}
 
+impl Gpu {
     /// By copies of `bytes` bytes.
     fn keep_busy(&self, time: Duration, bytes: u64) -> Result<(), GpuError> {
         let from = self.buffer("warm-up source", bytes, wgpu::BufferUsages::STORAGE)?;
@@ -121,7 +123,7 @@ impl Gpu {
             }
             encoder.finish()
         };
-        self.warm_up()?;
+        warm_up(self)?;
         let walls = (0..count).map(|copy| wall(self, encode(copy))).collect::<Result<Vec<Duration>, GpuError>>()?;
         Ok(timed(self, &walls, stamps)?.into_iter().skip(1).collect())
     }

@@ -287,7 +287,7 @@ impl Gpu {
             force_loop_bounding: false,
             ..wgpu::ShaderRuntimeChecks::checked()
         };
-        // SAFETY: loops end, because each counts up to a number that it does not change; `tests/shaders.rs` holds the IR of
+        // SAFETY: loops end, because each counts up to a number that it does not change; `tests/device/shaders.rs` holds the IR of
         // every source to that form.
         // Indices of the executor are in range: addresses and signals by the schedule's proof of structure, over an arena
         // laid out for that schedule; vectors within a chunk by the slices' ends; instructions, links, lanes and rows

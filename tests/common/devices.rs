@@ -6,23 +6,23 @@ use wgccl::gpu::{AdapterInfo, Gpu, Support, open_all};
 use wgccl::lower::plan::Mode;
 
 /// The software devices that every test machine can have: name for the summary, backend, and a word of name or driver.
-pub const EXPECTED: [(&str, &str, &str); 3] = [
+pub(crate) const EXPECTED: [(&str, &str, &str); 3] = [
     ("lavapipe (Vulkan)", "vulkan", "llvmpipe"),
     ("SwiftShader (Vulkan)", "vulkan", "swiftshader"),
     ("llvmpipe (GL)", "gl", "llvmpipe"),
 ];
 
 /// A device under test.
-pub struct Device {
+pub(crate) struct Device {
     /// Its name in the summary.
-    pub name: String,
+    pub(crate) name: String,
     /// The open device.
-    pub gpu: Gpu,
+    pub(crate) gpu: Gpu,
 }
 
 impl Device {
     /// The modes that may be used on it.
-    pub fn sound_modes(&self) -> Vec<Mode> {
+    pub(crate) fn sound_modes(&self) -> Vec<Mode> {
         Mode::ALL.iter().copied().filter(|&mode| self.gpu.info().support(mode) == Support::Sound).collect()
     }
 }
@@ -34,7 +34,7 @@ fn name(info: &AdapterInfo) -> String {
 }
 
 /// Every device of this machine, opened once.
-pub fn devices() -> &'static [Device] {
+pub(crate) fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
         let mut found = Vec::new();
@@ -54,17 +54,17 @@ pub fn devices() -> &'static [Device] {
 }
 
 /// Whether an absent device is a failure.
-pub fn required() -> bool {
+pub(crate) fn required() -> bool {
     std::env::var("WGCCL_REQUIRE_GPU").is_ok_and(|value| value == "1")
 }
 
 /// Expected devices that are not there.
-pub fn missing_from(found: &[Device]) -> Vec<&'static str> {
+pub(crate) fn missing_from(found: &[Device]) -> Vec<&'static str> {
     EXPECTED.iter().map(|(name, ..)| *name).filter(|name| !found.iter().any(|device| device.name == *name)).collect()
 }
 
 /// Software devices use all cores: two at a time only slow each other down.
-pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

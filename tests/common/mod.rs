@@ -1,6 +1,6 @@
 //! What several tests share: the ring variants, the ways to break a schedule, an oracle, and the devices under test.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod cover;
 #[cfg(feature = "gpu")]

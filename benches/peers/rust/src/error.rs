@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use wgccl::cpu::CpuError;
-use wgccl::error::exit;
+use wgccl_cli::error::exit;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

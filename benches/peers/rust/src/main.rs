@@ -26,7 +26,7 @@ use machine::Machine;
 use peers::{Programs, Starter};
 use record::{Files, Method, Record, Round, Skipped};
 use summary::{duration, size};
-use wgccl::bench::Statistics;
+use wgccl_cli::bench::Statistics;
 
 #[derive(Debug, Parser)]
 #[command(about = "wgccl and its peers, measured side by side", bin_name = "benches/peers/run.sh")]
@@ -97,7 +97,7 @@ struct Run {
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    let bytes = wgccl::bench::size::parse(text).map_err(|error| error.to_string())?;
+    let bytes = wgccl_cli::bench::size::parse(text).map_err(|error| error.to_string())?;
     match usize::try_from(bytes) {
         Ok(bytes) if bytes >= 4 && bytes.is_multiple_of(4) && bytes < 1 << 31 => Ok(bytes),
         _ => Err("give a multiple of 4 below 2G".to_owned()),
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // Help is no error.
-            let code = if error.use_stderr() { wgccl::error::exit::USAGE } else { wgccl::error::exit::OK };
+            let code = if error.use_stderr() { wgccl_cli::error::exit::USAGE } else { wgccl_cli::error::exit::OK };
             let _ = error.print();
             return ExitCode::from(code);
         }

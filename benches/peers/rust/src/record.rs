@@ -100,7 +100,7 @@ pub struct Round {
 
 impl Record {
     pub fn new(machine: Machine, versions: BTreeMap<String, String>, method: Method, peers: Vec<Peer>) -> Self {
-        let now = wgccl::bench::record::now();
+        let now = wgccl_cli::bench::now();
         let (skipped, cells) = (Vec::new(), Vec::new());
         let (start_time, end_time) = (now.clone(), now);
         Self { schema: SCHEMA.to_owned(), start_time, end_time, machine, versions, method, peers, skipped, cells }
@@ -108,7 +108,7 @@ impl Record {
 
     /// Adds a round to the cell that it belongs to.
     pub fn add(&mut self, peer: &str, (ranks, bytes): (usize, usize), round: Round) {
-        self.end_time = wgccl::bench::record::now();
+        self.end_time = wgccl_cli::bench::now();
         match self.cells.iter_mut().find(|cell| (cell.peer.as_str(), cell.ranks, cell.bytes) == (peer, ranks, bytes)) {
             Some(cell) => cell.rounds.push(round),
             None => self.cells.push(Cell { peer: peer.to_owned(), ranks, bytes, rounds: vec![round] }),

@@ -1,6 +1,6 @@
 //! From rounds to numbers: a median of medians for each cell, and the best variant for each row.
 
-use wgccl::bench::Statistics;
+use wgccl_cli::bench::Statistics;
 
 use crate::record::{Cell, Peer, Record, Role};
 

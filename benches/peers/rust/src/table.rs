@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use wgccl::bench::Statistics;
+use wgccl_cli::bench::Statistics;
 
 use crate::record::{Record, Role};
 use crate::summary::{NOISE, Time, digits, duration, size};

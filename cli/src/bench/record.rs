@@ -1,0 +1,452 @@
+//! The record of a benchmark: JSON with nccl-tests' key names where the meaning is the same, or CSV.
+//!
+//! A record is evidence, so it is never overwritten, and it holds what was run on what, but nothing of the environment. It is
+//! written anew after every row, whole or not at all: whatever ends the process, what was measured is there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::request::Request;
+use super::result::{Device, Row, Summary, redop_name};
+use super::size::Step;
+use super::stamp::now;
+use crate::error::BenchError;
+
+/// The layout of the JSON; it changes when a key changes its meaning or goes.
+pub const SCHEMA: &str = "wgccl-bench/1";
+
+/// A file that did not exist before.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    /// By the name that was asked for.
+    is_csv: bool,
+    /// When it was written last, and how long that took.
+    written: Option<(Instant, Duration)>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: &'static str,
+    version: &'static str,
+    /// Complete, right, and as fast as was demanded.
+    ok: bool,
+    /// The sweep went to its end.
+    complete: bool,
+    start_time: &'a str,
+    args: &'a [String],
+    config: Config<'a>,
+    devices: &'a [Device],
+    results: &'a [Row],
+    out_of_bounds: OutOfBounds,
+    average_bus_bandwidth: Average,
+    errors: &'a [String],
+    end_time: String,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    minimum_bytes: u64,
+    maximum_bytes: u64,
+    step_factor: Option<u64>,
+    step_bytes: Option<u64>,
+    warmup_iters: usize,
+    iterations: usize,
+    per_iter_skip: usize,
+    validation: usize,
+    run_cycles: u64,
+    unalign: usize,
+    seed: u64,
+    ranks: &'a [u32],
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    sources: &'a [u32],
+    dispatch: String,
+}
+
+#[derive(Serialize)]
+struct OutOfBounds {
+    count: u64,
+    okay: bool,
+}
+
+#[derive(Serialize)]
+struct Average {
+    bandwidth: f64,
+    /// Null where nothing was demanded.
+    okay: Option<bool>,
+}
+
+/// What a record is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// Command line.
+    pub args: &'a [String],
+    /// What was asked for.
+    pub request: &'a Request,
+    /// Devices that rows name by index.
+    pub devices: &'a [Device],
+    /// What was measured.
+    pub rows: &'a [Row],
+    /// Their sums.
+    pub summary: &'a Summary,
+    /// What went wrong.
+    pub errors: &'a [String],
+    /// When it began.
+    pub start_time: &'a str,
+    /// The sweep went to its end.
+    pub complete: bool,
+}
+
+impl Record {
+    /// Takes `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
+    ///
+    /// # Errors
+    /// [`BenchError::Target`] where `path` is no file, and [`BenchError::File`].
+    pub fn create(path: &Path) -> Result<Self, BenchError> {
+        if path.as_os_str() == "-" || path.metadata().is_ok_and(|found| !found.is_file()) {
+            let why = "a record goes to a file of its own; give -J a new name, or take --json for standard output";
+            return Err(BenchError::Target { path: path.to_owned(), why });
+        }
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let mut tried = path.to_owned();
+        for next in 0_u32.. {
+            match File::create_new(&tried) {
+                Ok(_) => return Ok(Self { path: tried, is_csv, written: None }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(BenchError::File { path: tried, error }),
+            }
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{next}"));
+            tried = name.into();
+        }
+        Err(BenchError::File { path: tried, error: io::ErrorKind::AlreadyExists.into() })
+    }
+
+    /// The name that was free.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// As [`Self::write`], unless that would take more than a tenth of the time: many quick rows in a long record.
+    ///
+    /// # Errors
+    /// [`BenchError::File`].
+    pub fn update(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
+        match self.written {
+            Some((at, took)) if at.elapsed() < 10 * took => Ok(()),
+            _ => self.write(contents),
+        }
+    }
+
+    /// Writes `contents` in place of what was there: CSV where the name that was asked for ends in `.csv`, else JSON.
+    ///
+    /// # Errors
+    /// [`BenchError::File`].
+    pub fn write(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
+        let start = Instant::now();
+        let mut temporary = self.path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        let text = if self.is_csv { Ok(csv(contents)) } else { json(contents) };
+        let written = text.map_err(io::Error::from).and_then(|text| {
+            fs::write(&temporary, text)?;
+            fs::rename(&temporary, &self.path)
+        });
+        self.written = Some((Instant::now(), start.elapsed()));
+        written.map_err(|error| {
+            // Half of it helps nobody.
+            let _ = fs::remove_file(&temporary);
+            BenchError::File { path: self.path.clone(), error }
+        })
+    }
+}
+
+/// What is read of a record.
+#[derive(Debug, Deserialize)]
+pub struct Recorded {
+    schema: String,
+    /// The sweep went to its end.
+    #[serde(default = "yes")]
+    pub complete: bool,
+    #[serde(default)]
+    config: RecordedConfig,
+    /// Devices that rows name by index; each of them is there.
+    pub devices: Vec<Device>,
+    /// What was measured.
+    pub results: Vec<Row>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RecordedConfig {
+    #[serde(default)]
+    sources: Vec<u32>,
+}
+
+/// Records of before that key were only written at the end.
+fn yes() -> bool {
+    true
+}
+
+impl Recorded {
+    /// Reads the JSON at `path`.
+    ///
+    /// # Errors
+    /// [`BenchError::File`] and [`BenchError::Record`].
+    pub fn read(path: &Path) -> Result<Self, BenchError> {
+        let text = fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
+        Self::parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
+    }
+
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// Why it is no record.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let record: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if record.schema != SCHEMA {
+            return Err(format!("its schema is '{}', not '{SCHEMA}'", record.schema));
+        }
+        match record.results.iter().find(|row| row.device >= record.devices.len()) {
+            Some(row) => Err(format!("it has no device {}", row.device)),
+            None => Ok(record),
+        }
+    }
+
+    /// Of send-recv, where given.
+    pub fn sources(&self) -> &[u32] {
+        &self.config.sources
+    }
+}
+
+/// The record as JSON.
+///
+/// # Errors
+/// None in practice.
+pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
+    let Contents { args, request, devices, rows, summary, errors, start_time, complete } = *contents;
+    let (step_factor, step_bytes) = match request.range.step {
+        Step::Factor(by) => (Some(by), None),
+        Step::Bytes(by) => (None, Some(by)),
+    };
+    let mut text = serde_json::to_string_pretty(&Json {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        ok: complete && errors.is_empty(),
+        complete,
+        start_time,
+        args,
+        config: Config {
+            minimum_bytes: request.range.first,
+            maximum_bytes: request.range.last,
+            step_factor,
+            step_bytes,
+            warmup_iters: request.warmup,
+            iterations: request.iterations,
+            per_iter_skip: request.skip,
+            validation: request.checks,
+            run_cycles: request.cycles,
+            unalign: request.unalign,
+            seed: request.seed,
+            ranks: &request.ranks,
+            sources: &request.sources,
+            dispatch: request.dispatch_names(),
+        },
+        devices,
+        results: rows,
+        out_of_bounds: OutOfBounds { count: summary.wrong, okay: summary.wrong == 0 },
+        average_bus_bandwidth: Average { bandwidth: summary.average_bus_bw, okay: summary.fast_enough() },
+        errors,
+        end_time: now(),
+    })?;
+    text.push('\n');
+    Ok(text)
+}
+
+const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,algorithm_auto,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
+                          dispatches,channels,pieces,clock,time_us,host_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
+                          nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,roof_by,kernel,timestamp";
+
+/// One line for each placement.
+fn csv(contents: &Contents<'_>) -> String {
+    let mut text = CSV_HEADER.to_owned();
+    for row in contents.rows {
+        let device = contents.devices.get(row.device);
+        for (name, placement, samples) in row.placements() {
+            let s = &samples.statistics;
+            let clock = match placement.clock {
+                super::result::Clock::Device => "device",
+                super::result::Clock::Host => "host",
+            };
+            let fields = [
+                row.size.to_string(),
+                row.count.to_string(),
+                row.data_type.to_string(),
+                redop_name(row.redop).to_owned(),
+                row.root.to_string(),
+                row.collective.to_string(),
+                row.algorithm.to_string(),
+                row.algorithm_auto.to_string(),
+                row.sync.to_string(),
+                row.ranks.to_string(),
+                device.map_or_else(String::new, |device| quoted(&device.name)),
+                device.map_or_else(String::new, |device| device.backend.clone()),
+                device.and_then(|device| device.driver.as_deref()).map_or_else(String::new, quoted),
+                row.cycle.to_string(),
+                name.to_owned(),
+                optional(placement.dispatch),
+                optional(placement.dispatches),
+                placement.channels.to_string(),
+                placement.pieces.to_string(),
+                clock.to_owned(),
+                placement.time.to_string(),
+                placement.host_time.to_string(),
+                placement.alg_bw.to_string(),
+                placement.bus_bw.to_string(),
+                placement.mem_bw.to_string(),
+                placement.roof_pct.to_string(),
+                optional(placement.nwrong),
+                s.min.to_string(),
+                s.p50.to_string(),
+                s.p99.to_string(),
+                s.max.to_string(),
+                s.stdev.to_string(),
+                s.cv_pct.to_string(),
+                row.bytes_moved.to_string(),
+                row.roof.time.to_string(),
+                row.roof.bandwidth.to_string(),
+                optional(row.roof.by),
+                placement.kernel.clone().unwrap_or_default(),
+                row.timestamp.clone(),
+            ];
+            text.push('\n');
+            text.push_str(&fields.join(","));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn optional(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// Names of devices hold commas.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::testing::row;
+
+    #[test]
+    fn names_that_exist_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        for name in ["a.json", "a.json.0", "a.json.1"] {
+            assert_eq!(Record::create(&path).unwrap().path(), dir.path().join(name));
+        }
+        let missing = dir.path().join("none").join("a.json");
+        assert!(matches!(Record::create(&missing), Err(BenchError::File { .. })));
+        for path in [Path::new("-"), dir.path()] {
+            assert!(matches!(Record::create(path), Err(BenchError::Target { .. })), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn csv_has_a_field_for_every_column() {
+        let rows = [row(1024, 10.0)];
+        let device = Device {
+            index: None,
+            name: "a, \"b\"".to_owned(),
+            backend: "cpu".to_owned(),
+            kind: "cpu".to_owned(),
+            driver: None,
+            threads: Some(2),
+        };
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: &[device],
+            rows: &rows,
+            summary: &summary,
+            errors: &[],
+            start_time: "",
+            complete: true,
+        };
+        let text = csv(&contents);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].contains("\"a, \"\"b\"\"\""));
+        let commas = |line: &str| line.replace("a, ", "").matches(',').count();
+        assert!(lines.iter().all(|line| commas(line) == commas(lines[0])), "{text}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut rows = [row(1024, 10.0), row(2048, 20.0)];
+        rows[0].out_of_place.roof_pct = 0.0;
+        rows[1].redop = None;
+        let device = Device {
+            index: Some(1),
+            name: "x".to_owned(),
+            backend: "gl".to_owned(),
+            kind: "software".to_owned(),
+            driver: None,
+            threads: None,
+        };
+        let request = Request { sources: vec![1, 0], ..Request::default() };
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: std::slice::from_ref(&device),
+            rows: &rows,
+            summary: &Summary::default(),
+            errors: &[],
+            start_time: "",
+            complete: false,
+        };
+        let read = Recorded::parse(&json(&contents).unwrap()).unwrap();
+        assert_eq!(
+            (&read.results[..], &read.devices[..], read.sources()),
+            (&rows[..], std::slice::from_ref(&device), &[1, 0][..])
+        );
+        assert!(!read.complete);
+        let text = json(&contents).unwrap().replacen("\"roof_pct\": 0.0", "\"roof_pct\": null", 1);
+        assert!(Recorded::parse(&text).unwrap().results[0].out_of_place.roof_pct.is_nan());
+    }
+
+    #[test]
+    fn nan_is_null_and_booleans_are_booleans() {
+        let mut rows = [row(1024, 10.0)];
+        rows[0].out_of_place.roof_pct = f64::NAN;
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &["x".to_owned()],
+            request: &request,
+            devices: &[],
+            rows: &rows,
+            summary: &summary,
+            errors: &[],
+            start_time: "now",
+            complete: false,
+        };
+        let json: serde_json::Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
+        assert_eq!(json["schema"], "wgccl-bench/1");
+        let again = Recorded::parse(&json.to_string()).unwrap_err();
+        assert_eq!(again, "it has no device 0");
+        assert_eq!((&json["ok"], &json["complete"]), (&false.into(), &false.into()));
+        assert!(json["results"][0]["out_of_place"]["roof_pct"].is_null());
+        assert_eq!(json["results"][0]["in_place"]["nwrong"], serde_json::Value::Null);
+        assert_eq!(json["out_of_bounds"]["okay"], true);
+        assert!(json["average_bus_bandwidth"]["okay"].is_null());
+        for key in ["min_us", "avg_us", "p50_us", "p99_us", "stdev_us", "cv_pct", "times_us"] {
+            assert!(!json["results"][0]["out_of_place_per_iter"][key].is_null(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What a benchmark is asked to measure, and what of it can be refused before anything runs.
+//!
+//! Apart from the sweep, because the record and the table of a sweep tell of its request, too.
+
+use std::time::Duration;
+
+use wgccl::collective::{Collective, Op, Task};
+use wgccl::element::{DataType, supported};
+use wgccl::gpu::{Choice, Support};
+use wgccl::payload::Payload;
+use wgccl::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
+
+use super::size::{Parts, Range, Step};
+use crate::error::{BenchError, Error};
+use crate::run::{AUTO, Device, check_count, check_memory};
+
+/// Every device that there is.
+pub const ALL: &str = "all";
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What is computed.
+    pub collective: Collective,
+    /// For collectives that have one.
+    pub roots: Roots,
+    /// Of send-recv: from whom each rank receives; empty is the rank before it.
+    pub sources: Vec<u32>,
+    /// How, one after the other.
+    pub algorithms: Vec<Selection>,
+    /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
+    pub only_defined: bool,
+    /// Who waits for whom.
+    pub sync: SyncStyle,
+    /// Numbers of participants, one after the other.
+    pub ranks: Vec<u32>,
+    /// Element types, one after the other.
+    pub data_types: Vec<DataType>,
+    /// Reductions, one after the other.
+    pub ops: Vec<Op>,
+    /// Devices, one after the other, as `--device` takes them.
+    pub devices: Vec<String>,
+    /// Dispatch modes on GPUs, one after the other.
+    pub dispatch: Vec<Choice>,
+    /// Leave out, and note, modes that a device does not bear, in place of refusing everything.
+    pub only_sound: bool,
+    /// Sizes.
+    pub range: Range,
+    /// Timed launches of a row.
+    pub iterations: usize,
+    /// Launches before them.
+    pub warmup: usize,
+    /// First timed launches that statistics leave out.
+    pub skip: usize,
+    /// Checked launches after them.
+    pub checks: usize,
+    /// Repetitions of everything; 0 is for ever.
+    pub cycles: u64,
+    /// First element of every buffer.
+    pub unalign: usize,
+    /// What a row may take.
+    pub timeout: Option<Duration>,
+    /// Of the generated inputs.
+    pub seed: u64,
+}
+
+/// Which roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roots {
+    /// This one.
+    One(u32),
+    /// Every rank, one after the other.
+    All,
+}
+
+impl Default for Request {
+    /// Seven sizes, seconds on anything.
+    fn default() -> Self {
+        Self {
+            collective: Collective::AllReduce,
+            roots: Roots::One(0),
+            sources: Vec::new(),
+            algorithms: vec![Algorithm::Ring.into()],
+            only_defined: false,
+            sync: SyncStyle::Neighbor,
+            ranks: vec![4],
+            data_types: vec![DataType::F32],
+            ops: vec![Op::Sum],
+            devices: vec![AUTO.to_owned()],
+            dispatch: vec![Choice::Auto],
+            only_sound: false,
+            range: Range { first: 1 << 10, last: 4 << 20, step: Step::Factor(4) },
+            iterations: 20,
+            warmup: 5,
+            skip: 0,
+            checks: 1,
+            cycles: 1,
+            unalign: 0,
+            timeout: None,
+            seed: 0,
+        }
+    }
+}
+
+impl Request {
+    /// The dispatch modes' names.
+    pub fn dispatch_names(&self) -> String {
+        let name = |choice: &Choice| match choice {
+            Choice::Named(mode) => mode.to_string(),
+            _ => AUTO.to_owned(),
+        };
+        if self.only_sound { ALL.to_owned() } else { self.dispatch.iter().map(name).collect::<Vec<_>>().join(",") }
+    }
+
+    /// The dispatch modes that are measured on `device`, and why any is left out.
+    pub(super) fn dispatch_on(&self, device: &Device, notes: &mut Vec<String>) -> Vec<Choice> {
+        let Device::Gpu(gpu) = device else { return vec![Choice::Auto] };
+        let mut sound = self.dispatch.clone();
+        sound.retain(|&choice| {
+            let Choice::Named(mode) = choice else { return true };
+            let reason = match gpu.info().support(mode) {
+                Support::Unsound(reason) => Some(reason),
+                _ if mode.is_fused() => gpu.fused_probe(mode).err(),
+                _ => None,
+            };
+            match reason {
+                Some(reason) if self.only_sound => {
+                    notes.push(format!("left out: {mode} on {}: {reason}", gpu.info().title()));
+                    false
+                }
+                _ => true,
+            }
+        });
+        sound
+    }
+
+    /// The reductions of every type, one after the other. Where several were asked for, one that does not exist is only
+    /// noted.
+    pub(super) fn redops(&self, notes: &mut Vec<String>) -> Result<Vec<(DataType, Option<Op>)>, Error> {
+        if !self.collective.reduces() {
+            return Ok(self.data_types.iter().map(|&data_type| (data_type, None)).collect());
+        }
+        let mut pairs = Vec::new();
+        let mut refused = None;
+        for (&data_type, &op) in self.data_types.iter().flat_map(|t| self.ops.iter().map(move |op| (t, op))) {
+            match supported(data_type, op) {
+                Ok(()) => pairs.push((data_type, Some(op))),
+                Err(unsupported) => {
+                    notes.push(unsupported.to_string());
+                    refused.get_or_insert(unsupported);
+                }
+            }
+        }
+        match refused {
+            Some(unsupported) if pairs.is_empty() => Err(unsupported.into()),
+            _ => Ok(pairs),
+        }
+    }
+
+    /// The roots among so many ranks; one where roots mean nothing.
+    pub(super) fn roots(&self, ranks: u32) -> std::ops::Range<u32> {
+        match self.roots {
+            Roots::One(root) => root..root + 1,
+            Roots::All => 0..if self.collective.has_root() { ranks } else { 1 },
+        }
+    }
+
+    /// Elements of a part in every size.
+    pub(super) fn counts(&self, data_type: DataType, ranks: u32) -> Result<Vec<usize>, BenchError> {
+        self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))
+    }
+
+    /// Roots and algorithms over `ranks` ranks, and why any is left out.
+    pub(super) fn lines(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Selection)>, BuildError> {
+        let mut lines = Vec::new();
+        for (root, &selection) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
+            let built = match selection {
+                Selection::Named(algorithm) => self.schedule(root, algorithm, ranks).map(drop),
+                _ => Ok(()),
+            };
+            match built {
+                Ok(()) => lines.push((root, selection)),
+                Err(error) if self.only_defined && !matches!(error, BuildError::Ranks(_)) => {
+                    let note = format!("left out: {error}");
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(lines)
+    }
+
+    pub(super) fn schedule(&self, root: u32, algorithm: Algorithm, ranks: u32) -> Result<Schedule, BuildError> {
+        let mut task = Task::from(self.collective).root(root);
+        task.sources.clone_from(&self.sources);
+        build(task, algorithm, ranks, self.sync)
+    }
+
+    /// Which algorithm a part of `count` elements goes by.
+    pub(super) fn algorithm(
+        &self,
+        selection: Selection,
+        ranks: u32,
+        data_type: DataType,
+        count: usize,
+        kind: DeviceKind,
+    ) -> Algorithm {
+        selection.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind)
+    }
+
+    /// Refuses what can be refused without a device, whichever algorithm it would choose.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for &ranks in &self.ranks {
+            for (root, selection) in self.lines(ranks, &mut Vec::new())? {
+                for &data_type in &self.data_types {
+                    let counts = self.counts(data_type, ranks)?;
+                    let mut largest = Vec::<(Algorithm, usize)>::new();
+                    for (&kind, &count) in DeviceKind::ALL.iter().flat_map(|kind| counts.iter().map(move |c| (kind, c)))
+                    {
+                        let algorithm = self.algorithm(selection, ranks, data_type, count, kind);
+                        match largest.iter_mut().find(|(known, _)| *known == algorithm) {
+                            Some((_, largest)) => *largest = count.max(*largest),
+                            None => largest.push((algorithm, count)),
+                        }
+                    }
+                    for (algorithm, count) in largest {
+                        let schedule = self.schedule(root, algorithm, ranks)?;
+                        let count = count.saturating_add(self.unalign);
+                        if self.collective != Collective::Barrier {
+                            check_count(self.collective, count)?;
+                            Payload::new(&schedule, count, data_type.bytes())?;
+                        }
+                        check_memory(&schedule, count, data_type.bytes())?;
+                    }
+                }
+            }
+        }
+        match self {
+            _ if self.iterations == 0 => {
+                Err(Error::Usage("0 iterations measure nothing; give at least -n 1".to_owned()))
+            }
+            _ if self.skip >= self.iterations => Err(Error::Usage(format!(
+                "-K {} leaves out all of the {} iterations; give more of them with -n",
+                self.skip, self.iterations
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What was measured: one row per size, in both placements, with all that is needed to judge it later.
+//!
+//! Table, record, comparison and picture are all made from these values and from nothing else.
+
+use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use wgccl::collective::{Collective, Op};
+use wgccl::element::DataType;
+use wgccl::lower::plan::Mode;
+use wgccl::schedule::{Algorithm, Selection, SyncStyle};
+
+use super::statistics::Statistics;
+
+/// Where times come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The device's own timestamps around the dispatches.
+    Device,
+    /// The host, from submission to completion.
+    Host,
+}
+
+/// A device under test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// What `--device` takes; `None` is the CPU executor.
+    pub index: Option<usize>,
+    /// As the driver says.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`, `gl` or `cpu`.
+    pub backend: String,
+    /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Driver and version.
+    pub driver: Option<String>,
+    /// Threads of the CPU executor.
+    pub threads: Option<usize>,
+}
+
+/// Times of one placement, in microseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Samples {
+    /// First iterations that the statistics leave out.
+    pub skipped_iterations: usize,
+    /// Of the others.
+    #[serde(flatten)]
+    pub statistics: Statistics,
+    /// All of them.
+    pub times_us: Vec<f64>,
+}
+
+/// One placement of a row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Mean time of a launch in microseconds.
+    pub time: f64,
+    /// By which clock.
+    pub clock: Clock,
+    /// Mean time from submission to completion by the host's clock.
+    pub host_time: f64,
+    /// [`Row::size`] / time.
+    pub alg_bw: f64,
+    /// As nccl-tests defines it.
+    pub bus_bw: f64,
+    /// Bytes that the schedule reads and writes / time.
+    pub mem_bw: f64,
+    /// `mem_bw` in percent of the copy bandwidth; NaN where there is nothing to copy.
+    #[serde(deserialize_with = "nan_if_null")]
+    pub roof_pct: f64,
+    /// Elements that differ from the golden in the checked iterations, over all ranks; `None` if unchecked.
+    pub nwrong: Option<u64>,
+    /// Dispatch mode, on a GPU.
+    pub dispatch: Option<Mode>,
+    /// Dispatches of a launch, on a GPU.
+    pub dispatches: Option<u32>,
+    /// Independent slices.
+    pub channels: u32,
+    /// Pieces that the payload goes in, one after the other.
+    pub pieces: usize,
+    /// Bytes of device memory for inputs and outputs, and for the windows, on a GPU.
+    pub device_bytes: Option<(u64, u64)>,
+    /// Hash of the WGSL that ran.
+    pub kernel: Option<String>,
+}
+
+/// What the device's memory does for the same bytes when nothing is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Roof {
+    /// Median time in microseconds to copy all ranks' vectors once.
+    pub time: f64,
+    /// By which clock.
+    pub clock: Clock,
+    /// Bytes read and written / time.
+    pub bandwidth: f64,
+    /// What copied fastest. Older records do not say: of GPUs they are by the command, of cores by memcpy.
+    #[serde(default)]
+    pub by: Option<RoofBy>,
+}
+
+/// How the roof's memory was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RoofBy {
+    /// On a GPU, the command that copies a buffer to a buffer.
+    Command,
+    /// On a GPU, a kernel that does nothing else.
+    Kernel,
+    /// On cores, memcpy.
+    Memcpy,
+    /// On cores, stores past the caches.
+    Streaming,
+}
+
+impl fmt::Display for RoofBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Command => "command",
+            Self::Kernel => "kernel",
+            Self::Memcpy => "memcpy",
+            Self::Streaming => "streaming",
+        })
+    }
+}
+
+/// One size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Bytes of a rank's largest buffer.
+    pub size: u64,
+    /// Elements of a part of it.
+    pub count: usize,
+    /// Of type.
+    #[serde(rename = "type")]
+    pub data_type: DataType,
+    /// Reduction, where there is one.
+    #[serde(serialize_with = "redop_as_text", deserialize_with = "redop_from_text")]
+    pub redop: Option<Op>,
+    /// -1 where there is none.
+    pub root: i32,
+    /// What is computed.
+    pub collective: Collective,
+    /// How.
+    pub algorithm: Algorithm,
+    /// The algorithm was chosen by [`Algorithm::choose`] for this size, and not named.
+    #[serde(default)]
+    pub algorithm_auto: bool,
+    /// Who waits for whom.
+    pub sync: SyncStyle,
+    /// Participants.
+    pub ranks: u32,
+    /// Index into the devices.
+    pub device: usize,
+    /// Which repetition of the sweep, from 0.
+    pub cycle: u64,
+    /// When it was done.
+    pub timestamp: String,
+    /// Bytes that one launch reads and writes by the schedule.
+    pub bytes_moved: u64,
+    /// Copy bandwidth for this size on this device in this run.
+    pub roof: Roof,
+    /// Inputs and outputs apart.
+    pub out_of_place: Placement,
+    /// Its times.
+    pub out_of_place_per_iter: Samples,
+    /// Input and output in one buffer, for collectives that have that.
+    pub in_place: Option<Placement>,
+    /// Its times.
+    pub in_place_per_iter: Option<Samples>,
+}
+
+/// As nccl-tests calls it.
+pub fn redop_name(redop: Option<Op>) -> &'static str {
+    redop.map_or("none", Op::name)
+}
+
+fn redop_as_text<S: serde::Serializer>(redop: &Option<Op>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(redop_name(*redop))
+}
+
+fn redop_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Op>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "none" => Ok(None),
+        name => name.parse().map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// JSON has no NaN.
+fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+impl Row {
+    /// Out of place and, if there is one, in place, with their times.
+    pub fn placements(&self) -> impl Iterator<Item = (&'static str, &Placement, &Samples)> {
+        let apart = ("out_of_place", &self.out_of_place, &self.out_of_place_per_iter);
+        let in_place = self.in_place.as_ref().zip(self.in_place_per_iter.as_ref());
+        std::iter::once(apart).chain(in_place.map(|(placement, samples)| ("in_place", placement, samples)))
+    }
+
+    /// Rows of one line in a picture.
+    pub fn group(&self) -> Group {
+        let Self { device, collective, root, sync, ranks, data_type, redop, cycle, .. } = *self;
+        let algorithm = if self.algorithm_auto { Selection::Auto } else { self.algorithm.into() };
+        let dispatch = self.out_of_place.dispatch;
+        Group { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle, dispatch }
+    }
+}
+
+/// What all rows of a sweep have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// Index into the devices.
+    pub device: usize,
+    /// What is computed.
+    pub collective: Collective,
+    /// -1 where there is none.
+    pub root: i32,
+    /// How.
+    pub algorithm: Selection,
+    /// Who waits for whom.
+    pub sync: SyncStyle,
+    /// Participants.
+    pub ranks: u32,
+    /// Element type.
+    pub data_type: DataType,
+    /// Reduction, where there is one.
+    pub redop: Option<Op>,
+    /// Repetition.
+    pub cycle: u64,
+    /// Dispatch mode, on a GPU.
+    pub dispatch: Option<Mode>,
+}
+
+/// Sums over all rows, as the footer and the exit code have them.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Summary {
+    /// Wrong elements.
+    pub wrong: u64,
+    /// Plain mean of busbw over all sizes and both placements.
+    pub average_bus_bw: f64,
+    /// What `WGCCL_MIN_BW` asks for.
+    pub least_bus_bw: Option<f64>,
+}
+
+/// nccl-tests' tolerance below the demanded bandwidth.
+const TOLERANCE: f64 = 0.9;
+
+impl Summary {
+    /// Sums up `rows`.
+    pub fn of(rows: &[Row], least_bus_bw: Option<f64>) -> Self {
+        let placements = || rows.iter().flat_map(Row::placements).map(|(_, placement, _)| placement);
+        let count = placements().count().max(1) as f64;
+        Self {
+            wrong: placements().filter_map(|placement| placement.nwrong).sum(),
+            average_bus_bw: placements().map(|placement| placement.bus_bw).sum::<f64>() / count,
+            least_bus_bw,
+        }
+    }
+
+    /// Whether the demanded bandwidth is reached; `None` if none is demanded.
+    pub fn fast_enough(&self) -> Option<bool> {
+        self.least_bus_bw.map(|least| self.average_bus_bw >= TOLERANCE * least)
+    }
+}

@@ -1,0 +1,125 @@
+//! The copy that every bandwidth is held against: all ranks' longer vectors, read once and written once.
+//!
+//! No all-reduce can do with less traffic, so it is also the shortest time that one could take on this device.
+
+use std::sync::Barrier;
+use std::time::Instant;
+
+use wgccl::element::Element;
+use wgccl::gpu::{CopyBy, Gpu, Timed};
+use wgccl::low_level::copy_past;
+
+use super::bandwidth::rate;
+use super::result::{Clock, Roof, RoofBy};
+use super::statistics::Statistics;
+use crate::error::Error;
+use crate::run::microseconds;
+
+/// Copies that are timed.
+const COPIES: usize = 20;
+
+/// On a GPU: buffer to buffer, by what is faster there, in as many pieces as the launch goes in.
+pub(super) fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
+    let piece = bytes.div_ceil(pieces.max(1) as u64);
+    let time = |by, way| -> Result<Roof, Error> {
+        let (clock, times) = microseconds_of(&gpu.time_copy(way, piece, COPIES)?);
+        Ok(roof(by, bytes, clock, &times, pieces))
+    };
+    let command = time(RoofBy::Command, CopyBy::Command)?;
+    if piece > gpu.info().limits.max_binding_bytes {
+        return Ok(command);
+    }
+    Ok(faster(command, time(RoofBy::Kernel, CopyBy::Kernel)?))
+}
+
+fn faster(one: Roof, other: Roof) -> Roof {
+    if other.bandwidth > one.bandwidth { other } else { one }
+}
+
+/// The device's clock where all have it, else the host's.
+pub(super) fn microseconds_of(times: &[Timed]) -> (Clock, Vec<f64>) {
+    let device: Option<Vec<f64>> = times.iter().map(|timed| timed.device.map(microseconds)).collect();
+    match device {
+        Some(times) => (Clock::Device, times),
+        None => (Clock::Host, times.iter().map(|timed| microseconds(timed.wall)).collect()),
+    }
+}
+
+/// On cores: by what is fastest. A small copy is over before a second thread has woken up, a large one is faster past the
+/// caches.
+pub(super) fn on_cpu<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
+    let bytes: u64 = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
+    let mut time = |by, threads, copy| {
+        let times = copies(inputs, outputs, threads, copy);
+        roof(by, bytes, Clock::Host, &times, 1)
+    };
+    let alone = time(RoofBy::Memcpy, 1, memcpy);
+    let together = time(RoofBy::Memcpy, threads, memcpy);
+    faster(faster(alone, together), time(RoofBy::Streaming, threads, copy_past))
+}
+
+fn memcpy<T: Element>(from: &[T], to: &mut [T]) {
+    to.copy_from_slice(from);
+}
+
+/// Every thread copies its part of every vector.
+fn copies<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, copy: fn(&[T], &mut [T])) -> Vec<f64> {
+    let mut parts: Vec<Vec<(&[T], &mut [T])>> = (0..threads).map(|_| Vec::new()).collect();
+    for (input, output) in inputs.iter().zip(outputs) {
+        let part = input.len().div_ceil(threads).max(1);
+        for (thread, pair) in input.chunks(part).zip(output.chunks_mut(part)).enumerate() {
+            parts[thread].push(pair);
+        }
+    }
+    let (begin, end) = (Barrier::new(threads), Barrier::new(threads));
+    let work = |part: &mut Vec<(&[T], &mut [T])>| {
+        (0..=COPIES)
+            .map(|_| {
+                begin.wait();
+                let start = Instant::now();
+                for (input, output) in &mut *part {
+                    copy(std::hint::black_box(input), output);
+                    std::hint::black_box(&output);
+                }
+                end.wait();
+                microseconds(start.elapsed())
+            })
+            // The first copy warms up.
+            .skip(1)
+            .collect()
+    };
+    let work = &work;
+    std::thread::scope(|scope| {
+        let mut parts = parts.iter_mut();
+        let mine = parts.next();
+        for part in parts {
+            scope.spawn(move || -> Vec<f64> { work(part) });
+        }
+        mine.map_or_else(Vec::new, work)
+    })
+}
+
+fn roof(by: RoofBy, bytes: u64, clock: Clock, times: &[f64], pieces: usize) -> Roof {
+    let time = Statistics::of(times).map_or(0.0, |statistics| statistics.p50) * pieces as f64;
+    Roof { time, clock, bandwidth: rate(2.0 * bytes as f64, time), by: Some(by) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_copies_everything() {
+        for count in [1_usize, 5, 1000] {
+            for threads in [1, 2, 3] {
+                let inputs: Vec<Vec<u32>> = (0..3).map(|rank| (rank..rank + count as u32).collect()).collect();
+                let views: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+                for copy in [memcpy, copy_past] {
+                    let mut outputs = vec![vec![0; count]; 3];
+                    assert_eq!(copies(&views, &mut outputs, threads, copy).len(), COPIES);
+                    assert_eq!(inputs, outputs, "{count} {threads}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The sweep: devices, ranks, algorithms and sizes, one row after the other.
+//!
+//! It prints nothing: an observer sees each row as it comes, so that a long sweep shows something and a failed one
+//! keeps what it had.
+
+use std::time::Instant;
+
+use wgccl::buffers::{Extents, UserBuffer};
+use wgccl::collective::Op;
+use wgccl::element::Element;
+use wgccl::gpu::{AdapterInfo, Choice, open_all};
+use wgccl::inputs::{Fill, generate_parts};
+use wgccl::low_level::{Typed, typed};
+use wgccl::proof::{self, Proved, prove};
+use wgccl::schedule::Algorithm;
+
+use super::measure::{Case, Deadline, views_from};
+use super::request::{ALL, Request};
+use super::result::{self, Group, Roof, Row};
+use super::roof;
+use super::size::Parts;
+use super::stamp::now;
+use crate::error::Error;
+use crate::run::{CPU, Device, reserved, views};
+
+/// Sees a sweep while it goes on.
+pub trait Observer {
+    /// Before the first row: what is tested, and how many rows there will be in a cycle.
+    ///
+    /// # Errors
+    /// Ends the sweep.
+    fn begin(&mut self, devices: &[result::Device], rows: usize, notes: &[String]) -> Result<(), Error>;
+    /// After each row.
+    ///
+    /// # Errors
+    /// Ends the sweep.
+    fn row(&mut self, row: Row) -> Result<(), Error>;
+}
+
+/// Runs `request`.
+///
+/// # Errors
+/// [`Error`]; wrong elements are counted in rows and are none.
+pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Error> {
+    let mut notes = Vec::new();
+    for &ranks in &request.ranks {
+        request.lines(ranks, &mut notes)?;
+    }
+    request.check()?;
+    let devices = devices(&request.devices, &mut notes)?;
+    for device in &devices {
+        let is_cpu = matches!(device, Device::Cpu);
+        if is_cpu && !request.only_sound && request.dispatch.iter().any(|&choice| choice != Choice::Auto) {
+            return Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()));
+        }
+        if !is_cpu && request.unalign > 0 {
+            return Err(Error::Usage(
+                "-u: a GPU's buffers are laid out by the executor, always aligned; use it with --device cpu".to_owned(),
+            ));
+        }
+        request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
+    }
+    let redops = request.redops(&mut notes)?;
+    let mut rows = 0;
+    for &ranks in &request.ranks {
+        let lines = request.lines(ranks, &mut Vec::new())?.len();
+        for &(data_type, _) in &redops {
+            rows += request.counts(data_type, ranks)?.len() * lines;
+        }
+        for &data_type in &request.data_types {
+            let parts = Parts::of(request.collective, ranks);
+            let least = request.range.least(data_type.bytes(), parts);
+            if parts != Parts::None && request.range.first < least {
+                notes.push(format!("sizes below {least} bytes leave nothing for each of {ranks} ranks: left out"));
+            }
+        }
+    }
+    rows *= devices.iter().map(|device| request.dispatch_on(device, &mut notes).len()).sum::<usize>();
+    let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
+    observer.begin(&descriptions, rows, &notes)?;
+    let mut cycle = 0;
+    while request.cycles == 0 || cycle < request.cycles {
+        for (index, device) in devices.iter().enumerate() {
+            for &(data_type, redop) in &redops {
+                let observer = &mut *observer;
+                typed(data_type, OfDevice { request, index, device, redop, cycle, observer })?;
+            }
+        }
+        cycle += 1;
+    }
+    Ok(())
+}
+
+fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
+    let mut found = Vec::new();
+    for name in wanted {
+        if name == ALL {
+            for opened in open_all() {
+                match opened {
+                    Ok(gpu) => found.push(Device::Gpu(Box::new(gpu))),
+                    Err(error) => notes.push(format!("left out: {error}")),
+                }
+            }
+            found.push(Device::Cpu);
+        } else {
+            found.push(Device::find(name, notes)?);
+        }
+    }
+    Ok(found)
+}
+
+fn describe(device: &Device) -> result::Device {
+    match device {
+        Device::Cpu => result::Device {
+            index: None,
+            name: "CPU executor".to_owned(),
+            backend: CPU.to_owned(),
+            kind: CPU.to_owned(),
+            driver: None,
+            threads: Some(threads()),
+        },
+        Device::Gpu(gpu) => {
+            let AdapterInfo { index, name, backend, kind, driver, .. } = gpu.info().clone();
+            let (backend, kind) = (backend.to_owned(), kind.to_owned());
+            result::Device { index: Some(index), name, backend, kind, driver: Some(driver), threads: None }
+        }
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// All rows of one device, element type and reduction.
+struct OfDevice<'a, O> {
+    request: &'a Request,
+    index: usize,
+    device: &'a Device,
+    redop: Option<Op>,
+    cycle: u64,
+    observer: &'a mut O,
+}
+
+impl<O: Observer> Typed for OfDevice<'_, O> {
+    type Output = Result<(), Error>;
+
+    fn run<T: Element>(self) -> Result<(), Error> {
+        let Self { request, index, device, redop, cycle, observer } = self;
+        of_device::<T>(request, (index, device), redop, cycle, observer)
+    }
+}
+
+fn of_device<T: Element>(
+    request: &Request,
+    (index, device): (usize, &Device),
+    redop: Option<Op>,
+    cycle: u64,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let Request { collective, sync, .. } = *request;
+    let (data_type, choices) = (T::TYPE, request.dispatch_on(device, &mut Vec::new()));
+    for &ranks in &request.ranks {
+        let counts = request.counts(data_type, ranks)?;
+        // The copy knows no algorithm and no root: measured once for a size.
+        let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
+        let lines = request.lines(ranks, &mut Vec::new())?;
+        for (dispatch, (root, selection)) in choices.iter().flat_map(|choice| lines.iter().map(move |l| (*choice, *l)))
+        {
+            let group_root = if collective.has_root() { root as i32 } else { -1 };
+            let mut test: Option<Test<'_>> = None;
+            for (&count, roof) in counts.iter().zip(&mut roofs) {
+                let algorithm = request.algorithm(selection, ranks, data_type, count, device.kind());
+                let test = match &mut test {
+                    Some(test) if test.algorithm == algorithm => test,
+                    test => {
+                        let schedule = request.schedule(root, algorithm, ranks)?;
+                        let proved = |in_place| prove(schedule.clone(), proof::Options::default().in_place(in_place));
+                        let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
+                        let group = Group {
+                            device: index,
+                            collective,
+                            root: group_root,
+                            algorithm: selection,
+                            sync,
+                            ranks,
+                            data_type,
+                            redop,
+                            cycle,
+                            dispatch: None,
+                        };
+                        let proved = proved(false)?;
+                        test.insert(Test { request, device, dispatch, proved, in_place, algorithm, group })
+                    }
+                };
+                observer.row(test.row::<T>(count, roof)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is measured over all sizes.
+struct Test<'a> {
+    request: &'a Request,
+    device: &'a Device,
+    dispatch: Choice,
+    proved: Proved,
+    /// For collectives that have that.
+    in_place: Option<Proved>,
+    /// That of the group, or the one that it chose.
+    algorithm: Algorithm,
+    group: Group,
+}
+
+impl Test<'_> {
+    fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
+        let Self { request, device, dispatch, algorithm, .. } = *self;
+        let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
+        let schedule = self.proved.schedule();
+        let payload = self.proved.payload(count, T::TYPE)?;
+        let deadline = Deadline {
+            at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
+            what: format!("{collective} by {algorithm}, {ranks} ranks of {count} {}", T::TYPE),
+        };
+        let extents = self.proved.extents(count);
+        let input = |rank| {
+            let mut parts = reserved(ranks, extents.len(UserBuffer::Input, rank))?;
+            generate_parts::<T>(&mut parts, schedule, Fill::Exact, request.seed, rank, count);
+            if request.unalign == 0 {
+                return Ok(parts);
+            }
+            let mut input = reserved(ranks, request.unalign + parts.len())?;
+            input.resize(request.unalign, T::poison());
+            input.append(&mut parts);
+            Ok(input)
+        };
+        let inputs = if extents.total(UserBuffer::Input) > MOST_ALONE {
+            side_by_side(ranks, input)
+        } else {
+            (0..ranks).map(input).collect::<Result<_, _>>()
+        };
+        let inputs: Vec<Vec<T>> = inputs?;
+        let inputs = views_from(&inputs, request.unalign);
+        let size = count as u64 * T::TYPE.bytes() as u64 * Parts::of(collective, ranks).number();
+        let mut roof = |pieces: usize| match *known_roof {
+            Some(roof) => Ok(roof),
+            None => Ok(*known_roof.insert(copy::<T>(device, &extents, pieces)?)),
+        };
+        let op = redop.unwrap_or(Op::Sum);
+        let of = |proved| Case { request, dispatch, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
+        let mut measure = |case: Case<'_, T>| match device {
+            Device::Cpu => case.on_cpu(&mut roof),
+            Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
+        };
+        let (out_of_place, out_of_place_per_iter) = measure(of(&self.proved))?;
+        let in_place = self.in_place.as_ref().map(|proved| measure(of(proved))).transpose()?;
+        let (in_place, in_place_per_iter) = in_place.unzip();
+        let roof = roof(out_of_place.pieces)?;
+        Ok(Row {
+            size,
+            count,
+            data_type,
+            redop,
+            root,
+            collective,
+            algorithm,
+            algorithm_auto: self.group.algorithm.is_auto(),
+            sync,
+            ranks,
+            device: index,
+            cycle,
+            timestamp: now(),
+            bytes_moved: of(&self.proved).bytes_moved(),
+            roof,
+            out_of_place,
+            out_of_place_per_iter,
+            in_place,
+            in_place_per_iter,
+        })
+    }
+}
+
+/// Elements up to which threads are not worth starting.
+const MOST_ALONE: usize = 1 << 20;
+
+/// What `make` makes of every rank, in their order, by one thread a core. Of vectors of a gibibyte one thread takes minutes.
+fn side_by_side<R: Send>(ranks: u32, make: impl Fn(u32) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
+    let threads = threads().clamp(1, ranks.max(1) as usize);
+    let make = &make;
+    std::thread::scope(|scope| {
+        let of_thread = |first| move || (first as u32..ranks).step_by(threads).map(make).collect::<Result<Vec<R>, _>>();
+        let running: Vec<_> = (0..threads).map(|first| scope.spawn(of_thread(first))).collect();
+        let made = running.into_iter().map(|thread| match thread.join() {
+            Ok(made) => made,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        let mut made: Vec<_> = made.collect::<Result<Vec<_>, _>>()?.into_iter().map(Vec::into_iter).collect();
+        Ok((0..ranks as usize).filter_map(|rank| made[rank % threads].next()).collect())
+    })
+}
+
+/// Copies every rank's input or output, whichever is longer.
+fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
+    let ranks = extents.ranks();
+    let lengths = (0..ranks).map(|rank| extents.len(UserBuffer::InPlace, rank));
+    match device {
+        Device::Cpu => {
+            let filled = |length| {
+                let mut vector = reserved(ranks, length)?;
+                vector.resize(length, T::poison());
+                Ok(vector)
+            };
+            let from = lengths.clone().map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
+            let mut to = lengths.map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
+            Ok(roof::on_cpu(&views(&from), &mut to, threads()))
+        }
+        Device::Gpu(gpu) => roof::on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_side_by_side_is_in_the_order_of_ranks() {
+        for ranks in [0, 1, 2, 3, 5, 64] {
+            assert_eq!(side_by_side(ranks, Ok).unwrap(), (0..ranks).collect::<Vec<_>>());
+            let failed = side_by_side(ranks, |rank| match rank {
+                4 => Err(Error::Usage("no".to_owned())),
+                _ => Ok(rank),
+            });
+            assert_eq!(failed.is_err(), ranks > 4, "{ranks}");
+        }
+    }
+}

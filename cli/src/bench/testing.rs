@@ -1,0 +1,54 @@
+//! A row as if measured, for the tests of what is made of rows.
+//!
+//! Tests never depend on real times.
+
+use wgccl::collective::{Collective, Op};
+use wgccl::element::DataType;
+use wgccl::lower::plan::Mode;
+use wgccl::schedule::{Algorithm, SyncStyle};
+
+use super::result::{Clock, Placement, Roof, Row, Samples};
+use super::statistics::Statistics;
+
+pub(crate) fn row(size: u64, time: f64) -> Row {
+    let placement = Placement {
+        time,
+        clock: Clock::Device,
+        host_time: 2.0 * time,
+        alg_bw: size as f64 / time / 1e3,
+        bus_bw: 1.5 * size as f64 / time / 1e3,
+        mem_bw: 1.0,
+        roof_pct: 50.0,
+        nwrong: Some(0),
+        dispatch: Some(Mode::PerStep),
+        dispatches: Some(6),
+        channels: 1,
+        pieces: 1,
+        device_bytes: Some((1 << 20, 1 << 10)),
+        kernel: Some("0123456789abcdef".to_owned()),
+    };
+    let times = vec![0.9 * time, time, 1.1 * time];
+    let statistics = Statistics::of(&times).unwrap();
+    let samples = Samples { skipped_iterations: 0, statistics, times_us: times };
+    Row {
+        size,
+        count: size as usize / 4,
+        data_type: DataType::F32,
+        redop: Some(Op::Sum),
+        root: -1,
+        collective: Collective::AllReduce,
+        algorithm: Algorithm::Ring,
+        algorithm_auto: false,
+        sync: SyncStyle::Neighbor,
+        ranks: 4,
+        device: 0,
+        cycle: 0,
+        timestamp: "2026-01-02 03:04:05".to_owned(),
+        bytes_moved: 8 * size,
+        roof: Roof { time: time / 4.0, clock: Clock::Device, bandwidth: 2.0, by: None },
+        in_place: Some(Placement { nwrong: None, ..placement.clone() }),
+        out_of_place: placement,
+        out_of_place_per_iter: samples.clone(),
+        in_place_per_iter: Some(samples),
+    }
+}

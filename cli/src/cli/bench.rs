@@ -1,0 +1,492 @@
+//! `wgccl bench`: nccl-tests' flags in, its report out.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use indicatif::{ProgressBar, ProgressStyle};
+use wgccl::collective::{Collective, Op, UnknownName, parse};
+use wgccl::element::DataType;
+use wgccl::gpu::Choice;
+use wgccl::lower::plan::Mode;
+use wgccl::schedule::{Algorithm, Selection, SyncStyle};
+
+use super::{print, print_error};
+use crate::bench::record::{self, Contents, Record, Recorded};
+use crate::bench::request::{Request, Roots};
+use crate::bench::result::{Device, Row, Summary};
+use crate::bench::size::{self, Range, Step};
+use crate::bench::sweep::{Observer, sweep};
+use crate::bench::table::{Columns, Table};
+use crate::bench::{check_new, compare, now, plot};
+use crate::error::{BenchError, Error, exit};
+use crate::run::AUTO;
+
+/// What a CI sets to demand a bandwidth, in GB/s.
+const MIN_BW: &str = "WGCCL_MIN_BW";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Sizes: 8, 1K, 32M, 1.5G, also KB, KiB, ...: all binary. Flags are those of nccl-tests.\n\
+WGCCL_MIN_BW=X fails the run (exit code 7) when the average busbw is below 0.9 x X GB/s.\n\
+A record (-J) is written anew after every row: what is ended early, by Ctrl-C say, leaves the rows so far, and says so \
+(\"complete\": false).\n\
+--compare: a row's noise is what its iterations show, but at least 15 % of its median by the host's clock, which is what \
+most rows of the same program run twice stay within, and 3 % by the device's own. On a busy machine some rows differ by far \
+more: repeat before you believe.")]
+pub(super) struct BenchArgs {
+    /// What to compute
+    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    collective: Collective,
+    /// Number of ranks, several separated by commas
+    #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
+    ranks: Vec<u32>,
+    #[arg(long, value_name = "NAME,..", value_parser = algorithms,
+          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: auto (for each \
+                          size the fastest on the device), {} [default: mesh, of \
+                          an all-reduce ring]", super::algorithms()))]
+    algorithm: Option<List<Selection>>,
+    /// Who waits for whom between rounds: neighbor or barrier
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<SyncStyle>)]
+    sync: SyncStyle,
+    /// Devices as in `wgccl devices`, separated by commas or given repeatedly; or all
+    #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO)]
+    device: Vec<String>,
+    #[arg(long, default_value = AUTO, value_name = "MODE,..", value_parser = dispatch_modes,
+          help = format!("{}; several separated by commas, or all that are sound on a device", super::run::DISPATCH))]
+    dispatch: List<Choice>,
+    /// First size, of a rank's input or output, whichever is longer [default: 1K]
+    #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
+    first: Option<u64>,
+    /// Last size [default: 4M]
+    #[arg(short = 'e', long = "maxbytes", value_name = "SIZE", value_parser = size::parse)]
+    last: Option<u64>,
+    /// Add so much from one size to the next
+    #[arg(short = 'i', long = "stepbytes", value_name = "SIZE", value_parser = size::parse)]
+    step: Option<u64>,
+    /// Multiply from one size to the next; wins over -i [default: 4]
+    #[arg(short = 'f', long = "stepfactor", value_name = "N")]
+    factor: Option<u64>,
+    /// Timed iterations
+    #[arg(short = 'n', long = "iters", value_name = "N", default_value_t = 20)]
+    iterations: usize,
+    /// Iterations before them
+    #[arg(short = 'w', long = "warmup_iters", value_name = "N", default_value_t = 5)]
+    warmup: usize,
+    /// Checked iterations, apart from the timed ones; 0 for none
+    #[arg(short = 'c', long = "check", value_name = "N", default_value_t = 1)]
+    checks: usize,
+    /// Operations separated by commas: sum, prod, min, max, avg; or all [default: sum]
+    #[arg(short = 'o', long, value_name = "OP", value_parser = |text: &str| list(text, Op::ALL))]
+    op: Option<List<Op>>,
+    /// Element types separated by commas, by nccl-tests' names or ours: float, half, bfloat16, double, int32, uint32, int64,
+    /// uint64, int8, uint8; or all [default: f32]
+    #[arg(short = 'd', long = "datatype", value_name = "TYPE", value_parser = |text: &str| list(text, DataType::ALL))]
+    data_type: Option<List<DataType>>,
+    /// Root rank of broadcast, reduce, gather and scatter, or all [default: 0]
+    #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
+    root: Option<Roots>,
+    #[command(flatten)]
+    sources: super::SourcesArgs,
+    /// Repeat everything; 0 for ever
+    #[arg(short = 'N', long = "run_cycles", value_name = "N", default_value_t = 1)]
+    cycles: u64,
+    /// 1: statistics of the iterations in every row
+    #[arg(short = 'I', long = "per_iter_timing", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
+    per_iteration: bool,
+    /// Leave the first iterations out of times and statistics; the record keeps them
+    #[arg(short = 'K', long = "per_iter_skip", value_name = "N", default_value_t = 0)]
+    skip: usize,
+    /// 1: when each row was done
+    #[arg(short = 'S', long = "report_timestamps", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
+    timestamps: bool,
+    /// 1: device memory
+    #[arg(short = 'M', long = "memory", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
+    memory: bool,
+    /// Write a record, CSV where the name ends in .csv; an existing name gets .0, .1, ...
+    #[arg(short = 'J', long = "output_file", value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Print the record, one JSON object, in place of the table
+    #[arg(long)]
+    json: bool,
+    /// Draw time and busbw over size, to a file that does not exist yet
+    #[arg(long, value_name = "FILE.svg|png")]
+    plot: Option<PathBuf>,
+    /// Seconds that one row may take (exit code 4)
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// Index of the first element in every buffer; CPU executor only
+    #[arg(short = 'u', long, value_name = "N", default_value_t = 0)]
+    unalign: usize,
+    /// Seed of the inputs
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Draw the --plot of a record instead of measuring
+    #[arg(long, value_name = "RECORD.json", requires = "plot")]
+    from: Option<PathBuf>,
+    /// Compare two records instead of measuring: which rows of B are faster, slower or within noise
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
+    compare: Vec<PathBuf>,
+    /// With --compare: fail (exit code 7) where a row of B is slower, and takes more than RATIO times as long as in A
+    #[arg(long, value_name = "RATIO", requires = "compare", value_parser = ratio)]
+    fail_above: Option<f64>,
+    #[command(flatten)]
+    refused: Refused,
+}
+
+/// Flags of nccl-tests that have no meaning here, and what to do instead.
+const INAPPLICABLE: [(char, &str, &str); 13] = [
+    ('t', "nthreads", "all ranks are on one device; give their number with -P"),
+    ('g', "ngpus", "all ranks are on one device; give their number with -P, and devices with --device"),
+    ('p', "parallel_init", "nothing is initialised per thread; leave it out"),
+    ('z', "blocking", "every launch is waited for; leave it out"),
+    ('y', "stream_null", "wgpu has no streams; leave it out"),
+    ('G', "cudagraph", "a launch is one submission already; leave it out"),
+    ('R', "local_register", "buffers live on the device already; leave it out"),
+    ('x', "cta_policy", "choose how a launch is cut with --dispatch"),
+    ('C', "report_cputime", "the record holds both clocks (time and host_time); write one with -J"),
+    ('D', "device_implementation", "choose a schedule with --algorithm and its kernel with --dispatch"),
+    ('V', "device_cta_count", "the number of workgroups follows from size and device; leave it out"),
+    ('m', "agg_iters", "every iteration is one launch; use -n for more of them"),
+    ('a', "average", "ranks of one device have one time; leave it out"),
+];
+
+/// The first flag among [`INAPPLICABLE`] that was given.
+#[derive(Debug, Clone, Default)]
+struct Refused(Option<usize>);
+
+impl FromArgMatches for Refused {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |(_, name, _): &(char, &str, &str)| matches.contains_id(name);
+        Ok(Self(INAPPLICABLE.iter().position(given)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Refused {
+    fn augment_args(command: Command) -> Command {
+        let command = INAPPLICABLE.iter().fold(command, |command, &(short, name, _)| {
+            let arg = Arg::new(name).short(short).long(name).hide(true).num_args(0..=1).action(ArgAction::Set);
+            command.arg(arg.value_parser(clap::value_parser!(OsString)))
+        });
+        // These flags are the last to be added, so all others are there: none of them means anything where nothing is measured.
+        let all: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
+        [["compare", "fail_above"], ["from", "plot"]].into_iter().fold(command, |command, pair| {
+            let others = all.iter().filter(|id| !pair.contains(&id.as_str()));
+            command.mut_arg(pair[0], |arg| arg.conflicts_with_all(others))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// Several names, or all of them. A type of its own, for to clap a vector means a flag that is given repeatedly.
+#[derive(Debug, Clone)]
+struct List<T> {
+    names: Vec<T>,
+    /// "all" was given, and not these names.
+    all: bool,
+}
+
+fn list<T>(text: &str, every: &[T]) -> Result<List<T>, String>
+where
+    T: Clone + std::str::FromStr<Err = UnknownName>,
+{
+    match text {
+        "all" => Ok(List { names: every.to_vec(), all: true }),
+        names => Ok(List { names: named(names)?, all: false }),
+    }
+}
+
+fn named<T>(names: &str) -> Result<Vec<T>, String>
+where
+    T: std::str::FromStr<Err = UnknownName>,
+{
+    match names.split(',').any(|name| name == "all") {
+        true => Err("'all' stands alone; leave the other names out, or 'all'".to_owned()),
+        false => names.split(',').map(|name| name.parse().map_err(|error: UnknownName| error.to_string())).collect(),
+    }
+}
+
+/// All is all of the named ones: what `auto` takes is one of them.
+fn algorithms(text: &str) -> Result<List<Selection>, String> {
+    match text {
+        "all" => Ok(List { names: Vec::new(), all: true }),
+        names => Ok(List { names: named(names)?, all: false }),
+    }
+}
+
+/// All is every mode, as far as a device bears it.
+fn dispatch_modes(text: &str) -> Result<List<Choice>, String> {
+    match text {
+        "all" => Ok(List { names: Mode::ALL.iter().copied().map(Choice::Named).collect(), all: true }),
+        names => {
+            let names = names.split(',').map(super::run::dispatch_mode).collect::<Result<_, _>>()?;
+            Ok(List { names, all: false })
+        }
+    }
+}
+
+fn roots(text: &str) -> Result<Roots, String> {
+    match text {
+        "all" => Ok(Roots::All),
+        rank => rank.parse().map(Roots::One).map_err(|_| "give a rank, or all".to_owned()),
+    }
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("give 0 or 1".to_owned()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|&ratio: &f64| ratio >= 1.0 && ratio.is_finite());
+    ratio.ok_or_else(|| "give a ratio of times of at least 1, such as 1.1".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "give a number of seconds above 0".to_owned())
+}
+
+fn request(args: &BenchArgs) -> Result<Request, Error> {
+    if let Some((short, name, hint)) = args.refused.0.and_then(|index| INAPPLICABLE.get(index)) {
+        return Err(Error::Usage(format!("-{short} (--{name}) of nccl-tests does not apply: {hint}")));
+    }
+    let collective = args.collective;
+    if args.root.is_some() && !collective.has_root() {
+        return Err(Error::Usage(format!("{} has no root; leave -r out", args.collective)));
+    }
+    super::check_op(collective, args.op.is_some(), "-o")?;
+    if collective == Collective::Barrier {
+        let sizes = [args.first, args.last, args.step, args.factor];
+        let flags = ["-b", "-e", "-i", "-f"].into_iter().zip(sizes).map(|(flag, size)| (size.is_some(), flag));
+        let flags: Vec<_> = flags.chain([(args.data_type.is_some(), "-d")]).collect();
+        super::refuse_flags("a barrier has no payload", &flags)?;
+    }
+    if args.cycles == 0 && (args.record.is_some() || args.plot.is_some() || args.json) {
+        return Err(Error::Usage("-N 0 never ends, so no result would be whole; give a number of cycles".to_owned()));
+    }
+    let defaults = Request::default();
+    let first = args.first.unwrap_or(defaults.range.first.min(args.last.unwrap_or(u64::MAX)));
+    let last = args.last.unwrap_or(defaults.range.last.max(first));
+    let step = match (args.factor.filter(|&factor| factor != 1), args.step) {
+        (Some(factor), _) => Step::Factor(factor),
+        (None, Some(bytes)) => Step::Bytes(bytes),
+        (None, None) => defaults.range.step,
+    };
+    let algorithms = match &args.algorithm {
+        None => vec![Algorithm::default_of(collective).into()],
+        Some(List { all: true, .. }) => Algorithm::of(collective).into_iter().map(Selection::from).collect(),
+        Some(List { names, .. }) => names.clone(),
+    };
+    Ok(Request {
+        collective,
+        roots: args.root.unwrap_or(Roots::One(0)),
+        sources: args.sources.of(collective)?,
+        algorithms,
+        only_defined: args.algorithm.as_ref().is_some_and(|algorithm| algorithm.all),
+        sync: args.sync,
+        ranks: args.ranks.clone(),
+        data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.names.clone()),
+        ops: args.op.as_ref().map_or(defaults.ops, |op| op.names.clone()),
+        devices: args.device.clone(),
+        dispatch: args.dispatch.names.clone(),
+        only_sound: args.dispatch.all,
+        range: Range { first, last, step },
+        iterations: args.iterations,
+        warmup: args.warmup,
+        skip: args.skip,
+        checks: args.checks,
+        cycles: args.cycles,
+        unalign: args.unalign,
+        timeout: args.timeout,
+        seed: args.seed,
+    })
+}
+
+/// What `WGCCL_MIN_BW` demands.
+fn least_bandwidth() -> Result<Option<f64>, Error> {
+    match std::env::var(MIN_BW) {
+        Err(_) => Ok(None),
+        Ok(text) => match text.parse::<f64>() {
+            Ok(least) if least.is_finite() => Ok(Some(least)),
+            _ => Err(Error::Usage(format!("{MIN_BW} is '{text}'; give a bandwidth in GB/s"))),
+        },
+    }
+}
+
+/// Prints and records rows as they come.
+struct Printer<'a> {
+    args: &'a BenchArgs,
+    request: &'a Request,
+    least: Option<f64>,
+    start_time: String,
+    /// Once the sweep has begun.
+    table: Option<Table>,
+    record: Option<Record>,
+    devices: Vec<Device>,
+    rows: Vec<Row>,
+    bar: ProgressBar,
+}
+
+impl Printer<'_> {
+    /// A line of the table. A reader that has gone ends the sweep.
+    fn line(&self, text: &str) -> Result<(), Error> {
+        match self.args.json {
+            true => Ok(()),
+            false => self.bar.suspend(|| super::print_or_fail(text)),
+        }
+    }
+
+    fn with_contents<T>(&self, errors: &[String], complete: bool, then: impl FnOnce(&Contents<'_>) -> T) -> T {
+        let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        then(&Contents {
+            args: &arguments,
+            request: self.request,
+            devices: &self.devices,
+            rows: &self.rows,
+            summary: &self.summary(),
+            errors,
+            start_time: &self.start_time,
+            complete,
+        })
+    }
+
+    fn summary(&self) -> Summary {
+        Summary::of(&self.rows, self.least)
+    }
+
+    fn update_record(&mut self) -> Result<(), Error> {
+        let Some(mut record) = self.record.take() else { return Ok(()) };
+        let updated = self.with_contents(&[], false, |contents| record.update(contents));
+        self.record = Some(record);
+        Ok(updated?)
+    }
+}
+
+impl Observer for Printer<'_> {
+    fn begin(&mut self, devices: &[Device], rows: usize, notes: &[String]) -> Result<(), Error> {
+        let BenchArgs { per_iteration, timestamps, memory, .. } = *self.args;
+        // Everything has been found to make sense by now, so a name that is taken will be filled.
+        self.record = self.args.record.as_deref().map(Record::create).transpose()?;
+        self.devices = devices.to_vec();
+        self.update_record()?;
+        let table = self.table.insert(Table::new(Columns { per_iteration, timestamps, memory }, devices.to_vec()));
+        let header = table.header(self.request);
+        if let Some(record) = &self.record {
+            self.line(&format!("# Writing record to {}", record.path().display()))?;
+        }
+        for note in notes {
+            self.line(&format!("# note: {note}"))?;
+        }
+        self.line(&header)?;
+        // Nothing is drawn where stderr is no terminal, and nothing between rows: a ticking thread would be measured.
+        self.bar.set_length(rows as u64 * self.request.cycles.max(1));
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {elapsed} (about {eta} left)") {
+            self.bar.set_style(style);
+        }
+        self.bar.tick();
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row) -> Result<(), Error> {
+        let text = self.table.as_mut().map_or_else(String::new, |table| table.row(&row));
+        self.rows.push(row);
+        self.update_record()?;
+        self.line(&text)?;
+        self.bar.inc(1);
+        Ok(())
+    }
+}
+
+pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
+    if let [a, b] = &args.compare[..] {
+        let comparison = compare::compare(a, b)?;
+        print(&comparison.text)?;
+        return match args.fail_above.map(|ratio| (comparison.slower_than(ratio), ratio)) {
+            Some((rows, ratio)) if rows > 0 => Err(BenchError::Regressed { rows, ratio }.into()),
+            _ => Ok(exit::OK),
+        };
+    }
+    if let (Some(record), Some(path)) = (&args.from, &args.plot) {
+        let record = Recorded::read(record)?;
+        plot::draw(path, &record.devices, &record.results)?;
+        print(&format!("# Picture written to {}", path.display()))?;
+        return Ok(exit::OK);
+    }
+    let (request, least) = (request(args)?, least_bandwidth()?);
+    if let Some(path) = &args.plot {
+        check_new(path)?;
+    }
+    let mut printer = Printer {
+        args,
+        request: &request,
+        least,
+        start_time: now(),
+        table: None,
+        record: None,
+        devices: Vec::new(),
+        rows: Vec::new(),
+        bar: ProgressBar::new(0),
+    };
+    let result = sweep(&request, &mut printer);
+    printer.bar.finish_and_clear();
+    if printer.table.is_none() {
+        return result.map(|()| exit::OK);
+    }
+
+    let (complete, summary) = (result.is_ok(), printer.summary());
+    let gone = matches!(&result, Err(Error::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe);
+    let mut error = match result {
+        Err(_) if gone => None,
+        Err(error) => Some(error),
+        Ok(()) if summary.wrong > 0 => Some(BenchError::Wrong(summary.wrong).into()),
+        Ok(()) if summary.fast_enough() == Some(false) => {
+            let (average, least) = (summary.average_bus_bw, least.unwrap_or_default());
+            Some(BenchError::Slow { average, least }.into())
+        }
+        Ok(()) => None,
+    };
+    let said = |error: &Option<Error>| error.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if let Some(mut record) = printer.record.take() {
+        let written = printer.with_contents(&said(&error), complete, |contents| record.write(contents));
+        error = error.or(written.err().map(Error::from));
+    }
+    if let (Some(path), false) = (&args.plot, printer.rows.is_empty()) {
+        match plot::draw(path, &printer.devices, &printer.rows) {
+            Ok(()) => drop(printer.line(&format!("# Picture written to {}", path.display()))),
+            Err(failed) => error = error.or(Some(failed.into())),
+        }
+    }
+    if gone {
+        return Ok(exit::OK);
+    }
+    let errors = said(&error);
+    if args.json {
+        let text = printer.with_contents(&errors, complete, record::json).map_err(std::io::Error::from)?;
+        print(text.trim_end())?;
+    } else if let Some(table) = &printer.table {
+        print(&table.footer(&request, &summary, &errors))?;
+    }
+    Ok(match error {
+        Some(error) => {
+            if !args.json {
+                print_error(&error);
+            }
+            error.exit_code()
+        }
+        None => exit::OK,
+    })
+}

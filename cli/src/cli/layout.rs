@@ -1,0 +1,157 @@
+//! `wgccl layout`: a rank's window, byte by byte, and what the things that it does without would cost.
+
+use std::fmt::Write;
+
+use clap::Args;
+use serde::Serialize;
+use wgccl::collective::{Collective, parse};
+use wgccl::element::DataType;
+use wgccl::payload::Payload;
+use wgccl::schedule::{Algorithm, build};
+use wgccl::window::{Region, Stride, Window};
+
+use super::{DIM, LaunchArgs, ScheduleArgs, Spinner, plural, print, print_json};
+use crate::error::{Error, exit};
+use crate::run::check_count;
+
+#[derive(Debug, Args)]
+pub(super) struct LayoutArgs {
+    /// What the schedule computes
+    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    collective: Collective,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    /// Number of ranks, at most 4096. The schedule is built whole: a ring of 1024 takes a quarter of a GB, of 4096 some 4 GB
+    #[arg(long, default_value_t = 4, value_name = "P")]
+    ranks: u32,
+    #[command(flatten)]
+    launch: LaunchArgs,
+    /// Columns of the signal matrix: compact (one per rank) or classic (16)
+    #[arg(long, default_value = "compact", value_name = "STRIDE", value_parser = parse::<Stride>)]
+    stride: Stride,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Json {
+    ok: bool,
+    collective: Collective,
+    algorithm: Algorithm,
+    algorithm_auto: bool,
+    ranks: u32,
+    count: usize,
+    #[serde(rename = "type")]
+    data_type: DataType,
+    chunks: u32,
+    chunk_elements: usize,
+    chunk_bytes: usize,
+    slots: u32,
+    slots_written: u32,
+    slot_bytes: usize,
+    signal_rows: u32,
+    signal_stride: u32,
+    signal_bytes: usize,
+    signals_used: u32,
+    signals_used_bytes: usize,
+    window_bytes: usize,
+    exchange_bytes_saved: usize,
+    signal_bytes_saved_percent: Option<f64>,
+    regions: Vec<Region>,
+}
+
+pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
+    let collective = args.collective;
+    let selection = args.schedule.algorithm(collective);
+    let algorithm = args.launch.choose(selection, collective, args.ranks)?;
+    let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
+    let spinner = Spinner::new("building the schedule");
+    let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, args.schedule.sync)?;
+    check_count(collective, count)?;
+    let payload = Payload::new(&schedule, count, data_type.bytes())?;
+    let window = Window::new(&schedule, payload, args.stride)?;
+    drop(spinner);
+    let savings = window.savings();
+    let json = Json {
+        ok: true,
+        collective,
+        algorithm,
+        algorithm_auto: selection.is_auto(),
+        ranks: args.ranks,
+        count,
+        data_type,
+        chunks: payload.chunks,
+        chunk_elements: payload.chunk_elements,
+        chunk_bytes: payload.chunk_bytes(),
+        slots: window.slots,
+        slots_written: schedule.slots_written(),
+        slot_bytes: window.slot_bytes(),
+        signal_rows: window.signal_rows,
+        signal_stride: window.signal_stride,
+        signal_bytes: window.signal_bytes(),
+        signals_used: window.signals_used,
+        signals_used_bytes: window.used_signal_bytes(),
+        window_bytes: window.bytes(),
+        exchange_bytes_saved: savings.exchange_bytes,
+        signal_bytes_saved_percent: savings.signal_percent,
+        regions: window.regions(),
+    };
+    if args.json {
+        print_json(&json)?
+    } else {
+        print(&table(&json))?
+    }
+    Ok(exit::OK)
+}
+
+fn table(layout: &Json) -> String {
+    let Json { collective, algorithm, count, data_type, chunks, chunk_elements, .. } = layout;
+    let payload = match collective {
+        Collective::Barrier => "no payload".to_owned(),
+        _ => format!("{count} {data_type} in {} of {chunk_elements}", plural((*chunks).into(), "chunk")),
+    };
+    let mut text = format!(
+        "window of one rank: {collective} by {algorithm}{}, {}, {payload}\n\n\
+         {DIM}{:>12} {:>12}  region{DIM:#}\n",
+        if layout.algorithm_auto { " (auto)" } else { "" },
+        plural(layout.ranks.into(), "rank"),
+        "offset",
+        "bytes"
+    );
+    for region in &layout.regions {
+        let _ = writeln!(text, "{:>12} {:>12}  {}", region.offset, region.bytes, region.name);
+    }
+    let _ = writeln!(text, "{:>12} {:>12}  end of the window", layout.window_bytes, "");
+    let _ = writeln!(
+        text,
+        "\nslots      {} bytes in {}, of which {algorithm} writes {}\nsignals    {} bytes: {} rows of {} columns, \
+         of which {algorithm} uses {}: executors store only these, {} bytes a channel",
+        layout.slot_bytes,
+        layout.slots,
+        layout.slots_written,
+        layout.signal_bytes,
+        layout.signal_rows,
+        layout.signal_stride,
+        layout.signals_used,
+        layout.signals_used_bytes
+    );
+    // Only the upstream kernels' ring has had an exchange slot.
+    let exchange = match algorithm {
+        Algorithm::RingExchange => {
+            Some("nothing: the last slot is the exchange slot, which ring and ring-staged do without".to_owned())
+        }
+        Algorithm::Ring | Algorithm::RingStaged => {
+            Some(format!("{} bytes: no exchange slot", layout.exchange_bytes_saved))
+        }
+        _ => None,
+    };
+    let stride = layout
+        .signal_bytes_saved_percent
+        .map(|percent| format!("{percent} % of the signals' bytes, against 16 columns"));
+    for (line, name) in exchange.into_iter().chain(stride).zip(["saved", ""]) {
+        let _ = writeln!(text, "{name:<10} {line}");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

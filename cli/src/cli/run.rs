@@ -1,0 +1,397 @@
+//! `wgccl run`: one collective, judged bit for bit.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Parser};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use wgccl::collective::{Collective, Op, parse};
+use wgccl::element::{DataType, Element};
+use wgccl::gpu::Choice;
+use wgccl::hang::Fault;
+use wgccl::inputs::Fill;
+use wgccl::low_level::{Typed, typed};
+use wgccl::lower::plan::Mode;
+
+use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, TICK, details, how, plural, print, print_json};
+use crate::error::{Error, exit};
+use crate::run::{AUTO, Finished, Outcome, Request, Source, Stage, Watch, run as execute};
+use crate::tensor;
+
+const RANKS: u32 = 4;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// What to compute
+    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    collective: Collective,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    /// Number of ranks [default: 4, or as many as there are inputs]
+    #[arg(long, value_name = "P")]
+    ranks: Option<u32>,
+    /// Elements of a part, NCCL's count: what a rank gives in an all-gather and gets in a reduce-scatter, an all-reduce's
+    /// whole vector; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
+    #[arg(long, value_name = "N", value_parser = super::count)]
+    count: Option<usize>,
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32, or that of the inputs]
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse::<DataType>)]
+    data_type: Option<DataType>,
+    /// Reduction: sum, prod, min, max or avg (of floats) [default: sum]
+    #[arg(long, value_name = "OP", value_parser = parse::<Op>)]
+    op: Option<Op>,
+    /// auto, cpu, or an index or words of a name from `wgccl devices`
+    #[arg(long, default_value = AUTO, value_name = "DEVICE")]
+    device: String,
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode, help = DISPATCH)]
+    dispatch: Choice,
+    /// Generated inputs: exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal
+    /// [default: exact]
+    #[arg(long, value_name = "KIND", value_parser = parse::<Fill>)]
+    fill: Option<Fill>,
+    /// Seed of generated inputs [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Inputs: .npy or .safetensors, one file per rank or one of shape [ranks, n]; of broadcast and scatter the root's alone
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Tensor of a .safetensors file that holds several
+    #[arg(long, value_name = "NAME", requires = "input")]
+    tensor: Option<String>,
+    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one; a directory that holds such files,
+    /// or an input, is refused
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Let every rank's input and output be one buffer, by NCCL's rules
+    #[arg(long)]
+    in_place: bool,
+    /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
+    channels: Option<u32>,
+    /// Lose the notifies that a rank sends on a signal row, to see the report: RANK:ROW
+    #[arg(long, value_name = "RANK:ROW", value_parser = drop_notify)]
+    drop_notify: Option<Fault>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Default for RunArgs {
+    /// What the program does without arguments.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: RunArgs,
+        }
+        Alone::parse_from(["wgccl"]).args
+    }
+}
+
+/// What `--dispatch` means.
+pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches: per-rank (one after the other, as far as each can \
+                                   go), per-step (all ranks, a step at a time), fused (all in one, where the device is found \
+                                   to bear it), fused-ll (the same, where data carries its own flag in place of signals: for \
+                                   small payloads) or auto (fused on hardware that bears it, else whichever of the first two \
+                                   takes fewer)";
+
+pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
+    match name {
+        AUTO => Ok(Choice::Auto),
+        name => parse::<Mode>(name).map(Choice::Named).map_err(|error| format!("{error}, auto")),
+    }
+}
+
+fn drop_notify(text: &str) -> Result<Fault, String> {
+    let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
+    let (rank, row) = parts.ok_or("give a rank and a signal row, such as 1:2")?;
+    Ok(Fault::DropNotify { rank, row })
+}
+
+/// The outcome, and why it is not well if it is not.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
+    check_flags(args)?;
+    let data_type = data_type(args)?;
+    typed(data_type, args)
+}
+
+impl Typed for &RunArgs {
+    type Output = Result<u8, Error>;
+
+    fn run<T: Element>(self) -> Result<u8, Error> {
+        run_typed::<T>(self)
+    }
+}
+
+/// A flag without effect is more likely a mistake than a whim.
+fn check_flags(args: &RunArgs) -> Result<(), Error> {
+    let RunArgs { collective, .. } = *args;
+    super::check_op(collective, args.op.is_some(), "--op")?;
+    let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
+    if !args.input.is_empty() {
+        super::refuse_flags("inputs come from files", &seeded)?;
+    }
+    if args.fill == Some(Fill::Pattern) {
+        super::refuse_flags("the pattern has no seed", &seeded[1..])?;
+    }
+    if collective == Collective::Barrier {
+        let typed = [(args.data_type.is_some(), "--type"), (args.output.is_some(), "--output")];
+        super::refuse_flags("a barrier has no payload", &[seeded, typed].concat())?;
+    }
+    Ok(())
+}
+
+/// That of the inputs, where there are files.
+fn data_type(args: &RunArgs) -> Result<DataType, Error> {
+    let Some(file) = args.input.first() else { return Ok(args.data_type.unwrap_or(DataType::F32)) };
+    let found = tensor::type_of(file, args.tensor.as_deref())?;
+    match args.data_type {
+        Some(wanted) if wanted != found => Err(Error::Usage(format!(
+            "{} holds {found}, and --type says {wanted}; leave --type out to take what the inputs hold",
+            file.display()
+        ))),
+        _ => Ok(found),
+    }
+}
+
+fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
+    let request = request::<T>(args)?;
+    if let Some(dir) = &args.output {
+        tensor::check_target(dir, &args.input)?;
+    }
+    let bar = ProgressBar::new(0);
+    let watch: Watch = {
+        let bar = bar.clone();
+        Arc::new(move |stage| show(&bar, stage))
+    };
+    let finished = execute::<T>(&request, &watch);
+    bar.finish_and_clear();
+    let mut finished = finished?;
+    let mut error = finished.error();
+    let mut text = if args.json { String::new() } else { table(&finished) };
+    if let (Some(dir), None) = (&args.output, &error) {
+        let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
+        // The verdict stands, even if the disk is full by now.
+        match tensor::save(dir, &outputs) {
+            Ok(()) => {
+                let _ = write!(text, "\nwritten   {}", dir.display());
+            }
+            Err(failed) => error = Some(failed.into()),
+        }
+    }
+    finished.outcome.ok = error.is_none();
+    if args.json {
+        print_json(&Json { outcome: &finished.outcome, error: error.as_ref().map(Error::to_string) })?;
+    } else {
+        print(&text)?;
+        if let Some(error) = &error {
+            super::print_error(error);
+        }
+    }
+    Ok(error.map_or(exit::OK, |error| error.exit_code()))
+}
+
+/// Draws what the run is at, on a terminal only, and only if it takes longer than a tick.
+fn show(bar: &ProgressBar, stage: Stage) {
+    let (template, message) = match stage {
+        Stage::Launch { pieces, .. } if pieces > 1 => {
+            ("{msg}  {bar:30} {bytes}/{total_bytes} of each part, {bytes_per_sec}, about {eta} left", "launch")
+        }
+        Stage::Launch { .. } => ("{spinner} {msg}", "launch"),
+        Stage::Inputs => ("{spinner} {msg}", "inputs"),
+        _ => ("{spinner} {msg}", "comparing every bit"),
+    };
+    match stage {
+        Stage::Launch { done, pieces, part_bytes } if done > 0 => {
+            bar.set_position(part_bytes / pieces as u64 * done as u64);
+        }
+        _ => {
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            if let Stage::Launch { part_bytes, .. } = stage {
+                bar.set_length(part_bytes);
+            }
+            bar.set_message(message);
+            bar.enable_steady_tick(TICK);
+        }
+    }
+}
+
+fn request<T: Element>(args: &RunArgs) -> Result<Request, Error> {
+    let collective = args.collective;
+    let source = if args.input.is_empty() {
+        let default = if collective == Collective::Barrier { 0 } else { COUNT };
+        let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(default));
+        Source::Generated { fill: args.fill.unwrap_or_default(), seed: args.seed.unwrap_or(0), ranks, count }
+    } else if args.count.is_some() {
+        return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
+    } else {
+        Source::Files { files: args.input.clone(), tensor: args.tensor.clone(), ranks: args.ranks }
+    };
+    Ok(Request {
+        task: args.schedule.task(collective)?,
+        algorithm: args.schedule.algorithm(collective),
+        sync: args.schedule.sync,
+        data_type: T::TYPE,
+        op: args.op.unwrap_or(Op::Sum),
+        in_place: args.in_place,
+        source,
+        device: args.device.clone(),
+        dispatch: args.dispatch,
+        channels: args.channels,
+        fault: args.drop_notify,
+    })
+}
+
+/// What was computed, in a line.
+fn title(o: &Outcome) -> String {
+    let how = how(o.algorithm, o.algorithm_auto, o.sync);
+    let mut text = format!("{} by {how}: {}", o.collective, plural(o.ranks.into(), "rank"));
+    let size = format!("{} {}", o.count, o.data_type);
+    match o.collective {
+        Collective::Barrier => {}
+        Collective::AllReduce | Collective::Broadcast | Collective::Reduce | Collective::SendRecv => {
+            let _ = write!(text, " of {size}");
+        }
+        _ => {
+            let _ = write!(text, ", parts of {size}");
+        }
+    }
+    if let Some(op) = o.op {
+        let _ = write!(text, ", {op}");
+    }
+    text.push_str(&details(o.root, &o.sources));
+    if o.in_place {
+        text.push_str(", in place");
+    }
+    text
+}
+
+/// What a person reads.
+fn table<T: Element>(finished: &Finished<T>) -> String {
+    let o = &finished.outcome;
+    let mut text = String::new();
+    for note in &finished.notes {
+        let _ = writeln!(text, "{DIM}note{DIM:#}      {note}");
+    }
+    let _ = writeln!(text, "{}\n", title(o));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{DIM}{name:<9}{DIM:#} {value}");
+    };
+    line(
+        "proved",
+        &format!(
+            "no deadlock, no race, right result: {} in {}",
+            plural(o.instructions as u64, "instruction"),
+            time(o.proof_us)
+        ),
+    );
+    match (&o.driver, o.dispatch) {
+        (Some(driver), Some(mode)) => {
+            line("device", &format!("{}, {}, {driver}", o.device, o.backend));
+            let (dispatches, channels) =
+                (plural(o.dispatches.into(), "dispatch"), plural(o.channels.into(), "channel"));
+            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {} with copies", pieces(o), time(o.time_us)));
+        }
+        _ => {
+            line("device", "CPU executor");
+            line("launch", &format!("{}, {}", plural(o.channels.into(), "channel"), time(o.time_us)));
+        }
+    }
+
+    if o.collective == Collective::Barrier {
+        let _ = write!(text, "\n{GOOD}passed{GOOD:#}: no rank left before every rank had come");
+        return text;
+    }
+    let _ = writeln!(text, "\n{DIM}{:>6}  {:<34}  output{DIM:#}", "rank", "input");
+    const SHOWN: usize = 8;
+    for rank in 0..finished.inputs.len().min(SHOWN) {
+        let (input, output) = (first(&finished.inputs[rank]), first(&finished.outputs[rank]));
+        let _ = writeln!(text, "{rank:>6}  {input:<34}  {output}");
+    }
+    if finished.inputs.len() > SHOWN {
+        let _ = writeln!(text, "{:>6}  and {} more ranks", "", finished.inputs.len() - SHOWN);
+    }
+    let style = if o.ok { GOOD } else { BAD };
+    let verdict = if o.ok { "bit-exact" } else { "WRONG" };
+    let identical = match (o.collective.gives_all_the_same(), o.bit_identical) {
+        (false, _) => "",
+        (true, true) => ", ranks agree in every bit",
+        (true, false) => ", ranks differ",
+    };
+    let flushed = if o.flushed > 0 { format!(", {} subnormals flushed", o.flushed) } else { String::new() };
+    let _ = write!(
+        text,
+        "\n{style}{verdict}{style:#}: {} of {} elements equal the golden{flushed}{identical}",
+        o.elements - o.wrong,
+        o.elements
+    );
+    if let Some(op) = o.op {
+        let finite = finished.outputs.iter().flatten().all(|x| x.to_f64().is_finite());
+        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(op, o.max_ulp, finite));
+    }
+    text
+}
+
+fn pieces(o: &Outcome) -> String {
+    match (o.pieces, o.device_bytes) {
+        (1, _) => String::new(),
+        (pieces, None) => format!(", {pieces} pieces"),
+        (pieces, Some(bytes)) => format!(", {pieces} pieces through {} MiB of device memory", bytes.div_ceil(1 << 20)),
+    }
+}
+
+fn rounding(op: Op, ulp: f64, finite: bool) -> String {
+    let what = match op {
+        Op::Sum => "sum",
+        Op::Prod => "product",
+        Op::Min => "minimum",
+        Op::Max => "maximum",
+        Op::Avg => "average",
+        other => other.name(),
+    };
+    match ulp {
+        0.0 if !finite => format!("none: every finite {what} is exact"),
+        0.0 => format!("none: every {what} is exact"),
+        ulp => {
+            format!("at most {ulp:.2} ulp from the {what} in higher precision, in the order that the schedule takes")
+        }
+    }
+}
+
+fn time(microseconds: f64) -> String {
+    match microseconds {
+        us if us < 1e3 => format!("{us:.1} us"),
+        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+/// The first elements, short enough for a column.
+fn first<T: Element>(values: &[T]) -> String {
+    const WIDTH: usize = 32;
+    if values.is_empty() {
+        return "-".to_owned();
+    }
+    let mut text = String::new();
+    for (i, value) in values.iter().enumerate() {
+        let value = format!("{value:.5}");
+        let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
+        if text.len() + value.len() + 3 > WIDTH {
+            return format!("{text} …");
+        }
+        let _ = write!(text, "{}{value}", if i == 0 { "" } else { " " });
+    }
+    text
+}

@@ -1,0 +1,11 @@
+//! The parts of the program `wgccl`: commands, tensor files and benchmarks.
+//!
+//! A library only so that tests, xtask and benches/peers can reach in. It promises nothing and may change in any version.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod bench;
+pub mod cli;
+pub mod error;
+pub mod run;
+pub mod tensor;

@@ -1,0 +1,262 @@
+//! Tensor files: one vector of elements per rank from `.npy` and `.safetensors`, and back to `.npy`.
+//!
+//! So that a user's own gradients go through a collective and come back. Files are not trusted: every size that a
+//! header claims is compared with the size of the file before memory is asked for.
+
+mod error;
+mod npy;
+mod safetensors;
+mod save;
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use wgccl::element::{DataType, Element};
+use wgccl::schedule::MAX_RANKS;
+
+pub use error::TensorError;
+pub use save::{check_target, save};
+
+use error::{one_line, shape_text};
+
+/// Reads one vector per rank.
+///
+/// Several files are one rank each, of any shape, flattened in C order, and all must hold equally many elements. One
+/// file is one rank if it has at most one axis; otherwise its first axis is the ranks and the rest is flattened.
+/// `tensor` names the tensor of `.safetensors` files and may be left out where a file holds exactly one.
+///
+/// # Errors
+/// [`TensorError`] for the first file that cannot be read as elements of `T`; NaN and infinities are data.
+pub fn load<T: Element>(files: &[PathBuf], tensor: Option<&str>) -> Result<Vec<Vec<T>>, TensorError> {
+    // Every header before any data: a wrong last file is not found out after minutes of reading.
+    let sources = files.iter().map(|path| Source::open(path, tensor, T::TYPE)).collect::<Result<Vec<_>, _>>()?;
+    match sources.as_slice() {
+        [] => Err(TensorError::NoFiles),
+        [one] => one.read(one.rows()?),
+        [first, rest @ ..] => {
+            if let Some(other) = rest.iter().find(|other| other.count != first.count) {
+                return Err(TensorError::Lengths {
+                    path: first.path.to_owned(),
+                    count: first.count,
+                    shape: shape_text(&first.layout.shape),
+                    other: other.path.to_owned(),
+                    other_count: other.count,
+                    other_shape: shape_text(&other.layout.shape),
+                });
+            }
+            let mut ranks = Vec::with_capacity(sources.len());
+            for source in &sources {
+                ranks.append(&mut source.read(1)?);
+            }
+            Ok(ranks)
+        }
+    }
+}
+
+/// Reads one file whole, of any shape, flattened in C order: one vector.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_whole<T: Element>(file: &Path, tensor: Option<&str>) -> Result<Vec<T>, TensorError> {
+    Ok(Source::open(file, tensor, T::TYPE)?.read(1)?.concat())
+}
+
+/// The type of a file's elements.
+///
+/// # Errors
+/// As [`load`]; [`TensorError::Type`] where no type of this program is that of the file.
+pub fn type_of(file: &Path, tensor: Option<&str>) -> Result<DataType, TensorError> {
+    let mut refused = None;
+    for &data_type in DataType::ALL {
+        match Source::open(file, tensor, data_type) {
+            Ok(_) => return Ok(data_type),
+            Err(error @ TensorError::Type { .. }) => refused = refused.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or(TensorError::NoFiles))
+}
+
+/// Where a file keeps its elements, as its header says.
+struct Layout {
+    shape: Vec<u64>,
+    /// Offset of the first element.
+    start: u64,
+    /// Bytes from there that belong to the tensor.
+    bytes: u64,
+    big_endian: bool,
+    fortran: bool,
+}
+
+/// A file whose header has been read and found to agree with the size of the file.
+struct Source<'a> {
+    path: &'a Path,
+    layout: Layout,
+    count: usize,
+}
+
+impl<'a> Source<'a> {
+    fn open(path: &'a Path, tensor: Option<&str>, wanted: DataType) -> Result<Self, TensorError> {
+        let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let layout = match extension.as_deref() {
+            Some("npy") if tensor.is_some() => return Err(TensorError::Unnamed { path: path.to_owned() }),
+            Some("npy") => npy::layout(&mut Input::open(path, "npy")?, wanted)?,
+            Some("safetensors") => safetensors::layout(&mut Input::open(path, "safetensors")?, tensor, wanted)?,
+            _ => return Err(TensorError::Extension { path: path.to_owned() }),
+        };
+        let count = count(path, &layout, wanted)?;
+        Ok(Self { path, layout, count })
+    }
+
+    /// How many ranks the file is, if it is the only one.
+    fn rows(&self) -> Result<usize, TensorError> {
+        match *self.layout.shape {
+            [] | [_] => Ok(1),
+            [ranks, ..] if ranks > u64::from(MAX_RANKS) => {
+                Err(TensorError::Ranks { path: self.path.to_owned(), shape: shape_text(&self.layout.shape), ranks })
+            }
+            [ranks, ..] => Ok(ranks as usize),
+        }
+    }
+
+    fn read<T: Element>(&self, rows: usize) -> Result<Vec<Vec<T>>, TensorError> {
+        let failed = |error| TensorError::Read { path: self.path.to_owned(), error };
+        let mut file = File::open(self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.layout.start)).map_err(failed)?;
+        let length = self.count / rows;
+        if self.layout.fortran {
+            let stored = self.read_next::<T>(&mut file, self.count)?;
+            return Ok(in_c_order(&stored, &self.layout.shape).chunks_exact(length).map(<[T]>::to_vec).collect());
+        }
+        (0..rows).map(|_| self.read_next(&mut file, length)).collect()
+    }
+
+    fn read_next<T: Element>(&self, file: &mut File, length: usize) -> Result<Vec<T>, TensorError> {
+        let mut values = Vec::new();
+        if values.try_reserve_exact(length).is_err() {
+            return Err(TensorError::Memory { path: self.path.to_owned(), bytes: self.layout.bytes });
+        }
+        values.resize(length, T::zeroed());
+        let bytes = bytemuck::cast_slice_mut::<T, u8>(&mut values);
+        file.read_exact(bytes).map_err(|error| TensorError::Read { path: self.path.to_owned(), error })?;
+        if self.layout.big_endian != cfg!(target_endian = "big") {
+            bytes.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
+        }
+        Ok(values)
+    }
+}
+
+/// The number of elements, if the shape agrees with the bytes that are there.
+fn count(path: &Path, layout: &Layout, wanted: DataType) -> Result<usize, TensorError> {
+    let shape = || shape_text(&layout.shape);
+    if layout.shape.contains(&0) {
+        return Err(TensorError::NoElements { path: path.to_owned(), shape: shape() });
+    }
+    let count = layout.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
+    let claimed = count.and_then(|count| count.checked_mul(wanted.bytes() as u64));
+    match (claimed == Some(layout.bytes), count.and_then(|count| usize::try_from(count).ok())) {
+        (true, Some(count)) => Ok(count),
+        _ => Err(TensorError::Size {
+            path: path.to_owned(),
+            shape: shape(),
+            claimed: claimed.map_or("more than 2^64".to_owned(), |bytes| bytes.to_string()),
+            present: layout.bytes,
+        }),
+    }
+}
+
+/// Fortran-ordered `values` of `shape`, none of whose axes is 0, in C order.
+fn in_c_order<T: Copy>(values: &[T], shape: &[u64]) -> Vec<T> {
+    // Axes of length 1 move nothing; without them at most 63 are left, however many the header lists.
+    let axes: Vec<usize> = shape.iter().filter(|&&axis| axis > 1).map(|&axis| axis as usize).collect();
+    let mut index = vec![0; axes.len()];
+    let mut ordered = Vec::with_capacity(values.len());
+    let mut from = 0;
+    while ordered.len() < values.len() {
+        ordered.push(values[from]);
+        let mut stride = values.len();
+        for (position, &axis) in index.iter_mut().zip(&axes).rev() {
+            stride /= axis;
+            *position += 1;
+            from += stride;
+            if *position < axis {
+                break;
+            }
+            from -= axis * stride;
+            *position = 0;
+        }
+    }
+    ordered
+}
+
+/// A file that is being looked at, and the errors that name it.
+struct Input<'a> {
+    path: &'a Path,
+    format: &'static str,
+    file: File,
+    bytes: u64,
+}
+
+impl<'a> Input<'a> {
+    fn open(path: &'a Path, format: &'static str) -> Result<Self, TensorError> {
+        let failed = |error| TensorError::Read { path: path.to_owned(), error };
+        // Asked before opening: opening a pipe would wait for a writer.
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(TensorError::NotAFile { path: path.to_owned() });
+        }
+        let file = File::open(path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        if bytes == 0 {
+            return Err(TensorError::Empty { path: path.to_owned(), format });
+        }
+        Ok(Self { path, format, file, bytes })
+    }
+
+    /// The next `length` bytes, or nothing if the file is shorter; `length` has been compared with a limit.
+    fn take(&mut self, length: usize, what: &str) -> Result<Vec<u8>, TensorError> {
+        let failed = |error| TensorError::Read { path: self.path.to_owned(), error };
+        let left = self.bytes.saturating_sub(self.file.stream_position().map_err(failed)?);
+        if length as u64 > left {
+            return Err(self.malformed(format!("its {what} of {length} bytes is cut short after {left}")));
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact(&mut bytes).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    fn malformed(&self, reason: impl AsRef<str>) -> TensorError {
+        TensorError::Malformed {
+            path: self.path.to_owned(),
+            format: self.format,
+            reason: one_line(reason.as_ref(), error::SENTENCE),
+        }
+    }
+
+    fn wrong_type(&self, found: &str, wanted: DataType) -> TensorError {
+        TensorError::Type {
+            path: self.path.to_owned(),
+            found: one_line(found, error::NAME),
+            wanted,
+            numpy: npy::numpy_name(wanted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_c_order;
+
+    #[test]
+    fn fortran_order_becomes_c_order() {
+        for (shape, stored, expected) in [
+            (&[][..], &[7][..], &[7][..]),
+            (&[4], &[0, 1, 2, 3], &[0, 1, 2, 3]),
+            (&[2, 3], &[0, 3, 1, 4, 2, 5], &[0, 1, 2, 3, 4, 5]),
+            (&[3, 1, 2, 1], &[0, 2, 4, 1, 3, 5], &[0, 1, 2, 3, 4, 5]),
+            (&[2, 2, 2], &[0, 4, 2, 6, 1, 5, 3, 7], &[0, 1, 2, 3, 4, 5, 6, 7]),
+        ] {
+            assert_eq!(in_c_order(stored, shape), expected, "{shape:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What can be wrong with a tensor file, in words that name the file and the remedy.
+//!
+//! Text that comes out of a file is cut and stripped of control characters, so that no file can flood a terminal.
+
+use std::io;
+use std::path::PathBuf;
+
+use wgccl::element::DataType;
+use wgccl::schedule::MAX_RANKS;
+
+/// A tensor file that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum TensorError {
+    /// An empty list of files.
+    #[error("no input file was named; give one .npy or .safetensors file per rank, or one with a row per rank")]
+    NoFiles,
+    /// The operating system refused.
+    #[error("cannot read {}: {error}; check the path and its permissions", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    /// A directory, a pipe, a device.
+    #[error("{} is not a regular file; name the .npy or .safetensors file itself", path.display())]
+    NotAFile { path: PathBuf },
+    /// A file of no bytes.
+    #[error("{} is empty: not even a .{format} header; save or copy it again", path.display())]
+    Empty { path: PathBuf, format: &'static str },
+    /// A format that is not read here.
+    #[error("cannot tell the format of {}: only .npy and .safetensors files are read; convert it to one of them", path.display())]
+    Extension { path: PathBuf },
+    /// Bytes that are not what the extension says.
+    #[error("{} is damaged or not a .{format} file: {reason}; save or copy it again", path.display())]
+    Malformed { path: PathBuf, format: &'static str, reason: String },
+    /// A shape that needs more or fewer bytes than there are.
+    #[error("{} is damaged: shape {shape} needs {claimed} bytes, but {present} bytes are there; save or copy it again", path.display())]
+    Size { path: PathBuf, shape: String, claimed: String, present: u64 },
+    /// Elements of another type.
+    #[error("{} holds {found}, but {wanted} is wanted; convert it, for example with numpy: a.astype({numpy})", path.display())]
+    Type { path: PathBuf, found: String, wanted: DataType, numpy: String },
+    /// An axis of length 0.
+    #[error("{} has shape {shape}, which is no element at all; give at least 1 element per rank", path.display())]
+    NoElements { path: PathBuf, shape: String },
+    /// A first axis that cannot be the ranks.
+    #[error(
+        "{} has shape {shape}: the first axis of a single file is the ranks, and {ranks} is more than {MAX_RANKS}; \
+         for one rank, flatten it",
+        path.display()
+    )]
+    Ranks { path: PathBuf, shape: String, ranks: u64 },
+    /// Ranks of different lengths.
+    #[error(
+        "every rank needs equally many elements, but {} has {count} (shape {shape})\nand {} has {other_count} (shape \
+         {other_shape}); pad or cut them to one length",
+        path.display(),
+        other.display()
+    )]
+    Lengths { path: PathBuf, count: usize, shape: String, other: PathBuf, other_count: usize, other_shape: String },
+    /// A name for the tensor of a format that has no names.
+    #[error("{} is a .npy file, which holds one array without a name; leave the tensor's name out", path.display())]
+    Unnamed { path: PathBuf },
+    /// No tensor, or none of that name, or several and no name.
+    #[error("{} {problem}", path.display())]
+    Choice { path: PathBuf, problem: String },
+    /// More than this machine's memory.
+    #[error("{} holds {bytes} bytes of elements, more than there is memory for; use a smaller tensor", path.display())]
+    Memory { path: PathBuf, bytes: u64 },
+    /// An output that cannot be written; nothing was left behind.
+    #[error("cannot write {}: {error}; choose a directory that can be written to, with room for the result", path.display())]
+    Write { path: PathBuf, error: io::Error },
+    /// An output directory that is a file, or has no name, or holds what must not be overwritten or mixed with outputs.
+    #[error("cannot write to '{}': {problem}", path.display())]
+    Target { path: PathBuf, problem: String },
+}
+
+/// Characters that a name out of a file may take in a message.
+pub(super) const NAME: usize = 48;
+/// Characters that a reason may take in a message.
+pub(super) const SENTENCE: usize = 160;
+
+/// `text` on one line and at most `limit` characters of it.
+pub(super) fn one_line(text: &str, limit: usize) -> String {
+    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = characters.by_ref().take(limit).collect();
+    if characters.next().is_some() {
+        line.push_str("...");
+    }
+    line
+}
+
+/// A shape as `[4, 256]`, cut after eight axes.
+pub(super) fn shape_text(shape: &[u64]) -> String {
+    const SHOWN: usize = 8;
+    let axes = shape.iter().take(SHOWN).map(u64::to_string).collect::<Vec<_>>().join(", ");
+    if shape.len() > SHOWN { format!("[{axes}, ... ({} axes)]", shape.len()) } else { format!("[{axes}]") }
+}

@@ -1,0 +1,304 @@
+//! numpy's `.npy`: a magic number, a Python dict that describes one array, and the bytes of the array.
+//!
+//! The dict is parsed here and not by a crate because the readers at hand trust it: they allocate what a header
+//! claims and overflow on its shape. It has three keys and no nesting that matters, so a cursor is enough.
+
+use std::io::Seek;
+
+use wgccl::element::DataType;
+
+use super::error::{NAME, one_line};
+use super::{Input, Layout, TensorError};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+/// No array of numbers has a header near this long; numpy itself refuses more than 10,000 bytes.
+const MAX_HEADER: usize = 1 << 16;
+/// numpy aligns the data to this.
+const ALIGNMENT: usize = 64;
+
+/// Where the elements lie.
+pub(super) fn layout(input: &mut Input<'_>, wanted: DataType) -> Result<Layout, TensorError> {
+    let preamble = input.take(MAGIC.len() + 2, "preamble")?;
+    if !preamble.starts_with(MAGIC) {
+        return Err(input.malformed("it does not begin with \\x93NUMPY"));
+    }
+    let length = match preamble[MAGIC.len()..] {
+        [1, 0] => input.take(2, "header length")?,
+        [2 | 3, 0] => input.take(4, "header length")?,
+        _ => {
+            let (major, minor) = (preamble[MAGIC.len()], preamble[MAGIC.len() + 1]);
+            return Err(input.malformed(format!("its version is {major}.{minor}; 1.0, 2.0 and 3.0 are read")));
+        }
+    };
+    let length = length.iter().rev().fold(0, |length, &byte| length << 8 | usize::from(byte));
+    if length > MAX_HEADER {
+        return Err(input.malformed(format!("its header claims {length} bytes, more than {MAX_HEADER}")));
+    }
+    let text = input.take(length, "header")?;
+    let header = Header::parse(&String::from_utf8_lossy(&text)).map_err(|reason| input.malformed(reason))?;
+    let big_endian = match header.descr.split_at_checked(1) {
+        Some(("<", code)) if code == numpy_code(wanted) => false,
+        Some((">", code)) if code == numpy_code(wanted) => true,
+        // What has no byte order: bytes, and to numpy also what it has no name for.
+        Some(("|", code)) if code == numpy_code(wanted) && (wanted.bytes() == 1 || wanted == DataType::BF16) => false,
+        _ => return Err(input.wrong_type(&type_text(&header.descr), wanted)),
+    };
+    let start =
+        input.file.stream_position().map_err(|error| TensorError::Read { path: input.path.to_owned(), error })?;
+    Ok(Layout {
+        shape: header.shape,
+        start,
+        bytes: input.bytes.saturating_sub(start),
+        big_endian,
+        fortran: header.fortran,
+    })
+}
+
+/// Everything that goes before `count` little-endian elements.
+pub(super) fn header(kind: DataType, count: usize) -> Vec<u8> {
+    let order = if kind.bytes() == 1 { '|' } else { '<' };
+    let dict = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({count},), }}", numpy_code(kind));
+    let before = MAGIC.len() + 4;
+    let length = (before + dict.len() + 1).next_multiple_of(ALIGNMENT) - before;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    // The dict is below 100 bytes whatever the count.
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{dict:<width$}\n", width = length - 1).into_bytes());
+    bytes
+}
+
+/// The type in a `descr`, after its byte order. numpy itself has no bf16: the package `ml_dtypes` adds one, whose arrays are
+/// saved as two bytes of no type.
+fn numpy_code(kind: DataType) -> String {
+    match kind {
+        DataType::BF16 => "V2".to_owned(),
+        _ => format!("{}{}", class(kind).1, kind.bytes()),
+    }
+}
+
+/// What `astype` takes.
+pub(super) fn numpy_name(kind: DataType) -> String {
+    match kind {
+        DataType::BF16 => "ml_dtypes.bfloat16".to_owned(),
+        _ => format!("'{}{}'", class(kind).0, 8 * kind.bytes()),
+    }
+}
+
+/// numpy's word and letter for a number of this class, whatever its length.
+fn class(kind: DataType) -> (&'static str, char) {
+    match kind.name().starts_with('u') {
+        _ if kind.is_float() => ("float", 'f'),
+        true => ("uint", 'u'),
+        false => ("int", 'i'),
+    }
+}
+
+/// A `descr` in this program's words where it has some.
+fn type_text(descr: &str) -> String {
+    let code = descr.strip_prefix(['<', '>', '|']).unwrap_or_default();
+    let known = match code {
+        "f2" => "f16",
+        "f4" if !descr.starts_with('|') => "f32",
+        "f8" => "f64",
+        "i1" => "i8",
+        "i2" => "i16",
+        "i4" => "i32",
+        "i8" => "i64",
+        "u1" => "u8",
+        "u2" => "u16",
+        "u4" => "u32",
+        "u8" => "u64",
+        "b1" => "bool",
+        "O" => "Python objects",
+        "c8" | "c16" => "complex numbers",
+        _ if code.starts_with(['S', 'U', 'a']) => "text",
+        _ if code.starts_with(['M', 'm']) => "dates or times",
+        _ if descr.starts_with(['[', '(']) => "records (a structured type)",
+        _ => return format!("numpy's '{descr}'"),
+    };
+    known.to_owned()
+}
+
+#[derive(Debug, PartialEq)]
+struct Header {
+    descr: String,
+    fortran: bool,
+    shape: Vec<u64>,
+}
+
+impl Header {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut cursor = Cursor(text);
+        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        cursor.expect('{')?;
+        while !cursor.eat('}') {
+            let key = cursor.string()?;
+            cursor.expect(':')?;
+            let again = match key {
+                "descr" => descr.replace(cursor.descr()?).is_some(),
+                "fortran_order" => fortran.replace(cursor.boolean()?).is_some(),
+                "shape" => shape.replace(cursor.shape()?).is_some(),
+                _ => return Err(format!("its header has the unknown key '{}'", one_line(key, NAME))),
+            };
+            if again {
+                return Err(format!("its header has the key '{key}' twice"));
+            }
+            if !cursor.eat(',') {
+                cursor.expect('}')?;
+                break;
+            }
+        }
+        if !cursor.rest().is_empty() {
+            return Err(format!("its header goes on after its end with '{}'", one_line(cursor.rest(), NAME)));
+        }
+        match (descr, fortran, shape) {
+            (Some(descr), Some(fortran), Some(shape)) => Ok(Self { descr: descr.to_owned(), fortran, shape }),
+            (None, ..) => Err("its header has no 'descr'".to_owned()),
+            (_, None, _) => Err("its header has no 'fortran_order'".to_owned()),
+            (.., None) => Err("its header has no 'shape'".to_owned()),
+        }
+    }
+}
+
+/// What is left of the header.
+struct Cursor<'a>(&'a str);
+
+impl<'a> Cursor<'a> {
+    fn rest(&mut self) -> &'a str {
+        self.0 = self.0.trim_start();
+        self.0
+    }
+
+    fn eat(&mut self, expected: char) -> bool {
+        match self.rest().strip_prefix(expected) {
+            Some(rest) => {
+                self.0 = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn expect(&mut self, expected: char) -> Result<(), String> {
+        if self.eat(expected) { Ok(()) } else { Err(self.unexpected(&format!("'{expected}'"))) }
+    }
+
+    fn unexpected(&mut self, expected: &str) -> String {
+        match self.rest() {
+            "" => format!("its header ends where {expected} should be"),
+            rest => format!("its header has '{}' where {expected} should be", one_line(rest, 16)),
+        }
+    }
+
+    /// The text up to `end`, which is left behind as well.
+    fn until(&mut self, end: char) -> Option<&'a str> {
+        let (text, rest) = self.0.split_once(end)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn string(&mut self) -> Result<&'a str, String> {
+        let quote = if self.eat('\'') {
+            '\''
+        } else if self.eat('"') {
+            '"'
+        } else {
+            return Err(self.unexpected("a quoted string"));
+        };
+        self.until(quote).ok_or_else(|| "its header has a string without an end".to_owned())
+    }
+
+    fn boolean(&mut self) -> Result<bool, String> {
+        for (word, value) in [("True", true), ("False", false)] {
+            if let Some(rest) = self.rest().strip_prefix(word) {
+                self.0 = rest;
+                return Ok(value);
+            }
+        }
+        Err(self.unexpected("True or False"))
+    }
+
+    /// A type string, or the whole text of a structured type, which is only ever named in an error.
+    fn descr(&mut self) -> Result<&'a str, String> {
+        let text = self.rest();
+        if !text.starts_with(['[', '(']) {
+            return self.string();
+        }
+        let (mut depth, mut quote) = (0_usize, None);
+        for (at, c) in text.char_indices() {
+            match (quote, c) {
+                (Some(open), _) if c == open => quote = None,
+                (Some(_), _) => {}
+                (None, '\'' | '"') => quote = Some(c),
+                (None, '[' | '(') => depth += 1,
+                (None, ']' | ')') => depth -= 1,
+                (None, _) => {}
+            }
+            if depth == 0 {
+                let (descr, rest) = text.split_at(at + 1);
+                self.0 = rest;
+                return Ok(descr);
+            }
+        }
+        Err("its header has a structured type without an end".to_owned())
+    }
+
+    fn shape(&mut self) -> Result<Vec<u64>, String> {
+        self.expect('(')?;
+        let inside = self.until(')').ok_or_else(|| "its header has a shape without an end".to_owned())?;
+        let mut axes: Vec<&str> = inside.split(',').map(str::trim).collect();
+        // `()` and the comma after the last axis.
+        if axes.last() == Some(&"") {
+            axes.pop();
+        }
+        axes.into_iter().map(axis).collect()
+    }
+}
+
+fn axis(text: &str) -> Result<u64, String> {
+    let shown = one_line(text, NAME);
+    // Python 2 wrote long integers with an L.
+    let digits = text.strip_suffix('L').unwrap_or(text);
+    match digits.strip_prefix('-').unwrap_or(digits) {
+        number if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("its shape has the axis '{shown}', which is not a whole number"))
+        }
+        number if number.len() < digits.len() => Err(format!("its shape has the negative axis {shown}")),
+        number => number.parse().map_err(|_| format!("its shape has the axis {shown}, which does not fit 64 bits")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_numpy_writes_are_read() {
+        for (text, descr, fortran, shape) in [
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }   \n", "<f4", false, &[5][..]),
+            ("{'descr': '>f8', 'fortran_order': True, 'shape': (2, 3), }", ">f8", true, &[2, 3]),
+            ("{\"shape\":(),\"fortran_order\":False,\"descr\":\"|u1\"}", "|u1", false, &[]),
+            ("{'descr': '<i8', 'fortran_order': False, 'shape': (3L, 4L)}", "<i8", false, &[3, 4]),
+            (
+                "{'descr': [('a]', '<f4'), ('b', '<i2', (2, 2))], 'fortran_order': False, 'shape': (1,), }",
+                "[('a]', '<f4'), ('b', '<i2', (2, 2))]",
+                false,
+                &[1],
+            ),
+        ] {
+            let expected = Header { descr: descr.to_owned(), fortran, shape: shape.to_vec() };
+            assert_eq!(Header::parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_written_header_is_as_numpy_writes_it() {
+        let expected = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }";
+        let header = header(DataType::F32, 5);
+        assert!(header.starts_with(expected) && header.len() == 128 && header.ends_with(b" \n"));
+        for count in [1, 10_usize.pow(6), usize::MAX] {
+            assert_eq!(super::header(DataType::F32, count).len() % ALIGNMENT, 0, "{count}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The program and its parts as scripts and files meet them.
+//!
+//! One binary, one module a subject.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../../tests/common/devices.rs"]
+#[allow(dead_code, reason = "the library's tests use the rest")]
+mod devices;
+
+mod bench;
+mod cli;
+mod tensor;
+
+use std::path::Path;
+
+/// Of the repository.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../"))
+}

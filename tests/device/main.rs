@@ -1,0 +1,17 @@
+//! What runs on the devices of this machine, and the shaders that they run.
+//!
+//! One binary, one module a subject: devices are opened once, and only one test at a time uses them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod communicator;
+mod devices;
+mod elements;
+mod examples;
+mod gpu;
+mod gpu_launch;
+mod matrix;
+mod shaders;

@@ -1,0 +1,376 @@
+//! The CPU executor agrees with the golden in every bit, however lanes are spread, and explains what cannot finish.
+
+use std::time::{Duration, Instant};
+
+use wgccl::buffers::{BufferError, UserBuffer};
+use wgccl::collective::{Collective, Op};
+use wgccl::cpu::{CpuError, Executor, Options, Spread};
+use wgccl::element::{DataType, Element};
+use wgccl::golden;
+use wgccl::hang::{Fault, Hang, Silence};
+use wgccl::inputs::{Fill, generate};
+use wgccl::payload::Payload;
+use wgccl::proof::{self, Proved, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
+
+fn ring(algorithm: Algorithm, ranks: u32, sync: SyncStyle, in_place: bool) -> Proved {
+    let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
+    prove(schedule, proof::Options::default().in_place(in_place)).unwrap()
+}
+
+fn payload(proved: &Proved, count: usize) -> Payload {
+    Payload::new(proved.schedule(), count, 4).unwrap()
+}
+
+fn options(spread: Spread, workers: usize, channels: Option<u32>) -> Options {
+    Options::default().workers(workers).spread(spread).channels(channels)
+}
+
+fn fill(proved: &Proved, fill: Fill, count: usize) -> Vec<Vec<f32>> {
+    let ranks = proved.schedule().ranks;
+    (0..ranks).map(|rank| generate(fill, 1, rank, ranks, count)).collect()
+}
+
+/// One launch into poisoned outputs, held against the golden.
+fn launch(executor: &mut Executor<f32>, proved: &Proved, payload: &Payload, inputs: &[Vec<f32>], context: &str) {
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
+    let mut outputs = vec![vec![f32::poison(); payload.count]; inputs.len()];
+    if proved.options().in_place {
+        outputs.iter_mut().zip(&inputs).for_each(|(output, input)| output.copy_from_slice(input));
+        let mut buffers: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+        executor.run_in_place(&mut buffers).unwrap_or_else(|error| panic!("{context}: {error}"));
+    } else {
+        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+        executor.run(&inputs, &mut outputs).unwrap_or_else(|error| panic!("{context}: {error}"));
+    }
+    let outputs: Vec<&[f32]> = outputs.iter().map(|output| &output[..]).collect();
+    let comparison = golden::compare(proved, payload, Op::Sum, &inputs, &outputs);
+    let identical = comparison.bit_identical || !proved.report().holds(proof::Proof::BitIdentical);
+    assert!(comparison.wrong == 0 && identical, "{context}: {comparison:?}");
+}
+
+/// Two launches of one executor, with hashed and then with random inputs: what the first leaves behind would show.
+fn twice(proved: &Proved, count: usize, options: Options) -> (usize, u32) {
+    let payload = payload(proved, count);
+    let Schedule { origin: name, ranks, .. } = proved.schedule();
+    let context = format!("{name} {ranks} ranks, {count} elements, {options:?}");
+    let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
+    for kind in [Fill::Exact, Fill::Normal] {
+        launch(&mut executor, proved, &payload, &fill(proved, kind, count), &context);
+    }
+    (executor.workers(), executor.channels())
+}
+
+/// Every algorithm, sync, number of ranks, spread and placement meets every count. Workers and channels go round from case
+/// to case, with periods that have no common divisor, so that each pair of values still meets somewhere. Above 4 ranks
+/// the largest count is launched out of place and by channels only.
+#[test]
+fn every_algorithm_agrees_with_the_golden() {
+    let mut case = 0;
+    for (algorithm, sync) in crate::common::algorithms() {
+        let ranks = [1_u32, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33];
+        for ranks in ranks.into_iter().filter(|&ranks| crate::common::defined(algorithm, ranks)) {
+            for in_place in [false, true] {
+                let proved = ring(algorithm, ranks, sync, in_place);
+                let p = ranks as usize;
+                let counts = [1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3];
+                for count in counts.into_iter().filter(|&n| n > 0) {
+                    for spread in [Spread::Lanes, Spread::Channels] {
+                        if count > 1000 && ranks > 4 && (in_place || spread == Spread::Lanes) {
+                            continue;
+                        }
+                        let workers = [1, 2, 5][case % 3];
+                        let channels = [None, Some(1), Some(3), None, Some(7)][case % 5];
+                        twice(&proved, count, options(spread, workers, channels));
+                        case += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Few elements and a step a time: as many switches between threads as there can be.
+#[test]
+fn lanes_of_one_channel_on_many_threads() {
+    for sync in [SyncStyle::Neighbor, SyncStyle::Barrier] {
+        for workers in [2, 3, 5] {
+            let proved = ring(Algorithm::RingExchange, 5, sync, false);
+            let payload = payload(&proved, 50);
+            let inputs = fill(&proved, Fill::Normal, 50);
+            let mut executor =
+                Executor::new(&proved, payload, Op::Sum, options(Spread::Lanes, workers, Some(2))).unwrap();
+            for _ in 0..50 {
+                launch(&mut executor, &proved, &payload, &inputs, "soak");
+            }
+        }
+    }
+}
+
+#[test]
+fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
+    let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
+    let auto = || Options::default().workers(3);
+    assert_eq!(twice(&proved, 1000, auto()), (1, 1));
+    let (workers, channels) = twice(&proved, 1 << 18, auto());
+    assert!(workers == 3 && channels >= 3, "{workers} workers, {channels} channels");
+}
+
+#[test]
+fn hundreds_of_ranks_on_a_few_threads() {
+    for (algorithm, ranks, count) in [
+        (Algorithm::Ring, 256, 1000),
+        (Algorithm::Ring, 1024, 1024),
+        (Algorithm::Direct, 1023, 1000),
+        (Algorithm::RecursiveDoubling, 1024, 10),
+        (Algorithm::HalvingDoubling, 1024, 1025),
+        (Algorithm::Tree, 1000, 1024),
+    ] {
+        let start = Instant::now();
+        let proved = ring(algorithm, ranks, SyncStyle::Neighbor, false);
+        let proof = start.elapsed();
+        twice(&proved, count, Options::default());
+        if ranks == 256 {
+            twice(&proved, count, options(Spread::Lanes, 2, None));
+        }
+        println!("{algorithm}, {ranks} ranks: proved in {proof:?}, run in {:?}", start.elapsed() - proof);
+    }
+}
+
+fn expect_hang(proved: &Proved, options: Options) -> Hang {
+    let payload = payload(proved, 1000);
+    let ranks = proved.schedule().ranks as usize;
+    let inputs = vec![vec![1.0_f32; 1000]; ranks];
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
+    let mut outputs = vec![vec![0.0_f32; 1000]; ranks];
+    let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+    let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
+    let hangs = [(); 2].map(|()| match executor.run(&inputs, &mut outputs) {
+        Err(CpuError::Hang(hang)) => hang,
+        other => panic!("a dropped notify must be a hang, not {other:?}"),
+    });
+    let [first, again] = hangs;
+    assert_eq!(first, again, "one schedule has one outcome");
+    first
+}
+
+#[test]
+fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
+    let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
+    for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
+        for workers in [1, 2, 5] {
+            for (rank, row) in [(0, 1), (2, 3), (3, 5)] {
+                let faulty = options(spread, workers, Some(3)).fault(Fault::DropNotify { rank, row });
+                let start = Instant::now();
+                let hang = expect_hang(&proved, faulty);
+                assert!(start.elapsed() < Duration::from_secs(5));
+                // The ring's right neighbour waits; the silent peer did execute its notify.
+                let cause = &hang.waiting[0];
+                assert_eq!((cause.site.rank, cause.signal.row, cause.signal.sender), ((rank + 1) % 4, row, rank));
+                assert_eq!((cause.at_least, cause.seen), (1, 0));
+                assert!(matches!(&cause.silence, Silence::Lost { notifier } if notifier.rank == rank), "{cause}");
+                assert!(hang.stalled.is_empty(), "{hang}");
+                let text = CpuError::Hang(hang).to_string();
+                assert!(text.contains("cause: ") && text.contains("never arrived"), "{text}");
+                twice(&proved, 1000, options(spread, workers, Some(3)));
+            }
+        }
+    }
+}
+
+/// Two ranks with two lanes each, one chunk a lane: rank 0 reduces both, pushing each sum into both ranks' memory at once.
+fn push() -> Schedule {
+    let half = |chunk: u32| {
+        let row = chunk;
+        let (theirs, staged) = (Address::input(1, chunk), Address::slot(0, chunk));
+        let giver = Lane::new(1)
+            .with(Instruction::new(("move", 1)).copy(theirs).to(staged).notify(0, row))
+            .with(Instruction::new(("move", 3)).wait(row, 0).wait_for(2, 0, 2));
+        let taker = Lane::new(0).with(
+            Instruction::new(("move", 2))
+                .wait(row, 1)
+                .reduce(staged, Address::input(0, chunk))
+                .to(Address::output(0, chunk))
+                .to(Address::output(1, chunk))
+                .notify(1, row)
+                .notify(1, 2),
+        );
+        (giver, taker)
+    };
+    let ((give_0, take_0), (give_1, take_1)) = (half(0), half(1));
+    Schedule::new("push", Collective::AllReduce, 2, 2)
+        .slots(2)
+        .signal_rows(3)
+        .lane(take_0)
+        .lane(give_0)
+        .lane(take_1)
+        .lane(give_1)
+}
+
+#[test]
+fn push_with_two_destinations_two_lanes_and_several_waits() {
+    for in_place in [false, true] {
+        let proved = prove(push(), proof::Options::default().in_place(in_place)).unwrap();
+        for count in [1, 7, 1000, 100_000] {
+            for workers in [1, 2, 4] {
+                for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
+                    twice(&proved, count, options(spread, workers, None));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_buffers_and_options_are_refused() {
+    let (apart, in_place) =
+        (ring(Algorithm::Ring, 2, SyncStyle::Neighbor, false), ring(Algorithm::Ring, 2, SyncStyle::Neighbor, true));
+    let payload = payload(&apart, 10);
+    let mut executor = Executor::<f32>::new(&apart, payload, Op::Sum, Options::default()).unwrap();
+    let (right, short) = ([0.0_f32; 10], [0.0_f32; 9]);
+    let (mut a, mut b, mut c) = ([0.0_f32; 10], [0.0_f32; 10], [0.0_f32; 11]);
+    let mut refused = |inputs: &[&[f32]], outputs: &mut [&mut [f32]], expected: &str| {
+        let error = executor.run(inputs, outputs).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(&[&right], &mut [&mut a, &mut b], "1 inputs for 2 ranks");
+    refused(&[&right, &right], &mut [&mut a], "1 outputs for 2 ranks");
+    refused(&[&right, &short], &mut [&mut a, &mut b], "the input of rank 1 has 9 elements, but the payload has 10");
+    refused(&[&right, &right], &mut [&mut a, &mut c], "the output of rank 1 has 11 elements");
+    assert!(matches!(executor.run_in_place(&mut [&mut a, &mut b]), Err(CpuError::NotProvedInPlace)));
+
+    let mut executor = Executor::<f32>::new(&in_place, payload, Op::Sum, Options::default()).unwrap();
+    assert!(matches!(executor.run(&[&right, &right], &mut [&mut a, &mut b]), Err(CpuError::ProvedInPlace)));
+    let refused = executor.run_in_place(&mut [&mut a]).unwrap_err();
+    assert!(matches!(refused, CpuError::Buffers(BufferError::Number { got: 1, .. })));
+    let refused = executor.run_in_place(&mut [&mut a, &mut c]).unwrap_err();
+    assert!(matches!(
+        refused,
+        CpuError::Buffers(BufferError::Length { what: UserBuffer::InPlace, rank: 1, got: 11, .. })
+    ));
+
+    let new = |payload, options| Executor::<f32>::new(&apart, payload, Op::Sum, options).unwrap_err().to_string();
+    let zero = |workers, channels| Options::default().workers(workers).channels(channels);
+    assert!(new(payload, zero(Some(0), None)).contains("0 workers"));
+    assert!(new(payload, zero(None, Some(0))).contains("0 channels"));
+    let mut other = payload;
+    other.chunk_elements = 1 << 40;
+    assert!(new(other, Options::default()).contains("payload"));
+    // Addressable, but no machine has it.
+    let huge = Payload::new(ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
+    let proved = ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false);
+    let lanes = options(Spread::Lanes, 2, Some(1));
+    assert!(matches!(Executor::<f32>::new(&proved, huge, Op::Sum, lanes), Err(CpuError::Memory(_))));
+}
+
+#[test]
+fn too_many_ranks_are_refused() {
+    // One lane reduces all inputs and copies the result to every rank: cheap to prove.
+    let mut lane = Lane::new(0);
+    let output = |rank| Address::output(rank, 0);
+    lane.push(Instruction::new(("move", 1)).reduce(Address::input(0, 0), Address::input(1, 0)).to(output(0)));
+    for peer in 2..1025 {
+        lane.push(Instruction::new(("move", 1)).reduce(output(0), Address::input(peer, 0)).to(output(0)));
+    }
+    for peer in 1..1025 {
+        lane.push(Instruction::new(("move", 2)).copy(output(0)).to(output(peer)));
+    }
+    let schedule = Schedule::new("star", Collective::AllReduce, 1025, 1).lane(lane);
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let error = Executor::<f32>::new(&proved, payload(&proved, 4), Op::Sum, Options::default()).unwrap_err();
+    assert!(matches!(error, CpuError::Ranks(1025)), "{error}");
+}
+
+/// An element whose arithmetic panics on a value.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+struct Fragile(f32);
+
+impl std::fmt::Display for Fragile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Element for Fragile {
+    const TYPE: DataType = DataType::F32;
+    type Wide = f64;
+
+    fn combine(op: Op, a: Self, b: Self) -> Self {
+        assert!(a.0 < 1e6 && b.0 < 1e6, "this panic is part of the test");
+        Self(f32::combine(op, a.0, b.0))
+    }
+
+    fn combine_flushed(op: Op, a: Self, b: Self) -> Self {
+        Self(f32::combine_flushed(op, a.0, b.0))
+    }
+
+    fn flush(self) -> Self {
+        Self(self.0.flush())
+    }
+
+    fn agrees(self, other: Self) -> bool {
+        self.0.agrees(other.0)
+    }
+
+    fn poison() -> Self {
+        Self(f32::poison())
+    }
+
+    fn to_f64(self) -> f64 {
+        self.0.to_f64()
+    }
+
+    fn from_f64(value: f64) -> Self {
+        Self(f32::from_f64(value))
+    }
+
+    fn reciprocal(ranks: u32) -> Self {
+        Self(f32::reciprocal(ranks))
+    }
+
+    fn scaled(multiple: i64, exponent: i32) -> Self {
+        Self(f32::scaled(multiple, exponent))
+    }
+
+    fn widen(self) -> f64 {
+        self.0.widen()
+    }
+
+    fn combine_wide(op: Op, a: f64, b: f64) -> f64 {
+        f32::combine_wide(op, a, b)
+    }
+
+    fn mean_wide(sum: f64, ranks: u32) -> f64 {
+        f32::mean_wide(sum, ranks)
+    }
+
+    fn ulp_error(self, reference: f64) -> f64 {
+        self.0.ulp_error(reference)
+    }
+}
+
+#[test]
+fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
+    let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
+    let payload = payload(&proved, 100);
+    for (spread, workers) in [(Spread::Lanes, 3), (Spread::Channels, 2), (Spread::Auto, 1)] {
+        let mut executor = Executor::new(&proved, payload, Op::Sum, options(spread, workers, Some(2))).unwrap();
+        for broken in [false, true, false] {
+            let mut inputs = vec![vec![Fragile(1.0); 100]; 4];
+            if broken {
+                inputs[2][60] = Fragile(1e7);
+            }
+            let inputs: Vec<&[Fragile]> = inputs.iter().map(|input| &input[..]).collect();
+            let mut outputs = vec![vec![Fragile::poison(); 100]; 4];
+            let mut outputs: Vec<&mut [Fragile]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+            let outcome = executor.run(&inputs, &mut outputs);
+            if broken {
+                assert!(matches!(outcome, Err(CpuError::Panicked)), "{outcome:?}");
+            } else {
+                outcome.unwrap();
+                assert!(outputs.iter().all(|output| output.iter().all(|&x| x == Fragile(4.0))));
+            }
+        }
+    }
+}

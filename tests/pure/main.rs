@@ -1,0 +1,17 @@
+//! What needs no device: schedules, proofs, golden, the CPU executor and its communicator.
+//!
+//! One binary, one module a subject, so that shared code is compiled and linked once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod algorithms;
+mod collectives;
+mod cpu;
+mod cpu_communicator;
+mod hang;
+mod model;
+mod proof_findings;
+mod proof_mutants;

@@ -1,0 +1,41 @@
+//! Tools of this repository: `cargo run -p xtask -- COMMAND`.
+//!
+//! Apart from the program, because nobody who uses wgccl has a use for them.
+
+mod api;
+mod scale;
+mod tables;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
+
+  api                write xtask/api.txt, the list of the public API, from the source
+  tables [--check]   write the tables of the benchmark pages from the records
+  scale [--out NAME] [--device NAME]
+                     measure how cost grows with ranks and size, and write NAME.json, NAME.svg and NAME.md (use --release)";
+
+/// Of the repository.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["api"] => api::write(root()),
+        ["tables"] => tables::write(root()),
+        ["tables", "--check"] => tables::check(root()),
+        ["scale", ref options @ ..] => scale::measure(options),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

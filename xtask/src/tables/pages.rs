@@ -1,0 +1,418 @@
+//! Tables made from definitions and records, and put between their markers.
+//!
+//! A published figure is what `benches/definitions` says it is: the command must be the one that the record holds, its
+//! results must have been right, and no record lies around that no definition explains.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use wgccl_cli::bench::record::Recorded;
+use wgccl_cli::bench::table::{self, Columns};
+
+/// A page whose tables are stale.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) path: PathBuf,
+    /// What it should be.
+    pub(crate) text: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("{path}: {why}")]
+    Format { path: PathBuf, why: String },
+    #[error("{record}: {why}")]
+    Record { record: String, why: String },
+    #[error("{file}: {why}")]
+    Markers { file: String, why: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    title: String,
+    shows: String,
+    does_not_show: String,
+    /// With `{device}`, `{dispatch}` and `{record}` to be put in for each record.
+    command: String,
+    #[serde(default)]
+    records: Vec<Source>,
+    /// Names in `benches/results`, without `.json`, of records of another form, each with a table of its own beside it.
+    #[serde(default)]
+    other_records: Vec<String>,
+    #[serde(default)]
+    tables: Vec<Table>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    /// A name in `benches/results`, without `.json`.
+    record: String,
+    device: String,
+    /// Where the command takes one.
+    #[serde(default)]
+    dispatch: String,
+    /// For the head of a column.
+    label: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    /// As in its marker.
+    name: String,
+    file: String,
+    layout: Layout,
+    /// Only these; all if empty.
+    #[serde(default)]
+    ranks: Vec<u32>,
+    /// Of a report: of what.
+    record: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Layout {
+    /// A table for each device with all columns.
+    Full,
+    /// One table, two columns for each device.
+    Short,
+    /// What the command printed, without what every machine prints otherwise.
+    Report,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Record {
+    version: String,
+    start_time: String,
+    args: Vec<String>,
+    devices: Vec<Device>,
+    results: Vec<Row>,
+    out_of_bounds: OutOfBounds,
+    errors: Vec<String>,
+    #[serde(default = "yes")]
+    complete: bool,
+}
+
+/// Records of before that key were only written at the end.
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Device {
+    name: String,
+    backend: String,
+    driver: Option<String>,
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct OutOfBounds {
+    okay: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Row {
+    size: u64,
+    algorithm: String,
+    ranks: u32,
+    out_of_place: Placement,
+    out_of_place_per_iter: Samples,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Placement {
+    /// Mean, which bandwidths are of.
+    time: f64,
+    clock: String,
+    bus_bw: f64,
+    mem_bw: f64,
+    roof_pct: Option<f64>,
+    dispatch: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Samples {
+    p50_us: f64,
+}
+
+/// Pages under `root` that are not what definitions and records say.
+pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
+    let definitions = definitions(&root.join("benches/definitions"))?;
+    let results = root.join("benches/results");
+    let mut bodies = BTreeMap::<&str, BTreeMap<&str, String>>::new();
+    let list = overview(&definitions);
+    bodies.entry("benches/README.md").or_default().insert("definitions", list);
+    let mut explained = BTreeSet::new();
+    for (_, definition) in &definitions {
+        let mut records = Vec::new();
+        for source in &definition.records {
+            let record: Record = read(&results.join(&source.record).with_extension("json"), json)?;
+            checked(definition, source, &record)?;
+            explained.insert(source.record.clone());
+            records.push((source, record));
+        }
+        explained.extend(definition.other_records.iter().cloned());
+        for table in &definition.tables {
+            let body = match table.layout {
+                Layout::Full => full(table, &records),
+                Layout::Short => short(table, &records),
+                Layout::Report => report(definition, table, &results)?,
+            };
+            bodies.entry(&table.file).or_default().insert(&table.name, body);
+        }
+    }
+    for name in names(&results, "json")? {
+        if !explained.contains(&name) {
+            let why = "no definition names this record; add it to one of benches/definitions".to_owned();
+            return Err(Error::Record { record: name, why });
+        }
+    }
+    let mut stale = Vec::new();
+    for (file, bodies) in bodies {
+        let path = root.join(file);
+        let old = std::fs::read_to_string(&path).map_err(|error| Error::File { path: path.clone(), error })?;
+        let text = spliced(&old, &bodies).map_err(|why| Error::Markers { file: file.to_owned(), why })?;
+        if text != old {
+            stale.push(Page { path, text });
+        }
+    }
+    Ok(stale)
+}
+
+/// By name of their files.
+fn definitions(dir: &Path) -> Result<Vec<(String, Definition)>, Error> {
+    names(dir, "toml")?
+        .into_iter()
+        .map(|name| {
+            let definition = read(&dir.join(&name).with_extension("toml"), toml)?;
+            Ok((name, definition))
+        })
+        .collect()
+}
+
+/// Of files that end in `extension`, which is cut off.
+fn names(dir: &Path, extension: &str) -> Result<BTreeSet<String>, Error> {
+    let failed = |error| Error::File { path: dir.to_owned(), error };
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(names)
+}
+
+fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::File { path: path.to_owned(), error })?;
+    parse(&text).map_err(|why| Error::Format { path: path.to_owned(), why })
+}
+
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    ::toml::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The record must be of the command that is published, and right.
+fn checked(definition: &Definition, source: &Source, record: &Record) -> Result<(), Error> {
+    let failed = |why: String| Err(Error::Record { record: source.record.clone(), why });
+    // Words first: a device's name may have spaces.
+    let put_in = |word: &str| {
+        let word = word.trim_matches('"');
+        let word = word.replace("{device}", &source.device).replace("{dispatch}", &source.dispatch);
+        word.replace("{record}", &source.record)
+    };
+    let published: Vec<String> = definition.command.split_whitespace().skip(1).map(put_in).collect();
+    match record {
+        Record { args, .. } if args.get(1..) != Some(&published[..]) => {
+            failed(format!("it is of the command\n  {args:?}\nbut its definition says\n  {published:?}"))
+        }
+        Record { out_of_bounds: OutOfBounds { okay: false }, .. } => failed("it has wrong elements".to_owned()),
+        Record { complete: false, .. } => failed("its sweep did not end".to_owned()),
+        Record { errors, .. } if !errors.is_empty() => failed(format!("it has errors: {}", errors.join("; "))),
+        Record { devices, .. } if devices.len() != 1 => failed(format!("it is of {} devices", devices.len())),
+        _ => Ok(()),
+    }
+}
+
+/// One row for each definition.
+fn overview(definitions: &[(String, Definition)]) -> String {
+    let mut text = String::new();
+    for (name, Definition { title, shows, does_not_show, command, records, other_records, .. }) in definitions {
+        let _ = writeln!(text, "**{title}** (`definitions/{name}.toml`)\n\n```sh\n{command}\n```\n");
+        let _ = writeln!(text, "- shows: {shows}\n- does not show: {does_not_show}");
+        if !records.is_empty() {
+            let records: Vec<String> =
+                records.iter().map(|source| format!("`{}` (`{}`)", source.record, source.device)).collect();
+            let _ = writeln!(text, "- records (and `{{device}}`): {}", records.join(", "));
+        }
+        for record in other_records {
+            let _ = writeln!(text, "- record: [`{record}`](results/{record}.json), [table](results/{record}.md)");
+        }
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}
+
+impl Table {
+    /// The rows that it shows: ranks, then sizes, then algorithms in the order of the record.
+    fn rows<'a>(&self, record: &'a Record) -> Vec<&'a Row> {
+        let mut rows: Vec<&Row> =
+            record.results.iter().filter(|row| self.ranks.is_empty() || self.ranks.contains(&row.ranks)).collect();
+        rows.sort_by_key(|row| (row.ranks, row.size));
+        rows
+    }
+}
+
+/// Bandwidths of the record are of the mean time; `value` at the median.
+fn at_p50(row: &Row, value: f64) -> f64 {
+    value * row.out_of_place.time / row.out_of_place_per_iter.p50_us
+}
+
+fn full(table: &Table, records: &[(&Source, Record)]) -> String {
+    let mut text = String::new();
+    for (source, record) in records {
+        let rows = table.rows(record);
+        let Some(device) = record.devices.first() else { continue };
+        let mut about: Vec<String> = (device.name != source.label).then(|| device.name.clone()).into_iter().collect();
+        about.extend((device.backend != "cpu").then(|| device.backend.clone()));
+        about.extend(device.driver.clone());
+        about.extend(device.threads.map(|threads| format!("{threads} threads")));
+        about.extend(rows.first().and_then(|row| row.out_of_place.dispatch.clone()));
+        about.extend(rows.first().map(|row| format!("{} clock", row.out_of_place.clock)));
+        let date = record.start_time.split(' ').next().unwrap_or_default();
+        let _ = write!(
+            text,
+            "**{}**: {}; wgccl {}, {date}, [record](results/{}.json)\n\n\
+             | ranks | size | algorithm | p50 (us) | busbw (GB/s) | membw (GB/s) | roof (%) |\n\
+             | --: | --: | :-- | --: | --: | --: | --: |\n",
+            source.label,
+            about.join(", "),
+            record.version,
+            source.record
+        );
+        for row in rows {
+            let Row { size, algorithm, ranks, out_of_place, out_of_place_per_iter } = row;
+            let [bus, mem] = [out_of_place.bus_bw, out_of_place.mem_bw].map(|bandwidth| number(at_p50(row, bandwidth)));
+            let roof = out_of_place.roof_pct.map_or_else(|| "-".to_owned(), |percent| number(at_p50(row, percent)));
+            let (size, p50) = (bytes(*size), number(out_of_place_per_iter.p50_us));
+            let _ = writeln!(text, "| {ranks} | {size} | {algorithm} | {p50} | {bus} | {mem} | {roof} |");
+        }
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}
+
+fn short(table: &Table, records: &[(&Source, Record)]) -> String {
+    let mut text = "| ranks | size | algorithm |".to_owned();
+    for (source, _) in records {
+        let _ = write!(text, " {0}: p50 (us) | busbw (GB/s) |", source.label);
+    }
+    text.push_str("\n| --: | --: | :-- |");
+    text.push_str(&" --: | --: |".repeat(records.len()));
+    let Some((_, first)) = records.first() else { return text };
+    for row in table.rows(first) {
+        let _ = write!(text, "\n| {} | {} | {} |", row.ranks, bytes(row.size), row.algorithm);
+        for (_, record) in records {
+            let same =
+                |other: &&Row| (other.ranks, other.size, &other.algorithm) == (row.ranks, row.size, &row.algorithm);
+            let cells = record.results.iter().find(same).map_or_else(
+                || ["-".to_owned(), "-".to_owned()],
+                |row| {
+                    let bus = at_p50(row, row.out_of_place.bus_bw);
+                    [number(row.out_of_place_per_iter.p50_us), number(bus)]
+                },
+            );
+            let _ = write!(text, " {} | {} |", cells[0], cells[1]);
+        }
+    }
+    text
+}
+
+/// As the program prints rows, from the record.
+fn report(definition: &Definition, table: &Table, results: &Path) -> Result<String, Error> {
+    let named = |source: &&Source| Some(&source.record) == table.record.as_ref();
+    let Some(source) = definition.records.iter().find(named) else {
+        let record = table.record.clone().unwrap_or_default();
+        return Err(Error::Record { record, why: format!("table '{}' is of none of its definition's", table.name) });
+    };
+    let path = results.join(&source.record).with_extension("json");
+    let record: Recorded = read(&path, Recorded::parse)?;
+    let command = definition.command.split(" -J ").next().unwrap_or_default().replace("{device}", &source.device);
+    let mut text = format!("```text\n$ {}\n", command.trim());
+    let mut printed = table::Table::new(Columns::default(), record.devices);
+    let mut first = true;
+    for row in record.results.iter().filter(|row| table.ranks.is_empty() || table.ranks.contains(&row.ranks)) {
+        let lines = printed.row(row);
+        let lines: Vec<&str> = lines.lines().collect();
+        if lines.len() > 1 {
+            text.push_str("...\n");
+        }
+        for line in lines.into_iter().filter(|line| is_shown(line, first)) {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        first = false;
+    }
+    Ok(text + "```")
+}
+
+/// Devices, drivers and process numbers are any machine's own, and one head of columns is enough.
+fn is_shown(line: &str, first: bool) -> bool {
+    let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| line.starts_with(beginning));
+    match line {
+        "#" => false,
+        _ if starts(&["# Using devices", "#  Rank", "#  and", "# Driver"]) => false,
+        _ if starts(&["# roof%", "#   "]) => first,
+        _ => true,
+    }
+}
+
+/// Three significant digits.
+fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v < 0.995 => 3,
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+fn bytes(size: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = units.into_iter().find(|&(factor, _)| size >= factor && size.is_multiple_of(factor));
+    whole.map_or_else(|| format!("{size} B"), |(factor, unit)| format!("{} {unit}", size / factor))
+}
+
+const BEGIN: &str = "<!-- table: ";
+const NAME_END: &str = " -->\n";
+const END: &str = "<!-- end -->";
+
+/// `text` with every body between its markers. Each body must have its place, and each place its body.
+fn spliced(text: &str, bodies: &BTreeMap<&str, String>) -> Result<String, String> {
+    let mut used = BTreeSet::new();
+    let mut parts = text.split(BEGIN);
+    let mut new = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once(NAME_END).ok_or("a table's marker does not end its line")?;
+        let (_, after) = rest.split_once(END).ok_or_else(|| format!("table '{name}' has no {END}"))?;
+        let body = bodies.get(name).ok_or_else(|| format!("no definition has a table '{name}' for this file"))?;
+        used.insert(name);
+        let _ = write!(new, "{BEGIN}{name}{NAME_END}\n{body}\n\n{END}{after}");
+    }
+    match bodies.keys().find(|name| !used.contains(*name)) {
+        Some(name) => Err(format!("there is no place for table '{name}'; put in\n{BEGIN}{name}{NAME_END}{END}")),
+        None => Ok(new),
+    }
+}

@@ -1,0 +1,72 @@
+//! The pages are up to date, and whatever makes them stale or contradicts a record is found.
+
+use super::pages::{Page, stale_pages};
+use crate::root;
+
+#[test]
+fn the_tables_of_the_pages_are_those_of_the_records() {
+    let stale = stale_pages(root()).unwrap();
+    let names: Vec<_> = stale.iter().map(|page| &page.path).collect();
+    assert!(names.is_empty(), "run cargo run -p xtask -- tables: {names:?}");
+}
+
+/// Copies what the tables are made from, edits one file of it, and asks.
+fn stale_after(file: &str, from: &str, to: &str) -> Result<Vec<String>, String> {
+    let (root, copy) = (root(), tempfile::tempdir().unwrap());
+    for dir in [".", "benches", "benches/definitions", "benches/results"] {
+        std::fs::create_dir_all(copy.path().join(dir)).unwrap();
+        for entry in std::fs::read_dir(root.join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "toml" || end == "json" || end == "md") {
+                std::fs::copy(&path, copy.path().join(dir).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let edited = copy.path().join(file);
+    let text = std::fs::read_to_string(&edited).unwrap_or_default();
+    assert!(text.contains(from), "'{from}' is not in {file}");
+    std::fs::write(&edited, text.replacen(from, to, 1)).unwrap();
+    let pages = stale_pages(copy.path()).map_err(|error| error.to_string())?;
+    let name = |page: &Page| page.path.strip_prefix(copy.path()).unwrap().to_string_lossy().into_owned();
+    // What is written is then up to date.
+    pages.iter().for_each(|page| std::fs::write(&page.path, &page.text).unwrap());
+    assert_eq!(stale_pages(copy.path()).unwrap().len(), 0);
+    Ok(pages.iter().map(name).collect())
+}
+
+#[test]
+fn stale_tables_and_unexplained_records_are_found() {
+    let definition = "benches/definitions/all-reduce.toml";
+    let record = format!("benches/results/{}.json", {
+        let text = std::fs::read_to_string(root().join(definition)).unwrap();
+        text.split("record = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    });
+    let both = ["README.md".to_owned(), "benches/README.md".to_owned()];
+    for (file, from, to, stale) in [
+        ("README.md", "| 4 | 1 KiB | ring |", "| 4 | 1 KiB | ring | 0.1 |", &both[..1]),
+        ("benches/README.md", "busbw", "bandwidth", &both[1..]),
+        (definition, "label = \"", "label = \"another ", &both),
+        (definition, "title = \"", "title = \"Another ", &both[1..]),
+        (&record, "\"p50_us\": ", "\"p50_us\": 1", &both[1..]),
+    ] {
+        assert_eq!(stale_after(file, from, to).unwrap(), stale, "{file}: {to}");
+    }
+    for (file, from, to, error) in [
+        ("README.md", "<!-- table: all-reduce in short -->", "", "no place for table 'all-reduce in short'"),
+        (
+            "README.md",
+            "<!-- table: all-reduce in",
+            "<!-- table: broadcast in",
+            "no definition has a table 'broadcast in",
+        ),
+        ("README.md", "<!-- end -->", "", "has no <!-- end -->"),
+        (definition, "-f 16", "-f 8", "its definition says"),
+        (definition, "title", "titel", "all-reduce.toml"),
+        (definition, "record = \"", "record = \"none-such-", "none-such-"),
+        (&record, "\"okay\": true", "\"okay\": false", "wrong elements"),
+        ("benches/results/stray.json", "", "{}", "stray: no definition names this record"),
+    ] {
+        let got = stale_after(file, from, to).unwrap_err();
+        assert!(got.contains(error), "{file}: {to}: {got}");
+    }
+}
