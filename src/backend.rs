@@ -112,8 +112,11 @@ setters! {
 pub struct Ran {
     /// Dispatches of the schedule, over all pieces; 0 on the CPU.
     pub dispatches: u32,
-    /// From the first upload to the last element of the last output, as the host sees it.
+    /// What it took as the host sees it: a [`Ready::run`] from the first upload to the last element of the last output, a
+    /// [`Ready::launch`] from submission to completion.
     pub time: Duration,
+    /// The dispatches by the device's own clock, where it has one and nothing else was timed with them.
+    pub device: Option<Duration>,
 }
 
 /// How a launch was prepared.
@@ -165,11 +168,12 @@ pub trait Ready {
     /// As [`run`](Self::run).
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError>;
 
-    /// Puts inputs, or in place buffers, where the executor works, for any number of [`launch`](Self::launch)es.
+    /// Puts piece `piece` of inputs, or in place of buffers, where the executor works, for any number of
+    /// [`launch`](Self::launch)es. Of [`Prepared::pieces`], one is there at a time.
     ///
     /// # Errors
-    /// [`RunError`]; [`RunError::InPieces`] where only a part of the payload is on the device at a time.
-    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError>;
+    /// [`RunError`].
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError>;
 
     /// One launch over what is loaded. In place, the outputs of a launch are the inputs of the next.
     ///
@@ -177,9 +181,18 @@ pub trait Ready {
     /// [`RunError`].
     fn launch(&mut self) -> Result<Ran, RunError>;
 
-    /// Copies the outputs, or in place the buffers, of the last launch to the host.
+    /// Copies what belongs to the loaded piece of the outputs, or in place of the buffers, to the host.
     ///
     /// # Errors
-    /// [`RunError`]; [`RunError::NotLaunched`] where there was none.
+    /// [`RunError`]; [`RunError::NotLaunched`] where nothing was launched over it.
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError>;
+
+    /// Launches `launches` times over what is loaded, and says what each took. Nothing is read back between two of them,
+    /// and no time is given out unless all of them finished.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
+        (0..launches).map(|_| self.launch()).collect()
+    }
 }

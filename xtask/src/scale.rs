@@ -18,7 +18,6 @@ use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
-use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl_cli::bench::now;
 use wgccl_cli::run;
 
