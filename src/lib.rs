@@ -5,6 +5,7 @@ pub mod collective;
 pub mod cpu;
 pub mod element;
 pub mod error;
+pub mod format;
 pub mod golden;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use wgccl::buffers::{BufferError, UserBuffer};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{CpuError, Executor, Options, Spread};
-use wgccl::element::{DataType, Element};
+use wgccl::element::DataType;
 use wgccl::golden;
 use wgccl::hang::{Fault, Hang, Silence};
 use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::{Numeric, Sealed};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
@@ -292,7 +293,9 @@ impl std::fmt::Display for Fragile {
     }
 }
 
-impl Element for Fragile {
+impl Sealed for Fragile {}
+
+impl Numeric for Fragile {
     const TYPE: DataType = DataType::F32;
     type Wide = f64;
 
