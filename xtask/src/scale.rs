@@ -1,16 +1,18 @@
 //! How cost grows with ranks and with size, beside the law that it should follow.
 //!
-//! `cargo run -p xtask --release -- scale --out NAME [--device NAME]` writes NAME.json, NAME.svg and NAME.md, overwriting
-//! them. No criterion: a point is one number, and the growth over four decades is what is looked at.
+//! `cargo run -p xtask --release -- scale --out NAME [--device NAME]` writes NAME.json and NAME.md, overwriting them;
+//! `scale --from NAME.json --out PICTURE` draws that record as PICTURE.svg. No criterion: a point is one number, and the
+//! growth over four decades is what is looked at.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that fails has nothing to go on with")]
 
 mod picture;
 
-use std::fmt::Write;
-use std::path::PathBuf;
+use std::fmt::{Display, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde::Deserialize;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
 use wgccl::gpu::{self, Gpu, adapters};
@@ -192,15 +194,38 @@ fn table(panel: &Panel) -> String {
     text
 }
 
-/// Measures, prints, and writes what `options` names.
+/// Of a record, what its picture needs.
+#[derive(Debug, Deserialize)]
+struct Recorded {
+    version: String,
+    threads: usize,
+    panels: Vec<Panel>,
+}
+
+/// Draws the record `from` as `out`, with `.svg` behind it.
+fn redraw(from: &Path, out: &Path) -> Result<(), String> {
+    let named = |error: &dyn Display| format!("{}: {error}", from.display());
+    let text = std::fs::read_to_string(from).map_err(|error| named(&error))?;
+    let Recorded { version, threads, panels } = serde_json::from_str(&text).map_err(|error| named(&error))?;
+    let title = format!("wgccl {version}: how cost grows, all-reduce of f32, {threads} threads");
+    draw(&PathBuf::from(format!("{}.svg", out.display())), &title, &panels).map_err(|error| error.to_string())
+}
+
+/// Measures, prints, and writes what `options` names; or draws a record.
 pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
-    let (mut out, mut device) = (None, run::AUTO);
+    const USAGE: &str = "usage: cargo run -p xtask --release -- scale [--out NAME] [--device NAME]
+       cargo run -p xtask -- scale --from RECORD.json --out NAME";
+    let (mut out, mut device, mut from) = (None, run::AUTO, None);
     for option in options.chunks(2) {
         match option {
             ["--out", name] => out = Some(PathBuf::from(name)),
             ["--device", name] => device = name,
-            _ => return Err("usage: cargo run -p xtask --release -- scale [--out NAME] [--device NAME]".to_owned()),
+            ["--from", name] => from = Some(PathBuf::from(name)),
+            _ => return Err(USAGE.to_owned()),
         }
+    }
+    if let Some(from) = from {
+        return redraw(&from, &out.ok_or(USAGE)?);
     }
     let gpu = match device {
         run::CPU => None,
@@ -217,13 +242,9 @@ pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
     });
     let named = |end: &str| PathBuf::from(format!("{}.{end}", out.display()));
     std::fs::write(named("json"), serde_json::to_string_pretty(&json).unwrap() + "\n").unwrap();
-    let title = format!("wgccl {}: how cost grows, all-reduce of f32, {threads} threads", env!("CARGO_PKG_VERSION"));
-    draw(&named("svg"), &title, &panels).unwrap();
-    let picture = named("svg").file_name().unwrap().to_string_lossy().into_owned();
     let mut text = format!(
         "# How cost grows\n\nMedians in microseconds, {threads} threads; {}; wgccl {}, {}. A dash: not measured, as the \
-         point before took more than {LONGEST} s. Dashed in the picture: the law that the line should follow.\n\n\
-         ![]({picture})\n",
+         point before took more than {LONGEST} s.\n",
         on.as_deref().unwrap_or("no graphics adapter"),
         env!("CARGO_PKG_VERSION"),
         now()
