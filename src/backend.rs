@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::collective::{Op, named};
 use crate::element::DataType;
 use crate::error::{PrepareError, RunError};
-use crate::hang::Fault;
+use crate::fault::Fault;
 use crate::lower::mode::{Mode, Protocol};
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;

@@ -16,6 +16,7 @@ mod straight;
 mod team;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,8 @@ use rustc_hash::FxHashMap;
 use crate::buffers::{BufferError, UserBuffer};
 use crate::collective::Op;
 use crate::element::{Element, Unsupported, supported};
-use crate::hang::{Fault, Hang};
+use crate::fault::Fault;
+use crate::hang::{Evidence, Hang, StuckChannel};
 use crate::payload::Payload;
 use crate::proof::{Proved, Unscalable};
 use crate::schedule::{Buffer, Signal};
@@ -299,28 +301,37 @@ impl<T: Element> Executor<T> {
         Ok(())
     }
 
-    /// The first channel that is stuck.
+    /// Every channel that is stuck. A worker of private channels goes on to none after its first.
     fn explain(&self) -> Hang {
         let shared = &self.shared;
         let graph = self.proved.graph();
-        let stuck = (0..self.workers()).filter_map(|index| {
-            let worker = shared.worker(index);
-            let channel = worker.tasks().iter().map(|task| task.channel).min();
-            channel.filter(|_| worker.stuck).map(|channel| (channel, index))
-        });
-        let (channel, owner) = stuck.min().unwrap_or_default();
-        let mut next: Vec<u32> = (0..graph.lanes()).map(|lane| graph.lane(lane).len() as u32).collect();
+        let ends: Vec<u32> = (0..graph.lanes()).map(|lane| graph.lane(lane).len() as u32).collect();
+        // Channels, with the worker that owns them where they are private.
+        let mut stuck = BTreeMap::<u32, (usize, Vec<u32>)>::new();
         for index in 0..self.workers() {
-            for task in shared.worker(index).tasks().iter().filter(|task| task.channel == channel) {
+            let worker = shared.worker(index);
+            for task in worker.tasks().iter().filter(|_| worker.stuck) {
+                let (_, next) = stuck.entry(task.channel).or_insert_with(|| (index, ends.clone()));
                 next[task.lane as usize] = task.step - graph.lane(task.lane).start;
             }
         }
         let cells: FxHashMap<Signal, usize> =
             (0..graph.cells()).map(|cell| (graph.signal(cell), cell as usize)).collect();
-        let signals = shared.signals_of(if shared.private { owner } else { channel as usize });
-        Hang::of(self.proved.schedule(), graph, channel, &next, |signal| {
-            cells.get(&signal).map_or(0, |&cell| signals[cell].value())
-        })
+        let signals = stuck.iter().map(|(&channel, &(owner, _))| {
+            let signals = shared.signals_of(if shared.private { owner } else { channel as usize });
+            let cells = &cells;
+            move |signal: Signal| cells.get(&signal).map_or(0, |&cell| signals[cell].value())
+        });
+        let signals: Vec<_> = signals.collect();
+        Hang::of(
+            self.proved.schedule(),
+            graph,
+            stuck.into_iter().zip(&signals).map(|((channel, (_, next)), signal)| StuckChannel {
+                channel,
+                next,
+                evidence: Evidence::Signals(signal),
+            }),
+        )
     }
 }
 

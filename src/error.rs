@@ -150,7 +150,7 @@ pub enum RunError {
         pieces: usize,
     },
     /// Some lanes did not finish. Outputs are unspecified; the next launch starts afresh.
-    #[error("the launch did not finish: {0}")]
+    #[error("{0}")]
     Hang(Box<Hang>),
     /// The arithmetic of the element type panicked. Outputs are unspecified; the next launch starts afresh.
     #[error("the element type's arithmetic panicked on a worker thread")]

@@ -2,9 +2,11 @@
 pub mod backend;
 pub mod buffers;
 pub mod collective;
+mod communicator;
 pub mod cpu;
 pub mod element;
 pub mod error;
+pub mod fault;
 pub mod golden;
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -16,6 +18,8 @@ pub mod payload;
 pub mod proof;
 pub mod schedule;
 pub mod window;
+
+pub use communicator::Communicator;
 
 /// The version that [`gpu`] speaks.
 #[cfg(feature = "gpu")]

@@ -16,8 +16,8 @@ use wgccl::cpu;
 use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
-use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl_cli::bench::now;
 use wgccl_cli::run;
 
