@@ -6,11 +6,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::CpuError;
 use super::kernel::{OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use crate::element::Element;
+use crate::error::RunError;
 use crate::proof::Proved;
 use crate::schedule::Buffer;
 
@@ -141,7 +141,7 @@ impl<T: Element> Straight<T> {
         how: Reduction<T>,
         inputs: &[&[T]],
         outputs: &mut [&mut [T]],
-    ) -> Result<(), CpuError> {
+    ) -> Result<(), RunError> {
         if self.whole
             && let Some(done) = sum_whole(how, self.steps[0].len, inputs, outputs)
         {
@@ -163,7 +163,7 @@ impl<T: Element> Straight<T> {
                 unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached) };
             }
         }))
-        .map_err(|_| CpuError::Panicked)
+        .map_err(|_| RunError::Panicked)
     }
 }
 
@@ -173,7 +173,7 @@ fn sum_whole<T: Element>(
     len: usize,
     inputs: &[&[T]],
     outputs: &mut [&mut [T]],
-) -> Option<Result<(), CpuError>> {
+) -> Option<Result<(), RunError>> {
     let few = inputs.len() <= OPERANDS && inputs.len() == outputs.len();
     if !few || how.scales() || 2 * inputs.len() * len * size_of::<T>() > AT_ONCE_BYTES {
         return None;
@@ -188,7 +188,7 @@ fn sum_whole<T: Element>(
         // outputs apart from each other and from inputs.
         unsafe { fold(how, to, from, 0, len, Store::Cached) }
     }));
-    Some(done.map_err(|_| CpuError::Panicked))
+    Some(done.map_err(|_| RunError::Panicked))
 }
 
 #[cfg(test)]
