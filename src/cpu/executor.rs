@@ -20,7 +20,7 @@ use super::team::Team;
 use super::worker::{Shared, Worker};
 use super::{admit, signal};
 use crate::backend::Options;
-use crate::buffers::UserBuffer;
+use crate::buffers::{BufferError, UserBuffer};
 use crate::collective::Op;
 use crate::element::{Element, supported};
 use crate::error::{PrepareError, RunError};
@@ -134,11 +134,13 @@ impl<T: Element> Executor<T> {
         }
         self.check(UserBuffer::Input, inputs.iter().map(|input| input.len()))?;
         self.check(UserBuffer::Output, outputs.iter().map(|output| output.len()))?;
-        self.launch(inputs, outputs)
+        // SAFETY: the borrows last until it returns, and their lengths have been checked.
+        unsafe { self.launch(inputs.iter().map(|x| x.as_ptr()), outputs.iter_mut().map(|x| x.as_mut_ptr())) }
     }
 
     /// One launch in which every rank's buffer is its input and its output. Where these differ in length the buffer is as
-    /// long as the longer, and the shorter is the rank's part of it, as in NCCL: [`Extents`](crate::buffers::Extents) says which.
+    /// long as the longer, and the shorter is the rank's part of it, as in NCCL:
+    /// [`Extents`](crate::buffers::Extents) says which.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -147,27 +149,88 @@ impl<T: Element> Executor<T> {
             return Err(RunError::Placement { in_place: false });
         }
         self.check(UserBuffer::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
-        self.launch(&[], buffers)
+        // SAFETY: the borrows last until it returns, and their lengths have been checked.
+        unsafe { self.launch([].into_iter(), buffers.iter_mut().map(|x| x.as_mut_ptr())) }
+    }
+
+    /// As [`run`](Self::run), over the bytes of elements.
+    pub(super) fn run_bytes(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        if self.proved.in_place() {
+            return Err(RunError::Placement { in_place: true });
+        }
+        self.check_bytes(UserBuffer::Input, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        self.check_bytes(UserBuffer::Output, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        let (inputs, outputs) =
+            (inputs.iter().map(|x| x.as_ptr().cast()), outputs.iter_mut().map(|x| x.as_mut_ptr().cast()));
+        // SAFETY: the borrows last until it returns; their lengths have been checked, and that elements may lie there. All
+        // bytes are elements, and the reverse.
+        unsafe { self.launch(inputs, outputs) }
+    }
+
+    /// As [`run_in_place`](Self::run_in_place), over the bytes of elements.
+    pub(super) fn run_bytes_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<(), RunError> {
+        if !self.proved.in_place() {
+            return Err(RunError::Placement { in_place: false });
+        }
+        self.check_bytes(UserBuffer::InPlace, buffers.iter().map(|x| (x.as_ptr(), x.len())))?;
+        // SAFETY: as in `run_bytes`.
+        unsafe { self.launch([].into_iter(), buffers.iter_mut().map(|x| x.as_mut_ptr().cast())) }
     }
 
     fn check(&self, what: UserBuffer, lengths: impl ExactSizeIterator<Item = usize> + Clone) -> Result<(), RunError> {
-        let right = if what == UserBuffer::Input { &self.lengths.0 } else { &self.lengths.1 };
+        let right = self.lengths(what);
         if lengths.len() == right.len() && lengths.clone().zip(right).all(|(got, &right)| got == right) {
             return Ok(());
         }
-        Ok(self.proved.extents(self.shared.slices.payload.count).check(what, lengths)?)
+        Ok(self.proved.extents(self.count()).check(what, lengths)?)
     }
 
-    /// The borrows outlive the call, and no worker uses the pointers after it: `Team::run` returns when all have left.
-    pub(super) fn launch(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), RunError> {
+    /// Lengths, and that elements may begin where the buffers do.
+    pub(super) fn check_bytes(
+        &self,
+        what: UserBuffer,
+        buffers: impl ExactSizeIterator<Item = (*const u8, usize)> + Clone,
+    ) -> Result<(), RunError> {
+        let right = self.lengths(what);
+        let (size, aligned) = (size_of::<T>(), |at: *const u8| at.cast::<T>().is_aligned());
+        let fits = |((at, got), &right): ((*const u8, usize), &usize)| got == right * size && (got == 0 || aligned(at));
+        if buffers.len() == right.len() && buffers.clone().zip(right).all(fits) {
+            return Ok(());
+        }
+        for (rank, (at, got)) in (0..).zip(buffers.clone()) {
+            if !got.is_multiple_of(size) {
+                return Err(BufferError::Ragged { what, rank, got, element_bytes: size }.into());
+            }
+            if got > 0 && !aligned(at) {
+                return Err(BufferError::Misaligned { what, rank, align: align_of::<T>() }.into());
+            }
+        }
+        Ok(self.proved.extents(self.count()).check(what, buffers.map(|(_, got)| got / size))?)
+    }
+
+    fn lengths(&self, what: UserBuffer) -> &[usize] {
+        if what == UserBuffer::Input { &self.lengths.0 } else { &self.lengths.1 }
+    }
+
+    /// No worker uses the pointers after the call: `Team::run` returns when all have left.
+    ///
+    /// # Safety
+    /// The pointers are those of borrows that outlive the call, shared ones of inputs and exclusive ones of outputs or
+    /// buffers in place, whose lengths have been checked.
+    pub(super) unsafe fn launch(
+        &mut self,
+        inputs: impl ExactSizeIterator<Item = *const T>,
+        outputs: impl ExactSizeIterator<Item = *mut T>,
+    ) -> Result<(), RunError> {
         if let Some(straight) = &mut self.straight {
-            return straight.launch(self.shared.how, inputs, outputs);
+            // SAFETY: handed on.
+            return unsafe { straight.launch(self.shared.how, inputs, outputs) };
         }
         let bases = || self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
         self.shared.reset();
         bases().set(inputs, outputs);
         self.team.run(&self.shared, self.workers());
-        bases().set(&[], &mut []);
+        bases().clear();
         if self.shared.panicked.load(Ordering::Relaxed) {
             return Err(RunError::Panicked);
         }

@@ -6,19 +6,11 @@
 use std::fmt;
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
 use super::executor::Executor;
 use crate::backend::{self, Prepared, Ran};
-use crate::buffers::{BufferError, UserBuffer};
+use crate::buffers::UserBuffer;
 use crate::element::Element;
 use crate::error::RunError;
-
-/// Ranks up to which a list of slices needs no allocation.
-const FEW: usize = 8;
-
-type Views<'a, T> = SmallVec<[&'a [T]; FEW]>;
-type ViewsMut<'a, T> = SmallVec<[&'a mut [T]; FEW]>;
 
 /// A schedule made ready for the CPU executor.
 pub struct Ready(Box<dyn backend::Ready + Send>);
@@ -102,13 +94,11 @@ impl<T: Element> backend::Ready for Typed<T> {
     }
 
     fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
-        let (inputs, mut outputs) = (elements(UserBuffer::Input, inputs)?, elements_mut(UserBuffer::Output, outputs)?);
-        self.timed(|executor| executor.run(&inputs, &mut outputs))
+        self.timed(|executor| executor.run_bytes(inputs, outputs))
     }
 
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
-        let mut buffers = elements_mut(UserBuffer::InPlace, buffers)?;
-        self.timed(|executor| executor.run_in_place(&mut buffers))
+        self.timed(|executor| executor.run_bytes_in_place(buffers))
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
@@ -116,21 +106,15 @@ impl<T: Element> backend::Ready for Typed<T> {
             return Err(RunError::NoSuchPiece { piece, pieces: 1 });
         }
         let given = self.given();
-        let (inputs, extents) = (elements::<T>(given, inputs)?, self.executor.proved().extents(self.executor.count()));
-        extents.check(given, inputs.iter().map(|input| input.len()))?;
-        if self.resident.is_none() {
-            let zeros = |what| -> Result<Vec<Vec<T>>, RunError> {
-                (0..extents.ranks()).map(|rank| zeros(extents.len(what, rank))).collect()
-            };
-            let (inputs, outputs) = match given {
-                UserBuffer::Input => (zeros(UserBuffer::Input)?, zeros(UserBuffer::Output)?),
-                _ => (Vec::new(), zeros(UserBuffer::InPlace)?),
-            };
-            self.resident = Some(Resident { inputs, outputs, launched: false });
-        }
-        let Some(resident) = &mut self.resident else { return Ok(()) };
+        self.executor.check_bytes(given, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        let resident = match &mut self.resident {
+            Some(resident) => resident,
+            none => none.insert(Resident::new(&self.executor, given)?),
+        };
         let targets = if given == UserBuffer::Input { &mut resident.inputs } else { &mut resident.outputs };
-        targets.iter_mut().zip(&inputs).for_each(|(target, input)| target.copy_from_slice(input));
+        for (target, input) in targets.iter_mut().zip(inputs) {
+            bytemuck::cast_slice_mut::<T, u8>(target).copy_from_slice(input);
+        }
         resident.launched = false;
         Ok(())
     }
@@ -139,23 +123,36 @@ impl<T: Element> backend::Ready for Typed<T> {
         let Some(Resident { inputs, outputs, launched }) = &mut self.resident else {
             return Err(RunError::NotLoaded);
         };
-        let inputs: Views<'_, T> = inputs.iter().map(Vec::as_slice).collect();
-        let mut outputs: ViewsMut<'_, T> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         *launched = true;
-        timed(|| self.executor.launch(&inputs, &mut outputs))
+        let (inputs, outputs) = (inputs.iter().map(Vec::as_ptr), outputs.iter_mut().map(Vec::as_mut_ptr));
+        // SAFETY: they are borrowed until it returns, and were made as long as the schedule has them.
+        timed(|| unsafe { self.executor.launch(inputs, outputs) })
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        let extents = self.executor.proved().extents(self.executor.count());
-        let mut outputs = elements_mut::<T>(extents.results(), outputs)?;
-        extents.check(extents.results(), outputs.iter().map(|output| output.len()))?;
+        let results = self.executor.proved().extents(self.executor.count()).results();
+        self.executor.check_bytes(results, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
         match &self.resident {
             Some(resident) if resident.launched => {
-                outputs.iter_mut().zip(&resident.outputs).for_each(|(output, result)| output.copy_from_slice(result));
+                for (output, result) in outputs.iter_mut().zip(&resident.outputs) {
+                    output.copy_from_slice(bytemuck::cast_slice(result));
+                }
                 Ok(())
             }
             _ => Err(RunError::NotLaunched),
         }
+    }
+}
+
+impl<T: Element> Resident<T> {
+    fn new(executor: &Executor<T>, given: UserBuffer) -> Result<Self, RunError> {
+        let extents = executor.proved().extents(executor.count());
+        let zeros = |what| (0..extents.ranks()).map(|rank| zeros::<T>(extents.len(what, rank))).collect::<Result<_, _>>();
+        let (inputs, outputs) = match given {
+            UserBuffer::Input => (zeros(UserBuffer::Input)?, zeros(UserBuffer::Output)?),
+            _ => (Vec::new(), zeros(UserBuffer::InPlace)?),
+        };
+        Ok(Self { inputs, outputs, launched: false })
     }
 }
 
@@ -164,33 +161,4 @@ fn zeros<T: Element>(len: usize) -> Result<Vec<T>, RunError> {
     vector.try_reserve_exact(len).map_err(|_| RunError::Memory((len * size_of::<T>()) as u64))?;
     vector.resize(len, T::zeroed());
     Ok(vector)
-}
-
-fn elements<'a, T: Element>(what: UserBuffer, buffers: &[&'a [u8]]) -> Result<Views<'a, T>, BufferError> {
-    let view = |(rank, &buffer): (u32, &&'a [u8])| match buffer {
-        [] => Ok(&[][..]),
-        buffer => bytemuck::try_cast_slice(buffer).map_err(|_| unfit::<T>(what, rank, buffer)),
-    };
-    (0..).zip(buffers).map(view).collect()
-}
-
-fn elements_mut<'a, T: Element>(
-    what: UserBuffer,
-    buffers: &'a mut [&mut [u8]],
-) -> Result<ViewsMut<'a, T>, BufferError> {
-    let view = |(rank, buffer): (u32, &'a mut &mut [u8])| match bytemuck::try_cast_slice::<u8, T>(buffer) {
-        _ if buffer.is_empty() => Ok(&mut [][..]),
-        Ok(_) => Ok(bytemuck::cast_slice_mut(buffer)),
-        Err(_) => Err(unfit::<T>(what, rank, buffer)),
-    };
-    (0..).zip(buffers).map(view).collect()
-}
-
-/// Why bytes cannot be elements.
-fn unfit<T: Element>(what: UserBuffer, rank: u32, buffer: &[u8]) -> BufferError {
-    let (got, element_bytes) = (buffer.len(), size_of::<T>());
-    match got.is_multiple_of(element_bytes) {
-        true => BufferError::Misaligned { what, rank, align: align_of::<T>() },
-        false => BufferError::Ragged { what, rank, got, element_bytes },
-    }
 }
