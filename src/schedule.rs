@@ -21,7 +21,7 @@ pub use address_map::AddressMap;
 pub use algorithm::{Algorithm, SyncStyle};
 pub use algorithms::{BuildError, build};
 pub use few::Few;
-pub(crate) use graph::{Graph, Sources};
+pub(crate) use graph::{CellWait, Graph, Sources};
 pub use label::Label;
 pub use origin::Origin;
 pub use recipe::Recipe;
