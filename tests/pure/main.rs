@@ -11,6 +11,7 @@ mod algorithms;
 mod collectives;
 mod cpu;
 mod cpu_communicator;
+mod custom;
 mod hang;
 mod layers;
 mod model;
