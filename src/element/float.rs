@@ -59,7 +59,7 @@ pub(super) fn power_of_two(exponent: i32) -> f64 {
     }
 }
 
-/// The unit of the last place at `reference` of a type with so many bits and this least exponent of normal numbers.
+/// The unit of the last place at `reference` of a type with this precision and this least exponent of normal numbers.
 pub(super) fn ulp(reference: f64, precision: u32, least_exponent: i32) -> f64 {
     let exponent = ((reference.to_bits() >> 52) & 0x7ff) as i32 - 1023;
     power_of_two(exponent.max(least_exponent) - (precision as i32 - 1))

@@ -52,7 +52,7 @@ impl Numeric for $type {
             }
 
             fn from_f64(value: f64) -> Self {
-                // `as` saturates; through the widest type it does so far away.
+                // `as` saturates, so the way goes through a type that is wide enough to wrap first.
                 value as i128 as Self
             }
 
