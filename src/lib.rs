@@ -26,8 +26,8 @@
 //! | to | take |
 //! | --- | --- |
 //! | call a collective | [`Communicator`] |
-#![cfg_attr(feature = "gpu", doc = "| choose a GPU | [`gpu::Gpu`] |")]
-#![cfg_attr(not(feature = "gpu"), doc = "| choose a GPU | `gpu::Gpu`, with the feature `gpu` |")]
+#![cfg_attr(feature = "gpu", doc = " | choose a GPU | [`gpu::Gpu`] |")]
+#![cfg_attr(not(feature = "gpu"), doc = " | choose a GPU | `gpu::Gpu`, with the feature `gpu` |")]
 //! | keep what a call prepares, or measure its launches | [`Ready`](backend::Ready), from [`Communicator::prepare`] |
 //! | write an executor | [`Backend`](backend::Backend) and [`Ready`](backend::Ready) |
 //! | get a schedule by collective, algorithm and ranks | [`Recipe`](schedule::Recipe) |

@@ -24,9 +24,6 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     let names: Vec<String> = pages.iter().map(|page| page.path.display().to_string()).collect();
     match names.is_empty() {
         true => Ok(()),
-        false => Err(format!(
-            "not what the records say: {}; run: cargo run -p xtask -- tables",
-            names.join(", ")
-        )),
+        false => Err(format!("not what the records say: {}; run: cargo run -p xtask -- tables", names.join(", "))),
     }
 }

@@ -211,8 +211,9 @@ pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
 fn stale_pictures(root: &Path, definitions: &[(String, Definition)]) -> Result<Vec<Page>, Error> {
     let dir = root.join(PICTURES);
     let (mut stale, mut drawn) = (Vec::new(), BTreeSet::new());
-    for (definition, picture) in
-        definitions.iter().flat_map(|(_, definition)| definition.pictures.iter().map(move |picture| (definition, picture)))
+    for (definition, picture) in definitions
+        .iter()
+        .flat_map(|(_, definition)| definition.pictures.iter().map(move |picture| (definition, picture)))
     {
         let (path, text) = (dir.join(&picture.file), picture.draw(definition, &root.join("benches/results"))?);
         drawn.insert(picture.file.clone());
@@ -257,7 +258,8 @@ fn records(results: &Path) -> Result<BTreeSet<String>, Error> {
     for entry in std::fs::read_dir(results).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if let (true, Some(folder)) = (path.is_dir(), path.file_name()) {
-            records.extend(names(&path, "json")?.into_iter().map(|name| format!("{}/{name}", folder.to_string_lossy())));
+            records
+                .extend(names(&path, "json")?.into_iter().map(|name| format!("{}/{name}", folder.to_string_lossy())));
         }
     }
     Ok(records)
