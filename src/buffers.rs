@@ -57,6 +57,28 @@ pub enum BufferError {
         /// Elements of a part.
         count: usize,
     },
+    /// Bytes that are no whole number of elements.
+    #[error("the {what} of rank {rank} has {got} bytes, which is no whole number of elements of {element_bytes} bytes")]
+    Ragged {
+        /// Which buffer.
+        what: UserBuffer,
+        /// Whose.
+        rank: u32,
+        /// Its bytes.
+        got: usize,
+        /// Bytes of an element.
+        element_bytes: usize,
+    },
+    /// Bytes that cannot be elements where they are.
+    #[error("the {what} of rank {rank} begins at an address that is no multiple of {align}, as its elements' must be")]
+    Misaligned {
+        /// Which buffer.
+        what: UserBuffer,
+        /// Whose.
+        rank: u32,
+        /// What the address must be a multiple of.
+        align: usize,
+    },
 }
 
 fn must(parts: u32, count: usize) -> String {

@@ -1,41 +1,26 @@
-//! Why a launch did not finish, in names: who waits, in which round, on which signal, and which peer is silent.
+//! Why a launch did not finish, in names: who waits, in which round, for what, and which peer is silent.
 //!
-//! Both executors leave the same trace, how far each lane got and what its signals hold, so one pure function explains it.
+//! All executors leave the same trace, how far each lane of each channel got and what its signals hold, so one pure
+//! function explains it, and channels that are stuck alike are one cause.
+
+mod channels;
 
 use std::fmt;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use crate::schedule::{Graph, Schedule, Signal, Site, Sources};
+pub use channels::Channels;
 
-/// A defect put into a launch on purpose, to see what happens and that it is explained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The notifies that `rank` sends to signal row `row` of its peers get lost.
-    DropNotify {
-        /// The rank that falls silent.
-        rank: u32,
-        /// The row on which it does.
-        row: u32,
-    },
-}
+use crate::fault::Fault;
+use crate::schedule::{CellWait, Graph, Schedule, Signal, Site, Sources};
 
-impl Fault {
-    /// Whether the fault swallows a notify from `sender` on `row`.
-    pub fn drops(self, sender: u32, row: u32) -> bool {
-        match self {
-            Self::DropNotify { rank, row: dropped } => sender == rank && row == dropped,
-        }
-    }
-}
-
-/// Why a signal is missing.
+/// Why what a lane waits for is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Silence {
-    /// The peer executed its notify, but the signal does not show it.
+    /// The peer executed its notify, but nothing shows it.
     Lost {
         /// The instruction that notified.
         notifier: Site,
@@ -57,88 +42,234 @@ pub enum Silence {
 pub struct Waiting {
     /// The instruction that cannot begin.
     pub site: Site,
-    /// The first signal that it misses.
+    /// The first signal that it misses; of data that carries its own flag, the one that would have announced it.
     pub signal: Signal,
     /// What the signal must be.
     pub at_least: u32,
-    /// What it is.
-    pub seen: u32,
+    /// What it is. None where data carries its own flag, so that there are no signals.
+    pub seen: Option<u32>,
     /// Why.
     pub silence: Silence,
+    /// Where.
+    pub channels: Channels,
 }
 
-/// A launch that did not finish: the state of the first channel that is stuck.
+/// A lane that does not wait and yet did not finish: the device stopped executing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stalled {
+    /// The instruction that could begin.
+    #[serde(flatten)]
+    pub site: Site,
+    /// Where.
+    pub channels: Channels,
+}
+
+/// A launch that did not finish: the state of all channels that are stuck, each cause told once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Hang {
-    /// Which channel.
-    pub channel: u32,
+    /// Channels that are stuck.
+    pub channels: Channels,
     /// Lanes of the schedule.
     pub lanes: u32,
-    /// Lanes that wait for a signal, those that are the cause first.
+    /// Lanes that did not finish in some channel.
+    pub unfinished: u32,
+    /// Lanes that wait, those that are the cause first.
     pub waiting: Vec<Waiting>,
-    /// Lanes that did not finish although all their signals have come: the device stopped executing them.
-    pub stalled: Vec<Site>,
+    /// Lanes that did not finish although all that they need has come.
+    pub stalled: Vec<Stalled>,
+}
+
+/// What a channel that is stuck has left behind.
+pub(crate) struct StuckChannel<'a> {
+    pub(crate) channel: u32,
+    /// Index of each lane's next instruction.
+    pub(crate) next: Vec<u32>,
+    pub(crate) evidence: Evidence<'a>,
+}
+
+/// How lanes of a channel know that data has arrived, as far as that can be read afterwards.
+#[derive(Clone, Copy)]
+pub(crate) enum Evidence<'a> {
+    /// What each signal holds.
+    Signals(&'a dyn Fn(Signal) -> u32),
+    /// Nothing: data carries its own flag. What got lost on purpose is known.
+    Data { lost: Option<Fault> },
+}
+
+/// What a lane of one channel waits for, in numbers of the graph: equal ones are told once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Cause {
+    id: u32,
+    cell: u32,
+    at_least: u32,
+    seen: Option<u32>,
+    silence: Why,
+}
+
+/// [`Silence`] in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Why {
+    Lost { notifier: u32 },
+    Behind { notifier: u32, stands: u32 },
+    NeverSent,
 }
 
 impl Hang {
-    /// As an executor does, of any schedule whose signals are in range.
+    /// As an executor does of one channel, of any schedule whose signals are in range.
     pub fn explain(schedule: &Schedule, channel: u32, next: &[u32], signal: impl Fn(Signal) -> u32) -> Self {
-        Self::of(schedule, &Graph::new(schedule), channel, next, signal)
+        let evidence = Evidence::Signals(&signal);
+        Self::of(schedule, &Graph::new(schedule), [StuckChannel { channel, next: next.to_vec(), evidence }])
     }
 
-    /// Explains channel `channel`, in which lane `l` has `next[l]` as the index of its next instruction and `signal`
-    /// gives what a signal holds.
-    pub(crate) fn of(
+    /// Explains the channels that did not finish.
+    pub(crate) fn of<'a>(
         schedule: &Schedule,
         graph: &Graph,
-        channel: u32,
-        next: &[u32],
-        signal: impl Fn(Signal) -> u32,
+        stuck: impl IntoIterator<Item = StuckChannel<'a>>,
     ) -> Self {
-        let done = |id: u32| graph.index(id) < next[graph.lane_of(id) as usize];
-        let mut hang = Self { channel, lanes: graph.lanes(), waiting: Vec::new(), stalled: Vec::new() };
-        for (lane, instructions) in (0..graph.lanes()).map(|lane| (lane, graph.lane(lane))) {
-            let id = instructions.start + next[lane as usize];
-            if id >= instructions.end {
-                continue;
+        let (mut waiting, mut stalled) = (Told::default(), Told::default());
+        let (mut channels, mut unfinished) = (Channels::default(), FxHashSet::default());
+        for stuck in stuck {
+            channels.insert(stuck.channel);
+            for lane in 0..graph.lanes() {
+                let Some(id) = stuck.stands(graph, lane) else { continue };
+                unfinished.insert(lane);
+                match stuck.cause(graph, id) {
+                    Some(cause) => waiting.add(cause, stuck.channel),
+                    None => stalled.add(id, stuck.channel),
+                }
             }
-            let site = graph.site(schedule, id);
-            let unmet = graph.waits_of(id).iter().find(|wait| signal(graph.signal(wait.cell)) < wait.at_least);
-            let Some(wait) = unmet else {
-                hang.stalled.push(site);
-                continue;
-            };
-            let signal_name = graph.signal(wait.cell);
-            let (at_least, seen) = (wait.at_least, signal(signal_name));
-            let notifiers = graph.notifiers_of(wait.cell);
-            // Later notifies of the same signal do not matter; those of several lanes come in any order.
-            let needed = match graph.sources(*wait) {
-                Sources::Known(_) => &notifiers[..(at_least as usize).min(notifiers.len())],
-                Sources::Ambiguous | Sources::Never => notifiers,
-            };
-            let late = needed.iter().copied().find(|&id| !done(id));
-            let silence = match (late, needed.last()) {
-                (Some(late), _) => {
-                    let peer = graph.lane_of(late);
-                    let stands = graph.site(schedule, graph.lane(peer).start + next[peer as usize]);
-                    Silence::Behind { notifier: graph.site(schedule, late), stands }
-                }
-                (None, Some(&last)) if (seen as usize) < needed.len() => {
-                    Silence::Lost { notifier: graph.site(schedule, last) }
-                }
-                (None, _) => Silence::NeverSent,
-            };
-            hang.waiting.push(Waiting { site, signal: signal_name, at_least, seen, silence });
         }
-        hang.waiting.sort_by_key(|waiting| matches!(waiting.silence, Silence::Behind { .. }));
-        hang
+        let site = |id| graph.site(schedule, id);
+        let mut waiting: Vec<Waiting> = waiting
+            .into_iter()
+            .map(|(Cause { id, cell, at_least, seen, silence }, channels)| Waiting {
+                site: site(id),
+                signal: graph.signal(cell),
+                at_least,
+                seen,
+                silence: match silence {
+                    Why::Lost { notifier } => Silence::Lost { notifier: site(notifier) },
+                    Why::Behind { notifier, stands } => {
+                        Silence::Behind { notifier: site(notifier), stands: site(stands) }
+                    }
+                    Why::NeverSent => Silence::NeverSent,
+                },
+                channels,
+            })
+            .collect();
+        waiting.sort_by_key(|waiting| matches!(waiting.silence, Silence::Behind { .. }));
+        let stalled = stalled.into_iter().map(|(id, channels)| Stalled { site: site(id), channels }).collect();
+        Self { channels, lanes: graph.lanes(), unfinished: unfinished.len() as u32, waiting, stalled }
+    }
+}
+
+/// What was told, in the order of its first channel, and of which channels.
+struct Told<K> {
+    places: FxHashMap<K, usize>,
+    all: Vec<(K, Channels)>,
+}
+
+impl<K> Default for Told<K> {
+    fn default() -> Self {
+        Self { places: FxHashMap::default(), all: Vec::new() }
+    }
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Told<K> {
+    fn add(&mut self, what: K, channel: u32) {
+        let place = *self.places.entry(what).or_insert_with(|| {
+            self.all.push((what, Channels::default()));
+            self.all.len() - 1
+        });
+        self.all[place].1.insert(channel);
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = (K, Channels)> {
+        self.all.into_iter()
+    }
+}
+
+impl StuckChannel<'_> {
+    /// The instruction at which a lane stands, unless it is through.
+    fn stands(&self, graph: &Graph, lane: u32) -> Option<u32> {
+        let instructions = graph.lane(lane);
+        let id = instructions.start + self.next[lane as usize];
+        (id < instructions.end).then_some(id)
+    }
+
+    fn done(&self, graph: &Graph, id: u32) -> bool {
+        graph.index(id) < self.next[graph.lane_of(id) as usize]
+    }
+
+    /// What instruction `id` waits for, if it does.
+    fn cause(&self, graph: &Graph, id: u32) -> Option<Cause> {
+        let waits = graph.waits_of(id);
+        let cause =
+            |wait: CellWait, seen, silence| Cause { id, cell: wait.cell, at_least: wait.at_least, seen, silence };
+        match self.evidence {
+            Evidence::Signals(signal) => {
+                let value = |wait: &CellWait| signal(graph.signal(wait.cell));
+                let wait = waits.iter().find(|wait| value(wait) < wait.at_least)?;
+                let (seen, needed) = (value(wait), needed(graph, *wait));
+                let silence = match (self.late(graph, needed), needed.last()) {
+                    (Some(behind), _) => behind,
+                    (None, Some(&notifier)) if (seen as usize) < needed.len() => Why::Lost { notifier },
+                    (None, _) => Why::NeverSent,
+                };
+                Some(cause(*wait, Some(seen), silence))
+            }
+            Evidence::Data { lost } => {
+                let is_lost = |wait: &&CellWait| {
+                    let signal = graph.signal(wait.cell);
+                    lost.is_some_and(|fault| fault.drops(signal.sender, signal.row))
+                };
+                let of = |wait: &CellWait| {
+                    let needed = needed(graph, *wait);
+                    let lost = || needed.last().map_or(Why::NeverSent, |&notifier| Why::Lost { notifier });
+                    cause(*wait, None, self.late(graph, needed).unwrap_or_else(lost))
+                };
+                let is_behind = |cause: &Cause| matches!(cause.silence, Why::Behind { .. });
+                // What is known to be lost is the cause. Else whatever is still to come; and where everything was sent and
+                // the lane stands still, it was not seen to arrive.
+                let known = waits.iter().filter(is_lost).map(of).find(|cause| !is_behind(cause));
+                known.or_else(|| waits.iter().map(of).find(is_behind)).or_else(|| waits.first().map(of))
+            }
+        }
+    }
+
+    /// The first of `needed` that has not executed, and where its lane stands.
+    fn late(&self, graph: &Graph, needed: &[u32]) -> Option<Why> {
+        let notifier = needed.iter().copied().find(|&id| !self.done(graph, id))?;
+        let stands = self.stands(graph, graph.lane_of(notifier))?;
+        Some(Why::Behind { notifier, stands })
+    }
+}
+
+/// Notifiers that a wait needs. Later notifies of the same signal do not matter; those of several lanes come in any order.
+fn needed(graph: &Graph, wait: CellWait) -> &[u32] {
+    let notifiers = graph.notifiers_of(wait.cell);
+    match graph.sources(wait) {
+        Sources::Known(_) => &notifiers[..(wait.at_least as usize).min(notifiers.len())],
+        Sources::Ambiguous | Sources::Never => notifiers,
     }
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { site, signal, at_least, seen, silence } = self;
+        let Self { site, signal, at_least, seen, silence, .. } = self;
+        let Some(seen) = seen else {
+            write!(f, "{site} waits for data of rank {}, which has not come: ", signal.sender)?;
+            return match silence {
+                Silence::Lost { notifier } => write!(f, "rank {} sent it in {}", notifier.rank, notifier.label),
+                Silence::Behind { notifier, stands } => {
+                    write!(f, "rank {} sends it in {} and stands in {}", notifier.rank, notifier.label, stands.label)
+                }
+                Silence::NeverSent => write!(f, "no instruction of rank {} ever sends it", signal.sender),
+            };
+        };
         write!(f, "{site} waits for {signal} >= {at_least}, which is {seen}: ")?;
         match silence {
             Silence::Lost { notifier } => {
@@ -155,20 +286,27 @@ impl fmt::Display for Waiting {
     }
 }
 
+/// What happened, then each cause and what follows from it on a line of its own. Where a line does not hold in all of the
+/// channels that are stuck it says in which.
 impl fmt::Display for Hang {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
-        let unfinished = self.waiting.len() + self.stalled.len();
-        write!(f, "{unfinished} of {} lanes did not finish (channel {})", self.lanes, self.channel)?;
+        write!(f, "{} of {} lanes did not finish ({})", self.unfinished, self.lanes, self.channels)?;
+        let place = |f: &mut fmt::Formatter<'_>, channels: &Channels| match *channels == self.channels {
+            true => Ok(()),
+            false => write!(f, " ({channels})"),
+        };
         for waiting in self.waiting.iter().take(SHOWN) {
             let cause = !matches!(waiting.silence, Silence::Behind { .. });
             write!(f, "\n  {}{waiting}", if cause { "cause: " } else { "" })?;
+            place(f, &waiting.channels)?;
         }
         if self.waiting.len() > SHOWN {
             write!(f, "\n  and {} more wait", self.waiting.len() - SHOWN)?;
         }
-        for site in self.stalled.iter().take(SHOWN) {
+        for Stalled { site, channels } in self.stalled.iter().take(SHOWN) {
             write!(f, "\n  {site} could go on, but the device stopped executing it")?;
+            place(f, channels)?;
         }
         Ok(())
     }

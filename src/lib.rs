@@ -50,9 +50,12 @@
 pub mod backend;
 pub mod buffers;
 pub mod collective;
+mod communicator;
 pub mod cpu;
 pub mod element;
 pub mod error;
+pub mod fault;
+pub mod format;
 pub mod golden;
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -64,6 +67,8 @@ pub mod payload;
 pub mod proof;
 pub mod schedule;
 pub mod window;
+
+pub use communicator::Communicator;
 
 /// The version that [`gpu`] speaks.
 #[cfg(feature = "gpu")]

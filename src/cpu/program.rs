@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rustc_hash::FxHashSet;
 
-use crate::hang::Fault;
+use crate::fault::Fault;
 use crate::proof::Proved;
 use crate::schedule::{Address, AddressMap, Buffer, Instruction, Schedule};
 

@@ -21,7 +21,8 @@ use super::tuning::Tuning;
 use crate::buffers::Extents;
 use crate::collective::Op;
 use crate::element::{DataType, Element, scale};
-use crate::hang::{Fault, Hang};
+use crate::fault::Fault;
+use crate::hang::{Evidence, Hang, StuckChannel};
 use crate::lower::arena::{Arena, BINDING_ALIGN, Pieces};
 use crate::lower::plan::{Dispatch, Plan};
 use crate::payload::Payload;
@@ -281,7 +282,8 @@ impl Encoded {
             let cells = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell)));
             let values: FxHashMap<Signal, u32> = cells.filter(|&(signal, _)| !dropped(signal)).collect();
             let signal = |signal| values.get(&signal).copied().unwrap_or(0);
-            return Hang::of(self.schedule(), graph, stuck as u32, &next, signal);
+            let evidence = Evidence::Signals(&signal);
+            return Hang::of(self.schedule(), graph, [StuckChannel { channel: stuck as u32, next, evidence }]);
         }
         let (signals, last) = trace.split_at(self.arena.signal_bytes() as usize / SIGNAL_BYTES);
         let last: &[Progress] = bytemuck::cast_slice(&last[..self.progress_bytes() as usize / size_of::<u32>()]);
@@ -293,7 +295,9 @@ impl Encoded {
             counted.cast_signed().max(0).cast_unsigned()
         };
         let values: FxHashMap<Signal, u32> = (0..graph.cells()).map(|cell| (graph.signal(cell), value(cell))).collect();
-        Hang::of(self.schedule(), graph, stuck as u32, &next, |signal| values.get(&signal).copied().unwrap_or(0))
+        let signal = |signal| values.get(&signal).copied().unwrap_or(0);
+        let evidence = Evidence::Signals(&signal);
+        Hang::of(self.schedule(), graph, [StuckChannel { channel: stuck as u32, next, evidence }])
     }
 
     /// Instructions of schedule lane `lane` that are over with its first `done` instructions or moves.

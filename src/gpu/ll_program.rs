@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::flow::{Flow, Move, Operand};
 use super::program::starts;
-use crate::hang::Fault;
+use crate::fault::Fault;
 use crate::lower::arena::Arena;
 use crate::lower::plan::Plan;
 use crate::schedule::{Address, Buffer, Schedule};

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use rustc_hash::FxHashMap;
 
 use crate::element::Element;
-use crate::hang::Fault;
+use crate::fault::Fault;
 use crate::lower::arena::Arena;
 use crate::lower::plan::{Dispatch, Plan};
 use crate::proof::Proved;

@@ -9,6 +9,7 @@ mod halving_doubling;
 mod ibing;
 mod mesh;
 mod one_phase;
+mod phase;
 mod recursive_doubling;
 mod ring;
 mod tree;
@@ -16,14 +17,6 @@ mod two_phase;
 
 use super::{Algorithm, MAX_RANKS, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};
-
-/// Phases, as labels call them.
-const STAGE_IN: &str = "stage-in";
-const PUBLISH: &str = "publish";
-const RS: &str = "RS";
-const AG: &str = "AG";
-const STAGE_OUT: &str = "stage-out";
-const MOVE: &str = "move";
 
 /// Why a schedule cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

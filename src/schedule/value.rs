@@ -143,7 +143,7 @@ impl Schedule {
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         // A number of ranks that is refused later must not take memory here.
-        self.slots = vec![slots; self.ranks.min(MAX_RANKS) as usize];
+        self.slots = vec![slots; if slots == 0 { 0 } else { self.ranks.min(MAX_RANKS) as usize }];
         self
     }
 

@@ -2,9 +2,9 @@
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, Element, bf16, f16};
+use wgccl::fault::Fault;
 use wgccl::golden::Goldens;
 use wgccl::gpu::{Communicator, CommunicatorError, Completion, LaunchError, Options, Prepared, SliceError, Support};
-use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::lower::plan::Mode;
 use wgccl::payload::Payload;

@@ -7,6 +7,7 @@ use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
 use wgccl::golden;
 use wgccl::inputs::{Fill, generate, generate_parts};
+use wgccl::low_level::Numeric;
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};

@@ -1,9 +1,10 @@
 //! Launches that are out of the ordinary: lost notifies, hand-made schedules, special numbers, limits, bad requests.
 
 use wgccl::collective::{Collective, Op};
+use wgccl::fault::Fault;
 use wgccl::golden::{Comparison, Goldens, compare};
 use wgccl::gpu::{Executor, LaunchError, Launched, Options, Support};
-use wgccl::hang::{Fault, Hang, Silence};
+use wgccl::hang::{Hang, Silence};
 use wgccl::inputs::{Fill, generate};
 use wgccl::lower::plan::Mode;
 use wgccl::payload::Payload;

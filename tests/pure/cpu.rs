@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use wgccl::buffers::{BufferError, UserBuffer};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{CpuError, Executor, Options, Spread};
-use wgccl::element::{DataType, Element};
+use wgccl::element::DataType;
+use wgccl::fault::Fault;
 use wgccl::golden;
-use wgccl::hang::{Fault, Hang, Silence};
+use wgccl::hang::{Hang, Silence};
 use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::{Numeric, Sealed};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
@@ -167,7 +169,7 @@ fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
                 // The ring's right neighbour waits; the silent peer did execute its notify.
                 let cause = &hang.waiting[0];
                 assert_eq!((cause.site.rank, cause.signal.row, cause.signal.sender), ((rank + 1) % 4, row, rank));
-                assert_eq!((cause.at_least, cause.seen), (1, 0));
+                assert_eq!((cause.at_least, cause.seen), (1, Some(0)));
                 assert!(matches!(&cause.silence, Silence::Lost { notifier } if notifier.rank == rank), "{cause}");
                 assert!(hang.stalled.is_empty(), "{hang}");
                 let text = CpuError::Hang(hang).to_string();
@@ -292,7 +294,9 @@ impl std::fmt::Display for Fragile {
     }
 }
 
-impl Element for Fragile {
+impl Sealed for Fragile {}
+
+impl Numeric for Fragile {
     const TYPE: DataType = DataType::F32;
     type Wide = f64;
 

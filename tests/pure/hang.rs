@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use wgccl::collective::Collective;
-use wgccl::hang::{Fault, Hang, Silence};
+use wgccl::fault::Fault;
+use wgccl::hang::{Hang, Silence};
 use wgccl::schedule::{Instruction, Lane, Schedule, Signal};
 
 use crate::common::variants;

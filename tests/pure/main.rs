@@ -12,6 +12,7 @@ mod collectives;
 mod cpu;
 mod cpu_communicator;
 mod hang;
+mod layers;
 mod model;
 mod proof_findings;
 mod proof_mutants;

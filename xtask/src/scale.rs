@@ -19,7 +19,7 @@ use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
-use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl_cli::bench::now;
 use wgccl_cli::run;
 

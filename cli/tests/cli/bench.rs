@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wgccl::collective::{Collective, Op};
+use wgccl::fault::Fault;
 use wgccl::golden::compare;
 use wgccl::gpu::{Executor, LaunchError, Options};
-use wgccl::hang::Fault;
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};

@@ -4,7 +4,7 @@
 //! After ceil(log2 P) rounds every rank has heard of all, for any number of ranks, with one signal a rank and round where
 //! the mesh has P-1.
 
-use super::MOVE;
+use super::phase::MOVE;
 use crate::collective::Collective;
 use crate::schedule::{Algorithm, Instruction, Lane, Schedule};
 

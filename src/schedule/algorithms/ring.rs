@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
+use super::phase::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
 

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::{AG, MOVE, RS};
+use super::phase::{AG, MOVE, RS};
 use crate::collective::{Collective, Task};
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
