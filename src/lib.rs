@@ -26,12 +26,13 @@
 //! | to | take |
 //! | --- | --- |
 //! | call a collective | [`Communicator`] |
-#![cfg_attr(feature = "gpu", doc = "| choose a GPU | [`gpu::Gpu`] |")]
-#![cfg_attr(not(feature = "gpu"), doc = "| choose a GPU | `gpu::Gpu`, with the feature `gpu` |")]
+#![cfg_attr(feature = "gpu", doc = " | choose a GPU | [`gpu::Gpu`] |")]
+#![cfg_attr(not(feature = "gpu"), doc = " | choose a GPU | `gpu::Gpu`, with the feature `gpu` |")]
 //! | keep what a call prepares, or measure its launches | [`Ready`](backend::Ready), from [`Communicator::prepare`] |
 //! | write an executor | [`Backend`](backend::Backend) and [`Ready`](backend::Ready) |
 //! | get a schedule by collective, algorithm and ranks | [`Recipe`](schedule::Recipe) |
 //! | write one | [`Schedule`](schedule::Schedule), [`Lane`](schedule::Lane), [`Instruction`](schedule::Instruction) |
+//! | write one to a file, or read it | serde; [`format`](mod@format) says in which form |
 //! | prove it, and read why it is refused | [`prove`](proof::prove), [`check`](proof::check), [`Report`](proof::Report) |
 //! | know why a launch did not finish | [`Hang`](hang::Hang), from [`Error::hang`](error::Error::hang) |
 //! | tell failures apart | [`PrepareError`](error::PrepareError) before a launch, [`RunError`](error::RunError) after it, [`DeviceError`](error::DeviceError); [`Error`](error::Error) for a call that does both |
