@@ -147,7 +147,8 @@ impl<T: Element> backend::Ready for Typed<T> {
 impl<T: Element> Resident<T> {
     fn new(executor: &Executor<T>, given: UserBuffer) -> Result<Self, RunError> {
         let extents = executor.proved().extents(executor.count());
-        let zeros = |what| (0..extents.ranks()).map(|rank| zeros::<T>(extents.len(what, rank))).collect::<Result<_, _>>();
+        let zeros =
+            |what| (0..extents.ranks()).map(|rank| zeros::<T>(extents.len(what, rank))).collect::<Result<_, _>>();
         let (inputs, outputs) = match given {
             UserBuffer::Input => (zeros(UserBuffer::Input)?, zeros(UserBuffer::Output)?),
             _ => (Vec::new(), zeros(UserBuffer::InPlace)?),
