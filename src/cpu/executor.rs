@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use rustc_hash::FxHashMap;
 
@@ -226,11 +226,19 @@ impl<T: Element> Executor<T> {
             // SAFETY: handed on.
             return unsafe { straight.launch(self.shared.how, inputs, outputs) };
         }
-        let bases = || self.shared.bases.write().unwrap_or_else(PoisonError::into_inner);
         self.shared.reset();
-        bases().set(inputs, outputs);
+        self.bases().set(inputs, outputs);
+        self.launch_all()
+    }
+
+    fn bases(&self) -> RwLockWriteGuard<'_, Bases<T>> {
+        self.shared.bases.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By all workers, over the buffers that the bases point to, which are forgotten.
+    fn launch_all(&self) -> Result<(), RunError> {
         self.team.run(&self.shared, self.workers());
-        bases().clear();
+        self.bases().clear();
         if self.shared.panicked.load(Ordering::Relaxed) {
             return Err(RunError::Panicked);
         }
@@ -252,6 +260,13 @@ impl<T: Element> Executor<T> {
             for task in worker.tasks().iter().filter(|_| worker.stuck) {
                 let (_, next) = stuck.entry(task.channel).or_insert_with(|| (index, ends.clone()));
                 next[task.lane as usize] = task.step - graph.lane(task.lane).start;
+            }
+        }
+        // A lane without a task is through, unless its worker has not come to the channel.
+        for index in 0..if shared.private { 0 } else { self.workers() } {
+            let worker = shared.worker(index);
+            for (_, (_, next)) in stuck.iter_mut().filter(|(channel, _)| !worker.has_begun(**channel)) {
+                worker.lanes().for_each(|lane| next[lane as usize] = 0);
             }
         }
         let cells: FxHashMap<Signal, usize> =

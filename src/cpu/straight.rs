@@ -146,13 +146,26 @@ impl<T: Element> Straight<T> {
         inputs: impl ExactSizeIterator<Item = *const T>,
         outputs: impl ExactSizeIterator<Item = *mut T>,
     ) -> Result<(), RunError> {
-        if self.whole && is_few(how, self.steps[0].len, inputs.len(), outputs.len()) {
+        let ranks = inputs.len();
+        if self.whole && is_few(how, self.steps[0].len, ranks, outputs.len()) {
+            let (mut from, mut to) = ([std::ptr::null(); OPERANDS], [std::ptr::null_mut(); OPERANDS]);
+            from.iter_mut().zip(inputs).for_each(|(from, input)| *from = input);
+            to.iter_mut().zip(outputs).for_each(|(to, output)| *to = output);
             // SAFETY: handed on; a whole sum is of whole buffers.
-            return unsafe { sum_whole(how, self.steps[0].len, inputs, outputs) };
+            return unsafe { sum_whole(how, self.steps[0].len, &from[..ranks], &to[..ranks]) };
         }
         let (of_inputs, of_outputs) = self.bases.split_at_mut(self.ranks);
         of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.cast_mut());
         of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output);
+        // SAFETY: the bases are those of this launch.
+        unsafe { self.execute(how) }
+    }
+
+    /// All steps, over the buffers at the bases. Apart, so that it is compiled once for an element type.
+    ///
+    /// # Safety
+    /// That of [`launch`](Self::launch), of what the bases point to.
+    unsafe fn execute(&self, how: Reduction<T>) -> Result<(), RunError> {
         // An element type's own arithmetic may panic.
         catch_unwind(AssertUnwindSafe(|| {
             for step in &self.steps {
@@ -183,14 +196,9 @@ fn is_few<T: Element>(how: Reduction<T>, len: usize, inputs: usize, outputs: usi
 unsafe fn sum_whole<T: Element>(
     how: Reduction<T>,
     len: usize,
-    inputs: impl ExactSizeIterator<Item = *const T>,
-    outputs: impl ExactSizeIterator<Item = *mut T>,
+    from: &[*const T],
+    to: &[*mut T],
 ) -> Result<(), RunError> {
-    let ranks = inputs.len().min(OPERANDS);
-    let (mut from, mut to) = ([std::ptr::null(); OPERANDS], [std::ptr::null_mut(); OPERANDS]);
-    from.iter_mut().zip(inputs).for_each(|(from, input)| *from = input);
-    to.iter_mut().zip(outputs).for_each(|(to, output)| *to = output);
-    let (from, to) = (&from[..ranks], &to[..ranks]);
     // An element type's own arithmetic may panic.
     let done = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the same argument as in `launch`: whole buffers, whose lengths have been checked; the borrows keep
