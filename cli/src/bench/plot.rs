@@ -11,7 +11,6 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wgccl::collective::Collective;
-use wgccl::lower::plan::Mode;
 
 use super::bandwidth::{bus_factor, rate, size_parts};
 use super::chart::{
@@ -406,6 +405,7 @@ fn style_pair(style: usize) -> (RGBColor, RGBColor) {
 mod tests {
     use super::*;
     use crate::bench::testing::row;
+    use wgccl::lower::mode::Mode;
     use wgccl::schedule::Algorithm;
 
     fn rows() -> Vec<Row> {
