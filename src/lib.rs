@@ -26,7 +26,11 @@
 //! | to | take |
 //! | --- | --- |
 //! | call a collective | [`Communicator`] |
-#![cfg_attr(feature = "gpu", doc = " | choose a GPU | [`gpu::Gpu`] |")]
+#![cfg_attr(feature = "gpu", doc = " | choose a GPU, or use wgpu's device that you have | [`gpu::Gpu`] |")]
+#![cfg_attr(
+    feature = "gpu",
+    doc = " | record a collective into your encoder, over your buffers | `Communicator::record`, [`gpu::Completion`] |"
+)]
 #![cfg_attr(not(feature = "gpu"), doc = " | choose a GPU | `gpu::Gpu`, with the feature `gpu` |")]
 //! | keep what a call prepares, or measure its launches | [`Ready`](backend::Ready), from [`Communicator::prepare`] |
 //! | write an executor | [`Backend`](backend::Backend) and [`Ready`](backend::Ready) |
