@@ -5,10 +5,10 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use wgccl::backend::Options;
 use wgccl::collective::{Collective, Op};
-use wgccl::cpu::{Executor, Options};
+use wgccl::cpu::Executor;
 use wgccl::inputs::{Fill, generate};
-use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 
@@ -51,8 +51,7 @@ fn cpu(criterion: &mut Criterion) {
             for algorithm in [Algorithm::Direct, Algorithm::Ring] {
                 let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
                 let proved = prove(schedule, proof::Options::default()).unwrap();
-                let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-                let mut executor = Executor::new(&proved, payload, Op::Sum, Options::default()).unwrap();
+                let mut executor = Executor::new(&proved, count, Op::Sum, &Options::default()).unwrap();
                 let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
                 let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
                 group.bench_function(algorithm.name(), |b| b.iter(|| executor.run(&inputs, &mut outputs)));

@@ -46,8 +46,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut on_cpu = vec![vec![0.0; COUNT]; RANKS as usize];
     let mut on_gpu = on_cpu.clone();
-    let comm = cpu::Communicator::new(RANKS);
-    comm.prepare_schedule(star(), COUNT, Op::Sum, false)?.run(&inputs, &mut views(&mut on_cpu))?;
+    let shape = Shape::new(COUNT, DataType::F32, Op::Sum);
+    let mut executor = Communicator::cpu(RANKS).prepare_schedule(star(), shape, false)?;
+    executor
+        .run(&inputs.iter().map(|input| bytemuck::cast_slice(input)).collect::<Vec<_>>(), &mut bytes(&mut on_cpu))?;
     let comm = gpu::Communicator::on(Gpu::best()?, RANKS);
     comm.run_schedule_on_host(star(), &inputs, &mut views(&mut on_gpu), Op::Sum)?;
     assert_eq!(on_cpu, on_gpu);

@@ -113,8 +113,9 @@ pub struct Ran {
     /// Dispatches of the schedule, over all pieces; 0 on the CPU.
     pub dispatches: u32,
     /// What it took as the host sees it: a [`Ready::run`] from the first upload to the last element of the last output, a
-    /// [`Ready::launch`] from submission to completion.
-    pub time: Duration,
+    /// [`Ready::launch`] from submission to completion. None of a [`Ready::run`] on the CPU that is so small that a look at
+    /// the clock would take longer.
+    pub time: Option<Duration>,
     /// The dispatches by the device's own clock, where it has one and nothing else was timed with them.
     pub device: Option<Duration>,
 }
@@ -194,5 +195,35 @@ pub trait Ready {
     /// [`RunError`].
     fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
         (0..launches).map(|_| self.launch()).collect()
+    }
+}
+
+impl<R: Ready + ?Sized> Ready for Box<R> {
+    fn prepared(&self) -> Prepared {
+        (**self).prepared()
+    }
+
+    fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        (**self).run(inputs, outputs)
+    }
+
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        (**self).run_in_place(buffers)
+    }
+
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        (**self).load(piece, inputs)
+    }
+
+    fn launch(&mut self) -> Result<Ran, RunError> {
+        (**self).launch()
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        (**self).fetch(outputs)
+    }
+
+    fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
+        (**self).time(launches)
     }
 }

@@ -134,6 +134,23 @@ pub enum RunError {
         /// What it was proved for.
         in_place: bool,
     },
+    /// A launch before any inputs were loaded.
+    #[error("nothing is loaded that could be launched over; load inputs first")]
+    NotLoaded,
+    /// A piece beyond the last.
+    #[error("there is no piece {piece}: the payload goes in {pieces}, counted from 0")]
+    NoSuchPiece {
+        /// Which was asked for.
+        piece: usize,
+        /// How many there are.
+        pieces: usize,
+    },
+    /// Not enough memory on the host for copies of the inputs and outputs.
+    #[error("no memory for {}; use a smaller count or fewer ranks", bytes(*.0))]
+    Memory(
+        /// Bytes that were asked for.
+        u64,
+    ),
     /// Outputs were asked for before any launch over these inputs, or its commands were never submitted.
     #[error("nothing has been launched over these inputs yet, so there are no outputs; submit the commands first")]
     NotLaunched,

@@ -4,6 +4,8 @@
 //! function explains it, and channels that are stuck alike are one cause.
 
 mod channels;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -95,6 +97,7 @@ pub(crate) enum Evidence<'a> {
     /// What each signal holds.
     Signals(&'a dyn Fn(Signal) -> u32),
     /// Nothing: data carries its own flag. What got lost on purpose is known.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "signals are all that cores have"))]
     Data { lost: Option<Fault> },
 }
 

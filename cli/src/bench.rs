@@ -8,6 +8,7 @@ pub mod chart;
 pub mod compare;
 mod measure;
 mod number;
+mod older;
 pub mod plot;
 pub mod record;
 pub mod request;

@@ -18,10 +18,10 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
-use wgccl::schedule::{Algorithm, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, Origin, Recipe, Schedule, Selection, SyncStyle};
 
 use crate::error::{Error, exit};
-use crate::run::{AUTO, kind_of};
+use crate::device::{AUTO, kind_of};
 
 #[derive(Debug, Parser)]
 #[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -135,26 +135,25 @@ impl LaunchArgs {
         self.data_type.unwrap_or(DataType::F32)
     }
 
-    /// The algorithm, chosen if it is not named. The device is looked for only then.
-    fn choose(&self, selection: Selection, collective: Collective, ranks: u32) -> Result<Algorithm, Error> {
-        match selection {
-            Selection::Named(algorithm) => {
-                let device = [(self.device.is_some(), "--device")];
-                refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
-                Ok(algorithm)
-            }
-            _ => {
-                let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type().bytes() as u64);
-                let device = self.device.as_deref().unwrap_or(AUTO);
-                Ok(Algorithm::choose(collective, ranks, part_bytes, kind_of(device)?))
-            }
+    /// The schedule, by a chosen algorithm if none is named. The device is looked for only then.
+    fn build(&self, args: &ScheduleArgs, collective: Collective, ranks: u32) -> Result<Schedule, Error> {
+        let selection = args.algorithm(collective);
+        let mut recipe = Recipe::new(args.task(collective)?, ranks).algorithm(selection).sync(args.sync);
+        if selection.is_auto() {
+            let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type().bytes() as u64);
+            let kind = kind_of(self.device.as_deref().unwrap_or(AUTO))?;
+            recipe = recipe.part_bytes(part_bytes).device(kind);
+        } else {
+            let device = [(self.device.is_some(), "--device")];
+            refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
         }
+        Ok(recipe.build()?)
     }
 }
 
 /// Algorithm and synchronisation, and whether the former was chosen: `direct (auto, neighbor)`.
-fn how(algorithm: Algorithm, auto: bool, sync: SyncStyle) -> String {
-    format!("{algorithm} ({}{sync})", if auto { "auto, " } else { "" })
+fn how(origin: &Origin, auto: bool, sync: SyncStyle) -> String {
+    format!("{origin} ({}{sync})", if auto { "auto, " } else { "" })
 }
 
 /// Refuses the first of some flags that was given: it would have no effect.

@@ -5,12 +5,12 @@
 mod bench;
 
 use wgccl::collective::UnknownName;
-use wgccl::cpu::CpuError;
 use wgccl::element::Unsupported;
-use wgccl::gpu::{GpuError, LaunchError, SelectError};
+use wgccl::error::{DeviceError, PrepareError, RunError};
+use wgccl::gpu::SelectError;
 use wgccl::hang::Hang;
 use wgccl::payload::PayloadError;
-use wgccl::proof::Refused;
+use wgccl::proof::{Proof, Refused, Report, Verdict};
 use wgccl::schedule::BuildError;
 use wgccl::window::StrideError;
 
@@ -65,15 +65,15 @@ pub enum Error {
     /// No such device.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// The GPU.
+    /// A launch cannot be prepared.
     #[error(transparent)]
-    Gpu(#[from] GpuError),
-    /// A launch on the GPU.
+    Prepare(#[from] PrepareError),
+    /// A launch did not succeed.
     #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// A launch on the CPU.
+    Run(#[from] RunError),
+    /// The device failed.
     #[error(transparent)]
-    Cpu(#[from] CpuError),
+    Device(#[from] DeviceError),
     /// A benchmark.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -102,33 +102,24 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Select(_) => exit::DEVICE,
-            Self::Gpu(error) | Self::Launch(LaunchError::Gpu(error)) => match error {
-                GpuError::Absent | GpuError::Open { .. } | GpuError::Lost { .. } => exit::DEVICE,
-                GpuError::Deadline { .. } => exit::HANG,
-                GpuError::Memory { .. } => exit::USAGE,
-                _ => exit::INTERNAL,
-            },
-            Self::Launch(LaunchError::Hang(_)) | Self::Cpu(CpuError::Hang(_)) => exit::HANG,
-            Self::Launch(
-                LaunchError::Buffers(_)
-                | LaunchError::Placement { .. }
-                | LaunchError::NotLaunched
-                | LaunchError::InPieces { .. },
-            )
-            | Self::Print(_) => exit::INTERNAL,
+            Self::Device(error)
+            | Self::Prepare(PrepareError::Device(error))
+            | Self::Run(RunError::Device(error)) => of_device(error),
+            Self::Refused(refused) | Self::Prepare(PrepareError::Refused(refused)) => of_report(&refused.report),
+            Self::Run(RunError::Hang(_)) => exit::HANG,
+            Self::Run(RunError::Memory(_)) => exit::USAGE,
+            Self::Run(_) | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
             Self::Wrong { .. }
             | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. } | BenchError::Regressed { .. }) => exit::WRONG,
             Self::Name(_)
             | Self::Unsupported(_)
             | Self::Build(_)
-            | Self::Refused(_)
             | Self::Payload(_)
             | Self::Stride(_)
             | Self::Empty
             | Self::Tensor(_)
-            | Self::Launch(_)
-            | Self::Cpu(_)
+            | Self::Prepare(_)
             | Self::Bench(_)
             | Self::Usage(_) => exit::USAGE,
         }
@@ -137,9 +128,72 @@ impl Error {
     /// The report of a launch that did not finish.
     pub fn hang(&self) -> Option<&Hang> {
         match self {
-            Self::Launch(LaunchError::Hang(hang)) => Some(hang),
-            Self::Cpu(CpuError::Hang(hang)) => Some(hang),
+            Self::Run(error) => error.hang(),
             _ => None,
         }
+    }
+}
+
+fn of_device(error: &DeviceError) -> u8 {
+    match error {
+        DeviceError::Absent | DeviceError::Open { .. } | DeviceError::Lost { .. } => exit::DEVICE,
+        DeviceError::Deadline { .. } => exit::HANG,
+        DeviceError::Memory { .. } => exit::USAGE,
+        _ => exit::INTERNAL,
+    }
+}
+
+/// What the proofs of a schedule say: that it hangs is told apart from that its result is wrong, or that it is none.
+pub fn of_report(report: &Report) -> u8 {
+    let fails = |proof| report.outcome(proof).is_some_and(|outcome| outcome.verdict == Verdict::Fails);
+    if fails(Proof::Structure) {
+        exit::USAGE
+    } else if fails(Proof::DeadlockFree) {
+        exit::HANG
+    } else if report.ok() {
+        exit::OK
+    } else {
+        exit::WRONG
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgccl::collective::Collective;
+    use wgccl::proof::check;
+    use wgccl::schedule::{Address, Instruction, Lane, Schedule};
+
+    use super::*;
+
+    /// Two ranks: each adds both inputs and tells the other.
+    fn pair(change: impl Fn(&mut Schedule)) -> u8 {
+        let (a, b) = (Address::input(0, 0), Address::input(1, 0));
+        let lane = |rank: u32| {
+            Lane::new(rank)
+                .with(Instruction::new("add").reduce(a, b).to(Address::output(rank, 0)).notify(1 - rank, 0))
+                .with(Instruction::new("end").wait(0, 1 - rank))
+        };
+        let mut schedule = Schedule::new("pair", Collective::AllReduce, 2, 1).signal_rows(1).lane(lane(0)).lane(lane(1));
+        change(&mut schedule);
+        of_report(&check(&schedule, Default::default()))
+    }
+
+    #[test]
+    fn a_schedule_that_hangs_is_told_from_one_that_is_wrong() {
+        assert_eq!(pair(|_| {}), exit::OK);
+        // Each waits before it tells.
+        let deadlock = pair(|schedule| {
+            for lane in &mut schedule.lanes {
+                let wait = std::mem::take(&mut lane.instructions[1].waits);
+                lane.instructions[0].waits = wait;
+            }
+        });
+        assert_eq!(deadlock, exit::HANG);
+        let race = pair(|schedule| schedule.lanes[1].instructions[0].to[0] = Address::output(0, 0));
+        assert_eq!(race, exit::WRONG);
+        let wrong = pair(|schedule| schedule.lanes[1].instructions[0].from[1] = Address::input(0, 0));
+        assert_eq!(wrong, exit::WRONG);
+        let structure = pair(|schedule| schedule.lanes[1].instructions[0].to[0] = Address::output(2, 0));
+        assert_eq!(structure, exit::USAGE);
     }
 }

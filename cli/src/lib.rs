@@ -6,6 +6,11 @@
 
 pub mod bench;
 pub mod cli;
+pub mod device;
+pub mod dispatch;
 pub mod error;
+mod identity;
+mod memory;
 pub mod run;
 pub mod tensor;
+pub mod views;

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::{CpuError, Options, Spread};
+use crate::backend::{Options, Spread};
+use crate::error::PrepareError;
 use crate::payload::{Payload, VECTOR_BYTES};
 
 /// What all lanes of a channel touch between two accesses to the same data, at best.
@@ -46,12 +47,17 @@ pub(super) struct Cut {
 
 impl Cut {
     /// `elements` are those of all ranks' inputs or outputs, whichever are more.
-    pub(super) fn new(lanes: usize, elements: usize, payload: &Payload, options: &Options) -> Result<Self, CpuError> {
+    pub(super) fn new(
+        lanes: usize,
+        elements: usize,
+        payload: &Payload,
+        options: &Options,
+    ) -> Result<Self, PrepareError> {
         if options.workers == Some(0) {
-            return Err(CpuError::Nothing("workers"));
+            return Err(PrepareError::Nothing("workers"));
         }
         if options.channels == Some(0) {
-            return Err(CpuError::Nothing("channels"));
+            return Err(PrepareError::Nothing("channels"));
         }
         let bytes = elements * payload.element_bytes;
         let inline = options.spread == Spread::Auto && bytes <= INLINE_BYTES;
@@ -130,7 +136,7 @@ mod tests {
                 let payload = Payload::new(&schedule, count, 4).unwrap();
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
                     for (workers, channels) in [(1, None), (5, None), (2, Some(3)), (7, Some(1_000_000))] {
-                        let options = Options { workers: Some(workers), spread, channels, fault: None };
+                        let options = Options::default().workers(workers).spread(spread).channels(channels);
                         let cut = Cut::new(ranks as usize, ranks as usize * count, &payload, &options).unwrap();
                         let mut owners = vec![0; cut.channels * ranks as usize];
                         for worker in 0..cut.workers {

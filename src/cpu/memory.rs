@@ -105,11 +105,15 @@ unsafe impl<T: Element> Send for Bases<T> {}
 unsafe impl<T: Element> Sync for Bases<T> {}
 
 impl<T> Bases<T> {
-    pub(super) fn set(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) {
+    pub(super) fn set(&mut self, inputs: impl Iterator<Item = *const T>, outputs: impl Iterator<Item = *mut T>) {
+        self.clear();
+        self.inputs.extend(inputs);
+        self.outputs.extend(outputs);
+    }
+
+    pub(super) fn clear(&mut self) {
         self.inputs.clear();
-        self.inputs.extend(inputs.iter().map(|input| input.as_ptr()));
         self.outputs.clear();
-        self.outputs.extend(outputs.iter_mut().map(|output| output.as_mut_ptr()));
     }
 }
 

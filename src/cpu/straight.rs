@@ -6,11 +6,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::CpuError;
 use super::kernel::{OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use crate::element::Element;
+use crate::error::RunError;
 use crate::proof::Proved;
 use crate::schedule::Buffer;
 
@@ -136,20 +136,36 @@ impl<T: Element> Straight<T> {
     }
 
     /// One launch over buffers whose lengths have been checked; in place there are no inputs.
-    pub(super) fn launch(
+    ///
+    /// # Safety
+    /// The pointers are those of a caller's borrows, shared ones of inputs and exclusive ones of outputs, of the lengths that
+    /// the schedule has for this payload.
+    pub(super) unsafe fn launch(
         &mut self,
         how: Reduction<T>,
-        inputs: &[&[T]],
-        outputs: &mut [&mut [T]],
-    ) -> Result<(), CpuError> {
-        if self.whole
-            && let Some(done) = sum_whole(how, self.steps[0].len, inputs, outputs)
-        {
-            return done;
+        inputs: impl ExactSizeIterator<Item = *const T>,
+        outputs: impl ExactSizeIterator<Item = *mut T>,
+    ) -> Result<(), RunError> {
+        let ranks = inputs.len();
+        if self.whole && is_few(how, self.steps[0].len, ranks, outputs.len()) {
+            let (mut from, mut to) = ([std::ptr::null(); OPERANDS], [std::ptr::null_mut(); OPERANDS]);
+            from.iter_mut().zip(inputs).for_each(|(from, input)| *from = input);
+            to.iter_mut().zip(outputs).for_each(|(to, output)| *to = output);
+            // SAFETY: handed on; a whole sum is of whole buffers.
+            return unsafe { sum_whole(how, self.steps[0].len, &from[..ranks], &to[..ranks]) };
         }
         let (of_inputs, of_outputs) = self.bases.split_at_mut(self.ranks);
-        of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.as_ptr().cast_mut());
-        of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output.as_mut_ptr());
+        of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.cast_mut());
+        of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output);
+        // SAFETY: the bases are those of this launch.
+        unsafe { self.execute(how) }
+    }
+
+    /// All steps, over the buffers at the bases. Apart, so that it is compiled once for an element type.
+    ///
+    /// # Safety
+    /// That of [`launch`](Self::launch), of what the bases point to.
+    unsafe fn execute(&self, how: Reduction<T>) -> Result<(), RunError> {
         // An element type's own arithmetic may panic.
         catch_unwind(AssertUnwindSafe(|| {
             for step in &self.steps {
@@ -163,32 +179,33 @@ impl<T: Element> Straight<T> {
                 unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached) };
             }
         }))
-        .map_err(|_| CpuError::Panicked)
+        .map_err(|_| RunError::Panicked)
     }
 }
 
-/// What `direct` does to a few small vectors, for which a look at any list would be felt. None where there are more.
-fn sum_whole<T: Element>(
+/// Whether these are a few small vectors, for which a look at any list would be felt.
+fn is_few<T: Element>(how: Reduction<T>, len: usize, inputs: usize, outputs: usize) -> bool {
+    let few = inputs <= OPERANDS && inputs == outputs;
+    few && !how.scales() && 2 * inputs * len * size_of::<T>() <= AT_ONCE_BYTES
+}
+
+/// What `direct` does to them.
+///
+/// # Safety
+/// That of [`Straight::launch`]; all buffers have `len` elements, and there are as many outputs as inputs, up to [`OPERANDS`].
+unsafe fn sum_whole<T: Element>(
     how: Reduction<T>,
     len: usize,
-    inputs: &[&[T]],
-    outputs: &mut [&mut [T]],
-) -> Option<Result<(), CpuError>> {
-    let few = inputs.len() <= OPERANDS && inputs.len() == outputs.len();
-    if !few || how.scales() || 2 * inputs.len() * len * size_of::<T>() > AT_ONCE_BYTES {
-        return None;
-    }
-    let (mut from, mut to) = ([std::ptr::null(); OPERANDS], [std::ptr::null_mut(); OPERANDS]);
-    from.iter_mut().zip(inputs).for_each(|(from, input)| *from = input.as_ptr());
-    to.iter_mut().zip(outputs.iter_mut()).for_each(|(to, output)| *to = output.as_mut_ptr());
-    let (from, to) = (&from[..inputs.len()], &to[..inputs.len()]);
+    from: &[*const T],
+    to: &[*mut T],
+) -> Result<(), RunError> {
     // An element type's own arithmetic may panic.
     let done = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the same argument as in `launch`: whole buffers, whose lengths have been checked; the borrows keep
         // outputs apart from each other and from inputs.
         unsafe { fold(how, to, from, 0, len, Store::Cached) }
     }));
-    Some(done.map_err(|_| CpuError::Panicked))
+    done.map_err(|_| RunError::Panicked)
 }
 
 #[cfg(test)]
@@ -253,7 +270,9 @@ mod tests {
                 straight.whole = whole;
                 let mut outputs = vec![vec![f32::NAN; count]; ranks as usize];
                 let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-                straight.launch(Reduction::new(Op::Sum, ranks), &inputs, &mut views).unwrap();
+                let (from, to) = (inputs.iter().map(|x| x.as_ptr()), views.iter_mut().map(|x| x.as_mut_ptr()));
+                // SAFETY: all have `count` elements, as the schedule was cut for.
+                unsafe { straight.launch(Reduction::new(Op::Sum, ranks), from, to) }.unwrap();
                 outputs
             };
             let (short, long) = (launch(true), launch(false));

@@ -152,7 +152,11 @@ mod tests {
             ring.to_string(),
             "all-reduce by ring: 2 ranks, 2 chunks, 2 slots, 2 signal rows, any count\n\
              lane 0, rank 0\n  \
-             RS round 1: TODO"
+             RS round 1: rank 1 input[0] + rank 0 input[0] -> rank 0 output[0]; notify rank 1 row 1\n  \
+             AG round 1: wait row 1 from rank 1; rank 1 output[1] -> rank 0 output[1]\n\
+             lane 1, rank 1\n  \
+             RS round 1: rank 0 input[1] + rank 1 input[1] -> rank 1 output[1]; notify rank 0 row 1\n  \
+             AG round 1: wait row 1 from rank 0; rank 0 output[0] -> rank 1 output[0]"
         );
         let nothing = Instruction::new("idle");
         assert_eq!(format!("{nothing:?}"), "idle: nothing");

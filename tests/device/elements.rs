@@ -224,7 +224,7 @@ fn views<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
 /// Every rank's outputs of a launch on the CPU.
 fn on_cpu<T: Element>(proved: &Proved, op: Op, inputs: &[Vec<T>]) -> Vec<Vec<T>> {
     let payload = Payload::new(proved.schedule(), inputs[0].len(), size_of::<T>()).unwrap();
-    let mut executor = cpu::Executor::<T>::new(proved, payload, op, cpu::Options::default()).unwrap();
+    let mut executor = cpu::Executor::<T>::new(proved, payload.count, op, &Options::default()).unwrap();
     let in_place = proved.options().in_place;
     let mut outputs: Vec<Vec<T>> = match in_place {
         true => inputs.to_vec(),
@@ -302,7 +302,7 @@ fn other_collective<T: Plain>(collective: Collective, op: Op) -> (Vec<Vec<T>>, V
     });
     let mut outputs: Vec<Vec<T>> =
         (0..3).map(|rank| vec![T::poison(); extents.len(UserBuffer::Output, rank)]).collect();
-    let mut executor = cpu::Executor::<T>::new(&proved, payload, op, cpu::Options::default()).unwrap();
+    let mut executor = cpu::Executor::<T>::new(&proved, payload.count, op, &Options::default()).unwrap();
     let mut buffers: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     executor.run(&views(&inputs), &mut buffers).unwrap();
     let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs));
@@ -333,8 +333,8 @@ fn other_collectives_reduce_every_type_and_leave_alone_what_they_only_move() {
 fn the_average_of_integers_is_refused_by_executors() {
     let proved = proved(Algorithm::Ring, 2, false);
     let payload = Payload::new(proved.schedule(), 8, 4).unwrap();
-    let error = cpu::Executor::<i32>::new(&proved, payload, Op::Avg, cpu::Options::default()).unwrap_err();
-    assert!(matches!(error, cpu::CpuError::Unsupported(_)), "{error}");
+    let error = cpu::Executor::<i32>::new(&proved, payload.count, Op::Avg, &Options::default()).unwrap_err();
+    assert!(matches!(error, PrepareError::Unsupported(_)), "{error}");
     assert!(DataType::ALL.len() == 10 && Op::ALL.len() == 5, "extend every_type! and Plain");
 }
 

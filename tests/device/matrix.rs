@@ -14,9 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
+use wgccl::backend::{Options, Spread};
 use wgccl::collective::{Collective, Op, Task};
-use wgccl::cpu::{self, Spread};
+use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, supported};
+use wgccl::error::PrepareError;
 use wgccl::golden::compare;
 use wgccl::gpu;
 use wgccl::inputs::{Fill, generate_parts};
@@ -138,8 +140,8 @@ impl<T: Element> Executor<T> {
         match target {
             Target::Cpu(spreads) => {
                 let (spread, channels) = spreads[mode];
-                let options = cpu::Options::default().workers(2).spread(spread).channels(channels);
-                cpu::Executor::new(proved, payload, op, options)
+                let options = Options::default().workers(2).spread(spread).channels(channels);
+                cpu::Executor::new(proved, payload.count, op, &options)
                     .map(Box::new)
                     .map(Self::Cpu)
                     .map_err(|error| error.to_string())
@@ -286,9 +288,9 @@ impl Schedule {
         };
         let scalable = variant.collective.reduces() && {
             let payload = Payload::new(proved.schedule(), 1, 4).unwrap();
-            match cpu::Executor::<f32>::new(&proved, payload, Op::Avg, cpu::Options::default()) {
+            match cpu::Executor::<f32>::new(&proved, payload.count, Op::Avg, &Options::default()) {
                 Ok(_) => true,
-                Err(cpu::CpuError::Unscalable(_)) if variant.in_place => false,
+                Err(PrepareError::Unscalable(_)) if variant.in_place => false,
                 Err(error) => panic!("{variant}: {error}"),
             }
         };

@@ -1,9 +1,11 @@
 //! Every collective gives what NCCL's does, bit for bit: every number of ranks, root, count and placement on the CPU
 //! executor (on devices: `tests/device/matrix.rs`); schedules of one's own, everywhere; and the upstream kernels' own test.
 
+use wgccl::backend::{Options, Spread};
 use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op, Task};
-use wgccl::cpu::{self, CpuError, Spread};
+use wgccl::cpu;
+use wgccl::error::RunError;
 use wgccl::golden::compare;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::payload::Payload;
@@ -120,8 +122,8 @@ fn on_cpu(variant: Variant, proved: &Proved) {
     for &count in counts(variant.collective) {
         let payload = Payload::new(proved.schedule(), count, 4).unwrap();
         for (spread, channels) in [(Spread::Auto, None), (Spread::Lanes, Some(2)), (Spread::Channels, Some(3))] {
-            let options = cpu::Options::default().workers(2).spread(spread).channels(channels);
-            let mut executor = cpu::Executor::new(proved, payload, Op::Sum, options).unwrap();
+            let options = Options::default().workers(2).spread(spread).channels(channels);
+            let mut executor = cpu::Executor::new(proved, payload.count, Op::Sum, &options).unwrap();
             // Random sums depend on the order, which only the library's golden knows.
             for fill in [Fill::Exact, Fill::Normal] {
                 let inputs = inputs(proved.schedule(), fill, count);
@@ -225,7 +227,7 @@ fn upstream_goldens() {
                 let extents = proved.extents(count);
                 let mut outputs: Vec<Vec<f32>> =
                     (0..ranks).map(|rank| vec![STALE; extents.len(UserBuffer::Output, rank)]).collect();
-                let mut executor = cpu::Executor::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
+                let mut executor = cpu::Executor::new(&proved, payload.count, Op::Sum, &Options::default()).unwrap();
                 executor.run(&slices(&inputs), &mut slices_mut(&mut outputs)).unwrap();
                 for (rank, output) in outputs.iter().enumerate() {
                     assert!(!output.is_empty());
@@ -248,7 +250,7 @@ fn send_recv_goes_where_it_is_told() {
         let inputs = inputs(proved.schedule(), Fill::Normal, 5);
         let payload = Payload::new(proved.schedule(), 5, 4).unwrap();
         let mut outputs = vec![vec![STALE; 5]; sources.len()];
-        let mut executor = cpu::Executor::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
+        let mut executor = cpu::Executor::new(&proved, payload.count, Op::Sum, &Options::default()).unwrap();
         executor.run(&slices(&inputs), &mut slices_mut(&mut outputs)).unwrap();
         let expected: Vec<_> = sources.iter().map(|&source| inputs[source as usize].clone()).collect();
         assert_eq!(outputs, expected, "{sources:?}");
@@ -291,14 +293,14 @@ fn buffers_of_the_wrong_length_are_refused() {
         let schedule = build(Task::from(collective).root(1), Algorithm::Mesh, 2, SyncStyle::Neighbor).unwrap();
         let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
         let payload = Payload::new(proved.schedule(), 3, 4).unwrap();
-        let mut executor = cpu::Executor::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
+        let mut executor = cpu::Executor::new(&proved, payload.count, Op::Sum, &Options::default()).unwrap();
         let of = |lengths: &[usize]| lengths.iter().map(|&length| vec![STALE; length]).collect::<Vec<_>>();
         let (inputs, mut outputs) = (of(inputs), of(outputs));
         match in_place {
             true => executor.run_in_place(&mut slices_mut(&mut outputs)),
             false => executor.run(&slices(&inputs), &mut slices_mut(&mut outputs)),
         }
-        .map_err(|error: CpuError| error.to_string())
+        .map_err(|error: RunError| error.to_string())
     };
     for (collective, in_place, inputs, outputs, text) in [
         (Collective::AllGather, false, &[3, 3][..], &[6, 6][..], None),

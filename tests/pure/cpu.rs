@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use wgccl::backend::{Backend, Options, Ready, Shape, Spread};
 use wgccl::buffers::{BufferError, UserBuffer};
 use wgccl::collective::{Collective, Op};
-use wgccl::cpu::{CpuError, Executor, Options, Spread};
+use wgccl::cpu::{Cpu, Executor};
 use wgccl::element::{DataType, Element};
+use wgccl::error::{PrepareError, RunError};
 use wgccl::fault::Fault;
 use wgccl::golden;
 use wgccl::hang::{Hang, Silence};
 use wgccl::inputs::{Fill, generate};
+use wgccl::lower::mode::{Mode, Protocol};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
@@ -55,7 +58,7 @@ fn twice(proved: &Proved, count: usize, options: Options) -> (usize, u32) {
     let payload = payload(proved, count);
     let Schedule { origin: name, ranks, .. } = proved.schedule();
     let context = format!("{name} {ranks} ranks, {count} elements, {options:?}");
-    let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
+    let mut executor = Executor::new(proved, payload.count, Op::Sum, &options).unwrap();
     for kind in [Fill::Exact, Fill::Normal] {
         launch(&mut executor, proved, &payload, &fill(proved, kind, count), &context);
     }
@@ -100,7 +103,7 @@ fn lanes_of_one_channel_on_many_threads() {
             let payload = payload(&proved, 50);
             let inputs = fill(&proved, Fill::Normal, 50);
             let mut executor =
-                Executor::new(&proved, payload, Op::Sum, options(Spread::Lanes, workers, Some(2))).unwrap();
+                Executor::new(&proved, payload.count, Op::Sum, &options(Spread::Lanes, workers, Some(2))).unwrap();
             for _ in 0..50 {
                 launch(&mut executor, &proved, &payload, &inputs, "soak");
             }
@@ -145,9 +148,9 @@ fn expect_hang(proved: &Proved, options: Options) -> Hang {
     let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
     let mut outputs = vec![vec![0.0_f32; 1000]; ranks];
     let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
-    let mut executor = Executor::new(proved, payload, Op::Sum, options).unwrap();
+    let mut executor = Executor::new(proved, payload.count, Op::Sum, &options).unwrap();
     let hangs = [(); 2].map(|()| match executor.run(&inputs, &mut outputs) {
-        Err(CpuError::Hang(hang)) => hang,
+        Err(RunError::Hang(hang)) => *hang,
         other => panic!("a dropped notify must be a hang, not {other:?}"),
     });
     let [first, again] = hangs;
@@ -171,7 +174,11 @@ fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
                 assert_eq!((cause.at_least, cause.seen), (1, Some(0)));
                 assert!(matches!(&cause.silence, Silence::Lost { notifier } if notifier.rank == rank), "{cause}");
                 assert!(hang.stalled.is_empty(), "{hang}");
-                let text = CpuError::Hang(hang).to_string();
+                // Every channel that was begun is stuck alike: one cause, told once.
+                let channels: Vec<u32> = hang.channels.iter().collect();
+                assert!(channels.starts_with(&[0]), "{hang}");
+                assert_eq!(hang.waiting[0].channels, hang.channels, "{hang}");
+                let text = RunError::Hang(Box::new(hang)).to_string();
                 assert!(text.contains("cause: ") && text.contains("never arrived"), "{text}");
                 twice(&proved, 1000, options(spread, workers, Some(3)));
             }
@@ -227,7 +234,7 @@ fn wrong_buffers_and_options_are_refused() {
     let (apart, in_place) =
         (ring(Algorithm::Ring, 2, SyncStyle::Neighbor, false), ring(Algorithm::Ring, 2, SyncStyle::Neighbor, true));
     let payload = payload(&apart, 10);
-    let mut executor = Executor::<f32>::new(&apart, payload, Op::Sum, Options::default()).unwrap();
+    let mut executor = Executor::<f32>::new(&apart, payload.count, Op::Sum, &Options::default()).unwrap();
     let (right, short) = ([0.0_f32; 10], [0.0_f32; 9]);
     let (mut a, mut b, mut c) = ([0.0_f32; 10], [0.0_f32; 10], [0.0_f32; 11]);
     let mut refused = |inputs: &[&[f32]], outputs: &mut [&mut [f32]], expected: &str| {
@@ -238,30 +245,30 @@ fn wrong_buffers_and_options_are_refused() {
     refused(&[&right, &right], &mut [&mut a], "1 outputs for 2 ranks");
     refused(&[&right, &short], &mut [&mut a, &mut b], "the input of rank 1 has 9 elements, but the payload has 10");
     refused(&[&right, &right], &mut [&mut a, &mut c], "the output of rank 1 has 11 elements");
-    assert!(matches!(executor.run_in_place(&mut [&mut a, &mut b]), Err(CpuError::NotProvedInPlace)));
+    assert!(matches!(executor.run_in_place(&mut [&mut a, &mut b]), Err(RunError::Placement { in_place: false })));
 
-    let mut executor = Executor::<f32>::new(&in_place, payload, Op::Sum, Options::default()).unwrap();
-    assert!(matches!(executor.run(&[&right, &right], &mut [&mut a, &mut b]), Err(CpuError::ProvedInPlace)));
+    let mut executor = Executor::<f32>::new(&in_place, payload.count, Op::Sum, &Options::default()).unwrap();
+    assert!(matches!(
+        executor.run(&[&right, &right], &mut [&mut a, &mut b]),
+        Err(RunError::Placement { in_place: true })
+    ));
     let refused = executor.run_in_place(&mut [&mut a]).unwrap_err();
-    assert!(matches!(refused, CpuError::Buffers(BufferError::Number { got: 1, .. })));
+    assert!(matches!(refused, RunError::Buffers(BufferError::Number { got: 1, .. })));
     let refused = executor.run_in_place(&mut [&mut a, &mut c]).unwrap_err();
     assert!(matches!(
         refused,
-        CpuError::Buffers(BufferError::Length { what: UserBuffer::InPlace, rank: 1, got: 11, .. })
+        RunError::Buffers(BufferError::Length { what: UserBuffer::InPlace, rank: 1, got: 11, .. })
     ));
 
-    let new = |payload, options| Executor::<f32>::new(&apart, payload, Op::Sum, options).unwrap_err().to_string();
+    let new = |options| Executor::<f32>::new(&apart, 10, Op::Sum, &options).unwrap_err().to_string();
     let zero = |workers, channels| Options::default().workers(workers).channels(channels);
-    assert!(new(payload, zero(Some(0), None)).contains("0 workers"));
-    assert!(new(payload, zero(None, Some(0))).contains("0 channels"));
-    let mut other = payload;
-    other.chunk_elements = 1 << 40;
-    assert!(new(other, Options::default()).contains("payload"));
+    assert!(new(zero(Some(0), None)).contains("0 workers"));
+    assert!(new(zero(None, Some(0))).contains("0 channels"));
     // Addressable, but no machine has it.
     let huge = Payload::new(ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
     let proved = ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false);
     let lanes = options(Spread::Lanes, 2, Some(1));
-    assert!(matches!(Executor::<f32>::new(&proved, huge, Op::Sum, lanes), Err(CpuError::Memory(_))));
+    assert!(matches!(Executor::<f32>::new(&proved, huge.count, Op::Sum, &lanes), Err(PrepareError::Memory(_))));
 }
 
 #[test]
@@ -278,8 +285,8 @@ fn too_many_ranks_are_refused() {
     }
     let schedule = Schedule::new("star", Collective::AllReduce, 1025, 1).lane(lane);
     let proved = prove(schedule, proof::Options::default()).unwrap();
-    let error = Executor::<f32>::new(&proved, payload(&proved, 4), Op::Sum, Options::default()).unwrap_err();
-    assert!(matches!(error, CpuError::Ranks(1025)), "{error}");
+    let error = Executor::<f32>::new(&proved, 4, Op::Sum, &Options::default()).unwrap_err();
+    assert!(matches!(error, PrepareError::Ranks { ranks: 1025, most: 1024, .. }), "{error}");
 }
 
 /// An element whose arithmetic panics on a value.
@@ -356,7 +363,7 @@ fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
     let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
     let payload = payload(&proved, 100);
     for (spread, workers) in [(Spread::Lanes, 3), (Spread::Channels, 2), (Spread::Auto, 1)] {
-        let mut executor = Executor::new(&proved, payload, Op::Sum, options(spread, workers, Some(2))).unwrap();
+        let mut executor = Executor::new(&proved, payload.count, Op::Sum, &options(spread, workers, Some(2))).unwrap();
         for broken in [false, true, false] {
             let mut inputs = vec![vec![Fragile(1.0); 100]; 4];
             if broken {
@@ -367,11 +374,57 @@ fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
             let mut outputs: Vec<&mut [Fragile]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
             let outcome = executor.run(&inputs, &mut outputs);
             if broken {
-                assert!(matches!(outcome, Err(CpuError::Panicked)), "{outcome:?}");
+                assert!(matches!(outcome, Err(RunError::Panicked)), "{outcome:?}");
             } else {
                 outcome.unwrap();
                 assert!(outputs.iter().all(|output| output.iter().all(|&x| x == Fragile(4.0))));
             }
         }
+    }
+}
+
+/// What is loaded stays for any number of launches, and is fetched when it is wanted.
+#[test]
+fn resident_buffers_are_launched_over() {
+    let bytes = |values: &[Vec<f32>]| values.iter().map(|x| bytemuck::cast_slice(x).to_vec()).collect::<Vec<Vec<u8>>>();
+    let shape = Shape::new(3, DataType::F32, Op::Sum);
+    let options = Options::default();
+    for in_place in [false, true] {
+        let proved = ring(Algorithm::Ring, 2, SyncStyle::Neighbor, in_place);
+        let mut ready = Cpu::new().prepare(&proved, shape, &options).unwrap();
+        assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
+        let (inputs, mut outputs) = (vec![vec![1.0_f32, 2.0, 3.0], vec![10.0, 20.0, 30.0]], vec![vec![0.0_f32; 3]; 2]);
+        let inputs = bytes(&inputs);
+        let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        assert!(matches!(ready.load(1, &inputs), Err(RunError::NoSuchPiece { piece: 1, pieces: 1 })));
+        assert!(ready.load(0, &inputs[..1]).is_err());
+        ready.load(0, &inputs).unwrap();
+        let mut fetch = |ready: &mut <Cpu as Backend>::Ready| {
+            let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(|x| bytemuck::cast_slice_mut(x)).collect();
+            ready.fetch(&mut views).map(|()| outputs[1].clone())
+        };
+        assert!(matches!(fetch(&mut ready), Err(RunError::NotLaunched)));
+        assert_eq!(ready.time(2).unwrap().len(), 2);
+        // In place the first launch's outputs were the second's inputs.
+        let factor = if in_place { 2.0 } else { 1.0 };
+        assert_eq!(fetch(&mut ready).unwrap(), [11.0, 22.0, 33.0].map(|x| factor * x));
+        ready.load(0, &inputs).unwrap();
+        assert!(matches!(fetch(&mut ready), Err(RunError::NotLaunched)), "those are other inputs");
+        assert!(ready.launch().unwrap().time.is_some());
+        assert_eq!(fetch(&mut ready).unwrap(), [11.0, 22.0, 33.0]);
+    }
+}
+
+#[test]
+fn options_of_other_executors_are_refused() {
+    let proved = ring(Algorithm::Ring, 2, SyncStyle::Neighbor, false);
+    let shape = Shape::new(3, DataType::F32, Op::Sum);
+    for (options, text) in [
+        (Options::default().dispatch(Mode::PerStep), "the CPU executor has no dispatch modes; leave it out"),
+        (Options::default().protocol(Protocol::Ll), "the CPU executor has no protocol but simple; leave it out"),
+        (Options::default().arena_bytes(1 << 20), "the CPU executor has no arenas; leave it out"),
+        (Options::default().workgroups(4), "the CPU executor has no workgroups; leave it out"),
+    ] {
+        assert_eq!(Cpu::new().prepare(&proved, shape, &options).unwrap_err().to_string(), text);
     }
 }

@@ -1,7 +1,12 @@
 //! Collectives by one call each on the CPU: every one, in and out of place, against NCCL's semantics; and what is refused.
 
+use wgccl::Communicator;
+use wgccl::backend::{Options, Ran, Ready, Shape};
+use wgccl::buffers::BufferError;
 use wgccl::collective::{Collective, Op, Task};
-use wgccl::cpu::{Communicator, CommunicatorError, CpuError, Options};
+use wgccl::cpu::Cpu;
+use wgccl::element::DataType;
+use wgccl::error::{Error, PrepareError, RunError};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 use crate::common::{Variant, other_variants, variants};
@@ -19,11 +24,11 @@ fn slices(vectors: &[Vec<f32>]) -> Vec<&[f32]> {
 
 /// By the call that a user makes.
 fn call(
-    comm: &mut Communicator,
+    comm: &Communicator<Cpu>,
     variant: Variant,
     inputs: &[&[f32]],
     outputs: &mut [&mut [f32]],
-) -> Result<(), CommunicatorError> {
+) -> Result<Ran, Error> {
     let Variant { collective, root, ranks, .. } = variant;
     let at = root as usize;
     match collective {
@@ -47,11 +52,11 @@ fn call(
 #[test]
 fn every_collective_by_one_call() {
     for ranks in [1, 2, 3, 8] {
-        let mut chosen = Communicator::new(ranks).options(Options::default().workers(3));
+        let chosen = Communicator::cpu(ranks).options(Options::default().workers(3));
         let all = variants([ranks]).into_iter().chain(other_variants([ranks]));
         for variant in all.filter(|variant| variant.collective != Collective::Barrier) {
-            let mut named = Communicator::new(ranks).algorithm(variant.algorithm).sync(variant.sync);
-            for (comm, times) in [(&mut chosen, 2), (&mut named, 1)] {
+            let named = Communicator::cpu(ranks).algorithm(variant.algorithm).sync(variant.sync);
+            for (comm, times) in [(&chosen, 2), (&named, 1)] {
                 for count in [1, 257, 100_000].into_iter().cycle().take(if ranks == 3 { 3 * times } else { 2 }) {
                     once(comm, variant, count);
                 }
@@ -60,7 +65,7 @@ fn every_collective_by_one_call() {
     }
 }
 
-fn once(comm: &mut Communicator, variant: Variant, count: usize) {
+fn once(comm: &Communicator<Cpu>, variant: Variant, count: usize) {
     let (nccl, given) = (variant.nccl(), inputs(variant, count));
     let case = format!("{variant}, {count} elements");
     let lengths = (0..variant.ranks).map(|rank| nccl.parts(rank));
@@ -90,7 +95,7 @@ fn once(comm: &mut Communicator, variant: Variant, count: usize) {
 
 #[test]
 fn types_do_not_get_in_each_others_way() {
-    let mut comm = Communicator::new(2);
+    let comm = Communicator::cpu(2);
     let (mut a, mut b) = ([0_u8; 2], [0_u8; 2]);
     comm.all_reduce(&[&[200, 1], &[100, 2]], &mut [&mut a, &mut b], Op::Max).unwrap();
     assert_eq!((a, b), ([200, 2], [200, 2]));
@@ -104,23 +109,23 @@ fn types_do_not_get_in_each_others_way() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let mut comm = Communicator::new(2);
+    let comm = Communicator::cpu(2);
     let (mut a, mut b) = ([0.0_f32; 3], [0.0_f32; 3]);
     let input = [1.0; 3];
     let error = comm.all_reduce(&[&input], &mut [&mut a, &mut b], Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Cpu(CpuError::Buffers(_))), "{error}");
+    assert!(matches!(error, Error::Run(RunError::Buffers(_))), "{error}");
     let error = comm.all_reduce(&[&input, &input[..2]], &mut [&mut a, &mut b], Op::Sum).err().unwrap();
     assert!(error.to_string().contains("the input of rank 1 has 2 elements"), "{error}");
     let error = comm.broadcast(&input, &mut [&mut a, &mut b], 2).err().unwrap();
     assert!(error.to_string().contains("root 2 is not a rank"), "{error}");
     let error = comm.run_in_place(Collective::AllToAll, &mut [&mut a, &mut b], Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Refused(_) | CommunicatorError::Payload(_)), "{error:?}");
-    let error = Communicator::new(3)
+    assert!(matches!(error, Error::Prepare(PrepareError::Refused(_) | PrepareError::Payload(_))), "{error:?}");
+    let error = Communicator::cpu(3)
         .algorithm(Algorithm::HalvingDoubling)
         .all_reduce(&[&input[..]; 3], &mut [&mut a, &mut b, &mut [0.0; 3]], Op::Sum)
         .err()
         .unwrap();
-    assert!(matches!(error, CommunicatorError::Build(_)), "{error}");
+    assert!(matches!(error, Error::Prepare(PrepareError::Build(_))), "{error}");
 }
 
 #[test]
@@ -128,13 +133,116 @@ fn custom_schedules_are_proved_on_entry() {
     let (a, b) = (Address::input(0, 0), Address::input(1, 0));
     let lane = |rank, to| Lane::new(rank).with(Instruction::new(("move", 1)).reduce(a, b).to(Address::output(to, 0)));
     let pair = |to| Schedule::new("pair", Collective::AllReduce, 2, 1).lane(lane(0, 0)).lane(lane(1, to));
-    let comm = Communicator::new(2);
-    let mut executor = comm.prepare_schedule::<f32>(pair(1), 2, Op::Sum, false).unwrap();
-    let (mut x, mut y) = ([0.0; 2], [0.0; 2]);
-    executor.run(&[&[1.0, 2.0], &[3.0, 4.0]], &mut [&mut x, &mut y]).unwrap();
-    assert_eq!((x, y), ([4.0, 6.0], [4.0, 6.0]));
-    let racy = comm.prepare_schedule::<f32>(pair(0), 2, Op::Sum, false).err().unwrap();
-    assert!(matches!(racy, CommunicatorError::Refused(_)), "{racy}");
-    let three = Communicator::new(3).prepare_schedule::<f32>(pair(1), 2, Op::Sum, false).err().unwrap();
-    assert!(matches!(three, CommunicatorError::Ranks { schedule: 2, communicator: 3 }), "{three}");
+    let comm = Communicator::cpu(2);
+    let shape = Shape::new(2, DataType::F32, Op::Sum);
+    let mut executor = comm.prepare_schedule(pair(1), shape, false).unwrap();
+    let (inputs, mut outputs) = ([[1.0_f32, 2.0], [3.0, 4.0]], [[0.0_f32; 2]; 2]);
+    let inputs = inputs.each_ref().map(|input| bytemuck::cast_slice(input));
+    executor.run(&inputs, &mut outputs.each_mut().map(|output| bytemuck::cast_slice_mut(output))).unwrap();
+    assert_eq!(outputs, [[4.0, 6.0], [4.0, 6.0]]);
+    let racy = comm.prepare_schedule(pair(0), shape, false).err().unwrap();
+    assert!(matches!(racy, PrepareError::Refused(_)), "{racy}");
+    let three = Communicator::cpu(3).prepare_schedule(pair(1), shape, false).err().unwrap();
+    assert!(matches!(three, PrepareError::OtherRanks { schedule: 2, communicator: 3 }), "{three}");
+}
+
+/// As with NCCL: nothing to do is done, and what is wrong apart from that is still refused.
+#[test]
+fn zero_elements_are_a_no_op() {
+    let comm = Communicator::cpu(3);
+    let none: [&[f32]; 3] = [&[]; 3];
+    let mut outputs: [&mut [f32]; 3] = [&mut [], &mut [], &mut []];
+    comm.all_reduce(&none, &mut outputs, Op::Avg).unwrap();
+    comm.reduce_scatter(&none, &mut outputs, Op::Sum).unwrap();
+    comm.all_to_all(&none, &mut outputs).unwrap();
+    comm.broadcast(&[], &mut outputs, 1).unwrap();
+    comm.gather(&none, &mut [], 2).unwrap();
+    comm.send_recv(&none, &mut outputs, &[1, 2, 0]).unwrap();
+    comm.run_in_place(Collective::AllReduce, &mut outputs, Op::Sum).unwrap();
+    assert!(format!("{comm:?}").contains("known: []"), "nothing is prepared: {comm:?}");
+    comm.run(Collective::Barrier, &none, &mut outputs, Op::Sum).unwrap();
+    assert!(format!("{comm:?}").contains("Barrier"), "a barrier has something to do: {comm:?}");
+
+    let text = |result: Result<Ran, Error>| result.unwrap_err().to_string();
+    let refused = text(comm.all_reduce(&none[..2], &mut outputs, Op::Sum));
+    assert!(refused.contains("2 inputs for 3 ranks"), "{refused}");
+    let refused = text(comm.all_reduce(&[&[], &[1.0], &[]], &mut outputs, Op::Sum));
+    assert!(refused.contains("the input of rank 1 has 1 elements, but the payload has 0"), "{refused}");
+    let refused = text(comm.reduce_scatter(&[&[1.0, 2.0][..]; 3], &mut outputs, Op::Sum));
+    assert!(refused.contains("the input of rank 0 has 2 elements"), "no whole part is not nothing: {refused}");
+    let refused = text(comm.broadcast(&[], &mut outputs, 3));
+    assert!(refused.contains("root 3 is not a rank"), "{refused}");
+    let refused = text(comm.run_in_place(Collective::AllToAll, &mut outputs, Op::Sum));
+    assert!(refused.contains("has no form in place"), "{refused}");
+    let none: [&[i32]; 3] = [&[]; 3];
+    let refused = text(comm.all_reduce(&none, &mut [&mut [], &mut [], &mut []], Op::Avg));
+    assert!(refused.contains("avg of i32"), "{refused}");
+}
+
+#[test]
+fn bytes_are_elements_of_the_type_that_is_named() {
+    let comm = Communicator::cpu(2);
+    let inputs = [[1_i32, -2, 3], [10, 20, 30]];
+    let bytes = inputs.each_ref().map(|input| bytemuck::cast_slice(input));
+    let mut outputs = [[0_i32; 3]; 2];
+    let mut views = outputs.each_mut().map(|output| bytemuck::cast_slice_mut(output));
+    comm.run_bytes(Collective::AllReduce, DataType::I32, &bytes, &mut views, Op::Sum).unwrap();
+    assert_eq!(outputs, [[11, 18, 33]; 2]);
+    // The same bytes as wrapping bytes, in place.
+    let mut buffers = inputs;
+    let mut views = buffers.each_mut().map(|buffer| bytemuck::cast_slice_mut(buffer));
+    comm.run_bytes_in_place(Collective::AllReduce, DataType::U8, &mut views, Op::Sum).unwrap();
+    let sum = |i: usize| {
+        i32::from_ne_bytes(std::array::from_fn(|b| {
+            inputs[0][i].to_ne_bytes()[b].wrapping_add(inputs[1][i].to_ne_bytes()[b])
+        }))
+    };
+    assert_eq!(buffers, [[sum(0), sum(1), sum(2)]; 2]);
+}
+
+#[test]
+fn bytes_that_cannot_be_elements_are_refused() {
+    let comm = Communicator::cpu(2);
+    let words = [0_u64; 4];
+    let bytes: &[u8] = bytemuck::cast_slice(&words);
+    let (mut a, mut b) = ([0_u64; 2], [0_u64; 2]);
+    let mut run = |inputs: [&[u8]; 2], skipped: usize| {
+        let outputs =
+            &mut [&mut bytemuck::cast_slice_mut(&mut a)[..16], &mut bytemuck::cast_slice_mut(&mut b)[skipped..]];
+        comm.run_bytes(Collective::AllReduce, DataType::F64, &inputs, outputs, Op::Sum).unwrap_err()
+    };
+    let refused = run([&bytes[..16], &bytes[4..20]], 0);
+    let misaligned =
+        matches!(refused, Error::Run(RunError::Buffers(BufferError::Misaligned { rank: 1, align: 8, .. })));
+    assert!(misaligned, "{refused}");
+    let refused = run([&bytes[..16], &bytes[..12]], 0);
+    let ragged = matches!(refused, Error::Run(RunError::Buffers(BufferError::Ragged { rank: 1, got: 12, .. })));
+    assert!(ragged, "{refused}");
+    let refused = run([&bytes[..16]; 2], 3);
+    assert!(refused.to_string().contains("the output of rank 1 has 13 bytes"), "{refused}");
+    // A rank that has nothing may have it anywhere.
+    let (nothing, mut output) = (&bytes[1..1], [0_u64; 4]);
+    let mut outputs = [bytemuck::cast_slice_mut(&mut output[..]), &mut []];
+    comm.run_bytes(Collective::Gather, DataType::F64, &[&bytes[..16]; 2], &mut outputs, Op::Sum).unwrap();
+    let mut outputs = outputs.map(|output| &mut output[..0]);
+    comm.run_bytes(Collective::AllReduce, DataType::F64, &[nothing; 2], &mut outputs, Op::Sum).unwrap();
+}
+
+/// Calls of one shape and of unlike ones, at the same time.
+#[test]
+fn threads_share_a_communicator() {
+    let comm = Communicator::cpu(2);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let comm = &comm;
+            scope.spawn(move || {
+                for count in [3, 5, 3] {
+                    let input = vec![thread as f32; count];
+                    let (mut a, mut b) = (vec![0.0; count], vec![0.0; count]);
+                    comm.all_reduce(&[&input, &input], &mut [&mut a, &mut b], Op::Sum).unwrap();
+                    assert_eq!((&a, &b), (&vec![2.0 * thread as f32; count], &a));
+                }
+            });
+        }
+    });
 }

@@ -221,3 +221,16 @@ fn eight_of_many_are_shown() {
     assert!(text.contains("rank 7 move") && !text.contains("rank 8 move"), "{text}");
     assert!(text.ends_with("\n  and 4 more wait"), "{text}");
 }
+
+/// In both channels of a launch the same cause; in one more than in the other what follows from it.
+#[test]
+fn a_record_names_channels_as_ranges() {
+    let hang = explain(&chain(), &[2, 0, 0], &Signals::new());
+    let json = serde_json::to_value(&hang).unwrap();
+    assert_eq!(json["channels"], serde_json::json!([[0, 0]]));
+    assert_eq!((&json["lanes"], &json["unfinished"]), (&3.into(), &2.into()));
+    let waiting = &json["waiting"][0];
+    assert_eq!((&waiting["seen"], &waiting["at_least"], &waiting["site"]["rank"]), (&0.into(), &1.into(), &1.into()));
+    let stalled = explain(&chain(), &[1, 0, 0], &Signals::new());
+    assert_eq!(serde_json::to_value(&stalled.stalled[0]).unwrap()["rank"], 0);
+}

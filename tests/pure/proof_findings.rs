@@ -248,7 +248,7 @@ fn what_user_memory_could_cut_is_named() {
         for schedule in [detour(1, output(0, 0)), detour(0, slot(0, 0))] {
             let payload = Payload::new(&schedule, count, 4).unwrap();
             let proved = prove(schedule, out_of_place()).unwrap();
-            let mut executor = cpu::Executor::<i32>::new(&proved, payload, Op::Sum, cpu::Options::default()).unwrap();
+            let mut executor = cpu::Executor::<i32>::new(&proved, payload.count, Op::Sum, &Default::default()).unwrap();
             let (input, mut output) = ((1..=count as i32).collect::<Vec<_>>(), vec![0; count]);
             executor.run(&[&input], &mut [&mut output]).unwrap();
             assert_eq!(input, output, "{count}");

@@ -11,6 +11,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use wgccl::backend::Options;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
 use wgccl::gpu::{self, Gpu, adapters};
@@ -111,7 +112,7 @@ impl Launch {
         let inputs = self.inputs();
         let mut outputs = vec![vec![0.0_f32; self.payload.count]; inputs.len()];
         let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let mut executor = cpu::Executor::new(&self.proved, self.payload, Op::Sum, cpu::Options::default()).unwrap();
+        let mut executor = cpu::Executor::new(&self.proved, self.payload.count, Op::Sum, &Options::default()).unwrap();
         median(|| microseconds(|| executor.run(&inputs, &mut outputs).unwrap()))
     }
 

@@ -105,13 +105,13 @@ fn entries(record: &Recorded) -> Vec<Entry> {
         let device = record.devices.get(row.device).map(|device| format!("{} ({})", device.name, device.backend));
         let root = if row.root < 0 { String::new() } else { format!(" root {}", row.root) };
         for (name, placement, samples) in row.placements() {
-            let mode = placement.dispatch.map_or_else(String::new, |mode| mode.to_string());
+            let mode = placement.dispatch_name().unwrap_or_default();
             entries.push(Entry {
                 what: format!("{} {} {}{root}{sources}", row.collective, row.data_type, redop_name(row.redop)),
                 size: row.size,
                 ranks: row.ranks,
                 placement: name.replace('_', "-"),
-                how: [device.clone().unwrap_or_default(), mode, row.algorithm.to_string(), row.sync.to_string()],
+                how: [device.clone().unwrap_or_default(), mode, row.origin.to_string(), row.sync.to_string()],
                 samples: samples.clone(),
                 least: match placement.clock {
                     Clock::Device => LEAST_BY_DEVICE,

@@ -4,24 +4,25 @@
 
 use std::time::{Duration, Instant};
 
+use wgccl::backend::{Backend, Prepared, Ready, Shape};
 use wgccl::buffers::Extents;
 use wgccl::collective::Op;
 use wgccl::element::Element;
 use wgccl::golden::Goldens;
-use wgccl::gpu::{Gpu, Timed};
-use wgccl::low_level::warm_up;
 use wgccl::payload::Payload;
 use wgccl::proof::Proved;
-use wgccl::{cpu, gpu};
 
 use super::bandwidth::{bus_factor, elements_moved, rate};
 use super::request::Request;
 use super::result::{Placement, Roof, Samples};
-use super::roof::microseconds_of;
+use super::roof::{Timed, microseconds_of};
 use super::stamp::hash;
 use super::statistics::Statistics;
+use crate::device::{Device, Loaded};
+use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
-use crate::run::{microseconds, views};
+use crate::memory::reserved;
+use crate::views::{Host, bytes, bytes_mut, microseconds, views_from};
 
 /// How long cores are warmed up at least. Of two virtual ones a scheduler gave both workers the same for as long as 20 ms.
 const SETTLING: Duration = Duration::from_millis(20);
@@ -53,8 +54,8 @@ impl Deadline {
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a, T> {
     pub(super) request: &'a Request,
-    /// On a GPU.
-    pub(super) dispatch: gpu::Choice,
+    pub(super) device: &'a Device,
+    pub(super) dispatch: Dispatch,
     pub(super) proved: &'a Proved,
     pub(super) payload: Payload,
     pub(super) op: Op,
@@ -64,122 +65,72 @@ pub(super) struct Case<'a, T> {
     pub(super) deadline: &'a Deadline,
 }
 
-/// What differs between devices, before bandwidths are made of it.
+/// What was measured, before bandwidths are made of it.
 struct Raw {
     times: Vec<Timed>,
     nwrong: Option<u64>,
-    dispatch: Option<wgccl::lower::plan::Mode>,
-    dispatches: Option<u32>,
-    channels: u32,
-    pieces: usize,
+    dispatches: u32,
+    prepared: Prepared,
     device_bytes: Option<(u64, u64)>,
     kernel: Option<String>,
 }
 
 impl<T: Element> Case<'_, T> {
-    pub(super) fn on_gpu(
+    pub(super) fn measure(
         &self,
-        gpu: &Gpu,
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
     ) -> Result<(Placement, Samples), Error> {
-        let options = gpu::Options::default().dispatch(self.dispatch);
-        let mut executor = gpu::Executor::<T>::new(gpu, self.proved, self.payload, self.op, options)?;
+        let shape = Shape::new(self.payload.count, T::TYPE, self.op);
+        let mut ready = self.device.prepare(self.proved, shape, &self.dispatch.options())?;
+        let prepared = ready.prepared();
+        let (times, dispatches) = self.times(&mut ready)?;
+        let nwrong = self.wrong(&mut ready)?;
+        let (device_bytes, kernel) = (ready.device_bytes(), ready.source().map(|text| hash(&text)));
+        drop(ready);
+        let roof = roof(prepared.pieces)?;
+        self.placement(Raw { times, nwrong, dispatches, prepared, device_bytes, kernel }, &roof)
+    }
+
+    /// Times of the iterations, each over all pieces, and most dispatches of a launch.
+    fn times(&self, ready: &mut Loaded) -> Result<(Vec<Timed>, u32), Error> {
         let (mut times, mut dispatches) = (Vec::<Timed>::new(), 0);
-        let buffers = if self.in_place() { self.buffers()? } else { Vec::new() };
-        let given = if self.in_place() { views(&buffers) } else { self.inputs.to_vec() };
-        for piece in 0..executor.pieces() {
-            executor.load(piece, &given)?;
-            warm_up(gpu)?;
+        let mut buffers = self.buffers()?;
+        let inputs = (!self.in_place()).then(|| bytes(self.inputs));
+        let mut host = Host::new(inputs, bytes_mut(&mut buffers, self.request.unalign));
+        let prepared = ready.prepared();
+        for piece in 0..prepared.pieces {
+            ready.place(piece, &host)?;
+            self.device.warm_up()?;
             let mut launch = |launches: usize| -> Result<Vec<Timed>, Error> {
                 let mut times = Vec::with_capacity(launches);
                 while times.len() < launches {
-                    let timing = executor.time(self.deadline.batch(launches))?;
-                    dispatches = dispatches.max(timing.dispatches);
-                    times.extend(timing.launches);
+                    for ran in ready.time(self.deadline.batch(launches), &mut host)? {
+                        dispatches = dispatches.max(ran.dispatches);
+                        times.push(Timed { wall: ran.time.unwrap_or_default(), device: ran.device });
+                    }
                     self.deadline.check()?;
                 }
                 Ok(times)
             };
+            let start = Instant::now();
             launch(self.request.warmup)?;
+            // Workers of a launch in channels.
+            let settles = prepared.dispatch.is_none() && prepared.channels > 1;
+            while settles && start.elapsed() < SETTLING {
+                launch(1)?;
+            }
             let of_piece = launch(self.request.iterations)?;
             match times.is_empty() {
                 true => times = of_piece,
                 false => times.iter_mut().zip(of_piece).for_each(|(sum, timed)| *sum = add(*sum, timed)),
             }
         }
-        drop(given);
-        drop(buffers);
-        let nwrong = self.wrong(|goldens| Ok(executor.count_wrong(self.inputs, goldens)?))?;
-        let raw = Raw {
-            times,
-            nwrong,
-            dispatch: Some(executor.mode()),
-            dispatches: Some(dispatches),
-            channels: executor.channels(),
-            pieces: executor.pieces(),
-            device_bytes: Some(executor.device_bytes()),
-            kernel: Some(hash(&executor.source().text)),
-        };
-        drop(executor);
-        let roof = roof(raw.pieces)?;
-        self.placement(raw, &roof)
-    }
-
-    pub(super) fn on_cpu(
-        &self,
-        roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
-    ) -> Result<(Placement, Samples), Error> {
-        let mut executor = cpu::Executor::<T>::new(self.proved, self.payload, self.op, cpu::Options::default())?;
-        let in_place = self.in_place();
-        let mut buffers = self.buffers()?;
-        let mut launch = |executor: &mut cpu::Executor<T>| -> Result<Timed, Error> {
-            let mut outputs = self.outputs(&mut buffers);
-            let start = Instant::now();
-            match in_place {
-                true => executor.run_in_place(&mut outputs)?,
-                false => executor.run(self.inputs, &mut outputs)?,
-            }
-            let wall = start.elapsed();
-            self.deadline.check()?;
-            Ok(Timed { wall, device: None })
-        };
-        let start = Instant::now();
-        let mut warm = 0;
-        while warm < self.request.warmup || executor.workers() > 1 && start.elapsed() < SETTLING {
-            launch(&mut executor)?;
-            warm += 1;
-        }
-        let times = (0..self.request.iterations).map(|_| launch(&mut executor)).collect::<Result<_, _>>()?;
-        drop(buffers);
-        let nwrong = self.wrong(|goldens| {
-            let mut buffers = self.buffers()?;
-            let mut outputs = self.outputs(&mut buffers);
-            match in_place {
-                true => executor.run_in_place(&mut outputs)?,
-                false => executor.run(self.inputs, &mut outputs)?,
-            }
-            let views = views_from(&buffers, self.request.unalign);
-            let outputs: Vec<&[T]> = (0..).zip(views).map(|(rank, view)| &view[self.extents().output(rank)]).collect();
-            Ok(goldens.compare(&outputs).wrong)
-        })?;
-        let raw = Raw {
-            times,
-            nwrong,
-            dispatch: None,
-            dispatches: None,
-            channels: executor.channels(),
-            pieces: 1,
-            device_bytes: None,
-            kernel: None,
-        };
-        drop(executor);
-        let roof = roof(1)?;
-        self.placement(raw, &roof)
+        Ok((times, dispatches))
     }
 
     /// Elements that differ from the golden in all checked launches; as nccl-tests, it stops at the first wrong one.
     /// Each launch is of fresh inputs and poisoned outputs.
-    fn wrong(&self, mut launch: impl FnMut(&Goldens<'_, T>) -> Result<u64, Error>) -> Result<Option<u64>, Error> {
+    fn wrong(&self, ready: &mut Loaded) -> Result<Option<u64>, Error> {
         if self.request.checks == 0 {
             return Ok(None);
         }
@@ -187,13 +138,27 @@ impl<T: Element> Case<'_, T> {
         let mut wrong = 0;
         for _ in 0..self.request.checks {
             self.deadline.check()?;
-            wrong += launch(&goldens)?;
+            wrong += match ready.count_wrong(self.inputs, &goldens)? {
+                Some(wrong) => wrong,
+                None => self.wrong_on_host(ready, &goldens)?,
+            };
             self.deadline.check()?;
             if wrong > 0 {
                 break;
             }
         }
         Ok(Some(wrong))
+    }
+
+    fn wrong_on_host(&self, ready: &mut Loaded, goldens: &Goldens<'_, T>) -> Result<u64, Error> {
+        let (unalign, mut buffers) = (self.request.unalign, self.buffers()?);
+        match self.in_place() {
+            true => ready.run_in_place(&mut bytes_mut(&mut buffers, unalign))?,
+            false => ready.run(&bytes(self.inputs), &mut bytes_mut(&mut buffers, unalign))?,
+        };
+        let views = views_from(&buffers, unalign);
+        let outputs: Vec<&[T]> = (0..).zip(views).map(|(rank, view)| &view[self.extents().output(rank)]).collect();
+        Ok(goldens.compare(&outputs).wrong)
     }
 
     /// Bytes that a launch reads and writes by the schedule.
@@ -216,16 +181,12 @@ impl<T: Element> Case<'_, T> {
         (0..)
             .zip(self.inputs)
             .map(|(rank, input)| {
-                let mut buffer = crate::run::reserved(ranks, extents.len(extents.results(), rank) + unalign)?;
+                let mut buffer = reserved(ranks, extents.len(extents.results(), rank) + unalign)?;
                 buffer.resize(unalign, T::poison());
                 extents.prepare(rank, input, &mut buffer);
                 Ok(buffer)
             })
             .collect()
-    }
-
-    fn outputs<'b>(&self, buffers: &'b mut [Vec<T>]) -> Vec<&'b mut [T]> {
-        buffers.iter_mut().map(|buffer| &mut buffer[self.request.unalign..]).collect()
     }
 
     fn placement(&self, raw: Raw, roof: &Roof) -> Result<(Placement, Samples), Error> {
@@ -242,6 +203,7 @@ impl<T: Element> Case<'_, T> {
         let schedule = self.proved.schedule();
         let alg_bw = rate(self.size as f64, time);
         let mem_bw = rate(self.bytes_moved() as f64, time);
+        let Prepared { dispatch, channels, pieces, .. } = raw.prepared;
         let placement = Placement {
             time,
             clock,
@@ -251,10 +213,11 @@ impl<T: Element> Case<'_, T> {
             mem_bw,
             roof_pct: if roof.bandwidth > 0.0 { 100.0 * mem_bw / roof.bandwidth } else { f64::NAN },
             nwrong: raw.nwrong,
-            dispatch: raw.dispatch,
-            dispatches: raw.dispatches,
-            channels: raw.channels,
-            pieces: raw.pieces,
+            dispatch: dispatch.map(|(mode, _)| mode),
+            protocol: dispatch.map(|(_, protocol)| protocol),
+            dispatches: dispatch.map(|_| raw.dispatches),
+            channels,
+            pieces,
             device_bytes: raw.device_bytes,
             kernel: raw.kernel,
         };
@@ -266,9 +229,4 @@ impl<T: Element> Case<'_, T> {
 fn add(a: Timed, b: Timed) -> Timed {
     let device = a.device.zip(b.device).map(|(a, b)| a + b);
     Timed { wall: a.wall + b.wall, device }
-}
-
-/// As [`views`], from `unalign` elements on.
-pub(super) fn views_from<T>(vectors: &[Vec<T>], unalign: usize) -> Vec<&[T]> {
-    views(vectors).into_iter().map(|view| &view[unalign..]).collect()
 }

@@ -100,7 +100,7 @@ const OF_PANEL: usize = 2;
 
 /// Of modes that devices chose by themselves nothing is said: an algorithm keeps its style on all of them.
 fn tells_modes(rows: &[Row]) -> bool {
-    let mode = |row: &Row| row.out_of_place.dispatch.map(Mode::name);
+    let mode = |row: &Row| row.out_of_place.dispatch_name();
     let distinct: BTreeSet<_> = rows.iter().map(mode).collect();
     let on_devices: BTreeSet<_> = rows.iter().map(|row| (row.device, mode(row))).collect();
     let devices: BTreeSet<_> = rows.iter().map(|row| row.device).collect();
@@ -119,8 +119,8 @@ fn names(devices: &[Device], group: &Group, modes: bool) -> [String; FIELDS] {
         if over_ranks { String::new() } else { format!("{} ranks", group.ranks) },
         device.map_or_else(String::new, |device| format!("{} ({})", short(&device.name), device.backend)),
         what,
-        group.algorithm.to_string(),
-        group.dispatch.filter(|_| modes).map_or_else(String::new, |mode| mode.to_string()),
+        group.algorithm().to_owned(),
+        group.dispatch.clone().filter(|_| modes).unwrap_or_default(),
         group.sync.to_string(),
         format!("root {}", group.root.max(0)),
         format!("cycle {}", group.cycle + 1),
@@ -410,7 +410,7 @@ mod tests {
 
     fn rows() -> Vec<Row> {
         let mut rows: Vec<Row> = (10..24).step_by(2).map(|n| row(1 << n, 10.0 + f64::from(1 << n) / 1e3)).collect();
-        let slow = |row: &Row| Row { algorithm: Algorithm::RingExchange, ..row.clone() };
+        let slow = |row: &Row| Row { origin: Algorithm::RingExchange.into(), ..row.clone() };
         rows.extend(rows.clone().iter().map(slow));
         rows
     }
@@ -501,13 +501,13 @@ mod tests {
         for (caption, series) in &picture.panels {
             assert_eq!(series.len(), algorithms.len(), "{caption}");
             for line in series {
-                assert_eq!(picture.labels[line.style], line.group.algorithm.to_string(), "{caption}");
+                assert_eq!(picture.labels[line.style], line.group.algorithm(), "{caption}");
             }
         }
     }
 
     fn rows_of(algorithms: &[Algorithm]) -> Vec<Row> {
-        let of = |&algorithm| [1024, 4096].map(|size| Row { algorithm, ..row(size, 10.0) });
+        let of = |&algorithm| [1024, 4096].map(|size| Row { origin: algorithm.into(), ..row(size, 10.0) });
         algorithms.iter().flat_map(of).collect()
     }
 

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::older;
 use super::request::Request;
 use super::result::{Device, Row, Summary, redop_name};
 use super::size::Step;
@@ -17,7 +19,7 @@ use super::stamp::now;
 use crate::error::BenchError;
 
 /// The layout of the JSON; it changes when a key changes its meaning or goes.
-pub const SCHEMA: &str = "wgccl-bench/1";
+pub const SCHEMA: &str = "wgccl-bench/2";
 
 /// A file that did not exist before.
 #[derive(Debug)]
@@ -167,7 +169,6 @@ impl Record {
 /// What is read of a record.
 #[derive(Debug, Deserialize)]
 pub struct Recorded {
-    schema: String,
     /// The sweep went to its end.
     #[serde(default = "yes")]
     pub complete: bool,
@@ -205,10 +206,14 @@ impl Recorded {
     /// # Errors
     /// Why it is no record.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let record: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if record.schema != SCHEMA {
-            return Err(format!("its schema is '{}', not '{SCHEMA}'", record.schema));
+        let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        match value["schema"].as_str() {
+            Some(SCHEMA) => {}
+            Some(older::SCHEMA) => older::upgrade(&mut value),
+            Some(other) => return Err(format!("its schema is '{other}', not '{SCHEMA}'")),
+            None => return Err("it names no schema".to_owned()),
         }
+        let record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
         match record.results.iter().find(|row| row.device >= record.devices.len()) {
             Some(row) => Err(format!("it has no device {}", row.device)),
             None => Ok(record),
@@ -265,7 +270,7 @@ pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,algorithm_auto,sync,ranks,device,backend,driver,cycle,placement,dispatch,\
+const CSV_HEADER: &str = "size,count,type,redop,root,collective,algorithm,origin,algorithm_auto,sync,ranks,device,backend,driver,cycle,placement,dispatch,protocol,\
                           dispatches,channels,pieces,clock,time_us,host_time_us,alg_bw,bus_bw,mem_bw,roof_pct,\
                           nwrong,min_us,p50_us,p99_us,max_us,stdev_us,cv_pct,bytes_moved,roof_time_us,roof_bw,roof_by,kernel,timestamp";
 
@@ -287,7 +292,8 @@ fn csv(contents: &Contents<'_>) -> String {
                 redop_name(row.redop).to_owned(),
                 row.root.to_string(),
                 row.collective.to_string(),
-                row.algorithm.to_string(),
+                quoted(row.origin.name()),
+                row.origin.kind().to_owned(),
                 row.algorithm_auto.to_string(),
                 row.sync.to_string(),
                 row.ranks.to_string(),
@@ -297,6 +303,7 @@ fn csv(contents: &Contents<'_>) -> String {
                 row.cycle.to_string(),
                 name.to_owned(),
                 optional(placement.dispatch),
+                optional(placement.protocol),
                 optional(placement.dispatches),
                 placement.channels.to_string(),
                 placement.pieces.to_string(),

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, supported};
-use wgccl::gpu::{Choice, Support};
 use wgccl::payload::Payload;
-use wgccl::schedule::{Algorithm, BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
+use wgccl::schedule::{Algorithm, BuildError, DeviceKind, Recipe, Schedule, Selection, SyncStyle};
 
 use super::size::{Parts, Range, Step};
+use crate::device::{AUTO, Device};
+use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
-use crate::run::{AUTO, Device, check_count, check_memory};
+use crate::memory::{check_count, check_memory};
 
 /// Every device that there is.
 pub const ALL: &str = "all";
@@ -40,8 +41,8 @@ pub struct Request {
     pub ops: Vec<Op>,
     /// Devices, one after the other, as `--device` takes them.
     pub devices: Vec<String>,
-    /// Dispatch modes on GPUs, one after the other.
-    pub dispatch: Vec<Choice>,
+    /// Dispatch modes and protocols on GPUs, one after the other.
+    pub dispatch: Vec<Dispatch>,
     /// Leave out, and note, modes that a device does not bear, in place of refusing everything.
     pub only_sound: bool,
     /// Sizes.
@@ -87,7 +88,7 @@ impl Default for Request {
             data_types: vec![DataType::F32],
             ops: vec![Op::Sum],
             devices: vec![AUTO.to_owned()],
-            dispatch: vec![Choice::Auto],
+            dispatch: vec![Dispatch::AUTO],
             only_sound: false,
             range: Range { first: 1 << 10, last: 4 << 20, step: Step::Factor(4) },
             iterations: 20,
@@ -105,31 +106,20 @@ impl Default for Request {
 impl Request {
     /// The dispatch modes' names.
     pub fn dispatch_names(&self) -> String {
-        let name = |choice: &Choice| match choice {
-            Choice::Named(mode) => mode.to_string(),
-            _ => AUTO.to_owned(),
-        };
-        if self.only_sound { ALL.to_owned() } else { self.dispatch.iter().map(name).collect::<Vec<_>>().join(",") }
+        let names = || self.dispatch.iter().map(Dispatch::to_string).collect::<Vec<_>>().join(",");
+        if self.only_sound { ALL.to_owned() } else { names() }
     }
 
     /// The dispatch modes that are measured on `device`, and why any is left out.
-    pub(super) fn dispatch_on(&self, device: &Device, notes: &mut Vec<String>) -> Vec<Choice> {
-        let Device::Gpu(gpu) = device else { return vec![Choice::Auto] };
+    pub(super) fn dispatch_on(&self, device: &Device, notes: &mut Vec<String>) -> Vec<Dispatch> {
+        let Some(gpu) = device.gpu() else { return vec![Dispatch::AUTO] };
         let mut sound = self.dispatch.clone();
-        sound.retain(|&choice| {
-            let Choice::Named(mode) = choice else { return true };
-            let reason = match gpu.info().support(mode) {
-                Support::Unsound(reason) => Some(reason),
-                _ if mode.is_fused() => gpu.fused_probe(mode).err(),
-                _ => None,
-            };
-            match reason {
-                Some(reason) if self.only_sound => {
-                    notes.push(format!("left out: {mode} on {}: {reason}", gpu.info().title()));
-                    false
-                }
-                _ => true,
+        sound.retain(|&dispatch| match device.refuses(dispatch).filter(|_| self.only_sound) {
+            Some(reason) => {
+                notes.push(format!("left out: {dispatch} on {}: {reason}", gpu.info().title()));
+                false
             }
+            None => true,
         });
         sound
     }
@@ -195,7 +185,7 @@ impl Request {
     pub(super) fn schedule(&self, root: u32, algorithm: Algorithm, ranks: u32) -> Result<Schedule, BuildError> {
         let mut task = Task::from(self.collective).root(root);
         task.sources.clone_from(&self.sources);
-        build(task, algorithm, ranks, self.sync)
+        Recipe::new(task, ranks).algorithm(algorithm).sync(self.sync).build()
     }
 
     /// Which algorithm a part of `count` elements goes by.

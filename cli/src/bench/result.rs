@@ -8,10 +8,14 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
-use wgccl::lower::plan::Mode;
-use wgccl::schedule::{Algorithm, Selection, SyncStyle};
+use wgccl::lower::mode::{Mode, Protocol};
+use wgccl::schedule::{Origin, Selection, SyncStyle};
 
 use super::statistics::Statistics;
+/// A device under test.
+pub use crate::device::Description as Device;
+use crate::dispatch;
+use crate::identity;
 
 /// Where times come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,24 +25,6 @@ pub enum Clock {
     Device,
     /// The host, from submission to completion.
     Host,
-}
-
-/// A device under test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Device {
-    /// What `--device` takes; `None` is the CPU executor.
-    pub index: Option<usize>,
-    /// As the driver says.
-    pub name: String,
-    /// `vulkan`, `metal`, `dx12`, `gl` or `cpu`.
-    pub backend: String,
-    /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Driver and version.
-    pub driver: Option<String>,
-    /// Threads of the CPU executor.
-    pub threads: Option<usize>,
 }
 
 /// Times of one placement, in microseconds.
@@ -75,6 +61,8 @@ pub struct Placement {
     pub nwrong: Option<u64>,
     /// Dispatch mode, on a GPU.
     pub dispatch: Option<Mode>,
+    /// Protocol, on a GPU.
+    pub protocol: Option<Protocol>,
     /// Dispatches of a launch, on a GPU.
     pub dispatches: Option<u32>,
     /// Independent slices.
@@ -144,9 +132,10 @@ pub struct Row {
     pub root: i32,
     /// What is computed.
     pub collective: Collective,
-    /// How.
-    pub algorithm: Algorithm,
-    /// The algorithm was chosen by [`Algorithm::choose`] for this size, and not named.
+    /// By which schedule.
+    #[serde(flatten, with = "identity")]
+    pub origin: Origin,
+    /// The algorithm was chosen by [`Algorithm::choose`](wgccl::schedule::Algorithm::choose) for this size, and not named.
     #[serde(default)]
     pub algorithm_auto: bool,
     /// Who waits for whom.
@@ -205,14 +194,21 @@ impl Row {
     /// Rows of one line in a picture.
     pub fn group(&self) -> Group {
         let Self { device, collective, root, sync, ranks, data_type, redop, cycle, .. } = *self;
-        let algorithm = if self.algorithm_auto { Selection::Auto } else { self.algorithm.into() };
-        let dispatch = self.out_of_place.dispatch;
-        Group { device, collective, root, algorithm, sync, ranks, data_type, redop, cycle, dispatch }
+        let origin = (!self.algorithm_auto).then(|| self.origin.clone());
+        let dispatch = self.out_of_place.dispatch_name();
+        Group { device, collective, root, origin, sync, ranks, data_type, redop, cycle, dispatch }
+    }
+}
+
+impl Placement {
+    /// Dispatch mode and protocol in one word, on a GPU.
+    pub fn dispatch_name(&self) -> Option<String> {
+        self.dispatch.map(|mode| dispatch::name(mode, self.protocol.unwrap_or_default()))
     }
 }
 
 /// What all rows of a sweep have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Group {
     /// Index into the devices.
     pub device: usize,
@@ -220,8 +216,8 @@ pub struct Group {
     pub collective: Collective,
     /// -1 where there is none.
     pub root: i32,
-    /// How.
-    pub algorithm: Selection,
+    /// By which schedule; None where the algorithm was chosen for each size.
+    pub origin: Option<Origin>,
     /// Who waits for whom.
     pub sync: SyncStyle,
     /// Participants.
@@ -232,8 +228,15 @@ pub struct Group {
     pub redop: Option<Op>,
     /// Repetition.
     pub cycle: u64,
-    /// Dispatch mode, on a GPU.
-    pub dispatch: Option<Mode>,
+    /// Dispatch mode and protocol, on a GPU.
+    pub dispatch: Option<String>,
+}
+
+impl Group {
+    /// The algorithm's name, or that it was chosen.
+    pub fn algorithm(&self) -> &str {
+        self.origin.as_ref().map_or(Selection::AUTO, Origin::name)
+    }
 }
 
 /// Sums over all rows, as the footer and the exit code have them.

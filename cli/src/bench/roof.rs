@@ -3,26 +3,55 @@
 //! No all-reduce can do with less traffic, so it is also the shortest time that one could take on this device.
 
 use std::sync::Barrier;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use wgccl::buffers::{Extents, UserBuffer};
 use wgccl::element::Element;
-use wgccl::gpu::{CopyBy, Gpu, Timed};
+use wgccl::gpu::{CopyBy, Gpu};
 use wgccl::low_level::copy_past;
 
 use super::bandwidth::rate;
 use super::result::{Clock, Roof, RoofBy};
 use super::statistics::Statistics;
+use crate::device::{Device, threads};
 use crate::error::Error;
-use crate::run::microseconds;
+use crate::memory::reserved;
+use crate::views::{microseconds, views};
 
 /// Copies that are timed.
 const COPIES: usize = 20;
 
+/// A time by the host's clock and, where there is one, by the device's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Timed {
+    pub(super) wall: Duration,
+    pub(super) device: Option<Duration>,
+}
+
+/// Copies every rank's input or output, whichever is longer.
+pub(super) fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
+    let ranks = extents.ranks();
+    let lengths = (0..ranks).map(|rank| extents.len(UserBuffer::InPlace, rank));
+    if let Some(gpu) = device.gpu() {
+        return on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces);
+    }
+    let filled = |length| {
+        let mut vector = reserved(ranks, length)?;
+        vector.resize(length, T::poison());
+        Ok(vector)
+    };
+    let from = lengths.clone().map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
+    let mut to = lengths.map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
+    Ok(on_cpu(&views(&from), &mut to, threads()))
+}
+
 /// On a GPU: buffer to buffer, by what is faster there, in as many pieces as the launch goes in.
-pub(super) fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
+fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
     let piece = bytes.div_ceil(pieces.max(1) as u64);
     let time = |by, way| -> Result<Roof, Error> {
-        let (clock, times) = microseconds_of(&gpu.time_copy(way, piece, COPIES)?);
+        let copies = gpu.time_copy(way, piece, COPIES)?;
+        let copies: Vec<_> = copies.iter().map(|copy| Timed { wall: copy.wall, device: copy.device }).collect();
+        let (clock, times) = microseconds_of(&copies);
         Ok(roof(by, bytes, clock, &times, pieces))
     };
     let command = time(RoofBy::Command, CopyBy::Command)?;
@@ -47,7 +76,7 @@ pub(super) fn microseconds_of(times: &[Timed]) -> (Clock, Vec<f64>) {
 
 /// On cores: by what is fastest. A small copy is over before a second thread has woken up, a large one is faster past the
 /// caches.
-pub(super) fn on_cpu<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
+fn on_cpu<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
     let bytes: u64 = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
     let mut time = |by, threads, copy| {
         let times = copies(inputs, outputs, threads, copy);

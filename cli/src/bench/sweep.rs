@@ -5,23 +5,26 @@
 
 use std::time::Instant;
 
-use wgccl::buffers::{Extents, UserBuffer};
+use wgccl::backend::Backend;
+use wgccl::buffers::UserBuffer;
 use wgccl::collective::Op;
 use wgccl::element::Element;
-use wgccl::gpu::{AdapterInfo, Choice, open_all};
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::low_level::{Typed, typed};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::Algorithm;
 
-use super::measure::{Case, Deadline, views_from};
+use super::measure::{Case, Deadline};
 use super::request::{ALL, Request};
 use super::result::{self, Group, Roof, Row};
 use super::roof;
 use super::size::Parts;
 use super::stamp::now;
+use crate::device::{Device, threads};
+use crate::dispatch::Dispatch;
 use crate::error::Error;
-use crate::run::{CPU, Device, reserved, views};
+use crate::memory::reserved;
+use crate::views::views_from;
 
 /// Sees a sweep while it goes on.
 pub trait Observer {
@@ -49,11 +52,10 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     request.check()?;
     let devices = devices(&request.devices, &mut notes)?;
     for device in &devices {
-        let is_cpu = matches!(device, Device::Cpu);
-        if is_cpu && !request.only_sound && request.dispatch.iter().any(|&choice| choice != Choice::Auto) {
-            return Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()));
+        if !request.only_sound {
+            request.dispatch.iter().try_for_each(|&dispatch| device.check_dispatch(dispatch))?;
         }
-        if !is_cpu && request.unalign > 0 {
+        if device.gpu().is_some() && request.unalign > 0 {
             return Err(Error::Usage(
                 "-u: a GPU's buffers are laid out by the executor, always aligned; use it with --device cpu".to_owned(),
             ));
@@ -76,7 +78,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
         }
     }
     rows *= devices.iter().map(|device| request.dispatch_on(device, &mut notes).len()).sum::<usize>();
-    let descriptions: Vec<result::Device> = devices.iter().map(describe).collect();
+    let descriptions: Vec<result::Device> = devices.iter().map(Device::describe).collect();
     observer.begin(&descriptions, rows, &notes)?;
     let mut cycle = 0;
     while request.cycles == 0 || cycle < request.cycles {
@@ -94,41 +96,12 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
 fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
     for name in wanted {
-        if name == ALL {
-            for opened in open_all() {
-                match opened {
-                    Ok(gpu) => found.push(Device::Gpu(Box::new(gpu))),
-                    Err(error) => notes.push(format!("left out: {error}")),
-                }
-            }
-            found.push(Device::Cpu);
-        } else {
-            found.push(Device::find(name, notes)?);
+        match name.as_str() {
+            ALL => found.extend(Device::all(notes)),
+            name => found.push(Device::find(name, notes)?),
         }
     }
     Ok(found)
-}
-
-fn describe(device: &Device) -> result::Device {
-    match device {
-        Device::Cpu => result::Device {
-            index: None,
-            name: "CPU executor".to_owned(),
-            backend: CPU.to_owned(),
-            kind: CPU.to_owned(),
-            driver: None,
-            threads: Some(threads()),
-        },
-        Device::Gpu(gpu) => {
-            let AdapterInfo { index, name, backend, kind, driver, .. } = gpu.info().clone();
-            let (backend, kind) = (backend.to_owned(), kind.to_owned());
-            result::Device { index: Some(index), name, backend, kind, driver: Some(driver), threads: None }
-        }
-    }
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// All rows of one device, element type and reduction.
@@ -180,7 +153,7 @@ fn of_device<T: Element>(
                             device: index,
                             collective,
                             root: group_root,
-                            algorithm: selection,
+                            origin: (!selection.is_auto()).then(|| schedule.origin.clone()),
                             sync,
                             ranks,
                             data_type,
@@ -203,7 +176,7 @@ fn of_device<T: Element>(
 struct Test<'a> {
     request: &'a Request,
     device: &'a Device,
-    dispatch: Choice,
+    dispatch: Dispatch,
     proved: Proved,
     /// For collectives that have that.
     in_place: Option<Proved>,
@@ -214,13 +187,14 @@ struct Test<'a> {
 
 impl Test<'_> {
     fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
-        let Self { request, device, dispatch, algorithm, .. } = *self;
+        let Self { request, device, dispatch, .. } = *self;
         let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
         let schedule = self.proved.schedule();
         let payload = self.proved.payload(count, T::TYPE)?;
+        let origin = schedule.origin.clone();
         let deadline = Deadline {
             at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
-            what: format!("{collective} by {algorithm}, {ranks} ranks of {count} {}", T::TYPE),
+            what: format!("{collective} by {origin}, {ranks} ranks of {count} {}", T::TYPE),
         };
         let extents = self.proved.extents(count);
         let input = |rank| {
@@ -244,14 +218,11 @@ impl Test<'_> {
         let size = count as u64 * T::TYPE.bytes() as u64 * Parts::of(collective, ranks).number();
         let mut roof = |pieces: usize| match *known_roof {
             Some(roof) => Ok(roof),
-            None => Ok(*known_roof.insert(copy::<T>(device, &extents, pieces)?)),
+            None => Ok(*known_roof.insert(roof::copy::<T>(device, &extents, pieces)?)),
         };
         let op = redop.unwrap_or(Op::Sum);
-        let of = |proved| Case { request, dispatch, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
-        let mut measure = |case: Case<'_, T>| match device {
-            Device::Cpu => case.on_cpu(&mut roof),
-            Device::Gpu(gpu) => case.on_gpu(gpu, &mut roof),
-        };
+        let of = |proved| Case { request, device, dispatch, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
+        let mut measure = |case: Case<'_, T>| case.measure(&mut roof);
         let (out_of_place, out_of_place_per_iter) = measure(of(&self.proved))?;
         let in_place = self.in_place.as_ref().map(|proved| measure(of(proved))).transpose()?;
         let (in_place, in_place_per_iter) = in_place.unzip();
@@ -263,8 +234,8 @@ impl Test<'_> {
             redop,
             root,
             collective,
-            algorithm,
-            algorithm_auto: self.group.algorithm.is_auto(),
+            origin,
+            algorithm_auto: self.group.origin.is_none(),
             sync,
             ranks,
             device: index,
@@ -297,25 +268,6 @@ fn side_by_side<R: Send>(ranks: u32, make: impl Fn(u32) -> Result<R, Error> + Sy
         let mut made: Vec<_> = made.collect::<Result<Vec<_>, _>>()?.into_iter().map(Vec::into_iter).collect();
         Ok((0..ranks as usize).filter_map(|rank| made[rank % threads].next()).collect())
     })
-}
-
-/// Copies every rank's input or output, whichever is longer.
-fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
-    let ranks = extents.ranks();
-    let lengths = (0..ranks).map(|rank| extents.len(UserBuffer::InPlace, rank));
-    match device {
-        Device::Cpu => {
-            let filled = |length| {
-                let mut vector = reserved(ranks, length)?;
-                vector.resize(length, T::poison());
-                Ok(vector)
-            };
-            let from = lengths.clone().map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
-            let mut to = lengths.map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
-            Ok(roof::on_cpu(&views(&from), &mut to, threads()))
-        }
-        Device::Gpu(gpu) => roof::on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces),
-    }
 }
 
 #[cfg(test)]

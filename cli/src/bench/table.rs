@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use wgccl::element::DataType;
-use wgccl::schedule::Algorithm;
+use wgccl::schedule::Origin;
 
 use super::number::{cell, general};
 use super::request::Request;
@@ -28,7 +28,7 @@ pub struct Columns {
 pub struct Table {
     columns: Columns,
     devices: Vec<Device>,
-    last: Option<(Group, Algorithm)>,
+    last: Option<(Group, Origin)>,
     user_bytes: u64,
     window_bytes: u64,
 }
@@ -82,7 +82,7 @@ impl Table {
     pub fn row(&mut self, row: &Row) -> String {
         let mut text = String::new();
         // Of rows by `auto`, those that one algorithm was chosen for.
-        let part = Some((row.group(), row.algorithm));
+        let part = Some((row.group(), row.origin.clone()));
         if std::mem::replace(&mut self.last, part) != part {
             text.push_str(&self.group(row));
         }
@@ -167,7 +167,7 @@ impl Table {
         if let Some(driver) = &device.driver {
             let _ = writeln!(text, "# Driver: {driver}, {}", device.kind);
         }
-        let mode = match (row.out_of_place.dispatch, device.threads) {
+        let mode = match (row.out_of_place.dispatch_name(), device.threads) {
             (Some(mode), _) => format!(", {mode}"),
             (None, Some(threads)) => format!(", {threads} threads"),
             (None, None) => String::new(),
@@ -181,7 +181,7 @@ impl Table {
             "# {} by {} ({}{}), {} ranks{mode}; time: {clock}\n\
              # roof%: membw in percent of a copy of all ranks' vectors on this device (membw, roof%, disp{}: out-of-place)",
             row.collective,
-            row.algorithm,
+            row.origin,
             if row.algorithm_auto { "auto, " } else { "" },
             row.sync,
             row.ranks,

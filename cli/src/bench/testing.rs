@@ -4,7 +4,7 @@
 
 use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
-use wgccl::lower::plan::Mode;
+use wgccl::lower::mode::{Mode, Protocol};
 use wgccl::schedule::{Algorithm, SyncStyle};
 
 use super::result::{Clock, Placement, Roof, Row, Samples};
@@ -21,6 +21,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         roof_pct: 50.0,
         nwrong: Some(0),
         dispatch: Some(Mode::PerStep),
+        protocol: Some(Protocol::Simple),
         dispatches: Some(6),
         channels: 1,
         pieces: 1,
@@ -37,7 +38,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         redop: Some(Op::Sum),
         root: -1,
         collective: Collective::AllReduce,
-        algorithm: Algorithm::Ring,
+        origin: Algorithm::Ring.into(),
         algorithm_auto: false,
         sync: SyncStyle::Neighbor,
         ranks: 4,

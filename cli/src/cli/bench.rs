@@ -8,8 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgccl::collective::{Collective, Op, UnknownName, parse};
 use wgccl::element::DataType;
-use wgccl::gpu::Choice;
-use wgccl::lower::plan::Mode;
+use wgccl::lower::mode::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
 use super::{print, print_error};
@@ -20,8 +19,9 @@ use crate::bench::size::{self, Range, Step};
 use crate::bench::sweep::{Observer, sweep};
 use crate::bench::table::{Columns, Table};
 use crate::bench::{check_new, compare, now, plot};
+use crate::device::AUTO;
+use crate::dispatch::{Dispatch, Wanted};
 use crate::error::{BenchError, Error, exit};
-use crate::run::AUTO;
 
 /// What a CI sets to demand a bandwidth, in GB/s.
 const MIN_BW: &str = "WGCCL_MIN_BW";
@@ -54,7 +54,9 @@ pub(super) struct BenchArgs {
     device: Vec<String>,
     #[arg(long, default_value = AUTO, value_name = "MODE,..", value_parser = dispatch_modes,
           help = format!("{}; several separated by commas, or all that are sound on a device", super::run::DISPATCH))]
-    dispatch: List<Choice>,
+    dispatch: List<Wanted>,
+    #[arg(long, value_name = "NAME", value_parser = parse::<Protocol>, help = super::run::PROTOCOL)]
+    protocol: Option<Protocol>,
     /// First size, of a rank's input or output, whichever is longer [default: 1K]
     #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
     first: Option<u64>,
@@ -223,13 +225,10 @@ fn algorithms(text: &str) -> Result<List<Selection>, String> {
 }
 
 /// All is every mode, as far as a device bears it.
-fn dispatch_modes(text: &str) -> Result<List<Choice>, String> {
+fn dispatch_modes(text: &str) -> Result<List<Wanted>, String> {
     match text {
-        "all" => Ok(List { names: Mode::ALL.iter().copied().map(Choice::Named).collect(), all: true }),
-        names => {
-            let names = names.split(',').map(super::run::dispatch_mode).collect::<Result<_, _>>()?;
-            Ok(List { names, all: false })
-        }
+        "all" => Ok(List { names: Vec::new(), all: true }),
+        names => Ok(List { names: names.split(',').map(Wanted::parse).collect::<Result<_, _>>()?, all: false }),
     }
 }
 
@@ -291,6 +290,10 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         Some(List { all: true, .. }) => Algorithm::of(collective).into_iter().map(Selection::from).collect(),
         Some(List { names, .. }) => names.clone(),
     };
+    let dispatch = match &args.dispatch {
+        List { all: true, .. } => Dispatch::all(args.protocol),
+        List { names, .. } => names.iter().map(|name| name.by(args.protocol)).collect::<Result<_, _>>()?,
+    };
     Ok(Request {
         collective,
         roots: args.root.unwrap_or(Roots::One(0)),
@@ -302,7 +305,7 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.names.clone()),
         ops: args.op.as_ref().map_or(defaults.ops, |op| op.names.clone()),
         devices: args.device.clone(),
-        dispatch: args.dispatch.names.clone(),
+        dispatch,
         only_sound: args.dispatch.all,
         range: Range { first, last, step },
         iterations: args.iterations,

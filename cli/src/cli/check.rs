@@ -6,10 +6,11 @@ use clap::Args;
 use serde::Serialize;
 use wgccl::collective::Collective;
 use wgccl::proof::{self, Outcome, Report, Verdict};
-use wgccl::schedule::{Algorithm, SyncStyle, build};
+use wgccl::schedule::{Origin, SyncStyle};
 
 use super::{BAD, DIM, GOOD, LaunchArgs, ScheduleArgs, Spinner, details, how, plural, print, print_json};
-use crate::error::{Error, exit};
+use crate::error::{Error, of_report};
+use crate::identity;
 use crate::run::check_place;
 
 #[derive(Debug, Args)]
@@ -40,7 +41,8 @@ struct Json<'a> {
     root: Option<u32>,
     #[serde(skip_serializing_if = "<[u32]>::is_empty")]
     sources: &'a [u32],
-    algorithm: Algorithm,
+    #[serde(flatten, with = "identity")]
+    origin: &'a Origin,
     algorithm_auto: bool,
     sync: SyncStyle,
     ranks: u32,
@@ -61,9 +63,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         let flags = [(count.is_some(), "--count"), (data_type.is_some(), "--type")];
         super::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
     }
-    let algorithm = args.launch.choose(selection, collective, args.ranks)?;
     let spinner = Spinner::new("proving");
-    let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, sync)?;
+    let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
     let report = proof::check(&schedule, proof::Options::default().in_place(args.in_place));
     drop(spinner);
     let (root, sources) = (collective.has_root().then_some(schedule.task.root), &schedule.task.sources);
@@ -74,7 +75,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             collective,
             root,
             sources,
-            algorithm,
+            origin: &schedule.origin,
             algorithm_auto: selection.is_auto(),
             sync,
             ranks: args.ranks,
@@ -89,32 +90,29 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         let details = details(root, sources);
         print(&format!(
             "{collective} by {}: {}{details}, {}, {}{place}\n\n{}",
-            how(algorithm, selection.is_auto(), sync),
+            how(&schedule.origin, selection.is_auto(), sync),
             plural(args.ranks.into(), "rank"),
             plural(lanes as u64, "lane"),
             plural(instructions as u64, "instruction"),
             proofs(&report)
         ))?;
     }
-    Ok(if report.ok() { exit::OK } else { exit::USAGE })
+    Ok(of_report(&report))
 }
 
+/// The report's own words, the verdicts in colour.
 fn proofs(report: &Report) -> String {
+    const VERDICT: usize = 11;
     let mut text = String::new();
     for outcome in &report.proofs {
-        let (style, verdict) = match outcome.verdict {
-            Verdict::Holds => (GOOD, "holds"),
-            Verdict::Fails if outcome.proof.is_information() => (DIM, "no"),
-            Verdict::Fails => (BAD, "FAILS"),
-            _ => (DIM, "not reached"),
+        let style = match outcome.verdict {
+            Verdict::Holds => GOOD,
+            Verdict::Fails if !outcome.proof.is_information() => BAD,
+            _ => DIM,
         };
-        let _ = writeln!(text, "{style}{verdict:<11}{style:#} {:<13} {DIM}{}{DIM:#}", outcome.proof, outcome.statement);
-        for finding in &outcome.findings {
-            let _ = writeln!(text, "            {}", finding.message);
-        }
-        if outcome.count > outcome.findings.len() {
-            let _ = writeln!(text, "            and {} more", outcome.count - outcome.findings.len());
-        }
+        let line = outcome.to_string();
+        let (verdict, rest) = line.split_at_checked(VERDICT).unwrap_or((&line, ""));
+        let _ = writeln!(text, "{style}{verdict}{style:#}{rest}");
     }
     text.truncate(text.trim_end().len());
     text

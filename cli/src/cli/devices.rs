@@ -4,11 +4,12 @@ use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 use wgccl::element::DataType;
-use wgccl::gpu::{Adapter, AdapterInfo, Arithmetic, TypeSupport, adapters, types};
+use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
+use wgccl::lower::Arithmetic;
 
 use super::{DIM, print, print_json};
 use crate::error::{Error, exit};
-use crate::run::CPU;
+use crate::device::{CPU, threads};
 
 #[derive(Debug, Args)]
 pub(super) struct DevicesArgs {
@@ -47,7 +48,7 @@ enum Device<'a> {
 
 pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
     let adapters = adapters();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads();
     let cpu = CpuDevice {
         index: CPU,
         name: format!("CPU executor, {threads} threads"),
@@ -83,7 +84,7 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
             info.index.to_string(),
             info.name.clone(),
             info.backend.to_owned(),
-            info.kind.to_owned(),
+            info.class.to_string(),
             info.limits.max_ranks.to_string(),
             format!("{} MiB", info.limits.max_binding_bytes >> 20),
             modes.join(", "),

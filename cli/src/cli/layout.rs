@@ -7,12 +7,13 @@ use serde::Serialize;
 use wgccl::collective::{Collective, parse};
 use wgccl::element::DataType;
 use wgccl::payload::Payload;
-use wgccl::schedule::{Algorithm, build};
+use wgccl::schedule::{Algorithm, Origin};
 use wgccl::window::{Region, Stride, Window};
 
 use super::{DIM, LaunchArgs, ScheduleArgs, Spinner, plural, print, print_json};
 use crate::error::{Error, exit};
-use crate::run::check_count;
+use crate::identity;
+use crate::memory::check_count;
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
@@ -38,7 +39,8 @@ pub(super) struct LayoutArgs {
 struct Json {
     ok: bool,
     collective: Collective,
-    algorithm: Algorithm,
+    #[serde(flatten, with = "identity")]
+    origin: Origin,
     algorithm_auto: bool,
     ranks: u32,
     count: usize,
@@ -64,10 +66,9 @@ struct Json {
 pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let collective = args.collective;
     let selection = args.schedule.algorithm(collective);
-    let algorithm = args.launch.choose(selection, collective, args.ranks)?;
     let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
     let spinner = Spinner::new("building the schedule");
-    let schedule = build(args.schedule.task(collective)?, algorithm, args.ranks, args.schedule.sync)?;
+    let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
     check_count(collective, count)?;
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
@@ -76,7 +77,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let json = Json {
         ok: true,
         collective,
-        algorithm,
+        origin: schedule.origin.clone(),
         algorithm_auto: selection.is_auto(),
         ranks: args.ranks,
         count,
@@ -106,13 +107,13 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 }
 
 fn table(layout: &Json) -> String {
-    let Json { collective, algorithm, count, data_type, chunks, chunk_elements, .. } = layout;
+    let Json { collective, origin, count, data_type, chunks, chunk_elements, .. } = layout;
     let payload = match collective {
         Collective::Barrier => "no payload".to_owned(),
         _ => format!("{count} {data_type} in {} of {chunk_elements}", plural((*chunks).into(), "chunk")),
     };
     let mut text = format!(
-        "window of one rank: {collective} by {algorithm}{}, {}, {payload}\n\n\
+        "window of one rank: {collective} by {origin}{}, {}, {payload}\n\n\
          {DIM}{:>12} {:>12}  region{DIM:#}\n",
         if layout.algorithm_auto { " (auto)" } else { "" },
         plural(layout.ranks.into(), "rank"),
@@ -125,8 +126,8 @@ fn table(layout: &Json) -> String {
     let _ = writeln!(text, "{:>12} {:>12}  end of the window", layout.window_bytes, "");
     let _ = writeln!(
         text,
-        "\nslots      {} bytes in {}, of which {algorithm} writes {}\nsignals    {} bytes: {} rows of {} columns, \
-         of which {algorithm} uses {}: executors store only these, {} bytes a channel",
+        "\nslots      {} bytes in {}, of which {origin} writes {}\nsignals    {} bytes: {} rows of {} columns, \
+         of which {origin} uses {}: executors store only these, {} bytes a channel",
         layout.slot_bytes,
         layout.slots,
         layout.slots_written,
@@ -137,11 +138,11 @@ fn table(layout: &Json) -> String {
         layout.signals_used_bytes
     );
     // Only the upstream kernels' ring has had an exchange slot.
-    let exchange = match algorithm {
-        Algorithm::RingExchange => {
+    let exchange = match origin.algorithm() {
+        Some(Algorithm::RingExchange) => {
             Some("nothing: the last slot is the exchange slot, which ring and ring-staged do without".to_owned())
         }
-        Algorithm::Ring | Algorithm::RingStaged => {
+        Some(Algorithm::Ring | Algorithm::RingStaged) => {
             Some(format!("{} bytes: no exchange slot", layout.exchange_bytes_saved))
         }
         _ => None,

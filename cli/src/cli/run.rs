@@ -10,14 +10,15 @@ use serde::Serialize;
 use wgccl::collective::{Collective, Op, parse};
 use wgccl::element::{DataType, Element};
 use wgccl::fault::Fault;
-use wgccl::gpu::Choice;
 use wgccl::inputs::Fill;
 use wgccl::low_level::{Typed, typed};
-use wgccl::lower::plan::Mode;
+use wgccl::lower::mode::Protocol;
 
 use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, TICK, details, how, plural, print, print_json};
+use crate::device::AUTO;
+use crate::dispatch::{self, Wanted};
 use crate::error::{Error, exit};
-use crate::run::{AUTO, Finished, Outcome, Request, Source, Stage, Watch, run as execute};
+use crate::run::{Finished, Outcome, Request, Source, Stage, Watch, run as execute};
 use crate::tensor;
 
 const RANKS: u32 = 4;
@@ -45,8 +46,10 @@ pub(super) struct RunArgs {
     /// auto, cpu, or an index or words of a name from `wgccl devices`
     #[arg(long, default_value = AUTO, value_name = "DEVICE")]
     device: String,
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode, help = DISPATCH)]
-    dispatch: Choice,
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = Wanted::parse, help = DISPATCH)]
+    dispatch: Wanted,
+    #[arg(long, value_name = "NAME", value_parser = parse::<Protocol>, help = PROTOCOL)]
+    protocol: Option<Protocol>,
     /// Generated inputs: exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal
     /// [default: exact]
     #[arg(long, value_name = "KIND", value_parser = parse::<Fill>)]
@@ -93,16 +96,12 @@ impl Default for RunArgs {
 /// What `--dispatch` means.
 pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches: per-rank (one after the other, as far as each can \
                                    go), per-step (all ranks, a step at a time), fused (all in one, where the device is found \
-                                   to bear it), fused-ll (the same, where data carries its own flag in place of signals: for \
-                                   small payloads) or auto (fused on hardware that bears it, else whichever of the first two \
-                                   takes fewer)";
+                                   to bear it), fused-ll (fused, with --protocol ll) or auto (fused on hardware that bears it, \
+                                   else per-step)";
 
-pub(super) fn dispatch_mode(name: &str) -> Result<Choice, String> {
-    match name {
-        AUTO => Ok(Choice::Auto),
-        name => parse::<Mode>(name).map(Choice::Named).map_err(|error| format!("{error}, auto")),
-    }
-}
+/// What `--protocol` means.
+pub(super) const PROTOCOL: &str = "How lanes know that data has arrived: simple (signals) or ll (data carries its own flag, in \
+                                   fused dispatch: for small payloads) [default: simple]";
 
 fn drop_notify(text: &str) -> Result<Fault, String> {
     let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
@@ -248,7 +247,7 @@ fn request<T: Element>(args: &RunArgs) -> Result<Request, Error> {
         in_place: args.in_place,
         source,
         device: args.device.clone(),
-        dispatch: args.dispatch,
+        dispatch: args.dispatch.by(args.protocol)?,
         channels: args.channels,
         fault: args.drop_notify,
     })
@@ -256,7 +255,7 @@ fn request<T: Element>(args: &RunArgs) -> Result<Request, Error> {
 
 /// What was computed, in a line.
 fn title(o: &Outcome) -> String {
-    let how = how(o.algorithm, o.algorithm_auto, o.sync);
+    let how = how(&o.origin, o.algorithm_auto, o.sync);
     let mut text = format!("{} by {how}: {}", o.collective, plural(o.ranks.into(), "rank"));
     let size = format!("{} {}", o.count, o.data_type);
     match o.collective {
@@ -297,8 +296,9 @@ fn table<T: Element>(finished: &Finished<T>) -> String {
             time(o.proof_us)
         ),
     );
-    match (&o.driver, o.dispatch) {
-        (Some(driver), Some(mode)) => {
+    match (&o.driver, o.dispatch.zip(o.protocol)) {
+        (Some(driver), Some((mode, protocol))) => {
+            let mode = dispatch::name(mode, protocol);
             line("device", &format!("{}, {}, {driver}", o.device, o.backend));
             let (dispatches, channels) =
                 (plural(o.dispatches.into(), "dispatch"), plural(o.channels.into(), "channel"));

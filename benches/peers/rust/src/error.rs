@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use wgccl::cpu::CpuError;
+use wgccl::error::{PrepareError, RunError};
 use wgccl_cli::error::exit;
 
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,9 @@ pub enum Error {
     #[error("{0}")]
     Peer(String),
     #[error(transparent)]
-    Cpu(#[from] CpuError),
+    Prepare(#[from] PrepareError),
+    #[error(transparent)]
+    Run(#[from] RunError),
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
     #[error("{}: no record of this benchmark: {why}", .path.display())]
@@ -35,7 +37,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Record { .. } | Self::Unlike { .. } | Self::File { .. } => exit::USAGE,
-            Self::Peer(_) | Self::Cpu(_) | Self::Plot(_) => exit::INTERNAL,
+            Self::Peer(_) | Self::Prepare(_) | Self::Run(_) | Self::Plot(_) => exit::INTERNAL,
             Self::Wrong(_) => exit::WRONG,
         }
     }

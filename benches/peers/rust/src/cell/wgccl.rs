@@ -35,7 +35,7 @@ fn launches(
     wrong: impl Fn(&[f32], &[f32]) -> usize,
 ) -> Result<String, Error> {
     let (proved, payload) = prepare(case, task, algorithm)?;
-    let mut executor = cpu::Executor::<f32>::new(&proved, payload, Op::Sum, cpu::Options::default())?;
+    let mut executor = cpu::Executor::<f32>::new(&proved, payload.count, Op::Sum, &Default::default())?;
     let inputs = case.inputs();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut outputs = vec![vec![f32::NAN; case.count]; case.ranks];

@@ -1,0 +1,132 @@
+//! A schedule made ready on a device, and what of it the benchmark wants to know beyond what every executor can do.
+
+use std::time::Instant;
+
+use wgccl::backend::{Prepared, Ran, Ready};
+use wgccl::cpu;
+use wgccl::element::Element;
+use wgccl::error::RunError;
+use wgccl::golden::Goldens;
+use wgccl::gpu;
+use wgccl::schedule::Buffer;
+
+use crate::views::Host;
+
+/// A schedule made ready on a device.
+pub enum Loaded {
+    /// On cores.
+    Cpu(cpu::Ready),
+    /// On a GPU.
+    Gpu(Box<gpu::Executor>),
+}
+
+impl Loaded {
+    /// From now on calls `watch` with the number of pieces that are done, where there are several.
+    pub fn on_piece(&mut self, watch: impl FnMut(usize) + Send + 'static) {
+        if let Self::Gpu(executor) = self {
+            executor.on_piece(watch);
+        }
+    }
+
+    /// The shader that runs, on a GPU.
+    pub fn source(&self) -> Option<String> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Gpu(executor) => Some(executor.package().source().text),
+        }
+    }
+
+    /// Bytes of device memory, on a GPU: of inputs and outputs, and of windows. Of a payload in pieces, those of the two
+    /// pieces that are on the device at a time.
+    pub fn device_bytes(&self) -> Option<(u64, u64)> {
+        let Self::Gpu(executor) = self else { return None };
+        let all = self.prepared().device_bytes?;
+        let arena = &executor.package().arena;
+        let user = arena.region(Buffer::Output).end * (all / arena.bytes().max(1));
+        Some((user, all - user))
+    }
+
+    /// Puts a piece where timed launches find it. Cores find it in the caller's memory.
+    pub fn place(&mut self, piece: usize, host: &Host<'_>) -> Result<(), RunError> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Gpu(executor) => executor.load(piece, &host.given()),
+        }
+    }
+
+    /// Launches over what was placed, each timed: on a GPU what stays there, on cores the caller's memory, however it lies.
+    pub fn time(&mut self, launches: usize, host: &mut Host<'_>) -> Result<Vec<Ran>, RunError> {
+        match self {
+            Self::Gpu(executor) => executor.time(launches),
+            Self::Cpu(ready) => (0..launches)
+                .map(|_| {
+                    let (inputs, outputs) = host.both();
+                    let start = Instant::now();
+                    let mut ran = match inputs {
+                        Some(inputs) => ready.run(inputs, outputs)?,
+                        None => ready.run_in_place(outputs)?,
+                    };
+                    ran.time = Some(start.elapsed());
+                    Ok(ran)
+                })
+                .collect(),
+        }
+    }
+
+    /// One launch over fresh inputs and poisoned outputs: elements that differ from the golden, counted where the outputs
+    /// are. None where that is the host's memory, where whoever runs it can count.
+    pub fn count_wrong<T: Element>(
+        &mut self,
+        inputs: &[&[T]],
+        goldens: &Goldens<'_, T>,
+    ) -> Result<Option<u64>, RunError> {
+        match self {
+            Self::Cpu(_) => Ok(None),
+            Self::Gpu(executor) => executor.count_wrong(inputs, goldens).map(Some),
+        }
+    }
+}
+
+impl Ready for Loaded {
+    fn prepared(&self) -> Prepared {
+        match self {
+            Self::Cpu(ready) => ready.prepared(),
+            Self::Gpu(executor) => executor.prepared(),
+        }
+    }
+
+    fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        match self {
+            Self::Cpu(ready) => ready.run(inputs, outputs),
+            Self::Gpu(executor) => executor.run(inputs, outputs),
+        }
+    }
+
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        match self {
+            Self::Cpu(ready) => ready.run_in_place(buffers),
+            Self::Gpu(executor) => executor.run_in_place(buffers),
+        }
+    }
+
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        match self {
+            Self::Cpu(ready) => ready.load(piece, inputs),
+            Self::Gpu(executor) => executor.load(piece, inputs),
+        }
+    }
+
+    fn launch(&mut self) -> Result<Ran, RunError> {
+        match self {
+            Self::Cpu(ready) => ready.launch(),
+            Self::Gpu(executor) => executor.launch(),
+        }
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        match self {
+            Self::Cpu(ready) => ready.fetch(outputs),
+            Self::Gpu(executor) => executor.fetch(outputs),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! An executor of a type that is known only when the program runs.
+//!
+//! Which type it is was decided once, when it was prepared; a launch costs a call through a table and a look at where its
+//! buffers begin.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::executor::Executor;
+use crate::backend::{self, Prepared, Ran};
+use crate::buffers::UserBuffer;
+use crate::element::Element;
+use crate::error::RunError;
+
+/// A schedule made ready for the CPU executor.
+pub struct Ready(Box<dyn backend::Ready + Send>);
+
+impl Ready {
+    pub(super) fn new<T: Element>(executor: Executor<T>) -> Self {
+        Self(Box::new(Typed { executor, resident: None }))
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&backend::Ready::prepared(self)).finish()
+    }
+}
+
+impl backend::Ready for Ready {
+    fn prepared(&self) -> Prepared {
+        self.0.prepared()
+    }
+
+    fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        self.0.run(inputs, outputs)
+    }
+
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        self.0.run_in_place(buffers)
+    }
+
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.0.load(piece, inputs)
+    }
+
+    fn launch(&mut self) -> Result<Ran, RunError> {
+        self.0.launch()
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        self.0.fetch(outputs)
+    }
+}
+
+struct Typed<T: Element> {
+    executor: Executor<T>,
+    resident: Option<Resident<T>>,
+}
+
+/// Copies of the caller's buffers, over which launches go without it.
+struct Resident<T> {
+    /// Empty in place.
+    inputs: Vec<Vec<T>>,
+    /// In place, buffers.
+    outputs: Vec<Vec<T>>,
+    launched: bool,
+}
+
+impl<T: Element> Typed<T> {
+    /// What a caller gives a launch to work on first: inputs, or in place buffers.
+    fn given(&self) -> UserBuffer {
+        if self.executor.proved().in_place() { UserBuffer::InPlace } else { UserBuffer::Input }
+    }
+
+    /// The clock of a small launch would take longer than the launch.
+    fn timed(&mut self, launch: impl FnOnce(&mut Executor<T>) -> Result<(), RunError>) -> Result<Ran, RunError> {
+        if self.executor.is_small() {
+            return launch(&mut self.executor).map(|()| Ran::default());
+        }
+        timed(|| launch(&mut self.executor))
+    }
+}
+
+fn timed(launch: impl FnOnce() -> Result<(), RunError>) -> Result<Ran, RunError> {
+    let start = Instant::now();
+    launch()?;
+    Ok(Ran { time: Some(start.elapsed()), ..Ran::default() })
+}
+
+impl<T: Element> backend::Ready for Typed<T> {
+    fn prepared(&self) -> Prepared {
+        Prepared { dispatch: None, channels: self.executor.channels(), pieces: 1, device_bytes: None }
+    }
+
+    fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        self.timed(|executor| executor.run_bytes(inputs, outputs))
+    }
+
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
+        self.timed(|executor| executor.run_bytes_in_place(buffers))
+    }
+
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        if piece > 0 {
+            return Err(RunError::NoSuchPiece { piece, pieces: 1 });
+        }
+        let given = self.given();
+        self.executor.check_bytes(given, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        let resident = match &mut self.resident {
+            Some(resident) => resident,
+            none => none.insert(Resident::new(&self.executor, given)?),
+        };
+        let targets = if given == UserBuffer::Input { &mut resident.inputs } else { &mut resident.outputs };
+        for (target, input) in targets.iter_mut().zip(inputs) {
+            bytemuck::cast_slice_mut::<T, u8>(target).copy_from_slice(input);
+        }
+        resident.launched = false;
+        Ok(())
+    }
+
+    fn launch(&mut self) -> Result<Ran, RunError> {
+        let Some(Resident { inputs, outputs, launched }) = &mut self.resident else {
+            return Err(RunError::NotLoaded);
+        };
+        *launched = true;
+        let (inputs, outputs) = (inputs.iter().map(Vec::as_ptr), outputs.iter_mut().map(Vec::as_mut_ptr));
+        // SAFETY: they are borrowed until it returns, and were made as long as the schedule has them.
+        timed(|| unsafe { self.executor.launch(inputs, outputs) })
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        let results = self.executor.proved().extents(self.executor.count()).results();
+        self.executor.check_bytes(results, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        match &self.resident {
+            Some(resident) if resident.launched => {
+                for (output, result) in outputs.iter_mut().zip(&resident.outputs) {
+                    output.copy_from_slice(bytemuck::cast_slice(result));
+                }
+                Ok(())
+            }
+            _ => Err(RunError::NotLaunched),
+        }
+    }
+}
+
+impl<T: Element> Resident<T> {
+    fn new(executor: &Executor<T>, given: UserBuffer) -> Result<Self, RunError> {
+        let extents = executor.proved().extents(executor.count());
+        let zeros =
+            |what| (0..extents.ranks()).map(|rank| zeros::<T>(extents.len(what, rank))).collect::<Result<_, _>>();
+        let (inputs, outputs) = match given {
+            UserBuffer::Input => (zeros(UserBuffer::Input)?, zeros(UserBuffer::Output)?),
+            _ => (Vec::new(), zeros(UserBuffer::InPlace)?),
+        };
+        Ok(Self { inputs, outputs, launched: false })
+    }
+}
+
+fn zeros<T: Element>(len: usize) -> Result<Vec<T>, RunError> {
+    let mut vector = Vec::new();
+    vector.try_reserve_exact(len).map_err(|_| RunError::Memory((len * size_of::<T>()) as u64))?;
+    vector.resize(len, T::zeroed());
+    Ok(vector)
+}
