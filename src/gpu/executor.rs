@@ -23,8 +23,8 @@ pub struct Executor {
     memory: Arc<Memory>,
     /// What launches over the host's slices take beside the memory; two where the payload goes in pieces.
     pub(super) banks: Vec<Bank>,
-    /// The piece that lies in the first bank.
-    pub(super) piece: usize,
+    /// The piece that lies in the first bank, if any does.
+    pub(super) piece: Option<usize>,
     watch: Option<Watch>,
 }
 
@@ -43,7 +43,7 @@ impl Executor {
         let loaded = Arc::new(Loaded::new(context, package)?);
         let memory = Arc::new(Memory::new(&loaded)?);
         memory.warm_up()?;
-        Ok(Self { loaded, memory, banks: Vec::new(), piece: 0, watch: None })
+        Ok(Self { loaded, memory, banks: Vec::new(), piece: None, watch: None })
     }
 
     /// Takes what launches over the host's slices need, unless it is there.
@@ -83,6 +83,11 @@ impl Executor {
         self.watch = Some(Box::new(watch));
     }
 
+    /// The bank and the piece that inputs were loaded to.
+    pub(super) fn loaded_piece(&self) -> Result<(&Bank, usize), RunError> {
+        self.banks.first().zip(self.piece).ok_or(RunError::NotLoaded)
+    }
+
     pub(super) fn check(
         &self,
         what: UserBuffer,
@@ -113,6 +118,7 @@ impl Executor {
             return Ok(Ran::default());
         }
         self.furnish()?;
+        self.piece = None;
         let ran = self.run_pieces(host);
         if ran.is_err() {
             // Nobody looks any more what became of other pieces.
@@ -147,7 +153,7 @@ impl Executor {
                 in_flight.push(InFlight { piece, submitted: device.submit(encoder.finish())? });
             }
         }
-        ran.time = start.elapsed();
+        ran.time = Some(start.elapsed());
         Ok(ran)
     }
 

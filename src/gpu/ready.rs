@@ -41,9 +41,13 @@ impl Ready for Executor {
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
         self.check(self.sources(), inputs.iter().map(|input| input.len()))?;
+        let pieces = self.pieces();
+        if piece >= pieces {
+            return Err(RunError::NoSuchPiece { piece, pieces });
+        }
         self.furnish()?;
         self.banks[0].upload(piece, &Host::inputs(inputs))?;
-        self.piece = piece;
+        self.piece = Some(piece);
         self.banks[0].last.set(None);
         // Writes wait for the next submission, and must not be part of the first launch.
         let device = &self.loaded.context.device;
@@ -52,32 +56,32 @@ impl Ready for Executor {
 
     /// Outputs are not poisoned before.
     fn launch(&mut self) -> Result<Ran, RunError> {
-        self.furnish()?;
-        let (bank, device) = (&self.banks[0], &self.loaded.context.device);
+        let (bank, piece) = self.loaded_piece()?;
+        let device = &self.loaded.context.device;
         let start = Instant::now();
         let first = self.package().first_dispatches;
         let mut encoder = device.encoder();
-        bank.encode_bare(&mut encoder, self.piece, first, None);
+        bank.encode_bare(&mut encoder, piece, first, None);
         let submitted = device.submit(encoder.finish())?;
         let mut ran = Ran { dispatches: first as u32, ..Ran::default() };
-        ran.dispatches += self.settle(bank, self.piece, submitted, |_| look(bank))?;
-        ran.time = start.elapsed();
+        ran.dispatches += self.settle(bank, piece, submitted, |_| look(bank))?;
+        ran.time = Some(start.elapsed());
         Ok(ran)
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
         self.check(self.results(), outputs.iter().map(|output| output.len()))?;
-        let Some(bank) = self.banks.first().filter(|bank| bank.last.get().is_some()) else {
+        let (bank, piece) = self.loaded_piece().map_err(|_| RunError::NotLaunched)?;
+        if bank.last.get().is_none() {
             return Err(RunError::NotLaunched);
-        };
-        match bank.download(self.piece, &mut Host::Apart { inputs: &[], outputs })? {
+        }
+        match bank.download(piece, &mut Host::Apart { inputs: &[], outputs })? {
             None => Ok(()),
             Some(now) => Err(timing::stopped(bank, now)?),
         }
     }
 
     fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
-        self.furnish()?;
         timing::time(self, launches)
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn time(executor: &Executor, launches: usize) -> Result<Vec<Ran>, Run
         let (times, unfinished) = batch(executor, count, dispatches)?;
         let Some(unfinished) = unfinished else {
             let dispatches = dispatches as u32;
-            all.extend(times.into_iter().map(|Timed { wall, device }| Ran { dispatches, time: wall, device }));
+            all.extend(times.into_iter().map(|Timed { wall, device }| Ran { dispatches, time: Some(wall), device }));
             continue;
         };
         // Fused lanes that did not run at the same time need more dispatches. None of these launches counts.
@@ -51,10 +51,10 @@ impl Executor {
     /// # Errors
     /// [`RunError`].
     pub fn enqueue(&mut self) -> Result<(), RunError> {
-        let Some(bank) = self.banks.first() else { return Err(RunError::NotLaunched) };
+        let (bank, piece) = self.loaded_piece()?;
         let device = &self.loaded.context.device;
         let mut encoder = device.encoder();
-        bank.encode_bare(&mut encoder, self.piece, self.package().first_dispatches, None);
+        bank.encode_bare(&mut encoder, piece, self.package().first_dispatches, None);
         Ok(device.submit(encoder.finish()).map(drop)?)
     }
 }
@@ -71,8 +71,9 @@ fn batch(
     executor: &Executor,
     count: usize,
     dispatches: usize,
-) -> Result<(Vec<Timed>, Option<Vec<Progress>>), DeviceError> {
-    let (context, package, bank) = (&executor.loaded.context, executor.package(), &executor.banks[0]);
+) -> Result<(Vec<Timed>, Option<Vec<Progress>>), RunError> {
+    let (context, package) = (&executor.loaded.context, executor.package());
+    let (bank, piece) = executor.loaded_piece()?;
     let (device, words) = (&context.device, package.progress_bytes());
     let log_bytes = words * count as u64;
     let log = device.buffer("progress log", log_bytes, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST)?;
@@ -81,7 +82,7 @@ fn batch(
     for i in 0..count {
         let mut encoder = device.encoder();
         let writes = stamps.as_ref().map(|stamps| stamps.writes(i as u32));
-        launches.push(bank.encode_bare(&mut encoder, executor.piece, dispatches, writes));
+        launches.push(bank.encode_bare(&mut encoder, piece, dispatches, writes));
         walls.push(wall(device, &context.warmth, encoder.finish())?);
         // Of no concern to whoever only launches: not timed, and over before the next one is.
         let mut encoder = device.encoder();
