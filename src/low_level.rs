@@ -7,5 +7,3 @@ pub use crate::cpu::copy::copy_past;
 pub use crate::element::numeric::Numeric;
 pub use crate::element::numeric::sealed::Sealed;
 pub use crate::element::typed::{Typed, typed};
-#[cfg(feature = "gpu")]
-pub use crate::gpu::copy::warm_up;
