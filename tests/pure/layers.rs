@@ -24,6 +24,10 @@ impl Tree {
         for file in files {
             let relative = file.strip_prefix(root).unwrap().with_extension("");
             let mut path: Vec<String> = relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+            // A test module in a file of its own.
+            if path.last().is_some_and(|name| name == "tests") {
+                continue;
+            }
             if path == ["lib"] || path == ["main"] {
                 path.clear();
             }
@@ -111,8 +115,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// Without comments, texts and the test module at the end.
 fn bare(source: &str) -> String {
-    let end =
-        source.find("#[cfg(test)]\nmod tests").or_else(|| source.find("#[cfg(test)]\n#[allow")).unwrap_or(source.len());
+    let end = source.find("tests {\n").unwrap_or(source.len());
     let (mut code, mut rest) = (String::new(), &source[..end]);
     while let Some(c) = rest.chars().next() {
         let skipped = if rest.starts_with("//") {
