@@ -40,7 +40,11 @@ pub enum Source {
     },
 }
 
-pub(super) fn generated<T: Element>(request: &Request, schedule: &Schedule, count: usize) -> Result<Vec<Vec<T>>, Error> {
+pub(super) fn generated<T: Element>(
+    request: &Request,
+    schedule: &Schedule,
+    count: usize,
+) -> Result<Vec<Vec<T>>, Error> {
     let Source::Generated { fill, seed, .. } = request.source else { return Ok(Vec::new()) };
     let map = address_map(schedule, count)?;
     let extents = Extents::new(&map, count);
