@@ -1,26 +1,58 @@
-// Fused dispatch: a workgroup is one (lane, channel) and runs its lane's instructions until a missing signal or the turn
-// limit stops it, and then stores how far it got. The next dispatch goes on from there, so progress never depends on two
-// workgroups running at the same time.
+// Fused dispatch: a workgroup hosts one or more (lane, channel) pairs and runs a lane's instructions until a missing signal or
+// the turn limit stops it, stores how far it got, and goes on with its next lane. It never blocks on one of them. Once no lane
+// gets further it leaves, and the next dispatch goes on from there, so progress never depends on two workgroups running at the
+// same time.
 //
 // Also per-rank and per-step dispatch where barriers cost next to nothing, on hardware: waits and notifies are spread over
 // the workgroup. The plan's rows then say which instructions a dispatch runs, and its barriers are not relied on.
 //
-// Joined with payload/coherent.wgsl, for these with payload/plain.wgsl; and with program.wgsl, signal.wgsl, element/, op/,
-// contribution/ and move.wgsl.
+// Joined with payload/coherent.wgsl, for these with payload/plain.wgsl; and with place.wgsl, program.wgsl, signal.wgsl,
+// element/, op/, contribution/ and move.wgsl.
 
-// Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
+// Loop turns of one invocation for a lane in a sweep. llvmpipe ends all loops of a dispatch, silently, after 65535.
 override TURN_LIMIT: u32 = 60000u;
+
+// Sweeps over the lanes of a workgroup, and sweeps without progress, one after the other, before it leaves.
+override PASSES: u32 = 1u;
+override IDLE: u32 = 1u;
 
 var<workgroup> resumed: Progress;
 var<workgroup> unmet: atomic<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let place = place_of(workgroup.x);
+    var idle = 0u;
+    var turns = 0u;
+    for (var sweep = 0u; sweep < PASSES; sweep++) {
+        var moved = false;
+        var through = true;
+        for (var hosted = 0u; hosted < HOSTED; hosted++) {
+            let place = place_of(workgroup.x, hosted);
+            if (place.exists) {
+                // A launch begins once.
+                let outcome = run(place, sweep == 0u, invocation);
+                moved = moved || outcome.moved;
+                through = through && outcome.through;
+                turns += outcome.turns;
+            }
+        }
+        idle = select(idle + 1u, 0u, moved);
+        // A dispatch is no longer than one sweep may be.
+        if (through || idle >= IDLE || turns > HOSTED * TURN_LIMIT) {
+            break;
+        }
+    }
+}
+
+fn run(place: Place, may_begin: bool, invocation: u32) -> Outcome {
     let at = params.row * params.all_lanes + place.lane;
     let start = starts[at];
     if (invocation == 0u) {
-        resumed = resume(place.own, start);
+        resumed = resume(place.own, start, may_begin);
+        if (HOSTED > 1u) {
+            // What the lane before has missed.
+            atomicStore(&unmet, 0u);
+        }
     }
     let lane = workgroupUniformLoad(&resumed);
     // A lane that missed a signal in an earlier row stays there: its peers may be running what would bring it now.
@@ -53,6 +85,7 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     if (invocation == 0u) {
         progress[place.own] = Progress(next, lane.launches, lane.number);
     }
+    return Outcome(next > lane.next, next >= end, turns);
 }
 
 // Whether all signals have come. Each is polled by one invocation; the verdict is the same for all of them.
@@ -63,9 +96,10 @@ fn all_arrived(instruction: Instruction, first_signal: u32, launches: u32, invoc
     for (var i = instruction.first_wait + invocation; i < instruction.end_wait; i += WORKGROUP) {
         var awaited = instruction.awaited;
         if (i > instruction.first_wait) {
-            awaited = links[i];
+            let link = links[i];
+            awaited = Wait(link.index, link.at_least, link.each);
         }
-        if (!wait(first_signal + awaited.index, awaited, launches)) {
+        if (!wait(first_signal, awaited, launches)) {
             atomicStore(&unmet, 1u);
         }
     }

@@ -3,10 +3,14 @@
 // goes on by itself as soon as its own data is there, without any barrier, and remembers by itself how far it got.
 //
 // Joined with payload/plain.wgsl, place.wgsl, line.wgsl, element/, op/ and contribution/. The host's side of the program is
-// src/gpu/ll_program.rs.
+// src/lower/ll.rs.
 
-// Loop turns of one invocation in one dispatch. llvmpipe ends all loops, silently, after 65535.
+// Loop turns of one invocation for a lane in a sweep. llvmpipe ends all loops of a dispatch, silently, after 65535.
 override TURN_LIMIT: u32 = 60000u;
+
+// Sweeps of an invocation over its lanes, and sweeps without progress, one after the other, before it leaves.
+override PASSES: u32 = 1u;
+override IDLE: u32 = 1u;
 
 // Where an operand comes from: nowhere, a chunk in memory, an input, a line.
 const NOTHING: u32 = 0u;
@@ -54,23 +58,58 @@ var<workgroup> remaining: atomic<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let place = place_of(workgroup.x);
+    var idle = 0u;
+    var turns = 0u;
+    for (var sweep = 0u; sweep < PASSES; sweep++) {
+        var moved = false;
+        var through = true;
+        for (var hosted = 0u; hosted < HOSTED; hosted++) {
+            let place = place_of(workgroup.x, hosted);
+            if (place.exists) {
+                let outcome = run(place, sweep == 0u, invocation);
+                moved = moved || outcome.moved;
+                through = through && outcome.through;
+                turns += outcome.turns;
+            }
+        }
+        idle = select(idle + 1u, 0u, moved);
+        // A dispatch is no longer than one sweep may be.
+        if (through || idle >= IDLE || turns > HOSTED * TURN_LIMIT) {
+            break;
+        }
+    }
+    for (var hosted = 0u; hosted < HOSTED; hosted++) {
+        let place = place_of(workgroup.x, hosted);
+        if (place.exists) {
+            tell(place, invocation);
+        }
+    }
+}
+
+// Of every chunk an invocation has as many vectors as any, some of which may lie behind the slice's end.
+fn vectors_each() -> u32 {
+    return (params.slice_vectors + WORKGROUP - 1u) / WORKGROUP;
+}
+
+fn run(place: Place, may_begin: bool, invocation: u32) -> Outcome {
     let row = params.row * params.all_lanes + place.lane;
     let start = starts[row];
     let end = starts[row + params.all_lanes];
-    let lane = resume(place.own, start);
+    // Progress is as the last dispatch left it until all sweeps are over, so every sweep finds the same count.
+    let lane = resume(place.own, start, true);
     let own = place.own * WORKGROUP + invocation;
     let flag = lane.launches & 0xffffu;
 
-    // Of every chunk an invocation has as many vectors as any, some of which may lie behind the slice's end.
     let slice_start = min(place.channel * params.slice_vectors, params.chunk_vectors);
     let slice_end = min(slice_start + params.slice_vectors, params.chunk_vectors);
-    let vectors = (params.slice_vectors + WORKGROUP - 1u) / WORKGROUP;
+    let vectors = vectors_each();
     let all_vectors = (end - start) * vectors;
     var at = 0u;
-    if (launch.number == 0u) {
+    // A launch begins once.
+    if (launch.number == 0u || !may_begin) {
         at = min(positions[own], all_vectors);
     }
+    let before = at;
     var turns = 0u;
     var next = start + at / vectors;
     let first = slice_start + invocation;
@@ -105,12 +144,29 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
         i = select(i + WORKGROUP, first, is_last);
     }
     positions[own] = at;
-    atomicMax(&remaining, all_vectors - at);
+    return Outcome(at > before, at == all_vectors, turns);
+}
+
+// The lane's progress: that of the invocation which is furthest behind.
+fn tell(place: Place, invocation: u32) {
+    let row = params.row * params.all_lanes + place.lane;
+    let start = starts[row];
+    let end = starts[row + params.all_lanes];
+    let lane = resume(place.own, start, true);
+    let vectors = vectors_each();
+    atomicMax(&remaining, (end - start) * vectors - positions[place.own * WORKGROUP + invocation]);
     // Everybody has said how much is left, and has read what is overwritten now.
     workgroupBarrier();
     storageBarrier();
     if (invocation == 0u) {
         progress[place.own] = Progress(end - (atomicLoad(&remaining) + vectors - 1u) / vectors, lane.launches, lane.number);
+        if (HOSTED > 1u) {
+            atomicStore(&remaining, 0u);
+        }
+    }
+    if (HOSTED > 1u) {
+        // The next lane's count begins at zero.
+        workgroupBarrier();
     }
 }
 

@@ -65,7 +65,7 @@ fn other(instruction: Instruction, first: u32, end: u32) {
     for (var i = first; i < end; i += GROUP) {
         var value = load(instruction.operand + i, instruction.inputs & 1u);
         for (var j = instruction.end_notify; j < instruction.end_operand; j++) {
-            value = combine(value, load(links[j].index + i, links[j].at_least));
+            value = combine(value, load(links[j].index + i, u32(links[j].kind == INPUT)));
         }
         payload[instruction.destination + i] = value;
         for (var j = instruction.end_operand; j < instruction.end_destination; j++) {

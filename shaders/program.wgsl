@@ -1,4 +1,4 @@
-// Instructions of all lanes, and what they link to. The host's side is src/gpu/program.rs; a test compares the two member by
+// Instructions of all lanes, and what they link to. The host's side is src/lower/simple.rs; a test compares the two member by
 // member.
 
 // Wait, reduce operands from left to right (one is a copy), store the result at all destinations, notify.
@@ -17,19 +17,33 @@ struct Instruction {
     end_destination: u32,
     // Loop turns that it costs an invocation, at most.
     turns: u32,
-    // Bit i: operand i is an input. Of further operands their links say it.
+    // Bit i: operand i is an input. Of operands beyond the bits their links say it.
     inputs: u32,
     // Most instructions have one of each, at most, and need not look them up in the links, where they stand too: the first
     // wait, the first signal to notify, the first vector of the second operand.
-    awaited: Link,
+    awaited: Wait,
     notified: u32,
     second: u32,
 }
 
-// A signal and, for a wait, how many notifies of a launch to wait for, and how many a launch makes in all; or the first
-// vector of an operand, and whether it is an input; or that of a destination.
+// A signal, how many notifies of a launch to wait for, and how many a launch makes in all.
+struct Wait {
+    signal: u32,
+    at_least: u32,
+    each: u32,
+}
+
+// What a link is: a wait, a signal to notify, a chunk in memory, a chunk that is an input.
+const WAIT: u32 = 1u;
+const NOTIFY: u32 = 2u;
+const MEMORY: u32 = 3u;
+const INPUT: u32 = 4u;
+
 struct Link {
+    kind: u32,
+    // The signal, or the first vector of the chunk.
     index: u32,
+    // Of a wait.
     at_least: u32,
     each: u32,
 }

@@ -3,7 +3,7 @@
 
 @group(0) @binding(1) var<storage, read_write> signals: array<atomic<u32>>;
 
-// Polls before a wait gives up until the next dispatch. One where an earlier dispatch has already notified.
+// Polls before a wait gives up for now. One where an earlier dispatch has already notified.
 override POLLS: u32 = 1u;
 
 fn notify(signal: u32) {
@@ -12,10 +12,10 @@ fn notify(signal: u32) {
 
 // Signals count on from launch to launch, and wrap. By sign: after a launch that stopped half-way a signal is short of
 // where this one counts from, and must not look far beyond it.
-fn wait(signal: u32, awaited: Link, launches: u32) -> bool {
+fn wait(first_signal: u32, awaited: Wait, launches: u32) -> bool {
     let before = (launches - 1u) * awaited.each;
     for (var poll = 0u; poll < POLLS; poll++) {
-        if (bitcast<i32>(atomicLoad(&signals[signal]) - before) >= bitcast<i32>(awaited.at_least)) {
+        if (bitcast<i32>(atomicLoad(&signals[first_signal + awaited.signal]) - before) >= bitcast<i32>(awaited.at_least)) {
             return true;
         }
     }

@@ -1,12 +1,20 @@
-// Per-rank and per-step dispatch on cores: a workgroup is one (lane, channel) and runs the instructions that the plan gives
-// to this dispatch. What an instruction waits for was notified by an earlier dispatch, and the command stream's barrier
-// between the two has made its data visible. So there is no barrier here, and the wait is an assertion.
+// Per-rank and per-step dispatch on cores: a workgroup takes its (lane, channel) pairs in turn and runs the instructions that
+// the plan gives to this dispatch. What an instruction waits for was notified by an earlier dispatch, and the command stream's
+// barrier between the two has made its data visible. So there is no barrier here, and the wait is an assertion.
 //
-// Joined with payload/plain.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
+// Joined with payload/plain.wgsl, place.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
 
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let place = place_of(workgroup.x);
+    for (var hosted = 0u; hosted < HOSTED; hosted++) {
+        let place = place_of(workgroup.x, hosted);
+        if (place.exists) {
+            run(place, invocation);
+        }
+    }
+}
+
+fn run(place: Place, invocation: u32) {
     let at = params.row * params.all_lanes + place.lane;
     let start = starts[at];
     let end = starts[at + params.all_lanes];
@@ -15,7 +23,7 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     let leads = invocation == 0u;
     var lane: Progress;
     if (leads) {
-        lane = resume(place.own, start);
+        lane = resume(place.own, start, true);
     }
     var arrived = leads && lane.next == start;
     for (var i = start; i < end; i++) {
@@ -39,7 +47,8 @@ fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
 fn all_arrived(instruction: Instruction, first_signal: u32, launches: u32) -> bool {
     var arrived = true;
     for (var i = instruction.first_wait; i < instruction.end_wait; i++) {
-        arrived = arrived && wait(first_signal + links[i].index, links[i], launches);
+        let link = links[i];
+        arrived = arrived && wait(first_signal, Wait(link.index, link.at_least, link.each), launches);
     }
     return arrived;
 }

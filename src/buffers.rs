@@ -2,8 +2,12 @@
 //!
 //! Both executors, the program and the tests ask this, so that one rule and one error message hold for all of them.
 
+mod slices;
+
 use std::fmt;
 use std::ops::Range;
+
+pub use slices::SliceError;
 
 use crate::element::Element;
 use crate::schedule::{AddressMap, Buffer};

@@ -18,7 +18,7 @@ use crate::buffers::{BufferError, UserBuffer, count_of};
 use crate::collective::{Collective, Op, Task};
 use crate::element::{DataType, Element, supported};
 use crate::error::{DeviceError, Error, PrepareError, RunError};
-use crate::proof::{self, prove};
+use crate::proof::{self, Proved, prove};
 use crate::schedule::{Recipe, Schedule, Selection, SyncStyle};
 use views::{bytes_of, bytes_of_mut};
 
@@ -195,7 +195,7 @@ impl<B: Backend> Communicator<B> {
     /// [`PrepareError`].
     pub fn prepare(&self, task: impl Into<Task>, shape: Shape, in_place: bool) -> Result<B::Ready, PrepareError> {
         let key = self.key(task.into(), shape, in_place);
-        self.with_room(|| self.prepare_now(self.schedule(&key)?, key.shape, in_place))
+        self.with_room(|| self.prepare_now(self.schedule(&key)?, key.shape, in_place, &B::prepare))
     }
 
     /// Proves `schedule`, a caller's own, and makes it ready for launches of `shape`.
@@ -204,15 +204,36 @@ impl<B: Backend> Communicator<B> {
     /// [`PrepareError`]; of a schedule that could hang, race or compute something else, [`PrepareError::Refused`] with the
     /// reason.
     pub fn prepare_schedule(&self, schedule: Schedule, shape: Shape, in_place: bool) -> Result<B::Ready, PrepareError> {
-        if schedule.ranks != self.ranks {
-            return Err(PrepareError::OtherRanks { schedule: schedule.ranks, communicator: self.ranks });
-        }
-        self.with_room(|| self.prepare_now(schedule.clone(), shape, in_place))
+        self.check_ranks(&schedule)?;
+        self.with_room(|| self.prepare_now(schedule.clone(), shape, in_place, &B::prepare))
     }
 
     /// Drops what earlier calls have made ready, with its memory, once no call uses it.
     pub fn release(&self) {
         locked(&self.known).clear();
+    }
+
+    /// What calls of this shape work with, prepared by the first of them as `prepare` says.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn prepared_by(
+        &self,
+        task: Task,
+        shape: Shape,
+        prepare: impl Fn(&B, &Proved, Shape, &Options) -> Result<B::Ready, PrepareError>,
+    ) -> Result<Shared<B::Ready>, PrepareError> {
+        self.ready_by(self.key(task, shape, false), prepare)
+    }
+
+    /// As [`prepare_schedule`](Self::prepare_schedule) out of place, as `prepare` says.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn prepare_schedule_by(
+        &self,
+        schedule: Schedule,
+        shape: Shape,
+        prepare: impl Fn(&B, &Proved, Shape, &Options) -> Result<B::Ready, PrepareError>,
+    ) -> Result<B::Ready, PrepareError> {
+        self.check_ranks(&schedule)?;
+        self.with_room(|| self.prepare_now(schedule.clone(), shape, false, &prepare))
     }
 
     /// What calls of this shape work with, prepared by the first of them.
@@ -225,11 +246,26 @@ impl<B: Backend> Communicator<B> {
         Key { task, shape, in_place }
     }
 
+    fn check_ranks(&self, schedule: &Schedule) -> Result<(), PrepareError> {
+        match (schedule.ranks, self.ranks) {
+            (schedule, communicator) if schedule == communicator => Ok(()),
+            (schedule, communicator) => Err(PrepareError::OtherRanks { schedule, communicator }),
+        }
+    }
+
     fn ready(&self, key: Key) -> Result<Shared<B::Ready>, PrepareError> {
+        self.ready_by(key, B::prepare)
+    }
+
+    fn ready_by(
+        &self,
+        key: Key,
+        prepare: impl Fn(&B, &Proved, Shape, &Options) -> Result<B::Ready, PrepareError>,
+    ) -> Result<Shared<B::Ready>, PrepareError> {
         if let Some(ready) = locked(&self.known).get(&key) {
             return Ok(ready.clone());
         }
-        let ready = self.with_room(|| self.prepare_now(self.schedule(&key)?, key.shape, key.in_place))?;
+        let ready = self.with_room(|| self.prepare_now(self.schedule(&key)?, key.shape, key.in_place, &prepare))?;
         let ready = Arc::new(Mutex::new(ready));
         locked(&self.known).put(key, ready.clone());
         Ok(ready)
@@ -242,9 +278,15 @@ impl<B: Backend> Communicator<B> {
         Ok(recipe.part_bytes(bytes).device(self.backend.kind()).build()?)
     }
 
-    fn prepare_now(&self, schedule: Schedule, shape: Shape, in_place: bool) -> Result<B::Ready, PrepareError> {
+    fn prepare_now(
+        &self,
+        schedule: Schedule,
+        shape: Shape,
+        in_place: bool,
+        prepare: &impl Fn(&B, &Proved, Shape, &Options) -> Result<B::Ready, PrepareError>,
+    ) -> Result<B::Ready, PrepareError> {
         let proved = prove(schedule, proof::Options::default().in_place(in_place))?;
-        self.backend.prepare(&proved, shape, &self.options)
+        prepare(&self.backend, &proved, shape, &self.options)
     }
 
     /// What `make` makes, if need be in the memory that earlier calls have left.

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::buffers::BufferError;
+use crate::buffers::{BufferError, SliceError};
 use crate::element::Unsupported;
 use crate::hang::Hang;
 use crate::lower::LowerError;
@@ -125,6 +125,9 @@ pub enum RunError {
     /// Buffers that do not fit the schedule and the shape.
     #[error(transparent)]
     Buffers(#[from] BufferError),
+    /// Device buffers that do not fit the schedule and the shape.
+    #[error(transparent)]
+    Slices(#[from] SliceError),
     /// The schedule was proved for launches in place and given two buffers a rank, or the reverse.
     #[error("the schedule was proved {}; launch it so", if *.in_place { "in place" } else { "out of place" })]
     Placement {

@@ -1,42 +1,49 @@
-//! The GPU executor: one WGSL kernel interprets any proved schedule, one workgroup per (lane, channel).
+//! The GPU executor: a WGSL kernel interprets any proved schedule, workgroups host its lanes.
 //!
-//! Nothing here knows an algorithm. Adapters are described and judged in `adapter`, a schedule becomes words in
-//! `program` and dispatches in [`crate::plan`], and `launch` moves data in and out and checks that it finished.
+//! Nothing here knows an algorithm or decides how it is carried out: a schedule becomes a [`crate::lower::Package`], and what
+//! is here loads it into buffers, records its dispatches, moves data in and out and checks that launches finished.
 
 mod adapter;
+mod bank;
+mod blocking;
 mod clock;
-mod communicator;
 mod completion;
-pub(crate) mod copy;
-mod cut;
+mod context;
+mod copy;
 mod device;
-mod encoded;
-mod flow;
-mod kernel;
-mod launch;
+mod executor;
+mod handle;
+mod host;
+mod kernels;
 mod ledger;
-mod ll_program;
+mod loaded;
+mod memory;
 mod poison;
-mod probe;
-mod program;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
-mod protocol;
+mod ready;
+mod record;
+mod resident;
+mod selfcheck;
 mod slices;
+#[cfg(test)]
+mod tests;
 mod timing;
-mod tuning;
 mod verify;
 
+pub use crate::lower::source::{Source, sources};
+pub use crate::lower::{Arithmetic, arithmetic};
 pub use adapter::{
-    Adapter, AdapterInfo, AdapterLimits, Refusal, SelectError, Support, TypeSupport, adapters, select, types,
+    Adapter, AdapterInfo, AdapterLimits, MAX_RANKS, Refusal, SelectError, TypeSupport, adapters, select, types,
 };
 pub use clock::Timed;
-pub use communicator::{Communicator, CommunicatorError, Prepared};
 pub use completion::Completion;
 pub use copy::CopyBy;
-pub use device::{Gpu, GpuError, open_all};
-pub use kernel::{Arithmetic, Source, arithmetic, sources};
-pub use launch::{Choice, Executor, LaunchError, Launched, MAX_RANKS, Options};
-pub use probe::Probe;
-pub use slices::SliceError;
-pub use timing::Timing;
+pub use executor::Executor;
+pub use handle::{Gpu, open_all};
+pub use resident::Resident;
+pub use selfcheck::{SelfCheck, SelfCheckError};
+
+/// The devices that open.
+#[cfg(test)]
+fn opened() -> Vec<std::sync::Arc<context::Context>> {
+    open_all().into_iter().filter_map(Result::ok).map(|gpu| std::sync::Arc::clone(gpu.context())).collect()
+}

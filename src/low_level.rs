@@ -5,5 +5,3 @@
 
 pub use crate::cpu::copy::copy_past;
 pub use crate::element::typed::{Typed, typed};
-#[cfg(feature = "gpu")]
-pub use crate::gpu::copy::warm_up;

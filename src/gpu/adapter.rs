@@ -5,9 +5,10 @@
 
 use serde::Serialize;
 
-use super::kernel::{Arithmetic, arithmetic};
+use super::blocking::block_on;
 use crate::element::DataType;
-use crate::lower::plan::Mode;
+use crate::lower::mode::{Mode, Protocol};
+use crate::lower::{Arithmetic, DeviceClass, Limits, Target, Unsound, arithmetic};
 use crate::schedule::DeviceKind;
 
 /// An adapter that wgpu found.
@@ -26,19 +27,24 @@ pub struct AdapterInfo {
     pub name: String,
     /// `vulkan`, `metal`, `dx12` or `gl`.
     pub backend: &'static str,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    /// What kind of device it is.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub class: DeviceClass,
     /// Driver and version.
     pub driver: String,
     /// The limits that decide about sizes.
     pub limits: AdapterLimits,
-    /// Sound dispatch modes, by name.
+    /// Sound dispatch modes of the default protocol, by name.
     pub dispatch_modes: Vec<Mode>,
     /// Modes that are refused, with the reason.
     pub refused_modes: Vec<Refusal>,
+    /// Protocols that have any sound mode.
+    pub protocols: Vec<Protocol>,
     /// Element types, and how each is computed.
     pub types: Vec<TypeSupport>,
+    /// What packages are lowered for.
+    #[serde(skip)]
+    pub target: Target,
 }
 
 /// How a device computes an element type.
@@ -83,16 +89,6 @@ pub struct AdapterLimits {
     pub max_workgroups: u32,
 }
 
-/// Whether a mode may be used on a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Support {
-    /// It may.
-    Sound,
-    /// It may not, for this reason.
-    Unsound(String),
-}
-
 /// No adapter fits what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -115,12 +111,13 @@ pub enum SelectError {
     },
 }
 
-/// All adapters that drivers on this machine offer, best first. Obeys `WGPU_BACKEND`.
+/// All adapters that drivers on this machine offer, best first. Obeys `WGPU_BACKEND`. None in a browser, where nobody may wait
+/// for the answer: there a program requests a device itself.
 pub fn adapters() -> Vec<Adapter> {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     let backends = descriptor.backends - wgpu::Backends::NOOP;
     let instance = wgpu::Instance::new(descriptor);
-    let mut found = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut found = block_on(instance.enumerate_adapters(backends)).unwrap_or_default();
     found.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     found.sort_by_cached_key(|adapter| preference(&adapter.get_info()));
     found.into_iter().enumerate().map(|(index, adapter)| Adapter::new(index, adapter)).collect()
@@ -151,28 +148,39 @@ pub(super) fn describe(
     limits: &wgpu::Limits,
     features: wgpu::Features,
 ) -> AdapterInfo {
-    let judged = Mode::ALL.iter().map(|&mode| (mode, judge(mode, info.backend, features)));
+    let class = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => DeviceClass::Discrete,
+        wgpu::DeviceType::IntegratedGpu => DeviceClass::Integrated,
+        wgpu::DeviceType::VirtualGpu => DeviceClass::Virtual,
+        wgpu::DeviceType::Cpu => DeviceClass::Software,
+        wgpu::DeviceType::Other => DeviceClass::Other,
+    };
+    let target = Target::new(
+        class,
+        Limits::new(
+            limits.max_storage_buffer_binding_size,
+            limits.max_buffer_size,
+            limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            limits.max_compute_workgroups_per_dimension,
+        ),
+        unordered(info.backend, features),
+    );
     let (mut dispatch_modes, mut refused_modes) = (Vec::new(), Vec::new());
-    for (mode, support) in judged {
-        match support {
-            Support::Sound => dispatch_modes.push(mode),
-            Support::Unsound(reason) => refused_modes.push(Refusal { mode, reason }),
+    for &mode in Mode::ALL {
+        match target.support(mode, Protocol::default()) {
+            Ok(()) => dispatch_modes.push(mode),
+            Err(reason) => refused_modes.push(Refusal { mode, reason: reason.to_string() }),
         }
     }
+    let any = |protocol: &&Protocol| Mode::ALL.iter().any(|&mode| target.support(mode, **protocol).is_ok());
     AdapterInfo {
         index,
         name: info.name,
         backend: backend_name(info.backend),
-        kind: match info.device_type {
-            wgpu::DeviceType::DiscreteGpu => "discrete",
-            wgpu::DeviceType::IntegratedGpu => "integrated",
-            wgpu::DeviceType::VirtualGpu => "virtual",
-            wgpu::DeviceType::Cpu => "software",
-            wgpu::DeviceType::Other => "other",
-        },
+        class,
         driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
         limits: AdapterLimits {
-            max_ranks: super::MAX_RANKS,
+            max_ranks: MAX_RANKS,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
@@ -180,9 +188,14 @@ pub(super) fn describe(
         },
         dispatch_modes,
         refused_modes,
+        protocols: Protocol::ALL.iter().filter(any).copied().collect(),
         types: types(arithmetic),
+        target,
     }
 }
+
+/// Most ranks on a GPU.
+pub const MAX_RANKS: u32 = 256;
 
 fn backend_name(backend: wgpu::Backend) -> &'static str {
     match backend {
@@ -195,27 +208,23 @@ fn backend_name(backend: wgpu::Backend) -> &'static str {
     }
 }
 
-/// The soundness table. Between two dispatches every backend puts a barrier, so stepping is sound everywhere.
-fn judge(mode: Mode, backend: wgpu::Backend, features: wgpu::Features) -> Support {
-    let unsound = |reason: &str| Support::Unsound(reason.to_owned());
-    match (mode, backend) {
-        (Mode::PerRank | Mode::PerStep, _) => Support::Sound,
-        // Lanes share nothing but relaxed atomics, and nothing orders two of them.
-        (Mode::FusedLl, _) => Support::Sound,
-        (Mode::Fused, wgpu::Backend::Vulkan | wgpu::Backend::Dx12) => {
-            if features.contains(wgpu::Features::MEMORY_DECORATION_COHERENT) {
-                Support::Sound
-            } else {
-                unsound("this device has no coherent memory across workgroups")
-            }
+/// Why a notify may overtake the data that it announces to another workgroup, by what naga emits and what the interface then
+/// promises.
+fn unordered(backend: wgpu::Backend, features: wgpu::Features) -> Option<&'static str> {
+    match backend {
+        wgpu::Backend::Vulkan | wgpu::Backend::Dx12 => {
+            let coherent = features.contains(wgpu::Features::MEMORY_DECORATION_COHERENT);
+            (!coherent).then_some("this device has no coherent memory across workgroups")
         }
-        (Mode::Fused, wgpu::Backend::Metal) => {
-            unsound("on Metal a barrier orders memory within a threadgroup only, so a notify may overtake the data")
+        wgpu::Backend::Metal => {
+            Some("on Metal a barrier orders memory within a threadgroup only, so a notify may overtake the data")
         }
-        (Mode::Fused, wgpu::Backend::Gl) => {
-            unsound("OpenGL does not say how atomics and coherent memory order each other across workgroups")
+        wgpu::Backend::Gl => {
+            Some("OpenGL does not say how atomics and coherent memory order each other across workgroups")
         }
-        (Mode::Fused, _) => unsound("WGSL barriers order memory within a workgroup only"),
+        wgpu::Backend::BrowserWebGpu | wgpu::Backend::Noop => {
+            Some("WGSL barriers order memory within a workgroup only")
+        }
     }
 }
 
@@ -234,30 +243,30 @@ impl Adapter {
 impl AdapterInfo {
     /// Name and backend, for one line.
     pub fn title(&self) -> String {
-        format!("{} ({}, {})", self.name, self.backend, self.kind)
+        format!("{} ({}, {})", self.name, self.backend, self.class)
     }
 
     /// Whether all instructions of all workgroups run on processor cores.
     pub fn is_software(&self) -> bool {
-        self.kind == "software"
+        self.class.is_software()
     }
 
     /// What [`Algorithm::choose`](crate::schedule::Algorithm::choose) asks for.
     pub fn device_kind(&self) -> DeviceKind {
-        if self.is_software() { DeviceKind::Software } else { DeviceKind::Gpu }
+        self.class.kind()
     }
 
-    /// Whether `mode` may be used.
-    pub fn support(&self, mode: Mode) -> Support {
-        match self.refused_modes.iter().find(|refusal| refusal.mode == mode) {
-            None => Support::Sound,
-            Some(refusal) => Support::Unsound(refusal.reason.clone()),
-        }
+    /// Whether `mode` may be used with `protocol`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn support(&self, mode: Mode, protocol: Protocol) -> Result<(), Unsound> {
+        self.target.support(mode, protocol)
     }
 
     /// Whether every word of `wanted` occurs in the name, backend, type or driver.
     fn matches(&self, wanted: &str) -> bool {
-        let text = format!("{} {} {} {}", self.name, self.backend, self.kind, self.driver).to_lowercase();
+        let text = format!("{} {} {} {}", self.name, self.backend, self.class, self.driver).to_lowercase();
         let mut words = wanted.split_whitespace().peekable();
         words.peek().is_some() && words.all(|word| text.contains(&word.to_lowercase()))
     }
@@ -302,7 +311,7 @@ mod tests {
             index,
             name: name.to_owned(),
             backend,
-            kind: "discrete",
+            class: DeviceClass::Discrete,
             driver: "driver 1.0".to_owned(),
             limits: AdapterLimits {
                 max_ranks: 0,
@@ -313,7 +322,9 @@ mod tests {
             },
             dispatch_modes: Vec::new(),
             refused_modes: Vec::new(),
+            protocols: Vec::new(),
             types: Vec::new(),
+            target: Target::new(DeviceClass::Discrete, Limits::WEBGPU, None),
         }
     }
 
@@ -342,9 +353,12 @@ mod tests {
             (wgpu::Backend::Gl, coherent, false),
             (wgpu::Backend::BrowserWebGpu, coherent, false),
         ] {
-            assert_eq!(judge(Mode::Fused, backend, features) == Support::Sound, sound, "{backend}");
-            assert_eq!(judge(Mode::PerStep, backend, features), Support::Sound);
-            assert_eq!(judge(Mode::FusedLl, backend, features), Support::Sound);
+            let target = Target::new(DeviceClass::Discrete, Limits::WEBGPU, unordered(backend, features));
+            for &mode in Mode::ALL {
+                let stepped = mode != Mode::Fused;
+                assert_eq!(target.support(mode, Protocol::Simple).is_ok(), stepped || sound, "{backend} {mode}");
+                assert_eq!(target.support(mode, Protocol::Ll).is_ok(), !stepped, "{backend} {mode}");
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Apart from what is timed, launches or copies, because both are held against each other.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::device::{Gpu, GpuError};
+use super::blocking::Instant;
+use super::device::Device;
+use crate::error::DeviceError;
 
 /// What one of several equal submissions took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,36 +37,34 @@ impl Warmth {
     }
 }
 
-impl Gpu {
-    /// Whether times can come from the device's own clock. That of a software adapter is the host's, and a look at it
-    /// costs more than a small launch (lavapipe: 100 us).
-    pub fn has_clock(&self) -> bool {
-        !self.info().is_software() && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
-    }
+/// Whether times can come from the device's own clock. That of a software adapter is the host's, and a look at it costs more
+/// than a small launch (lavapipe: 100 us).
+pub(super) fn has_clock(device: &Device) -> bool {
+    !device.info().is_software() && device.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
 }
 
 /// From submission to completion.
-pub(super) fn wall(gpu: &Gpu, commands: wgpu::CommandBuffer) -> Result<Duration, GpuError> {
-    let warm = gpu.warmth.is_warm();
+pub(super) fn wall(device: &Device, warmth: &Warmth, commands: wgpu::CommandBuffer) -> Result<Duration, DeviceError> {
+    let warm = warmth.is_warm();
     let start = Instant::now();
-    gpu.run(commands)?;
+    device.run(commands)?;
     let time = start.elapsed();
     if warm {
-        gpu.warmth.warm();
+        warmth.warm();
     }
     Ok(time)
 }
 
 /// Joins both clocks. A device whose timestamps run backwards or stand still while it works has no clock.
-pub(super) fn timed(gpu: &Gpu, walls: &[Duration], stamps: Option<Stamps>) -> Result<Vec<Timed>, GpuError> {
-    let period = f64::from(gpu.queue.get_timestamp_period());
+pub(super) fn timed(device: &Device, walls: &[Duration], stamps: Option<Stamps>) -> Result<Vec<Timed>, DeviceError> {
+    let period = f64::from(device.queue.get_timestamp_period());
     let span = |[start, end]: [u64; STAMPS as usize]| {
         let ticks = end.checked_sub(start).filter(|&ticks| ticks > 0)?;
         Some(Duration::from_nanos((ticks as f64 * period) as u64))
     };
-    let stamps = stamps.map(|stamps| stamps.read(gpu)).transpose()?;
-    let device: Option<Vec<Duration>> = stamps.and_then(|stamps| stamps.into_iter().map(span).collect());
-    let of = |i: usize| device.as_ref().and_then(|device| device.get(i).copied());
+    let stamps = stamps.map(|stamps| stamps.read(device)).transpose()?;
+    let spans: Option<Vec<Duration>> = stamps.and_then(|stamps| stamps.into_iter().map(span).collect());
+    let of = |i: usize| spans.as_ref().and_then(|spans| spans.get(i).copied());
     Ok(walls.iter().enumerate().map(|(i, &wall)| Timed { wall, device: of(i) }).collect())
 }
 
@@ -75,13 +75,13 @@ pub(super) struct Stamps {
 }
 
 impl Stamps {
-    pub(super) fn new(gpu: &Gpu, submissions: u32) -> Result<Option<Self>, GpuError> {
-        if !gpu.has_clock() {
+    pub(super) fn new(device: &Device, submissions: u32) -> Result<Option<Self>, DeviceError> {
+        if !has_clock(device) {
             return Ok(None);
         }
         let count = submissions * STAMPS;
         let descriptor = wgpu::QuerySetDescriptor { label: Some("stamps"), ty: wgpu::QueryType::Timestamp, count };
-        let set = gpu.scoped(|| gpu.device.create_query_set(&descriptor))?;
+        let set = device.scoped(|| device.device.create_query_set(&descriptor))?;
         Ok(Some(Self { set, count }))
     }
 
@@ -103,21 +103,13 @@ impl Stamps {
         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) });
     }
 
-    fn read(&self, gpu: &Gpu) -> Result<Vec<[u64; STAMPS as usize]>, GpuError> {
+    fn read(&self, device: &Device) -> Result<Vec<[u64; STAMPS as usize]>, DeviceError> {
         let bytes = u64::from(self.count) * u64::from(wgpu::QUERY_SIZE);
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = gpu.buffer("resolved stamps", bytes, usage)?;
-        let mut encoder = gpu.encoder();
+        let resolved = device.buffer("resolved stamps", bytes, usage)?;
+        let mut encoder = device.encoder();
         encoder.resolve_query_set(&self.set, 0..self.count, &resolved, 0);
-        gpu.run(encoder.finish())?;
-        read(gpu, &resolved, bytes)
+        device.run(encoder.finish())?;
+        device.words(&resolved)
     }
-}
-
-pub(super) fn read<A: bytemuck::Pod>(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<A>, GpuError> {
-    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-    let readback = gpu.buffer("timing readback", bytes, usage)?;
-    let mut encoder = gpu.encoder();
-    encoder.copy_buffer_to_buffer(buffer, 0, &readback, 0, bytes);
-    gpu.run_and_read(encoder.finish(), &readback, bytes, bytemuck::pod_collect_to_vec)
 }

@@ -7,22 +7,22 @@ use std::sync::Arc;
 
 use futures_channel::oneshot;
 
-use super::communicator::Resident;
-use super::device::GpuError;
-use super::launch::LaunchError;
-use super::ledger::Launch;
-use super::program::Progress;
+use super::device::Device;
+use super::ledger::Numbered;
+use super::memory::Memory;
+use crate::error::{DeviceError, RunError};
+use crate::lower::words::Progress;
 
 /// A launch that was recorded. Outputs are results once [`check`](Self::check) or [`wait`](Self::wait) says so; who drops
 /// this without asking takes the schedule's proof and the driver's word for it. A launch that did not finish also stops those
 /// that were recorded before anybody asked; the ones recorded afterwards are right again.
 #[must_use = "a result is a result once this has been checked"]
 pub struct Completion {
-    resident: Arc<Resident>,
+    memory: Arc<Memory>,
     /// Progress of every piece.
     status: Pending,
     /// Of every piece.
-    pub(super) launches: Vec<Launch>,
+    pub(super) launches: Vec<Numbered>,
 }
 
 /// A buffer that will be mapped when the submission that writes it has completed.
@@ -35,72 +35,78 @@ struct Pending {
 impl Completion {
     /// A completion, and the buffer to which the progress of every piece is to be recorded, one after the other.
     pub(super) fn new(
-        resident: &Arc<Resident>,
+        memory: &Arc<Memory>,
         encoder: &wgpu::CommandEncoder,
-    ) -> Result<(Self, wgpu::Buffer), GpuError> {
-        let bytes = resident.encoded.progress_bytes() * resident.encoded.pieces.count() as u64;
-        let status = Pending::new(resident, encoder, bytes)?;
+    ) -> Result<(Self, wgpu::Buffer), DeviceError> {
+        let package = &memory.loaded.package;
+        let bytes = package.progress_bytes() * package.pieces.count() as u64;
+        let status = Pending::new(device(memory), encoder, bytes)?;
         let buffer = status.buffer.clone();
-        Ok((Self { resident: Arc::clone(resident), status, launches: Vec::new() }, buffer))
+        Ok((Self { memory: Arc::clone(memory), status, launches: Vec::new() }, buffer))
     }
 
     /// Resolves when the submission has completed. As with every mapped buffer of wgpu, somebody has to submit or poll the
     /// device meanwhile. Whoever drops the future may ask again.
     ///
     /// # Errors
-    /// [`LaunchError::Hang`], [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
-    pub async fn check(&mut self) -> Result<(), LaunchError> {
-        self.status.arrive(&self.resident).await?;
+    /// [`RunError::Hang`], [`RunError::NotLaunched`] if the commands were dropped, and [`RunError::Device`].
+    pub async fn check(&mut self) -> Result<(), RunError> {
+        self.status.arrive(device(&self.memory)).await?;
         let Some((launch, now)) = self.unfinished()? else { return Ok(()) };
-        let mut signals = signals(&self.resident)?;
-        signals.arrive(&self.resident).await?;
-        Err(hang(&self.resident, launch, &now, &signals.buffer)?)
+        let mut trace = trace(&self.memory)?;
+        trace.arrive(device(&self.memory)).await?;
+        Err(hang(&self.memory, launch, &now, &trace.buffer)?)
     }
 
     /// Polls the device until everything that was submitted to it has completed, and checks.
     ///
     /// # Errors
-    /// As [`check`](Self::check); [`LaunchError::NotLaunched`] also if the commands have not been submitted yet: submit them
+    /// As [`check`](Self::check); [`RunError::NotLaunched`] also if the commands have not been submitted yet: submit them
     /// and ask again.
-    pub fn wait(&mut self) -> Result<(), LaunchError> {
-        self.status.block(&self.resident)?;
+    pub fn wait(&mut self) -> Result<(), RunError> {
+        self.status.block(device(&self.memory))?;
         let Some((launch, now)) = self.unfinished()? else { return Ok(()) };
-        let mut signals = signals(&self.resident)?;
-        signals.block(&self.resident)?;
-        Err(hang(&self.resident, launch, &now, &signals.buffer)?)
+        let mut trace = trace(&self.memory)?;
+        trace.block(device(&self.memory))?;
+        Err(hang(&self.memory, launch, &now, &trace.buffer)?)
     }
 
     /// Whether the submission has completed, so that [`wait`](Self::wait) answers at once. Polls the device, and does not
     /// wait for it.
     ///
     /// # Errors
-    /// [`LaunchError::NotLaunched`] if the commands were dropped, and [`LaunchError::Gpu`].
-    pub fn is_finished(&mut self) -> Result<bool, LaunchError> {
-        self.resident.encoded.gpu.poll()?;
-        self.status.look(&self.resident)
+    /// [`RunError::NotLaunched`] if the commands were dropped, and [`RunError::Device`].
+    pub fn is_finished(&mut self) -> Result<bool, RunError> {
+        device(&self.memory).poll()?;
+        self.status.look(device(&self.memory))
     }
 
     /// The first piece that did not finish, and its progress.
-    fn unfinished(&self) -> Result<Option<(Launch, Vec<Progress>)>, LaunchError> {
-        let Resident { encoded, memory } = &*self.resident;
-        let words: Vec<Progress> = words(&self.resident, &self.status.buffer)?;
+    fn unfinished(&self) -> Result<Option<(Numbered, Vec<Progress>)>, RunError> {
+        let (package, ledger) = (&self.memory.loaded.package, &self.memory.ledger);
+        let words: Vec<Progress> = words(device(&self.memory), &self.status.buffer)?;
         // The buffer may be longer than what is recorded into it.
-        for (now, &launch) in words.chunks(encoded.progress_words().max(1)).zip(&self.launches) {
-            if !encoded.finished(now, launch) {
-                memory.ledger.unfinished();
+        for (now, &launch) in words.chunks(package.progress_words().max(1)).zip(&self.launches) {
+            if !package.finished(now, launch.number) {
+                ledger.unfinished();
+                if !package.begun(now, launch.number) {
+                    return Err(RunError::NotExecuted { device: device(&self.memory).info().title() });
+                }
                 return Ok(Some((launch, now.to_vec())));
             }
-            memory.ledger.finished(launch);
+            ledger.finished(launch);
         }
         Ok(None)
     }
 }
 
+fn device(memory: &Memory) -> &Device {
+    &memory.loaded.context.device
+}
+
 impl Pending {
-    fn new(resident: &Resident, encoder: &wgpu::CommandEncoder, bytes: u64) -> Result<Self, GpuError> {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let gpu = &resident.encoded.gpu;
-        let buffer = gpu.buffer("status", bytes, usage)?;
+    fn new(device: &Device, encoder: &wgpu::CommandEncoder, bytes: u64) -> Result<Self, DeviceError> {
+        let buffer = device.readback("status", bytes)?;
         let (tell, mapped) = oneshot::channel();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
             // Nobody may want to know any more.
@@ -109,23 +115,23 @@ impl Pending {
         Ok(Self { buffer, mapped, arrived: false })
     }
 
-    async fn arrive(&mut self, resident: &Resident) -> Result<(), LaunchError> {
+    async fn arrive(&mut self, device: &Device) -> Result<(), RunError> {
         if !self.arrived {
             let mapped = (&mut self.mapped).await;
-            self.arrived = take(resident, mapped.map(Some))?;
+            self.arrived = take(device, mapped.map(Some))?;
         }
         Ok(())
     }
 
-    fn block(&mut self, resident: &Resident) -> Result<(), LaunchError> {
-        resident.encoded.gpu.wait(None)?;
-        if self.look(resident)? { Ok(()) } else { Err(LaunchError::NotLaunched) }
+    fn block(&mut self, device: &Device) -> Result<(), RunError> {
+        device.wait(None)?;
+        if self.look(device)? { Ok(()) } else { Err(RunError::NotLaunched) }
     }
 
     /// Whether it is mapped by now.
-    fn look(&mut self, resident: &Resident) -> Result<bool, LaunchError> {
+    fn look(&mut self, device: &Device) -> Result<bool, RunError> {
         if !self.arrived {
-            self.arrived = take(resident, self.mapped.try_recv())?;
+            self.arrived = take(device, self.mapped.try_recv())?;
         }
         Ok(self.arrived)
     }
@@ -133,38 +139,33 @@ impl Pending {
 
 /// Whether there was something, unless it was an error.
 fn take(
-    resident: &Resident,
+    device: &Device,
     mapped: Result<Option<Result<(), wgpu::BufferAsyncError>>, oneshot::Canceled>,
-) -> Result<bool, LaunchError> {
+) -> Result<bool, RunError> {
     match mapped {
         Ok(None) => Ok(false),
         Ok(Some(Ok(()))) => Ok(true),
-        Ok(Some(Err(error))) => Err(resident.encoded.gpu.refused(error).into()),
-        Err(oneshot::Canceled) => Err(LaunchError::NotLaunched),
+        Ok(Some(Err(error))) => Err(device.refused(error).into()),
+        Err(oneshot::Canceled) => Err(RunError::NotLaunched),
     }
 }
 
-fn words<W: bytemuck::Pod>(resident: &Resident, buffer: &wgpu::Buffer) -> Result<Vec<W>, LaunchError> {
-    let view = buffer.get_mapped_range(..).map_err(|error| resident.encoded.gpu.refused(error))?;
+fn words<W: bytemuck::Pod>(device: &Device, buffer: &wgpu::Buffer) -> Result<Vec<W>, RunError> {
+    let view = buffer.get_mapped_range(..).map_err(|error| device.refused(error))?;
     Ok(bytemuck::pod_collect_to_vec(&view))
 }
 
 /// Only now, for a report: signals and progress of whatever was launched last.
-fn signals(resident: &Resident) -> Result<Pending, LaunchError> {
-    let Resident { encoded, memory } = resident;
-    let mut encoder = encoded.gpu.encoder();
-    let pending = Pending::new(resident, &encoder, encoded.trace_bytes())?;
-    encoded.encode_trace(&mut encoder, memory, &pending.buffer);
-    encoded.gpu.submit(encoder.finish())?;
+fn trace(memory: &Memory) -> Result<Pending, RunError> {
+    let device = device(memory);
+    let mut encoder = device.encoder();
+    let pending = Pending::new(device, &encoder, memory.loaded.package.trace_bytes())?;
+    memory.copy_trace(&mut encoder, &pending.buffer);
+    device.submit(encoder.finish())?;
     Ok(pending)
 }
 
-fn hang(
-    resident: &Resident,
-    launch: Launch,
-    now: &[Progress],
-    buffer: &wgpu::Buffer,
-) -> Result<LaunchError, LaunchError> {
-    let trace: Vec<u32> = words(resident, buffer)?;
-    Ok(LaunchError::Hang(Box::new(resident.encoded.explain(launch, now, &trace))))
+fn hang(memory: &Memory, launch: Numbered, now: &[Progress], buffer: &wgpu::Buffer) -> Result<RunError, RunError> {
+    let trace: Vec<u32> = words(device(memory), buffer)?;
+    Ok(RunError::Hang(Box::new(memory.loaded.package.explain(launch.number, now, &trace))))
 }

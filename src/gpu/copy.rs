@@ -4,11 +4,14 @@
 //! times as fast.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::blocking::Instant;
 use super::clock::{Stamps, Timed, timed, wall};
-use super::device::{Gpu, GpuError};
-use super::kernel::{Kernel, Variant};
+use super::context::Context;
+use super::kernels::Compiled;
+use crate::error::DeviceError;
+use crate::lower::kernel::Kernel;
 use crate::payload::VECTOR_BYTES;
 
 /// How memory is copied.
@@ -23,7 +26,7 @@ pub enum CopyBy {
 
 /// Copies one buffer to another by the kernel.
 struct Copier {
-    kernel: Arc<Kernel>,
+    kernel: Arc<Compiled>,
     group: wgpu::BindGroup,
     workgroups: u32,
 }
@@ -44,12 +47,13 @@ const WORKGROUP: u32 = 256;
 const EACH: u32 = 4;
 
 impl Copier {
-    fn new(gpu: &Gpu, from: &wgpu::Buffer, to: &wgpu::Buffer) -> Result<Self, GpuError> {
-        let workgroup = gpu.limits.max_compute_invocations_per_workgroup.min(WORKGROUP);
-        let kernel = gpu.kernel(Variant::Copy { workgroup })?;
-        let group = gpu.bind(&kernel, &[from.as_entire_buffer_binding(), to.as_entire_buffer_binding()])?;
+    fn new(context: &Context, from: &wgpu::Buffer, to: &wgpu::Buffer) -> Result<Self, DeviceError> {
+        let device = &context.device;
+        let workgroup = device.limits.max_compute_invocations_per_workgroup.min(WORKGROUP);
+        let kernel = context.kernels.get(device, Kernel::Copy { workgroup })?;
+        let group = kernel.bind(device, &[from.as_entire_buffer_binding(), to.as_entire_buffer_binding()])?;
         let blocks = from.size().div_ceil(u64::from(workgroup * EACH) * VECTOR_BYTES as u64);
-        let workgroups = blocks.min(gpu.limits.max_compute_workgroups_per_dimension.into()) as u32;
+        let workgroups = blocks.min(device.limits.max_compute_workgroups_per_dimension.into()) as u32;
         Ok(Self { kernel, group, workgroups })
     }
 
@@ -63,76 +67,71 @@ impl Copier {
 }
 
 /// Keeps hardware busy until its clocks are those of work, unless they are up already. Software devices have no such clocks.
-///
-/// # Errors
-/// [`GpuError`].
-pub fn warm_up(gpu: &Gpu) -> Result<(), GpuError> {
-    if gpu.info().is_software() || gpu.warmth.is_warm() {
+pub(super) fn warm_up(context: &Context) -> Result<(), DeviceError> {
+    if context.device.info().is_software() || context.warmth.is_warm() {
         return Ok(());
     }
-    gpu.keep_busy(WARM_UP, WARM_UP_BYTES.min(gpu.limits.max_storage_buffer_binding_size))?;
-    gpu.warmth.warm();
+    keep_busy(context, WARM_UP, WARM_UP_BYTES.min(context.device.limits.max_storage_buffer_binding_size))?;
+    context.warmth.warm();
     Ok(())
 }
 
-impl Gpu {
-    /// By copies of `bytes` bytes.
-    fn keep_busy(&self, time: Duration, bytes: u64) -> Result<(), GpuError> {
-        let from = self.buffer("warm-up source", bytes, wgpu::BufferUsages::STORAGE)?;
-        let to = self.buffer("warm-up destination", bytes, wgpu::BufferUsages::STORAGE)?;
-        let copier = Copier::new(self, &from, &to)?;
-        let start = Instant::now();
-        while start.elapsed() < time {
-            let mut encoder = self.encoder();
-            (0..WARM_UP_COPIES).for_each(|_| copier.encode(&mut encoder, None));
-            self.run(encoder.finish())?;
-        }
-        Ok(())
+/// By copies of `bytes` bytes.
+fn keep_busy(context: &Context, time: Duration, bytes: u64) -> Result<(), DeviceError> {
+    let device = &context.device;
+    let from = device.buffer("warm-up source", bytes, wgpu::BufferUsages::STORAGE)?;
+    let to = device.buffer("warm-up destination", bytes, wgpu::BufferUsages::STORAGE)?;
+    let copier = Copier::new(context, &from, &to)?;
+    let start = Instant::now();
+    while start.elapsed() < time {
+        let mut encoder = device.encoder();
+        (0..WARM_UP_COPIES).for_each(|_| copier.encode(&mut encoder, None));
+        device.run(encoder.finish())?;
     }
+    Ok(())
+}
 
-    /// Copies `bytes` bytes from one buffer to another, `launches` times (at most 512), each copy a submission of its own:
-    /// what the device's memory does when nothing is computed, once it is warm.
-    ///
-    /// # Errors
-    /// [`GpuError`]; a kernel sees no more than `max_binding_bytes` of a buffer.
-    pub fn time_copy(&self, by: CopyBy, bytes: u64, launches: usize) -> Result<Vec<Timed>, GpuError> {
-        use wgpu::BufferUsages as Usage;
-        // The first one is not counted: memory is touched for the first time.
-        let count = launches.min(MOST_COPIES) as u32 + 1;
-        let usage = Usage::COPY_SRC | Usage::COPY_DST | Usage::STORAGE;
-        let bytes = bytes.next_multiple_of(VECTOR_BYTES as u64);
-        let from = self.buffer("copy source", bytes, usage)?;
-        let to = self.buffer("copy destination", bytes, usage)?;
-        let stamps = Stamps::new(self, count)?;
-        let copier = match by {
-            CopyBy::Command => None,
-            CopyBy::Kernel => Some(Copier::new(self, &from, &to)?),
-        };
-        let encode = |copy: u32| {
-            let mut encoder = self.encoder();
-            match (&copier, &stamps) {
-                (Some(copier), stamps) => {
-                    copier.encode(&mut encoder, stamps.as_ref().map(|stamps| stamps.writes(copy)));
-                }
-                (None, None) => encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes),
-                (None, Some(stamps)) => {
-                    stamps.mark(&mut encoder, copy, 0);
-                    encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes);
-                    stamps.mark(&mut encoder, copy, 1);
-                }
+/// Copies `bytes` bytes from one buffer to another, `launches` times, each copy a submission of its own, once it is warm.
+pub(super) fn time_copy(context: &Context, by: CopyBy, bytes: u64, launches: usize) -> Result<Vec<Timed>, DeviceError> {
+    let device = &context.device;
+    use wgpu::BufferUsages as Usage;
+    // The first one is not counted: memory is touched for the first time.
+    let count = launches.min(MOST_COPIES) as u32 + 1;
+    let usage = Usage::COPY_SRC | Usage::COPY_DST | Usage::STORAGE;
+    let bytes = bytes.next_multiple_of(VECTOR_BYTES as u64);
+    let from = device.buffer("copy source", bytes, usage)?;
+    let to = device.buffer("copy destination", bytes, usage)?;
+    let stamps = Stamps::new(device, count)?;
+    let copier = match by {
+        CopyBy::Command => None,
+        CopyBy::Kernel => Some(Copier::new(context, &from, &to)?),
+    };
+    let encode = |copy: u32| {
+        let mut encoder = device.encoder();
+        match (&copier, &stamps) {
+            (Some(copier), stamps) => {
+                copier.encode(&mut encoder, stamps.as_ref().map(|stamps| stamps.writes(copy)));
             }
-            encoder.finish()
-        };
-        warm_up(self)?;
-        let walls = (0..count).map(|copy| wall(self, encode(copy))).collect::<Result<Vec<Duration>, GpuError>>()?;
-        Ok(timed(self, &walls, stamps)?.into_iter().skip(1).collect())
-    }
+            (None, None) => encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes),
+            (None, Some(stamps)) => {
+                stamps.mark(&mut encoder, copy, 0);
+                encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes);
+                stamps.mark(&mut encoder, copy, 1);
+            }
+        }
+        encoder.finish()
+    };
+    warm_up(context)?;
+    let walls = (0..count)
+        .map(|copy| wall(device, &context.warmth, encode(copy)))
+        .collect::<Result<Vec<Duration>, DeviceError>>()?;
+    Ok(timed(device, &walls, stamps)?.into_iter().skip(1).collect())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::device::opened;
+    use super::super::opened;
     use super::*;
 
     /// Lengths around a workgroup's block, and more blocks than one workgroup each.
@@ -144,17 +143,15 @@ mod tests {
                     use wgpu::BufferUsages as Usage;
                     let words: Vec<u32> = (0..4 * vectors).collect();
                     let bytes = 16 * u64::from(vectors);
-                    let from = gpu.buffer_of("from", bytemuck::cast_slice(&words), Usage::STORAGE).unwrap();
-                    let to = gpu.buffer("to", bytes, Usage::STORAGE | Usage::COPY_SRC).unwrap();
-                    let readback = gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST).unwrap();
+                    let from = gpu.device.buffer_of("from", bytemuck::cast_slice(&words), Usage::STORAGE).unwrap();
+                    let to = gpu.device.buffer("to", bytes, Usage::STORAGE | Usage::COPY_SRC).unwrap();
                     let mut copier = Copier::new(&gpu, &from, &to).unwrap();
                     copier.workgroups = workgroups.unwrap_or(copier.workgroups);
-                    let mut encoder = gpu.encoder();
+                    let mut encoder = gpu.device.encoder();
                     copier.encode(&mut encoder, None);
-                    encoder.copy_buffer_to_buffer(&to, 0, &readback, 0, bytes);
-                    let copied: Vec<u32> =
-                        gpu.run_and_read(encoder.finish(), &readback, bytes, bytemuck::pod_collect_to_vec).unwrap();
-                    assert!(copied == words, "{}: {vectors} vectors, {workgroups:?}", gpu.info().title());
+                    gpu.device.run(encoder.finish()).unwrap();
+                    let copied: Vec<u32> = gpu.device.words(&to).unwrap();
+                    assert!(copied == words, "{}: {vectors} vectors, {workgroups:?}", gpu.device.info().title());
                 }
             }
         }
@@ -163,11 +160,11 @@ mod tests {
     #[test]
     fn every_device_times_copies_and_keeps_busy() {
         for gpu in opened() {
-            gpu.keep_busy(Duration::from_millis(1), 1 << 10).unwrap();
+            keep_busy(&gpu, Duration::from_millis(1), 1 << 10).unwrap();
             for by in [CopyBy::Command, CopyBy::Kernel] {
                 for (bytes, launches, timed) in [(1, 1, 1), (1 << 20, 3, 3), (64, 600, 512)] {
-                    let times = gpu.time_copy(by, bytes, launches).unwrap();
-                    assert_eq!(times.len(), timed, "{}: {by:?} {bytes}", gpu.info().title());
+                    let times = time_copy(&gpu, by, bytes, launches).unwrap();
+                    assert_eq!(times.len(), timed, "{}: {by:?} {bytes}", gpu.device.info().title());
                 }
             }
         }

@@ -4,8 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Numbers in use. What is left of an earlier launch is mistaken for the present one only if just as many lie between.
-pub(super) const NUMBERS: u32 = 255;
+use crate::lower::words::NUMBERS;
 
 /// The launches of one memory.
 #[derive(Default)]
@@ -19,7 +18,7 @@ pub(super) struct Ledger {
 
 /// A launch, recorded but perhaps never submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Launch {
+pub(super) struct Numbered {
     /// 1 to [`NUMBERS`].
     pub(super) number: u32,
     /// The memory must be reset before.
@@ -28,14 +27,14 @@ pub(super) struct Launch {
 }
 
 impl Ledger {
-    pub(super) fn next(&self) -> Launch {
+    pub(super) fn next(&self) -> Numbered {
         let number = 1 + self.recorded.fetch_add(1, Ordering::Relaxed) % NUMBERS;
         let unfinished = self.unfinished.load(Ordering::Relaxed);
-        Launch { number, resets: unfinished != self.settled.load(Ordering::Relaxed), unfinished }
+        Numbered { number, resets: unfinished != self.settled.load(Ordering::Relaxed), unfinished }
     }
 
     /// `launch` finished. If it began with a reset, what was unfinished when it was recorded is done with.
-    pub(super) fn finished(&self, launch: Launch) {
+    pub(super) fn finished(&self, launch: Numbered) {
         if launch.resets {
             self.settled.fetch_max(launch.unfinished, Ordering::Relaxed);
         }

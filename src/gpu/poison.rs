@@ -1,16 +1,18 @@
 //! Outputs and slots filled with a value that no result has, before a launch, so that nothing stale can pass.
+//!
+//! A kernel of its own: a command that fills buffers knows only zero.
 
 use std::sync::Arc;
 
-use super::device::GpuError;
-use super::encoded::{Encoded, Memory};
-use super::kernel::{Kernel, Variant};
-use super::program::two_words;
-use crate::element::Element;
+use super::kernels::{Compiled, range};
+use super::memory::Memory;
+use crate::error::DeviceError;
+use crate::lower::kernel::Kernel;
+use crate::lower::words::poison;
 
 /// Poisons one memory.
 pub(super) struct Poison {
-    kernel: Arc<Kernel>,
+    kernel: Arc<Compiled>,
     group: wgpu::BindGroup,
     workgroups: u32,
 }
@@ -19,15 +21,16 @@ pub(super) struct Poison {
 const WORKGROUPS: u32 = 1024;
 
 impl Poison {
-    pub(super) fn new<T: Element>(encoded: &Encoded, memory: &Memory) -> Result<Self, GpuError> {
-        let (gpu, workgroup) = (&encoded.gpu, encoded.shape.workgroup);
-        let kernel = gpu.kernel(Variant::Fill { workgroup })?;
-        let vectors = encoded.arena.poisoned();
+    pub(super) fn new(memory: &Memory) -> Result<Self, DeviceError> {
+        let (context, package) = (&memory.loaded.context, &memory.loaded.package);
+        let (device, workgroup) = (&context.device, package.workgroup);
+        let kernel = context.kernels.get(device, Kernel::Fill { workgroup })?;
+        let vectors = package.arena.poisoned();
         let workgroups = (vectors.len() as u32).div_ceil(workgroup).clamp(1, WORKGROUPS);
-        let [poison, _] = two_words(T::poison());
-        let region = [vectors.start, vectors.end, poison, workgroups * workgroup];
-        let region = gpu.buffer_of("fill", bytemuck::cast_slice(&region), wgpu::BufferUsages::UNIFORM)?;
-        let group = gpu.bind(&kernel, &[encoded.vectors(&memory.arena), region.as_entire_buffer_binding()])?;
+        let region = [vectors.start, vectors.end, poison(package.data_type), workgroups * workgroup];
+        let region = device.buffer_of("fill", bytemuck::cast_slice(&region), wgpu::BufferUsages::UNIFORM)?;
+        let vectors = range(&memory.own.arena, 0, package.arena.vector_bytes());
+        let group = kernel.bind(device, &[vectors, region.as_entire_buffer_binding()])?;
         Ok(Self { kernel, group, workgroups })
     }
 

@@ -4,13 +4,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::device::{Gpu, GpuError};
-use super::encoded::{Encoded, range};
-use super::kernel::{Kernel, Variant};
-use super::launch::{Executor, Host, LaunchError};
+use super::bank::Bank;
+use super::context::Context;
+use super::executor::Executor;
+use super::host::Host;
+use super::kernels::{Compiled, range};
 use crate::buffers::UserBuffer;
-use crate::element::{DataType, Element};
+use crate::element::Element;
+use crate::error::{DeviceError, RunError};
 use crate::golden::Goldens;
+use crate::lower::kernel::{Bits, Kernel};
 use crate::payload::VECTOR_BYTES;
 use crate::schedule::Address;
 
@@ -19,28 +22,6 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// Vectors of a block that an invocation compares. At 18 loop turns a vector of the smallest elements, all of them
 /// wrong, far below the loop limit of llvmpipe.
 const VECTORS_EACH: u32 = 16;
-
-/// How the bits of an element type are compared; the numbers of `shaders/verify.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Bits {
-    pub(super) bytes: u32,
-    /// Of the topmost 32 bits, or of all if there are no more. 0 where the type has no NaN.
-    pub(super) exponent: u32,
-    pub(super) mantissa: u32,
-}
-
-impl Bits {
-    fn of(data_type: DataType) -> Self {
-        let (exponent, mantissa) = match data_type {
-            DataType::F32 => (0x7f80_0000, 0x007f_ffff),
-            DataType::F16 => (0x7c00, 0x03ff),
-            DataType::BF16 => (0x7f80, 0x007f),
-            DataType::F64 => (0x7ff0_0000, 0x000f_ffff),
-            DataType::I32 | DataType::U32 | DataType::I64 | DataType::U64 | DataType::I8 | DataType::U8 => (0, 0),
-        };
-        Self { bytes: data_type.bytes() as u32, exponent, mantissa }
-    }
-}
 
 /// `Block` in the shader.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -54,8 +35,8 @@ struct Block {
 
 /// Compares blocks of one buffer of vectors, and counts.
 struct Comparer<'g> {
-    gpu: &'g Gpu,
-    kernel: std::sync::Arc<Kernel>,
+    context: &'g Context,
+    kernel: std::sync::Arc<Compiled>,
     group: wgpu::BindGroup,
     bits: Bits,
     workgroup: u32,
@@ -71,24 +52,25 @@ struct Comparer<'g> {
 impl<'g> Comparer<'g> {
     /// For up to `most_outputs` outputs in `vectors`, in blocks of at most `block_bytes`, a multiple of a vector.
     fn new(
-        gpu: &'g Gpu,
+        context: &'g Context,
         vectors: wgpu::BufferBinding<'_>,
         bits: Bits,
         workgroup: u32,
         most_outputs: u32,
         block_bytes: usize,
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         use wgpu::BufferUsages as Usage;
         let storage = Usage::STORAGE | Usage::COPY_DST;
         let counter = size_of::<u32>() as u64;
-        let kernel = gpu.kernel(Variant::Verify { bits, workgroup })?;
-        let expected = gpu.buffer("expected", 2 * block_bytes as u64, storage)?;
-        let outputs = gpu.buffer("outputs", u64::from(most_outputs) * counter, storage)?;
-        let wrong = gpu.buffer("wrong", counter, storage | Usage::COPY_SRC)?;
-        let block = gpu.buffer("block", size_of::<Block>() as u64, Usage::UNIFORM | Usage::COPY_DST)?;
-        let readback = gpu.buffer("wrong readback", counter, Usage::MAP_READ | Usage::COPY_DST)?;
-        let group = gpu.bind(
-            &kernel,
+        let device = &context.device;
+        let kernel = context.kernels.get(device, Kernel::Verify { bits, workgroup })?;
+        let expected = device.buffer("expected", 2 * block_bytes as u64, storage)?;
+        let outputs = device.buffer("outputs", u64::from(most_outputs) * counter, storage)?;
+        let wrong = device.buffer("wrong", counter, storage | Usage::COPY_SRC)?;
+        let block = device.buffer("block", size_of::<Block>() as u64, Usage::UNIFORM | Usage::COPY_DST)?;
+        let readback = device.readback("wrong readback", counter)?;
+        let group = kernel.bind(
+            device,
             &[
                 vectors,
                 expected.as_entire_buffer_binding(),
@@ -97,12 +79,12 @@ impl<'g> Comparer<'g> {
                 block.as_entire_buffer_binding(),
             ],
         )?;
-        Ok(Self { gpu, kernel, group, bits, workgroup, block_bytes, expected, outputs, wrong, block, readback })
+        Ok(Self { context, kernel, group, bits, workgroup, block_bytes, expected, outputs, wrong, block, readback })
     }
 
     /// Holds the runs of vectors that begin at `outputs` against `expected`, and where they differ against `alternative`
     /// of the same length.
-    fn compare(&self, outputs: &[u32], expected: &[u8], alternative: Option<&[u8]>) -> Result<(), GpuError> {
+    fn compare(&self, outputs: &[u32], expected: &[u8], alternative: Option<&[u8]>) -> Result<(), DeviceError> {
         let mut outputs = outputs.to_vec();
         let mut start = 0;
         while start < expected.len() {
@@ -119,11 +101,12 @@ impl<'g> Comparer<'g> {
                 alternative: alternative.map_or(0, |_| (self.block_bytes / VECTOR_BYTES) as u32),
                 stride: workgroups * self.workgroup,
             };
-            self.gpu.scoped(|| {
-                self.gpu.queue.write_buffer(&self.block, 0, bytemuck::bytes_of(&block));
-                self.gpu.queue.write_buffer(&self.outputs, 0, bytemuck::cast_slice(&outputs));
+            let device = &self.context.device;
+            device.scoped(|| {
+                device.queue.write_buffer(&self.block, 0, bytemuck::bytes_of(&block));
+                device.queue.write_buffer(&self.outputs, 0, bytemuck::cast_slice(&outputs));
             })?;
-            let mut encoder = self.gpu.encoder();
+            let mut encoder = device.encoder();
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 pass.set_pipeline(&self.kernel.pipeline);
@@ -131,7 +114,7 @@ impl<'g> Comparer<'g> {
                 pass.dispatch_workgroups(workgroups, outputs.len() as u32, 1);
             }
             // Waited for, so that no more than a block is on its way.
-            self.gpu.run(encoder.finish())?;
+            device.run(encoder.finish())?;
             outputs.iter_mut().for_each(|output| *output += vectors);
             start = end;
         }
@@ -139,10 +122,11 @@ impl<'g> Comparer<'g> {
     }
 
     /// Writes whole vectors: the last one is padded, as it is in the outputs.
-    fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), GpuError> {
+    fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), DeviceError> {
         let size = wgpu::BufferSize::new(bytes.len().next_multiple_of(VECTOR_BYTES) as u64);
-        self.gpu.scoped(|| {
-            let view = size.and_then(|size| self.gpu.queue.write_buffer_with(&self.expected, offset as u64, size));
+        let device = &self.context.device;
+        device.scoped(|| {
+            let view = size.and_then(|size| device.queue.write_buffer_with(&self.expected, offset as u64, size));
             if let Some(mut view) = view {
                 view.slice(..bytes.len()).copy_from_slice(bytes);
                 view.slice(bytes.len()..).fill(0);
@@ -151,29 +135,34 @@ impl<'g> Comparer<'g> {
     }
 
     /// How many elements were wrong since the last call. Their number must fit 32 bits: an arena is far below 4 GiB.
-    fn take(&self) -> Result<u32, GpuError> {
-        let bytes = self.readback.size();
-        let mut encoder = self.gpu.encoder();
-        encoder.copy_buffer_to_buffer(&self.wrong, 0, &self.readback, 0, bytes);
-        encoder.clear_buffer(&self.wrong, 0, None);
+    fn take(&self) -> Result<u32, DeviceError> {
+        let (device, bytes) = (&self.context.device, self.wrong.size());
         let counter = |view: &[u8]| bytemuck::pod_read_unaligned(&view[..size_of::<u32>()]);
-        self.gpu.run_and_read(encoder.finish(), &self.readback, bytes, counter)
+        let count = device.read_back(&self.wrong, &self.readback, bytes, counter)?;
+        let mut encoder = device.encoder();
+        encoder.clear_buffer(&self.wrong, 0, None);
+        device.run(encoder.finish())?;
+        Ok(count)
     }
 }
 
-impl<T: Element> Executor<T> {
+impl Executor {
     /// Launches once, outputs poisoned before and `inputs` uploaded again, in place or not, and counts on the device the
     /// elements of all ranks' outputs that differ from `goldens`. Outputs are not read back.
     ///
     /// It takes up to 8 MiB of device memory beside the executor's, for the time of the call.
     ///
     /// # Errors
-    /// [`LaunchError::Buffers`], [`LaunchError::Hang`] and [`LaunchError::Gpu`]. The next launch is not affected.
-    pub fn count_wrong(&mut self, inputs: &[&[T]], goldens: &Goldens<'_, T>) -> Result<u64, LaunchError> {
-        let Encoded { gpu, arena, payload, pieces, proved, .. } = &self.encoded;
-        let extents = self.encoded.extents();
-        extents.check(UserBuffer::Input, inputs.iter().map(|input| input.len()))?;
-        extents.check(UserBuffer::Output, goldens.golden().lengths())?;
+    /// [`RunError`]. The next launch is not affected.
+    pub fn count_wrong<T: Element>(&mut self, inputs: &[&[T]], goldens: &Goldens<'_, T>) -> Result<u64, RunError> {
+        self.furnish()?;
+        let package = self.package();
+        let (proved, payload) = (package.proved(), &package.payload);
+        let extents = proved.extents(payload.count);
+        let bytes = |lengths: usize| lengths * size_of::<T>();
+        self.check(UserBuffer::Input, inputs.iter().map(|input| bytes(input.len())))?;
+        let lengths: Vec<usize> = goldens.golden().lengths().collect();
+        self.check(UserBuffer::Output, lengths.iter().copied().map(bytes))?;
         let mut buffers: Vec<Vec<T>> = Vec::new();
         if proved.in_place() {
             buffers.extend((0..).zip(inputs).map(|(rank, input)| {
@@ -182,63 +171,65 @@ impl<T: Element> Executor<T> {
                 buffer
             }));
         }
-        let given: Vec<&[T]> =
-            if proved.in_place() { buffers.iter().map(Vec::as_slice).collect() } else { inputs.to_vec() };
+        let given: Vec<&[u8]> = match proved.in_place() {
+            true => buffers.iter().map(|buffer| bytemuck::cast_slice(buffer)).collect(),
+            false => inputs.iter().map(|input| bytemuck::cast_slice(input)).collect(),
+        };
         let most = (payload.count * payload.element_bytes).next_multiple_of(VECTOR_BYTES);
         let bank = &self.banks[0];
         let comparer = Comparer::new(
-            gpu,
-            range(&bank.memory.arena, 0, arena.vector_bytes()),
+            &self.loaded.context,
+            range(&bank.memory.own.arena, 0, package.arena.vector_bytes()),
             Bits::of(T::TYPE),
-            self.encoded.shape.workgroup,
+            package.workgroup,
             proved.schedule().ranks,
-            most.min(BLOCK_BYTES),
+            most.clamp(VECTOR_BYTES, BLOCK_BYTES),
         )?;
         let mut wrong = 0;
-        for piece in 0..pieces.count() {
-            self.upload(bank, piece, &Host::Apart { inputs: &given, outputs: &mut [] })?;
-            self.launch(bank, piece)?;
-            wrong += match self.count_piece(&comparer, piece, goldens, false)? {
+        for piece in 0..package.pieces.count() {
+            bank.upload(piece, &Host::inputs(&given))?;
+            self.launch_poisoned(bank, piece)?;
+            wrong += match count_piece(bank, &comparer, piece, goldens, false)? {
                 0 => 0,
                 // Only now: devices that keep subnormals never need the other golden.
-                _ => self.count_piece(&comparer, piece, goldens, true)?,
+                _ => count_piece(bank, &comparer, piece, goldens, true)?,
             };
         }
         Ok(wrong)
     }
+}
 
-    /// Compares what the launch of `piece` left in the arena.
-    fn count_piece(
-        &self,
-        comparer: &Comparer<'_>,
-        piece: usize,
-        goldens: &Goldens<'_, T>,
-        may_flush: bool,
-    ) -> Result<u64, GpuError> {
-        for (expected, ranks) in goldens.golden().distinct() {
-            // Ranks that share one golden share the other.
-            let flushed = may_flush.then(|| goldens.flushed().expected(ranks[0]));
-            let Encoded { arena, payload, .. } = &self.encoded;
-            let count = payload.count;
-            for part in 0..expected.len() / count.max(1) {
-                for (chunk, elements) in self.encoded.runs_of_part(piece) {
-                    let chunk = part as u32 * payload.chunks + chunk;
-                    let elements = part * count + elements.start..part * count + elements.end;
-                    let output = |&rank: &u32| arena.vector(Address::output(rank, chunk)) as u32;
-                    let outputs: Vec<u32> = ranks.iter().map(output).collect();
-                    let flushed = flushed.map(|flushed| bytemuck::cast_slice(&flushed[elements.clone()]));
-                    comparer.compare(&outputs, bytemuck::cast_slice(&expected[elements]), flushed)?;
-                }
+/// Compares what the launch of `piece` left in the arena.
+fn count_piece<T: Element>(
+    bank: &Bank,
+    comparer: &Comparer<'_>,
+    piece: usize,
+    goldens: &Goldens<'_, T>,
+    may_flush: bool,
+) -> Result<u64, DeviceError> {
+    let package = &bank.memory.loaded.package;
+    for (expected, ranks) in goldens.golden().distinct() {
+        // Ranks that share one golden share the other.
+        let flushed = may_flush.then(|| goldens.flushed().expected(ranks[0]));
+        let count = package.payload.count;
+        for part in 0..expected.len() / count.max(1) {
+            for (chunk, elements) in package.runs_of_part(piece) {
+                let chunk = part as u32 * package.payload.chunks + chunk;
+                let elements = part * count + elements.start..part * count + elements.end;
+                let output = |&rank: &u32| package.arena.vector(Address::output(rank, chunk)) as u32;
+                let outputs: Vec<u32> = ranks.iter().map(output).collect();
+                let flushed = flushed.map(|flushed| bytemuck::cast_slice(&flushed[elements.clone()]));
+                comparer.compare(&outputs, bytemuck::cast_slice(&expected[elements]), flushed)?;
             }
         }
-        Ok(comparer.take()?.into())
     }
+    Ok(comparer.take()?.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::device::opened;
+    use crate::gpu::opened;
 
     const fn bits(bytes: u32, exponent: u32, mantissa: u32) -> Bits {
         Bits { bytes, exponent, mantissa }
@@ -295,7 +286,7 @@ mod tests {
     }
 
     /// Two of three outputs are compared. Of each, some elements are taken from elsewhere, and padding is never equal.
-    fn counted(gpu: &Gpu, case: &Case) -> (u32, u32) {
+    fn counted(context: &Context, case: &Case) -> (u32, u32) {
         let Case { bits, elements, block_bytes, every, alternative } = *case;
         let (size, padded) = (bits.bytes as usize, (elements * bits.bytes as usize).next_multiple_of(VECTOR_BYTES));
         let expected = random(1, bits, elements);
@@ -316,9 +307,9 @@ mod tests {
             got.resize(padded, 0x55);
             arena.extend(got);
         }
-        let vectors = gpu.buffer_of("vectors", &arena, wgpu::BufferUsages::STORAGE).unwrap();
+        let vectors = context.device.buffer_of("vectors", &arena, wgpu::BufferUsages::STORAGE).unwrap();
         let whole = vectors.as_entire_buffer_binding();
-        let comparer = Comparer::new(gpu, whole, bits, 64, 2, block_bytes).unwrap();
+        let comparer = Comparer::new(context, whole, bits, 64, 2, block_bytes).unwrap();
         let outputs = [0, 2 * (padded / VECTOR_BYTES) as u32];
         comparer.compare(&outputs, &expected, alternative.then_some(&other[..])).unwrap();
         let counted = comparer.take().unwrap();
@@ -339,7 +330,7 @@ mod tests {
                     for (every, alternative) in [(usize::MAX, false), (7, false), (1, false), (1, true), (5, true)] {
                         let case = Case { bits, elements, block_bytes: 4096, every, alternative };
                         let (counted, wrong) = counted(&gpu, &case);
-                        let title = gpu.info().title();
+                        let title = gpu.device.info().title();
                         assert_eq!(counted, wrong, "{title} {bits:?} {elements} {every} {alternative}");
                     }
                 }
@@ -355,7 +346,7 @@ mod tests {
             let case = Case { bits: TYPES[0], elements, block_bytes: BLOCK_BYTES, every: 1, alternative: true };
             let (counted, wrong) = counted(&gpu, &case);
             assert!(wrong > 1 << 20, "{wrong}");
-            assert_eq!(counted, wrong, "{}", gpu.info().title());
+            assert_eq!(counted, wrong, "{}", gpu.device.info().title());
         }
     }
 }

@@ -58,7 +58,7 @@ impl Pieces {
 /// Vectors first, in the order of [`AddressMap`]: every rank's input, then every rank's output, then every rank's slots. Then,
 /// at the next [`BINDING_ALIGN`], what lanes share as atomics. These are the signals: those of all matrices that the schedule
 /// uses, numbered without gaps, and so for each channel. A ring uses one in P of its matrices, and they are read back where a
-/// launch hangs. Or, in fused-ll, lines: chunks of [`LINE_WORDS`] words for each vector, the first words of all its vectors, then
+/// launch hangs. Or, by the `ll` protocol, lines: chunks of [`LINE_WORDS`] words for each vector, the first words of all its vectors, then
 /// the second ones, and so on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,6 +92,11 @@ impl Arena {
     /// Vectors of a chunk's slice of which so many lines fit `most_bytes`.
     pub fn most_line_vectors(lines: u32, most_bytes: u64) -> u64 {
         most_bytes / (u64::from(lines.max(1)) * (LINE_WORDS * SIGNAL_BYTES) as u64)
+    }
+
+    /// Vectors of a chunk's slice that a channel takes.
+    pub fn slice_vectors(&self) -> u64 {
+        (self.chunk_vectors as u64).div_ceil(self.channels.into())
     }
 
     /// Index of the first word of a line; its other words of the same vector follow at distances of `chunk_vectors`.

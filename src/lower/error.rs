@@ -2,12 +2,27 @@
 
 use super::mode::{Mode, Protocol};
 use super::plan::TooLong;
+use crate::element::Unsupported;
+use crate::payload::PayloadError;
+use crate::proof::Unscalable;
 use crate::schedule::Address;
 
 /// Why there is no package of a schedule for a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
+    /// No such payload.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// An operation that the type does not have.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// An average in place of a schedule that reads contributions as outputs.
+    #[error(transparent)]
+    Unscalable(#[from] Unscalable),
+    /// A number of something that is zero.
+    #[error("0 {0} can do nothing; give at least 1")]
+    Nothing(&'static str),
     /// The named mode and protocol would be wrong there.
     #[error("dispatch mode {mode} with protocol {protocol} is refused: {reason}; use {}", instead(*.mode, *.protocol))]
     Unsound {

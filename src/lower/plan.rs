@@ -5,34 +5,9 @@
 
 use serde::Serialize;
 
-use crate::collective::named;
+use super::mode::Mode;
 use crate::proof::Proved;
 use crate::schedule::{Graph, Instruction, Schedule, Sources};
-
-/// How a schedule is cut into dispatches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mode {
-    /// One rank a dispatch, as far as earlier dispatches allow, sweeping over the ranks until all are done.
-    PerRank,
-    /// All ranks a dispatch, one link of the longest chain of notify -> wait edges.
-    PerStep,
-    /// Everything in one dispatch, with waits inside the kernel; repeated for lanes that were not scheduled together.
-    Fused,
-    /// The same without signals: every word of what another lane reads carries its own flag, as in NCCL's LL protocol.
-    FusedLl,
-}
-
-named!(Mode, "dispatch mode", {
-    PerRank => "per-rank", PerStep => "per-step", Fused => "fused", FusedLl => "fused-ll"
-});
-
-impl Mode {
-    /// Whether everything is in one dispatch, that is repeated for lanes that were not scheduled together.
-    pub fn is_fused(self) -> bool {
-        matches!(self, Self::Fused | Self::FusedLl)
-    }
-}
 
 /// The dispatches of a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +50,6 @@ impl Plan {
     /// Plans `proved` so that no invocation makes more than `limit` loop turns in a dispatch; `turns` says what an
     /// instruction costs. Fused dispatches keep to the limit by themselves.
     ///
-    /// Of `fused-ll` this is the plan by waits: data that carries its own flag may take a dispatch more in place.
-    ///
     /// # Errors
     /// [`TooLong`] where a single instruction is over the limit.
     pub fn new(proved: &Proved, mode: Mode, turns: impl Fn(&Instruction) -> u64, limit: u64) -> Result<Self, TooLong> {
@@ -104,7 +77,7 @@ impl Plan {
                 let dispatches = dispatches.collect();
                 (numbers, dispatches)
             }
-            Mode::PerStep | Mode::Fused | Mode::FusedLl => {
+            Mode::PerStep | Mode::Fused => {
                 let numbers = planner.numbers(|_| (0, 1));
                 let all = |number| Dispatch { number, first_lane: 0, lanes: graph.lanes() };
                 let dispatches = in_use(&numbers).into_iter().map(all).collect();
@@ -112,7 +85,7 @@ impl Plan {
             }
         };
         let mut plan = Self { mode, lanes, numbers: per_lane(graph, numbers), dispatches };
-        if mode.is_fused() {
+        if mode == Mode::Fused {
             // Each dispatch brings every lane that is furthest behind one step on, whatever the device schedules.
             let last = Dispatch { number: u32::MAX, first_lane: 0, lanes: graph.lanes() };
             plan.dispatches.fill(last);

@@ -2,17 +2,18 @@
 //!
 //! Software adapters run one vector of invocations at a time and gain nothing from waiting; hardware is the reverse.
 
-use super::device::Gpu;
-use super::flow::{Move, Operand};
-use super::kernel::{Interpreter, Shape};
-use crate::lower::plan::Mode;
+use super::dataflow::{Move, Operand};
+use super::kernel::Numbers;
+use super::mode::Mode;
+use super::source::Interpreter;
+use super::target::{DeviceClass, Target};
 use crate::schedule::Instruction;
 
 /// What differs between devices that run workgroups on cores and those that have hardware for it.
 pub(super) struct Tuning {
     software: bool,
-    pub(super) mode: Mode,
-    pub(super) shape: Shape,
+    pub(super) interpreter: Interpreter,
+    pub(super) numbers: Numbers,
     grains: &'static [Grain],
     /// Most bytes of an arena: keeps one submission far below the watchdogs of desktop systems, and memory bounded.
     pub(super) arena_bytes: u64,
@@ -38,53 +39,47 @@ const HARDWARE: [Grain; 2] =
 const HARDWARE_LL: [Grain; 2] =
     [Grain { slice_bytes: 1 << 10, workgroups: 1024 }, Grain { slice_bytes: 4 << 10, workgroups: 2048 }];
 
+/// Loop turns of one invocation in one dispatch: below llvmpipe's silent limit of 65535, with room for the host's
+/// estimate of the loops around the loops.
+const TURN_LIMIT: u32 = 60_000;
+/// Of these, what it takes to look at a lane where there are several.
+const VISIT: u32 = 20;
+/// Polls of a wait where there are other lanes to go on with, on hardware; and passes without progress that make up for
+/// them.
+const FEW_POLLS: u32 = 16;
+const IDLE: u32 = 1 << 10;
+const POLLS: u32 = 1 << 14;
+/// More than a dispatch needs: turns end it before.
+const PASSES: u32 = 1 << 16;
+
 impl Tuning {
-    pub(super) fn of(gpu: &Gpu, mode: Mode) -> Self {
-        Self::new(gpu, mode, gpu.info().is_software())
-    }
-
-    pub(super) fn new(gpu: &Gpu, mode: Mode, software: bool) -> Self {
-        let most = gpu.limits.max_compute_invocations_per_workgroup.min(gpu.limits.max_compute_workgroup_size_x);
-        if software {
+    /// For `hosted` lanes in a workgroup.
+    pub(super) fn new(target: &Target, mode: Mode, interpreter: Interpreter, hosted: u32) -> Self {
+        let (most, alone, fused) = (target.limits.invocations, hosted <= 1, mode == Mode::Fused);
+        let software = target.class.is_software();
+        let turn_limit = if alone { TURN_LIMIT } else { (TURN_LIMIT / hosted).saturating_sub(VISIT) };
+        let (workgroup, polls, passes, grains): (u32, u32, u32, &[Grain]) = match (software, interpreter) {
             // A spinning workgroup only keeps the notifier from running.
-            let polls = if mode.is_fused() { 16 } else { 1 };
-            let workgroup = most.min(8);
-            Self {
-                software,
-                mode,
-                shape: Shape { workgroup, group: workgroup, polls },
-                grains: &SOFTWARE,
-                arena_bytes: 512 << 20,
+            (true, _) => (most.min(8), if fused && alone { 16 } else { 1 }, 1, &SOFTWARE),
+            (false, _) if !fused => (most.min(256), 1, 1, &HARDWARE),
+            (false, Interpreter::FusedLl) => {
+                (most.min(64), if alone { POLLS } else { FEW_POLLS }, PASSES, &HARDWARE_LL)
             }
-        } else {
-            let polls = if mode.is_fused() { 1 << 14 } else { 1 };
-            let (workgroup, grains) = match mode {
-                Mode::FusedLl => (most.min(64), &HARDWARE_LL),
-                _ => (most.min(256), &HARDWARE),
-            };
-            Self {
-                software,
-                mode,
-                shape: Shape { workgroup, group: workgroup, polls },
-                grains,
-                arena_bytes: if gpu.info().kind == "discrete" { 1 << 30 } else { 512 << 20 },
-            }
+            (false, _) => (most.min(256), if alone { POLLS } else { FEW_POLLS }, PASSES, &HARDWARE),
+        };
+        let passes = if alone { 1 } else { passes };
+        Self {
+            software,
+            interpreter,
+            numbers: Numbers { workgroup, group: workgroup, polls, hosted, passes, idle: IDLE, turn_limit },
+            grains,
+            arena_bytes: if target.class == DeviceClass::Discrete { 1 << 30 } else { 512 << 20 },
         }
     }
 
-    /// Channels for chunks of `chunk_bytes` in so many lanes.
-    pub(super) fn channels(&self, chunk_bytes: usize, lanes: u32) -> u32 {
-        channels(self.grains, chunk_bytes, lanes)
-    }
-
-    /// Barriers cost cores more than what they would spread over a workgroup.
-    pub(super) fn interpreter(&self) -> Interpreter {
-        match (self.mode, self.software) {
-            (Mode::Fused, _) => Interpreter::Fused,
-            (Mode::FusedLl, _) => Interpreter::FusedLl,
-            (_, true) => Interpreter::Stepped,
-            (_, false) => Interpreter::Spread,
-        }
+    /// Channels for chunks of `chunk_bytes`, each of so many workgroups.
+    pub(super) fn channels(&self, chunk_bytes: usize, hosts: u32) -> u32 {
+        channels(self.grains, chunk_bytes, hosts)
     }
 
     /// WGSL lets compilers change the order of sums. Those of software adapters do not, as every test of them shows.
@@ -98,9 +93,11 @@ impl Tuning {
     /// executes both sides under a mask. Measured on Mesa 22.3.6, by where a long lane was cut off: 17 for an instruction
     /// of one chunk of one vector. The numbers here leave room above that; a test of long lanes holds them to it.
     pub(super) fn turns(&self, instruction: &Instruction, slice_vectors: u64) -> u64 {
-        let Shape { workgroup, group, .. } = self.shape;
+        let Numbers { workgroup, group, .. } = self.numbers;
         let part = slice_vectors.div_ceil(u64::from(workgroup / group));
-        let each = |n: usize| (n as u64).div_ceil(workgroup.into());
+        // One invocation alone waits and notifies in steps on cores.
+        let waiters = if self.interpreter == Interpreter::Stepped { 1 } else { u64::from(workgroup) };
+        let each = |n: usize| (n as u64).div_ceil(waiters);
         // Every further operand or destination is a turn for every vector, and so is the end of either loop.
         let more = instruction.from.len().saturating_sub(1) + instruction.to.len().saturating_sub(1);
         let each_vector = if more > 0 { more as u64 + 8 } else { 1 };
@@ -118,17 +115,17 @@ impl Tuning {
 
     /// The same for a move.
     pub(super) fn move_turns(&self, this: &Move, slice_vectors: u64) -> u64 {
-        slice_vectors.div_ceil(self.shape.workgroup.into()) * self.vector_turns(this)
+        slice_vectors.div_ceil(self.numbers.workgroup.into()) * self.vector_turns(this)
     }
 
     /// Hardware has no limit of turns, and its long waits must not count as work.
     fn counted_polls(&self) -> u64 {
-        if self.software { self.shape.polls.into() } else { 0 }
+        if self.software { self.numbers.polls.into() } else { 0 }
     }
 }
 
-fn channels(grains: &[Grain], chunk_bytes: usize, lanes: u32) -> u32 {
-    let most = |grain: &Grain| (grain.workgroups / lanes.max(1)) as usize;
+fn channels(grains: &[Grain], chunk_bytes: usize, hosts: u32) -> u32 {
+    let most = |grain: &Grain| (grain.workgroups / hosts.max(1)) as usize;
     grains.iter().map(|grain| chunk_bytes.div_ceil(grain.slice_bytes).min(most(grain)) as u32).max().unwrap_or(1).max(1)
 }
 

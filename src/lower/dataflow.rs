@@ -1,20 +1,22 @@
 //! A proved schedule as results that travel with their own flag: who reads whose result, and nothing to wait for beside it.
 //!
-//! For fused-ll dispatch, where a word holds half a word of data and the launch that wrote it, as in NCCL's LL protocol.
-//! What a lane reads of another lane then has arrived when it can be read, so no signal and no order of memory is needed;
-//! but only if lanes share nothing else. That is what is computed here, and refused where it cannot be had. Pure.
+//! For the `ll` protocol, where a word holds half a word of data and the launch that wrote it. What a lane reads of another
+//! lane then has arrived when it can be read, so no signal and no order of memory is needed; but only if lanes share nothing
+//! else. That is computed here by numbering values, and refused where it cannot be had.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::error::Unsound;
+use super::mode::Mode;
+use super::plan::{Dispatch, Plan, Reached, TooLong, device_order};
 use crate::collective::Collective;
-use crate::lower::plan::{Dispatch, Mode, Plan, Reached, TooLong, device_order};
 use crate::proof::Proved;
 use crate::schedule::{Address, AddressMap, Buffer, Sources};
 
 /// A schedule without signals.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Flow {
+pub(crate) struct Dataflow {
     /// Moves of every lane of the schedule, in program order.
     pub(crate) lanes: Vec<Vec<Move>>,
     /// Results that other lanes read, numbered from 0.
@@ -44,14 +46,6 @@ pub(crate) enum Operand {
     Line(u32),
 }
 
-/// Lanes share more than results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("lanes of rank {} and rank {} both write {address}, which needs signals", .ranks.0, .ranks.1)]
-pub(crate) struct Shared {
-    address: Address,
-    ranks: (u32, u32),
-}
-
 /// Lane and index in it, in the order of drafts.
 type At = (u32, u32);
 
@@ -74,10 +68,10 @@ enum Read {
     Happened(At),
 }
 
-impl Flow {
+impl Dataflow {
     /// # Errors
-    /// [`Shared`] where two lanes store in one place what must stay there.
-    pub(crate) fn new(proved: &Proved) -> Result<Self, Shared> {
+    /// [`Unsound::Shared`] where two lanes store in one place what must stay there.
+    pub(crate) fn new(proved: &Proved) -> Result<Self, Unsound> {
         let schedule = proved.schedule();
         let places = proved.address_map();
         let (mut drafts, order, last_writer) = drafts(proved, places);
@@ -90,7 +84,7 @@ impl Flow {
                 let known = *owner[places.index(address)].get_or_insert(lane);
                 if known != lane {
                     let rank = |lane: u32| schedule.lanes[lane as usize].rank;
-                    return Err(Shared { address, ranks: (rank(known), rank(lane)) });
+                    return Err(Unsound::Shared { address, ranks: (rank(known), rank(lane)) });
                 }
             }
         }
@@ -181,7 +175,7 @@ impl Flow {
         let lanes = device_order(proved.schedule());
         let dispatches = reached.iter().map(|reached| reached.number as usize + 1).max().unwrap_or(0);
         Ok(Plan {
-            mode: Mode::FusedLl,
+            mode: Mode::Fused,
             dispatches: vec![Dispatch { number: u32::MAX, first_lane: 0, lanes: lanes.len() as u32 }; dispatches],
             numbers: self.lanes.iter().map(|moves| vec![0; moves.len()]).collect(),
             lanes,
@@ -286,7 +280,7 @@ mod tests {
     }
 
     /// Contributions of every chunk, run as the device runs it: lanes in any order, each as far as its lines have come.
-    fn run(flow: &Flow, schedule: &Schedule, places: &AddressMap, backwards: bool) -> Vec<Vec<Address>> {
+    fn run(flow: &Dataflow, schedule: &Schedule, places: &AddressMap, backwards: bool) -> Vec<Vec<Address>> {
         let mut memory: Vec<Vec<Address>> = vec![Vec::new(); places.len()];
         for rank in 0..schedule.ranks {
             for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
@@ -335,7 +329,7 @@ mod tests {
         all(&mut |name, proved| {
             let schedule = proved.schedule();
             let places = proved.address_map();
-            let flow = Flow::new(proved).unwrap_or_else(|shared| panic!("{name}: {shared}"));
+            let flow = Dataflow::new(proved).unwrap_or_else(|shared| panic!("{name}: {shared}"));
             let (forwards, backwards) = (run(&flow, schedule, places, false), run(&flow, schedule, places, true));
             // The schedule itself, in the order of its proof.
             let graph = proved.graph();
@@ -368,7 +362,7 @@ mod tests {
     fn lanes_share_nothing_but_lines() {
         all(&mut |name, proved| {
             let places = proved.address_map();
-            let flow = Flow::new(proved).unwrap();
+            let flow = Dataflow::new(proved).unwrap();
             let mut stored = vec![None; places.len()];
             for (lane, moves) in flow.lanes.iter().enumerate() {
                 for address in moves.iter().flat_map(|m| &m.to) {
@@ -391,11 +385,11 @@ mod tests {
         for (in_place, steps, lines) in [(false, 14, 8 * 13), (true, 15, 8 * 14)] {
             let schedule = build(Collective::AllReduce, Algorithm::Ring, 8, SyncStyle::Neighbor).unwrap();
             let proved = prove(schedule, Options { in_place }).unwrap();
-            let flow = Flow::new(&proved).unwrap();
+            let flow = Dataflow::new(&proved).unwrap();
             // In place each rank first shows the chunk that its neighbour begins with.
             assert_eq!(flow.lines, lines);
             let plan = flow.plan(&proved, |_| 10, u64::MAX).unwrap();
-            assert_eq!((plan.dispatches.len(), plan.mode), (steps, Mode::FusedLl));
+            assert_eq!((plan.dispatches.len(), plan.mode), (steps, Mode::Fused));
             let short = flow.plan(&proved, |_| 10, 10).unwrap();
             assert!(short.dispatches.len() >= plan.dispatches.len());
             assert_eq!(flow.plan(&proved, |_| 11, 10), Err(TooLong { turns: 11, limit: 10 }));

@@ -1,0 +1,90 @@
+//! The device memory that one launch at a time works in, and how launches in it are recorded.
+//!
+//! Shared by launches over the host's slices and over a caller's buffers, so that both begin and end alike.
+
+use std::sync::Arc;
+
+use super::ledger::{Ledger, Numbered};
+use super::loaded::{Loaded, Own};
+use crate::error::DeviceError;
+use crate::lower::Contents;
+use crate::lower::package::Step;
+
+/// Memory for one launch at a time.
+pub(super) struct Memory {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) own: Own,
+    pub(super) ledger: Ledger,
+    group: wgpu::BindGroup,
+}
+
+impl Memory {
+    /// All zero.
+    pub(super) fn new(loaded: &Arc<Loaded>) -> Result<Self, DeviceError> {
+        use wgpu::BufferUsages as Usage;
+        let (device, package) = (&loaded.context.device, &loaded.package);
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
+        let remembered = package.bindings.iter().find(|binding| binding.contents == Contents::Memory);
+        let own = Own {
+            arena: device.buffer("arena", package.arena.bytes(), usage)?,
+            progress: device.buffer("progress", package.progress_bytes(), usage)?,
+            memory: remembered.map(|binding| device.buffer(binding.name, binding.bytes, Usage::STORAGE)).transpose()?,
+        };
+        let group = loaded.bind(&own)?;
+        Ok(Self { loaded: Arc::clone(loaded), own, ledger: Ledger::default(), group })
+    }
+
+    /// A driver that compiles on first use does so here, by a workgroup that begins nothing and has nothing to do.
+    pub(super) fn warm_up(&self) -> Result<(), DeviceError> {
+        let device = &self.loaded.context.device;
+        let mut encoder = device.encoder();
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&self.loaded.kernel.pipeline);
+        self.dispatch(&mut pass, self.loaded.package.nothing());
+        drop(pass);
+        device.run(encoder.finish())
+    }
+
+    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, Step { rows, workgroups }: Step) {
+        pass.set_bind_group(0, &self.group, &rows);
+        pass.dispatch_workgroups(workgroups, 1, 1);
+    }
+
+    /// Begins to record another launch. A launch needs no reset: signals keep counting. After one that did not finish the
+    /// encoder clears them, and counts; a kernel must not, because it could erase a notify of a faster workgroup.
+    pub(super) fn next(&self, encoder: &mut wgpu::CommandEncoder) -> Numbered {
+        let launch = self.ledger.next();
+        if launch.resets {
+            let arena = &self.loaded.package.arena;
+            encoder.clear_buffer(&self.own.arena, arena.atomic_offset(), Some(arena.atomic_bytes()));
+            encoder.clear_buffer(&self.own.progress, 0, None);
+        }
+        launch
+    }
+
+    /// The first `dispatches` dispatches of the plan over `piece`, and the plan again from its beginning if they are more;
+    /// they begin `launch`, or go on with what was begun before.
+    pub(super) fn dispatches(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        piece: usize,
+        launch: Option<Numbered>,
+        dispatches: usize,
+    ) {
+        pass.set_pipeline(&self.loaded.kernel.pipeline);
+        let number = launch.map(|launch| launch.number);
+        for step in self.loaded.package.steps(piece, number, dispatches) {
+            self.dispatch(pass, step);
+        }
+    }
+
+    /// Signals and progress, from which a launch that did not finish is explained.
+    pub(super) fn copy_trace(&self, encoder: &mut wgpu::CommandEncoder, to: &wgpu::Buffer) {
+        let package = &self.loaded.package;
+        let (from, bytes) = (package.arena.atomic_offset(), package.arena.signal_bytes());
+        if bytes > 0 {
+            encoder.copy_buffer_to_buffer(&self.own.arena, from, to, 0, bytes);
+        }
+        encoder.copy_buffer_to_buffer(&self.own.progress, 0, to, bytes, package.progress_bytes());
+    }
+}
