@@ -359,7 +359,7 @@ fn circles_are_seen() {
             &[
                 ("", "mod a; mod b;"),
                 ("a", "use crate::b::B;"),
-                ("b", "fn f() {}\n#[cfg(test)]\nmod tests { use crate::a::A; }"),
+                ("b", "fn f() {}\n#[cfg(test)]\nmod tests {\n use crate::a::A; }"),
             ],
             0,
         ),
