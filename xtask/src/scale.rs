@@ -13,16 +13,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Deserialize;
-use wgccl::backend::Options;
+use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
-use wgccl::cpu;
+use wgccl::cpu::{self, Cpu};
+use wgccl::element::DataType;
 use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
-use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
-use wgccl::schedule::{Algorithm, SyncStyle, build};
+use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl_cli::bench::now;
-use wgccl_cli::run;
 
 use self::picture::{Law, Line, Over, Panel, draw};
 
@@ -93,7 +92,7 @@ fn powers(first: u64, last: u64, factor: u64) -> impl Iterator<Item = u64> {
 
 struct Launch {
     proved: Proved,
-    payload: Payload,
+    shape: Shape,
     inputs: Vec<Vec<f32>>,
 }
 
@@ -101,31 +100,36 @@ impl Launch {
     fn new(algorithm: Algorithm, ranks: u32, bytes: u64) -> Self {
         let proved = prove(schedule(algorithm, ranks), proof::Options::default()).unwrap();
         let count = bytes as usize / 4;
-        let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+        let shape = Shape::new(count, DataType::F32, Op::Sum);
         let inputs = (0..ranks).map(|rank| generate(Fill::Exact, 0, rank, ranks, count)).collect();
-        Self { proved, payload, inputs }
+        Self { proved, shape, inputs }
     }
 
-    fn inputs(&self) -> Vec<&[f32]> {
-        self.inputs.iter().map(Vec::as_slice).collect()
+    fn inputs(&self) -> Vec<&[u8]> {
+        self.inputs.iter().map(|input| bytemuck::cast_slice(input)).collect()
     }
 
+    /// From inputs to outputs.
     fn on_cpu(&self) -> f64 {
         let inputs = self.inputs();
-        let mut outputs = vec![vec![0.0_f32; self.payload.count]; inputs.len()];
-        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let mut executor = cpu::Executor::new(&self.proved, self.payload.count, Op::Sum, &Options::default()).unwrap();
-        median(|| microseconds(|| executor.run(&inputs, &mut outputs).unwrap()))
+        let mut outputs = vec![vec![0.0_f32; self.shape.count]; inputs.len()];
+        let mut outputs: Vec<&mut [u8]> = outputs.iter_mut().map(|output| bytemuck::cast_slice_mut(output)).collect();
+        let mut ready = Cpu::new().prepare(&self.proved, self.shape, &Options::default()).unwrap();
+        median(|| {
+            microseconds(|| {
+                ready.run(&inputs, &mut outputs).unwrap();
+            })
+        })
     }
 
+    /// The dispatches, over inputs that are on the device.
     fn on(&self, gpu: &Gpu) -> f64 {
-        let mut executor =
-            gpu::Executor::<f32>::new(gpu, &self.proved, self.payload, Op::Sum, gpu::Options::default()).unwrap();
-        assert_eq!(executor.pieces(), 1, "a launch is of one piece");
-        executor.load(0, &self.inputs()).unwrap();
+        let mut ready = gpu.prepare(&self.proved, self.shape, &Options::default()).unwrap();
+        assert_eq!(ready.prepared().pieces, 1, "a launch is of one piece");
+        ready.load(0, &self.inputs()).unwrap();
         median(|| {
-            let timed = executor.time(1).unwrap().launches[0];
-            timed.device.unwrap_or(timed.wall).as_secs_f64() * 1e6
+            let ran = ready.time(1).unwrap()[0];
+            ran.device.or(ran.time).unwrap_or_default().as_secs_f64() * 1e6
         })
     }
 }
@@ -216,7 +220,7 @@ fn redraw(from: &Path, out: &Path) -> Result<(), String> {
 pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
     const USAGE: &str = "usage: cargo run -p xtask --release -- scale [--out NAME] [--device NAME]
        cargo run -p xtask -- scale --from RECORD.json --out NAME";
-    let (mut out, mut device, mut from) = (None, run::AUTO, None);
+    let (mut out, mut device, mut from) = (None, "auto", None);
     for option in options.chunks(2) {
         match option {
             ["--out", name] => out = Some(PathBuf::from(name)),
@@ -229,8 +233,8 @@ pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
         return redraw(&from, &out.ok_or(USAGE)?);
     }
     let gpu = match device {
-        run::CPU => None,
-        run::AUTO => adapters().first().map(|adapter| Gpu::open(adapter).unwrap()),
+        "cpu" => None,
+        "auto" => adapters().first().map(|adapter| Gpu::open(adapter).unwrap()),
         name => Some(Gpu::open(gpu::select(&adapters(), name).unwrap()).unwrap()),
     };
     let panels = panels(gpu.as_ref());
