@@ -11,16 +11,18 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use wgccl::backend::Options;
+use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
+use wgccl::element::DataType;
 use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl_cli::bench::now;
-use wgccl_cli::run;
+use wgccl_cli::device;
+use wgccl_cli::views::bytes;
 
 use self::picture::{Law, Line, Over, Panel, draw};
 
@@ -117,13 +119,13 @@ impl Launch {
     }
 
     fn on(&self, gpu: &Gpu) -> f64 {
-        let mut executor =
-            gpu::Executor::<f32>::new(gpu, &self.proved, self.payload, Op::Sum, gpu::Options::default()).unwrap();
-        assert_eq!(executor.pieces(), 1, "a launch is of one piece");
-        executor.load(0, &self.inputs()).unwrap();
+        let shape = Shape::new(self.payload.count, DataType::F32, Op::Sum);
+        let mut executor = gpu.prepare(&self.proved, shape, &Options::default()).unwrap();
+        assert_eq!(executor.prepared().pieces, 1, "a launch is of one piece");
+        executor.load(0, &bytes(&self.inputs())).unwrap();
         median(|| {
-            let timed = executor.time(1).unwrap().launches[0];
-            timed.device.unwrap_or(timed.wall).as_secs_f64() * 1e6
+            let ran = executor.time(1).unwrap()[0];
+            ran.device.or(ran.time).unwrap().as_secs_f64() * 1e6
         })
     }
 }
@@ -195,7 +197,7 @@ fn table(panel: &Panel) -> String {
 
 /// Measures, prints, and writes what `options` names.
 pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
-    let (mut out, mut device) = (None, run::AUTO);
+    let (mut out, mut device) = (None, device::AUTO);
     for option in options.chunks(2) {
         match option {
             ["--out", name] => out = Some(PathBuf::from(name)),
@@ -204,8 +206,8 @@ pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
         }
     }
     let gpu = match device {
-        run::CPU => None,
-        run::AUTO => adapters().first().map(|adapter| Gpu::open(adapter).unwrap()),
+        device::CPU => None,
+        device::AUTO => adapters().first().map(|adapter| Gpu::open(adapter).unwrap()),
         name => Some(Gpu::open(gpu::select(&adapters(), name).unwrap()).unwrap()),
     };
     let panels = panels(gpu.as_ref());
