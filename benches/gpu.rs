@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use devices::devices;
+use devices::{Typed, devices};
+use wgccl::backend::{Options, Ready};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::Goldens;
-use wgccl::gpu::{Executor, Gpu, Options};
+use wgccl::gpu::Gpu;
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
@@ -101,18 +102,19 @@ fn launches(criterion: &mut Criterion) {
                 let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
                 let proved = prove(schedule, proof::Options::default()).unwrap();
                 let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
-                let mut executor = Executor::<f32>::new(gpu, &proved, payload, Op::Sum, Options::default()).unwrap();
+                let mut executor = Typed::<f32>::new(gpu, &proved, COUNT, Op::Sum, Options::default()).unwrap();
                 let inputs: Vec<Vec<f32>> =
                     (0..ranks).map(|rank| generate(Fill::Exact, 0, rank, ranks, COUNT)).collect();
                 let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-                executor.load(0, &inputs).unwrap();
-                let dispatches = executor.time(1).unwrap().dispatches;
-                let name = format!("{algorithm}, {ranks} ranks, {} of {dispatches}", executor.mode());
-                measure(&mut group, gpu, &name, || executor.enqueue().unwrap());
+                executor.load(&inputs).unwrap();
+                let dispatches = executor.executor.time(1).unwrap()[0].dispatches;
+                let mode = executor.executor.package().mode();
+                let name = format!("{algorithm}, {ranks} ranks, {mode} of {dispatches}");
+                measure(&mut group, gpu, &name, || executor.executor.enqueue().unwrap());
                 // What was timed did finish, and was right.
                 let mut outputs = vec![vec![0.0_f32; COUNT]; ranks as usize];
                 let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-                executor.fetch(0, &mut views).unwrap();
+                executor.fetch(&mut views).unwrap();
                 let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
                 let wrong = Goldens::new(&proved, &payload, Op::Sum, &inputs).compare(&outputs).wrong;
                 assert_eq!(wrong, 0, "{name}");

@@ -7,9 +7,10 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
+use wgccl::element::DataType;
 use wgccl::gpu::{self, CopyBy, Gpu};
-use wgccl::payload::Payload;
 use wgccl::proof::prove;
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 
@@ -54,23 +55,19 @@ fn row(gpu: &Gpu, ranks: u32, bytes: u64) -> Result<String, Box<dyn Error>> {
     let hand = Hand::new(gpu, ranks, bytes)?;
     let count = (bytes / 4) as usize;
     let inputs: Vec<Vec<f32>> = (0..ranks).map(|rank| vec![rank as f32; count]).collect();
-    let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let proved = |algorithm| -> Result<_, Box<dyn Error>> {
+    let views: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
+    let prepare = |algorithm| -> Result<_, Box<dyn Error>> {
         let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor)?;
-        let payload = Payload::new(&schedule, count, 4)?;
-        Ok((prove(schedule, Default::default())?, payload))
-    };
-    let prepare = |(proved, payload): &(_, Payload)| -> Result<_, Box<dyn Error>> {
-        let mut executor = gpu::Executor::<f32>::new(gpu, proved, *payload, Op::Sum, gpu::Options::default())?;
+        let proved = prove(schedule, Default::default())?;
+        let mut executor = gpu.prepare(&proved, Shape::new(count, DataType::F32, Op::Sum), &Options::default())?;
         executor.load(0, &views)?;
         Ok(executor)
     };
-    let (direct, ring) = (proved(Algorithm::Direct)?, proved(Algorithm::Ring)?);
-    let (mut direct, mut ring) = (prepare(&direct)?, prepare(&ring)?);
+    let (mut direct, mut ring) = (prepare(Algorithm::Direct)?, prepare(Algorithm::Ring)?);
     let mut times: [Vec<f64>; 5] = Default::default();
     for round in 0..=ROUNDS {
         // As the kernels by hand are timed: nothing beside the launch.
-        let ours = |executor: &mut gpu::Executor<f32>| -> Result<f64, Box<dyn Error>> {
+        let ours = |executor: &mut gpu::Executor| -> Result<f64, Box<dyn Error>> {
             let mut times = Vec::new();
             for _ in 0..3 {
                 let start = Instant::now();
@@ -99,7 +96,7 @@ fn row(gpu: &Gpu, ranks: u32, bytes: u64) -> Result<String, Box<dyn Error>> {
     for executor in [&mut direct, &mut ring] {
         // What was timed did finish.
         let mut outputs = vec![vec![0.0_f32; count]; ranks as usize];
-        executor.fetch(0, &mut outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>())?;
+        executor.fetch(&mut outputs.iter_mut().map(|output| bytemuck::cast_slice_mut(output)).collect::<Vec<_>>())?;
     }
     let [by_hand, direct, ring_by_hand, ring, copy] = times.map(median);
     Ok(format!(

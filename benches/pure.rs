@@ -8,7 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::Golden;
 use wgccl::inputs::{Fill, generate};
-use wgccl::lower::plan::{Mode, Plan};
+use wgccl::lower::mode::Mode;
+use wgccl::lower::plan::Plan;
 use wgccl::payload::Payload;
 use wgccl::proof::{Options, check, prove};
 use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};

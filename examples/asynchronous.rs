@@ -4,22 +4,23 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use wgccl::Communicator;
 use wgccl::collective::{Collective, Op};
-use wgccl::gpu::{Communicator, Gpu};
+use wgccl::gpu::Gpu;
 
 const RANKS: u32 = 2;
 const COUNT: usize = 1024;
 
-async fn program(comm: &Communicator, queue: &wgpu::Queue) -> Result<(), Box<dyn std::error::Error>> {
+async fn program(comm: &Communicator<Gpu>, queue: &wgpu::Queue) -> Result<(), Box<dyn std::error::Error>> {
     // The library's own memory: what is written there needs no copy on the device.
-    let sums = comm.prepare::<f32>(Collective::AllReduce, COUNT, Op::Sum)?;
-    let greatest = comm.prepare::<u32>(Collective::AllReduce, COUNT, Op::Max)?;
+    let sums = comm.resident::<f32>(Collective::AllReduce, COUNT, Op::Sum)?;
+    let greatest = comm.resident::<u32>(Collective::AllReduce, COUNT, Op::Max)?;
     for rank in 0..RANKS {
         let (a, b) = (sums.input(rank).ok_or("in pieces")?, greatest.input(rank).ok_or("in pieces")?);
         queue.write_buffer(a.buffer(), a.offset(), bytemuck::cast_slice(&vec![1.5_f32; COUNT]));
         queue.write_buffer(b.buffer(), b.offset(), bytemuck::cast_slice(&vec![rank; COUNT]));
     }
-    let (device, _) = comm.gpu().wgpu();
+    let (device, _) = comm.backend().wgpu();
     let mut encoder = device.create_command_encoder(&Default::default());
     let (mut summed, mut compared) = (sums.record_resident(&mut encoder)?, greatest.record_resident(&mut encoder)?);
     queue.submit([encoder.finish()]);
@@ -32,14 +33,14 @@ async fn program(comm: &Communicator, queue: &wgpu::Queue) -> Result<(), Box<dyn
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let comm = Communicator::on(Gpu::best()?, RANKS);
-    let (_, queue) = comm.gpu().wgpu();
+    let comm = Communicator::new(Gpu::best()?, RANKS);
+    let (_, queue) = comm.backend().wgpu();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 // A device that is lost tells those who wait by itself.
-                let _ = comm.gpu().poll();
+                let _ = comm.backend().poll();
                 std::thread::yield_now();
             }
         });

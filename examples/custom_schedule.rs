@@ -2,11 +2,13 @@
 //!
 //! A star: the leaves' contributions are added up at rank 0, one after the other, and rank 0 hands out the sum.
 
+use wgccl::Communicator;
+use wgccl::backend::{Ready, Shape};
 use wgccl::collective::{Collective, Op};
-use wgccl::gpu::{self, Gpu};
-use wgccl::proof::check;
+use wgccl::element::DataType;
+use wgccl::gpu::Gpu;
+use wgccl::proof::{self, check};
 use wgccl::schedule::{Address, Instruction, Lane, Schedule};
-use wgccl::{cpu, proof};
 
 const RANKS: u32 = 4;
 const COUNT: usize = 1000;
@@ -43,23 +45,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("without a wait:\n{}\n", check(&hasty, proof::Options::default()));
 
     let inputs: Vec<Vec<f32>> = (0..RANKS).map(|rank| vec![0.1 * rank as f32; COUNT]).collect();
-    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut on_cpu = vec![vec![0.0; COUNT]; RANKS as usize];
     let mut on_gpu = on_cpu.clone();
     let shape = Shape::new(COUNT, DataType::F32, Op::Sum);
-    let mut executor = Communicator::cpu(RANKS).prepare_schedule(star(), shape, false)?;
-    executor
-        .run(&inputs.iter().map(|input| bytemuck::cast_slice(input)).collect::<Vec<_>>(), &mut bytes(&mut on_cpu))?;
-    let comm = gpu::Communicator::on(Gpu::best()?, RANKS);
-    comm.run_schedule_on_host(star(), &inputs, &mut views(&mut on_gpu), Op::Sum)?;
+    let inputs: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
+    Communicator::cpu(RANKS).prepare_schedule(star(), shape, false)?.run(&inputs, &mut bytes(&mut on_cpu))?;
+    let comm = Communicator::new(Gpu::best()?, RANKS);
+    comm.prepare_schedule(star(), shape, false)?.run(&inputs, &mut bytes(&mut on_gpu))?;
     assert_eq!(on_cpu, on_gpu);
-    println!("CPU and {} agree in every bit: {}", comm.gpu().info().title(), on_gpu[0][0]);
+    println!("CPU and {} agree in every bit: {}", comm.backend().info().title(), on_gpu[0][0]);
 
     // Nothing that is not proved reaches a device.
-    assert!(comm.prepare_schedule::<f32>(hasty, COUNT, Op::Sum).is_err());
+    assert!(comm.prepare_schedule(hasty, shape, false).is_err());
     Ok(())
 }
 
-fn views(vectors: &mut [Vec<f32>]) -> Vec<&mut [f32]> {
-    vectors.iter_mut().map(Vec::as_mut_slice).collect()
+fn bytes(vectors: &mut [Vec<f32>]) -> Vec<&mut [u8]> {
+    vectors.iter_mut().map(|vector| bytemuck::cast_slice_mut(vector)).collect()
 }

@@ -6,8 +6,9 @@
 
 use std::f32::consts::TAU;
 
-use wgccl::collective::Op;
-use wgccl::gpu::Communicator;
+use wgccl::Communicator;
+use wgccl::collective::{Collective, Op};
+use wgccl::gpu::Gpu;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 const REPLICAS: u32 = 4;
@@ -71,7 +72,7 @@ fn train(device: &wgpu::Device, queue: &wgpu::Queue, replicas: u32) -> Result<Tr
     let update = Pass::new(device, &module, "update", &bindings, SAMPLES / replicas);
 
     // Every replica's gradients are a slice of the program's own buffer, and are averaged where they are.
-    let comm = Communicator::new(device, queue, replicas);
+    let comm = Communicator::new(Gpu::adopt(device, queue), replicas);
     let bytes = size_of::<[f32; GRADIENTS]>() as u64;
     let slices: Vec<_> = (0..u64::from(replicas)).map(|r| gradients.slice(r * bytes..(r + 1) * bytes)).collect();
 
@@ -79,7 +80,7 @@ fn train(device: &wgpu::Device, queue: &wgpu::Queue, replicas: u32) -> Result<Tr
     for step in 0..STEPS {
         let mut encoder = device.create_command_encoder(&Default::default());
         backward.record(&mut encoder, replicas);
-        let mut averaged = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Avg)?;
+        let mut averaged = comm.record::<f32>(&mut encoder, Collective::AllReduce, &slices, &slices, Op::Avg)?;
         update.record(&mut encoder, replicas);
         queue.submit([encoder.finish()]);
         // Nothing has waited so far. Who wants a result asks if there is one.

@@ -71,6 +71,7 @@ impl Gpu {
         Self { context: Arc::new(Context::new(device)), checks: Arc::default() }
     }
 
+    #[cfg(test)]
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
     }

@@ -1,18 +1,24 @@
 //! The library inside another wgpu program: recorded into its encoder, over its buffers, on its device, bit for bit.
 
+use wgccl::backend::Options;
+use wgccl::buffers::SliceError;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, Element, bf16, f16};
+use wgccl::error::{Error, PrepareError, RunError};
 use wgccl::fault::Fault;
 use wgccl::golden::Goldens;
-use wgccl::gpu::{Communicator, CommunicatorError, Completion, LaunchError, Options, Prepared, SliceError, Support};
+use wgccl::gpu::{Completion, Gpu, Resident};
 use wgccl::inputs::{Fill, generate_parts};
-use wgccl::lower::plan::Mode;
+use wgccl::lower::LowerError;
+use wgccl::lower::mode::Mode;
 use wgccl::payload::Payload;
 use wgccl::proof::prove;
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 use wgpu::BufferUsages as Usage;
 
-use crate::common::devices::{Device, devices, one_at_a_time};
+use crate::common::devices::{Device, Way, devices, one_at_a_time};
+
+type Communicator = wgccl::Communicator<Gpu>;
 
 /// A program with a device of its own, with no more than wgpu's default limits where the adapter has them.
 struct Host {
@@ -24,6 +30,10 @@ struct Host {
 /// On every adapter that is under test.
 fn hosts() -> Vec<Host> {
     devices().iter().map(host).collect()
+}
+
+fn communicator(host: &Host, ranks: u32) -> Communicator {
+    Communicator::new(Gpu::adopt(&host.device, &host.queue), ranks)
 }
 
 fn host(under_test: &Device) -> Host {
@@ -143,30 +153,6 @@ fn bytes<T: Element>(vectors: &[Vec<T>]) -> Vec<Vec<u8>> {
     vectors.iter().map(|vector| bytemuck::cast_slice(vector).to_vec()).collect()
 }
 
-/// By the call that a user makes.
-fn call<T: Element>(
-    comm: &Communicator,
-    encoder: &mut wgpu::CommandEncoder,
-    task: &Task,
-    inputs: &[wgpu::BufferSlice<'_>],
-    outputs: &[wgpu::BufferSlice<'_>],
-    op: Op,
-) -> Result<Completion, CommunicatorError> {
-    let root = task.root;
-    match task.collective {
-        Collective::AllReduce => comm.all_reduce::<T>(encoder, inputs, outputs, op),
-        Collective::AllGather => comm.all_gather::<T>(encoder, inputs, outputs),
-        Collective::ReduceScatter => comm.reduce_scatter::<T>(encoder, inputs, outputs, op),
-        Collective::Broadcast => comm.broadcast::<T>(encoder, inputs[0], outputs, root),
-        Collective::Reduce => comm.reduce::<T>(encoder, inputs, outputs[0], op, root),
-        Collective::Gather => comm.gather::<T>(encoder, inputs, outputs[0], root),
-        Collective::Scatter => comm.scatter::<T>(encoder, inputs[0], outputs, root),
-        Collective::AllToAll => comm.all_to_all::<T>(encoder, inputs, outputs),
-        Collective::SendRecv => comm.send_recv::<T>(encoder, inputs, outputs, &task.sources),
-        _ => comm.record::<T>(encoder, task.clone(), inputs, outputs, op),
-    }
-}
-
 /// Outputs against the golden of the schedule's own order; those of ranks without one are left out of `outputs`.
 fn judge<T: Element>(schedule: &Schedule, count: usize, op: Op, given: &[Vec<T>], outputs: &[Vec<u8>], case: &str) {
     let proved = prove(schedule.clone(), Default::default()).unwrap();
@@ -184,7 +170,7 @@ fn judge<T: Element>(schedule: &Schedule, count: usize, op: Op, given: &[Vec<T>]
 
 /// Two different launches of the same shape in one submission.
 fn twice<T: Element>(host: &Host, comm: &Communicator, task: &Task, count: usize, op: Op, place: Place, case: &str) {
-    let schedule = comm.prepare::<T>(task.clone(), count, op).unwrap().schedule().clone();
+    let schedule = comm.resident::<T>(task.clone(), count, op).unwrap().proved().schedule().clone();
     let given = [Fill::Exact, Fill::Normal].map(|fill| inputs::<T>(&schedule, count, fill));
     let outputs: Vec<Vec<u8>> = (0..schedule.ranks)
         .map(|rank| vec![0xa5; task.output_parts(rank, schedule.ranks) as usize * count * T::TYPE.bytes()])
@@ -193,7 +179,7 @@ fn twice<T: Element>(host: &Host, comm: &Communicator, task: &Task, count: usize
     let results = [0, 1].map(|_| Slices::new(host, place, &outputs));
     let mut encoder = host.device.create_command_encoder(&Default::default());
     let done = [0, 1].map(|i| {
-        call::<T>(comm, &mut encoder, task, &sources[i].of_ranks(), &results[i].of_ranks(), op)
+        comm.record::<T>(&mut encoder, task.clone(), &sources[i].of_ranks(), &results[i].of_ranks(), op)
             .unwrap_or_else(|error| panic!("{case}: {error}"))
     });
     host.queue.submit([encoder.finish()]);
@@ -237,9 +223,9 @@ fn every_collective_over_a_callers_buffers() {
     let _turn = one_at_a_time();
     for host in hosts() {
         for ranks in [1, 3, 4] {
-            let comm = Communicator::new(&host.device, &host.queue, ranks);
+            let comm = communicator(&host, ranks);
             let in_pieces = Options::default().arena_bytes(16 << 10);
-            let pieces = Communicator::new(&host.device, &host.queue, ranks).options(in_pieces);
+            let pieces = communicator(&host, ranks).options(in_pieces);
             for (i, task) in tasks(ranks).into_iter().enumerate() {
                 for (count, comm) in [(1, &comm), (1000, &comm), (5003, &pieces)] {
                     for place in [Place::Buffers, Place::OneBuffer] {
@@ -258,15 +244,15 @@ fn every_type_and_operation() {
     let _turn = one_at_a_time();
     let host = hosts().into_iter().next();
     let Some(host) = host else { return };
-    let comm = Communicator::new(&host.device, &host.queue, 3);
+    let comm = communicator(&host, 3);
     for &data_type in DataType::ALL {
         for &op in Op::ALL.iter().filter(|&&op| wgccl::element::supported(data_type, op).is_ok()) {
             let (task, case) = (Collective::AllReduce.into(), format!("{data_type} {op}"));
             twice_of(data_type)(&host, &comm, &task, 1004, op, Place::OneBuffer, &case);
         }
     }
-    let error = comm.prepare::<i32>(Collective::AllReduce, 4, Op::Avg).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Launch(LaunchError::Unsupported(_))), "{error}");
+    let error = comm.resident::<i32>(Collective::AllReduce, 4, Op::Avg).err().unwrap();
+    assert!(matches!(error, Error::Prepare(PrepareError::Unsupported(_))), "{error}");
 }
 
 /// Inputs are read before outputs are written, so that they may be the same memory: in any way where all of it is read at
@@ -278,15 +264,16 @@ fn outputs_may_be_inputs() {
     for host in hosts() {
         for arena_bytes in [None, Some(16 << 10)] {
             let options = Options::default().arena_bytes(arena_bytes);
-            let comm = Communicator::new(&host.device, &host.queue, 4).options(options);
-            let prepared = comm.prepare::<f32>(Collective::AllReduce, COUNT, Op::Sum).unwrap();
+            let comm = communicator(&host, 4).options(options);
+            let prepared = comm.resident::<f32>(Collective::AllReduce, COUNT, Op::Sum).unwrap();
             assert_eq!(prepared.pieces() > 1, arena_bytes.is_some());
-            let given = inputs::<f32>(prepared.schedule(), COUNT, Fill::Normal);
+            let given = inputs::<f32>(prepared.proved().schedule(), COUNT, Fill::Normal);
             let buffers = Slices::new(&host, Place::OneBuffer, &bytes(&given));
             let slices = buffers.of_ranks();
-            comm.run(|encoder| comm.all_reduce::<f32>(encoder, &slices, &slices, Op::Sum)).unwrap();
+            comm.submit(|encoder| comm.record::<f32>(encoder, Collective::AllReduce, &slices, &slices, Op::Sum))
+                .unwrap();
             let case = format!("{} {arena_bytes:?}", host.name);
-            judge(prepared.schedule(), COUNT, Op::Sum, &given, &buffers.contents(&host, &case), &case);
+            judge(prepared.proved().schedule(), COUNT, Op::Sum, &given, &buffers.contents(&host, &case), &case);
 
             let shifted = |by: u64| {
                 let at = move |rank: u64| 4 * (rank * COUNT as u64 + by);
@@ -294,10 +281,12 @@ fn outputs_may_be_inputs() {
                     .map(|rank| slices[0].buffer().slice(at(rank)..at(rank) + 4 * (COUNT as u64 - 1)))
                     .collect::<Vec<_>>()
             };
-            let result = comm.run(|encoder| comm.all_reduce::<f32>(encoder, &shifted(0), &shifted(1), Op::Sum));
+            let result = comm.submit(|encoder| {
+                comm.record::<f32>(encoder, Collective::AllReduce, &shifted(0), &shifted(1), Op::Sum)
+            });
             match result {
                 Ok(()) => assert!(arena_bytes.is_none(), "{case}"),
-                Err(CommunicatorError::Slices(SliceError::Overlap { input: 0, output: 0 })) => {
+                Err(Error::Run(RunError::Slices(SliceError::Overlap { input: 0, output: 0 }))) => {
                     assert!(arena_bytes.is_some(), "{case}");
                 }
                 Err(error) => panic!("{case}: {error}"),
@@ -311,14 +300,14 @@ fn outputs_may_be_inputs() {
 fn any_number_of_shapes_can_be_used() {
     let _turn = one_at_a_time();
     for host in hosts() {
-        let comm = Communicator::new(&host.device, &host.queue, 2);
+        let comm = communicator(&host, 2);
         for count in (1..40).chain(1..40) {
             let given = [vec![1_i32; count], vec![count as i32; count]];
             let mut results = vec![vec![0; count]; 2];
             let mut outputs: Vec<&mut [i32]> = results.iter_mut().map(Vec::as_mut_slice).collect();
-            comm.run_on_host(Collective::AllReduce, &[&given[0], &given[1]], &mut outputs, Op::Sum).unwrap();
+            comm.run(Collective::AllReduce, &[&given[0], &given[1]], &mut outputs, Op::Sum).unwrap();
             assert_eq!(results, vec![vec![1 + count as i32; count]; 2], "{}", host.name);
-            comm.prepare::<i32>(Collective::AllReduce, count, Op::Sum).unwrap();
+            comm.resident::<i32>(Collective::AllReduce, count, Op::Sum).unwrap();
         }
     }
 }
@@ -329,24 +318,28 @@ fn named_algorithms_and_modes_are_taken() {
     let _turn = one_at_a_time();
     for host in hosts() {
         for algorithm in [Algorithm::Ring, Algorithm::Tree, Algorithm::RecursiveDoubling] {
-            for &mode in Mode::ALL {
-                let options = Options::default().dispatch(mode);
-                let comm = Communicator::new(&host.device, &host.queue, 4).algorithm(algorithm).options(options);
-                let case = format!("{} {algorithm} {mode}", host.name);
-                if let Support::Unsound(_) = comm.gpu().info().support(mode) {
-                    let error = comm.prepare::<f32>(Collective::AllReduce, 100, Op::Sum).err().unwrap();
-                    assert!(matches!(error, CommunicatorError::Launch(LaunchError::Unsound { .. })), "{case}: {error}");
+            for way in Way::all() {
+                let options = way.options();
+                let comm = communicator(&host, 4).algorithm(algorithm).options(options);
+                let case = format!("{} {algorithm} {way}", host.name);
+                if comm.backend().info().support(way.mode, way.protocol).is_err() {
+                    let error = comm.resident::<f32>(Collective::AllReduce, 100, Op::Sum).err().unwrap();
+                    let Error::Prepare(PrepareError::Lower { error: LowerError::Unsound { .. }, .. }) = error else {
+                        panic!("{case}: {error}")
+                    };
                     continue;
                 }
-                let prepared = comm.prepare::<f32>(Collective::AllReduce, 100, Op::Sum).unwrap();
-                assert_eq!((prepared.mode(), prepared.schedule().origin.name()), (mode, algorithm.name()), "{case}");
+                let prepared = comm.resident::<f32>(Collective::AllReduce, 100, Op::Sum).unwrap();
+                let package = prepared.package();
+                assert_eq!((package.mode(), package.protocol), (way.mode, way.protocol), "{case}");
+                assert_eq!(prepared.proved().schedule().origin.name(), algorithm.name(), "{case}");
                 let task = Collective::AllReduce.into();
                 twice::<f32>(&host, &comm, &task, 100, Op::Sum, Place::Buffers, &case);
             }
         }
-        let comm = Communicator::new(&host.device, &host.queue, 3).algorithm(Algorithm::RecursiveDoubling);
-        let error = comm.prepare::<f32>(Collective::AllReduce, 100, Op::Sum).err().unwrap();
-        assert!(matches!(error, CommunicatorError::Build(_)), "{error}");
+        let comm = communicator(&host, 3).algorithm(Algorithm::RecursiveDoubling);
+        let error = comm.resident::<f32>(Collective::AllReduce, 100, Op::Sum).err().unwrap();
+        assert!(matches!(error, Error::Prepare(PrepareError::Build(_))), "{error}");
     }
 }
 
@@ -354,12 +347,12 @@ fn named_algorithms_and_modes_are_taken() {
 #[test]
 fn fused_works_on_an_adopted_device_that_has_what_it_needs() {
     let _turn = one_at_a_time();
-    for device in devices().iter().filter(|device| device.sound_modes().contains(&Mode::Fused)) {
+    for device in devices().iter().filter(|device| device.sound().contains(&Way::simple(Mode::Fused))) {
         let (raw, queue) = device.gpu.wgpu();
         let host = Host { name: device.name.clone(), device: raw.clone(), queue: queue.clone() };
         let options = Options::default().dispatch(Mode::Fused);
-        let comm = Communicator::new(raw, queue, 4).algorithm(Algorithm::Ring).options(options);
-        assert_eq!(comm.prepare::<f32>(Collective::AllReduce, 5000, Op::Sum).unwrap().mode(), Mode::Fused);
+        let comm = communicator(&host, 4).algorithm(Algorithm::Ring).options(options);
+        assert_eq!(comm.resident::<f32>(Collective::AllReduce, 5000, Op::Sum).unwrap().package().mode(), Mode::Fused);
         let task = Collective::AllReduce.into();
         twice::<f32>(&host, &comm, &task, 5000, Op::Sum, Place::OneBuffer, &host.name);
     }
@@ -370,12 +363,12 @@ fn fused_works_on_an_adopted_device_that_has_what_it_needs() {
 fn resident_memory_needs_no_copies() {
     let _turn = one_at_a_time();
     for host in hosts() {
-        let comm = Communicator::new(&host.device, &host.queue, 3);
+        let comm = communicator(&host, 3);
         for (collective, count) in
             [(Collective::AllReduce, 1000), (Collective::AllGather, 1001), (Collective::ReduceScatter, 7)]
         {
-            let prepared = comm.prepare::<f32>(collective, count, Op::Sum).unwrap();
-            let given = inputs::<f32>(prepared.schedule(), count, Fill::Normal);
+            let prepared = comm.resident::<f32>(collective, count, Op::Sum).unwrap();
+            let given = inputs::<f32>(prepared.proved().schedule(), count, Fill::Normal);
             let parts = |elements: &[f32]| elements.len() / count;
             for (rank, elements) in (0..).zip(&given) {
                 let slice = prepared.input(rank).unwrap();
@@ -384,26 +377,33 @@ fn resident_memory_needs_no_copies() {
                     host.queue.write_buffer(slice.buffer(), at, bytemuck::cast_slice(elements));
                 }
             }
-            comm.run(|encoder| prepared.record_resident(encoder)).unwrap();
+            comm.submit(|encoder| prepared.record_resident(encoder)).unwrap();
             let outputs: Vec<Vec<u8>> = (0..3).map(|rank| resident(&host, &prepared, rank, count)).collect();
-            judge(prepared.schedule(), count, Op::Sum, &given, &outputs, &format!("{} {collective}", host.name));
+            judge(
+                prepared.proved().schedule(),
+                count,
+                Op::Sum,
+                &given,
+                &outputs,
+                &format!("{} {collective}", host.name),
+            );
             assert!(prepared.input(3).is_none());
         }
-        let root = comm.prepare::<f32>(Task::from(Collective::Reduce).root(1), 8, Op::Sum).unwrap();
+        let root = comm.resident::<f32>(Task::from(Collective::Reduce).root(1), 8, Op::Sum).unwrap();
         assert!(root.output(0).is_none() && root.output(1).is_some());
 
         let options = Options::default().arena_bytes(16 << 10);
-        let pieces = Communicator::new(&host.device, &host.queue, 3).options(options);
-        let pieces = pieces.prepare::<f32>(Collective::AllReduce, 100_000, Op::Sum).unwrap();
+        let pieces = communicator(&host, 3).options(options);
+        let pieces = pieces.resident::<f32>(Collective::AllReduce, 100_000, Op::Sum).unwrap();
         assert!(pieces.input(0).is_none());
         let mut encoder = host.device.create_command_encoder(&Default::default());
         let error = pieces.record_resident(&mut encoder).err().unwrap();
-        assert!(matches!(error, CommunicatorError::Launch(LaunchError::InPieces { .. })), "{error}");
+        assert!(matches!(error, RunError::InPieces { .. }), "{error}");
     }
 }
 
 /// The parts of a resident output, without what pads them.
-fn resident(host: &Host, prepared: &Prepared, rank: u32, count: usize) -> Vec<u8> {
+fn resident(host: &Host, prepared: &Resident, rank: u32, count: usize) -> Vec<u8> {
     let slice = prepared.output(rank).unwrap();
     let copy = Slices::new(host, Place::Buffers, &[vec![0; slice.size() as usize]]);
     let mut encoder = host.device.create_command_encoder(&Default::default());
@@ -419,20 +419,18 @@ fn completion_tells_what_happened() {
     const COUNT: usize = 64;
     for host in hosts() {
         let fault = Some(Fault::DropNotify { rank: 1, row: 2 });
-        let sound = Communicator::new(&host.device, &host.queue, 4).algorithm(Algorithm::Ring);
-        let broken = Communicator::new(&host.device, &host.queue, 4)
-            .algorithm(Algorithm::Ring)
-            .options(Options::default().fault(fault));
+        let sound = communicator(&host, 4).algorithm(Algorithm::Ring);
+        let broken = communicator(&host, 4).algorithm(Algorithm::Ring).options(Options::default().fault(fault));
         let buffers = Slices::new(&host, Place::Buffers, &vec![vec![0; 4 * COUNT]; 4]);
         let slices = buffers.of_ranks();
         let record = |comm: &Communicator| {
             let mut encoder = host.device.create_command_encoder(&Default::default());
-            let done = comm.all_reduce::<f32>(&mut encoder, &slices, &slices, Op::Sum).unwrap();
+            let done = comm.record::<f32>(&mut encoder, Collective::AllReduce, &slices, &slices, Op::Sum).unwrap();
             (encoder, done)
         };
 
         let (encoder, mut done) = record(&sound);
-        assert!(matches!(done.wait(), Err(LaunchError::NotLaunched)), "not submitted yet");
+        assert!(matches!(done.wait(), Err(RunError::NotLaunched)), "not submitted yet");
         assert!(!done.is_finished().unwrap(), "not submitted yet");
         host.queue.submit([encoder.finish()]);
         while !done.is_finished().unwrap() {
@@ -445,14 +443,14 @@ fn completion_tells_what_happened() {
         host.queue.submit([encoder.finish()]);
         let (encoder, mut done) = record(&sound);
         drop(encoder);
-        assert!(matches!(done.is_finished(), Err(LaunchError::NotLaunched)), "never submitted");
-        assert!(matches!(pollster::block_on(done.check()), Err(LaunchError::NotLaunched)), "never submitted");
+        assert!(matches!(done.is_finished(), Err(RunError::NotLaunched)), "never submitted");
+        assert!(matches!(pollster::block_on(done.check()), Err(RunError::NotLaunched)), "never submitted");
 
         for blocking in [true, false] {
             let (encoder, mut done) = record(&broken);
             host.queue.submit([encoder.finish()]);
             let result = if blocking { done.wait() } else { polled(&host, done) };
-            let Err(LaunchError::Hang(hang)) = result else { panic!("{}: {result:?}", host.name) };
+            let Err(RunError::Hang(hang)) = result else { panic!("{}: {result:?}", host.name) };
             assert!(hang.to_string().contains("rank 1 sent its notify"), "{hang}");
             let (encoder, mut done) = record(&sound);
             host.queue.submit([encoder.finish()]);
@@ -463,7 +461,7 @@ fn completion_tells_what_happened() {
 }
 
 /// As in a program with an event loop, which polls its device anyway.
-fn polled(host: &Host, mut done: Completion) -> Result<(), LaunchError> {
+fn polled(host: &Host, mut done: Completion) -> Result<(), RunError> {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -482,7 +480,7 @@ fn polled(host: &Host, mut done: Completion) -> Result<(), LaunchError> {
 fn slices_that_do_not_fit_are_refused_before_anything_is_recorded() {
     let _turn = one_at_a_time();
     let Some(host) = hosts().into_iter().next() else { return };
-    let comm = Communicator::new(&host.device, &host.queue, 2);
+    let comm = communicator(&host, 2);
     let buffer = |size: u64, usage: Usage| {
         host.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
     };
@@ -490,7 +488,7 @@ fn slices_that_do_not_fit_are_refused_before_anything_is_recorded() {
     let (source, destination) = (buffer(1024, Usage::COPY_SRC), buffer(1024, Usage::COPY_DST));
     let (a, b) = (both.slice(0..64), both.slice(64..128));
     type Case<'a> = (Vec<wgpu::BufferSlice<'a>>, Vec<wgpu::BufferSlice<'a>>, &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 10] = [
         (vec![a], vec![a, b], "1 input slices for 2 ranks"),
         (vec![a, b], vec![a, b, a], "3 output slices for 2 ranks"),
         (vec![a, both.slice(64..132)], vec![a, b], "the input slice of rank 1 has 68 bytes, but it must have 64"),
@@ -498,22 +496,27 @@ fn slices_that_do_not_fit_are_refused_before_anything_is_recorded() {
         (vec![a, both.slice(66..130)], vec![a, b], "begins at byte 66"),
         (vec![a, destination.slice(0..64)], vec![a, b], "without BufferUsages::COPY_SRC"),
         (vec![a, b], vec![source.slice(0..64), b], "without BufferUsages::COPY_DST"),
+        (vec![a, b], vec![a, a], "the outputs of rank 0 and rank 1 overlap"),
+        (vec![a, b], vec![both.slice(32..96), a], "the outputs of rank 0 and rank 1 overlap"),
         (vec![both.slice(0..6); 2], vec![both.slice(0..6); 2], "6 bytes, but it must have 4"),
     ];
     for (inputs, outputs, text) in cases {
         let mut encoder = host.device.create_command_encoder(&Default::default());
-        let error = comm.all_reduce::<f32>(&mut encoder, &inputs, &outputs, Op::Sum).err().unwrap();
-        assert!(matches!(error, CommunicatorError::Slices(_)) && error.to_string().contains(text), "{error}");
+        let error = comm.record::<f32>(&mut encoder, Collective::AllReduce, &inputs, &outputs, Op::Sum).err().unwrap();
+        assert!(matches!(error, Error::Run(RunError::Slices(_))) && error.to_string().contains(text), "{error}");
         // Submitting what has been recorded so far, nothing, is no error of the device.
         host.queue.submit([encoder.finish()]);
     }
-    let error = comm.prepare::<u8>(Collective::AllReduce, 3, Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Slices(SliceError::Part { bytes: 3 })), "{error}");
-    let error = comm.prepare::<f32>(Collective::AllReduce, 0, Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Payload(_)), "{error}");
-    let many = Communicator::new(&host.device, &host.queue, 257).algorithm(Algorithm::Ring);
-    let error = many.prepare::<f32>(Collective::AllReduce, 4, Op::Sum).err().unwrap();
-    assert!(matches!(error, CommunicatorError::Launch(LaunchError::Ranks(257))), "{error}");
+    let error = comm.resident::<u8>(Collective::AllReduce, 3, Op::Sum).err().unwrap();
+    assert!(matches!(error, Error::Run(RunError::Slices(SliceError::Part { bytes: 3 }))), "{error}");
+    // Nothing is no error, and is recorded as that.
+    let mut encoder = host.device.create_command_encoder(&Default::default());
+    let mut done = comm.record::<f32>(&mut encoder, Collective::AllReduce, &[], &[], Op::Sum).unwrap();
+    host.queue.submit([encoder.finish()]);
+    done.wait().unwrap();
+    let many = communicator(&host, 257).algorithm(Algorithm::Ring);
+    let error = many.resident::<f32>(Collective::AllReduce, 4, Op::Sum).err().unwrap();
+    assert!(matches!(error, Error::Prepare(PrepareError::Ranks { ranks: 257, .. })), "{error}");
 }
 
 #[test]
@@ -524,8 +527,8 @@ fn a_device_with_too_small_limits_is_refused_with_the_limit() {
         let required_limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 5, ..Default::default() };
         let request = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&request)).unwrap();
-        let comm = Communicator::new(&device, &queue, 2);
-        let error = comm.prepare::<f32>(Collective::AllReduce, 4, Op::Sum).err().unwrap().to_string();
+        let comm = Communicator::new(Gpu::adopt(&device, &queue), 2);
+        let error = comm.resident::<f32>(Collective::AllReduce, 4, Op::Sum).err().unwrap().to_string();
         assert!(error.contains("max_storage_buffers_per_shader_stage = 5, and wgccl needs 6"), "{error}");
     }
 }
@@ -537,16 +540,20 @@ fn host_slices_by_one_call() {
     for device in devices() {
         for (arena_bytes, count) in [(None, 1001), (Some(16 << 10), 20_000)] {
             let options = Options::default().arena_bytes(arena_bytes);
-            let comm = Communicator::on(device.gpu.clone(), 3).options(options);
+            let comm = Communicator::new(device.gpu.clone(), 3).options(options);
             for task in tasks(3) {
-                let schedule = comm.prepare::<f32>(task.clone(), 4, Op::Sum).unwrap().schedule().clone();
+                let schedule = comm.resident::<f32>(task.clone(), 4, Op::Sum).unwrap().proved().schedule().clone();
                 let given = inputs::<f32>(&schedule, count, Fill::Normal);
                 let mut outputs: Vec<Vec<f32>> =
                     (0..3).map(|rank| vec![f32::NAN; task.output_parts(rank, 3) as usize * count]).collect();
                 let views: Vec<&[f32]> = given.iter().map(Vec::as_slice).collect();
                 let mut views_mut: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-                let launched = comm.run_on_host(task.clone(), &views, &mut views_mut, Op::Sum).unwrap();
-                assert_eq!(launched.pieces > 1, arena_bytes.is_some(), "{task:?}");
+                let ran = comm.run(task.clone(), &views, &mut views_mut, Op::Sum).unwrap();
+                let pieces = comm.resident::<f32>(task.clone(), count, Op::Sum);
+                if let Ok(resident) = pieces {
+                    assert_eq!(resident.pieces() > 1, arena_bytes.is_some(), "{task:?}");
+                }
+                assert!(ran.dispatches > 0);
                 outputs.retain(|output| !output.is_empty());
                 let case = format!("{} {task:?}", device.name);
                 judge(&schedule, count, Op::Sum, &given, &bytes(&outputs), &case);
@@ -564,10 +571,10 @@ fn errors_stay_out_of_the_callers_handlers() {
         // A window as large as a buffer may be, for a device that need not have so much memory.
         let limits = host.device.limits();
         let count = (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size / 2) / 4 / 4) as usize;
-        let comm = Communicator::new(&host.device, &host.queue, 2);
-        let kept: Vec<_> = (1..=4).map(|i| comm.prepare::<f32>(Collective::AllReduce, count / i, Op::Sum)).collect();
+        let comm = communicator(&host, 2);
+        let kept: Vec<_> = (1..=4).map(|i| comm.resident::<f32>(Collective::AllReduce, count / i, Op::Sum)).collect();
         for result in kept {
-            assert!(matches!(result, Ok(_) | Err(CommunicatorError::Launch(LaunchError::Gpu(_)))));
+            assert!(matches!(result, Ok(_) | Err(Error::Prepare(PrepareError::Device(_)))));
         }
         comm.release();
     }
@@ -585,21 +592,21 @@ fn pair() -> Schedule {
 fn custom_schedules_are_proved_on_entry() {
     let _turn = one_at_a_time();
     for host in hosts() {
-        let comm = Communicator::new(&host.device, &host.queue, 2);
-        let prepared = comm.prepare_schedule::<f32>(pair(), 100, Op::Sum).unwrap();
-        let given = inputs::<f32>(prepared.schedule(), 100, Fill::Normal);
+        let comm = communicator(&host, 2);
+        let prepared = comm.resident_schedule::<f32>(pair(), 100, Op::Sum).unwrap();
+        let given = inputs::<f32>(prepared.proved().schedule(), 100, Fill::Normal);
         let buffers = Slices::new(&host, Place::Buffers, &bytes(&given));
         let slices = buffers.of_ranks();
-        comm.run(|encoder| prepared.record(encoder, &slices, &slices)).unwrap();
-        judge(prepared.schedule(), 100, Op::Sum, &given, &buffers.contents(&host, "pair"), &host.name);
+        comm.submit(|encoder| prepared.record(encoder, &slices, &slices)).unwrap();
+        judge(prepared.proved().schedule(), 100, Op::Sum, &given, &buffers.contents(&host, "pair"), &host.name);
 
         let mut racy = pair();
         racy.lanes[1].instructions[0].to[0].rank = 0;
-        let error = comm.prepare_schedule::<f32>(racy, 100, Op::Sum).err().unwrap();
-        assert!(matches!(error, CommunicatorError::Refused(_)), "{error}");
-        let three = Communicator::new(&host.device, &host.queue, 3);
-        let error = three.prepare_schedule::<f32>(pair(), 100, Op::Sum).err().unwrap();
-        assert!(matches!(error, CommunicatorError::Ranks { schedule: 2, communicator: 3 }), "{error}");
+        let error = comm.resident_schedule::<f32>(racy, 100, Op::Sum).err().unwrap();
+        assert!(matches!(error, Error::Prepare(PrepareError::Refused(_))), "{error}");
+        let three = communicator(&host, 3);
+        let error = three.resident_schedule::<f32>(pair(), 100, Op::Sum).err().unwrap();
+        assert!(matches!(error, Error::Prepare(PrepareError::OtherRanks { schedule: 2, communicator: 3 })), "{error}");
     }
 }
 
@@ -607,7 +614,7 @@ fn custom_schedules_are_proved_on_entry() {
 fn handles_cross_threads() {
     fn crosses<T: Send + Sync>() {}
     crosses::<Communicator>();
-    crosses::<Prepared>();
+    crosses::<Resident>();
     fn moves<T: Send>() {}
     moves::<Completion>();
 }

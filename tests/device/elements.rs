@@ -1,10 +1,12 @@
 //! Every type with every operation: golden and executors against arithmetic written down a second time, on edge values
 //! and on random patterns, in every bit but those of a NaN.
 
+use wgccl::backend::Options;
 use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
+use wgccl::error::PrepareError;
 use wgccl::golden;
 use wgccl::inputs::{Fill, generate, generate_parts};
 use wgccl::payload::Payload;
@@ -344,13 +346,12 @@ mod gpu {
     use std::time::Instant;
 
     use super::*;
-    use crate::common::devices::{Device, devices, one_at_a_time};
-    use wgccl::gpu::{Executor, Options};
+    use crate::common::devices::{Device, Typed, devices, one_at_a_time};
 
     /// Every rank's outputs of a launch out of place.
     fn launch<T: Element>(device: &Device, proved: &Proved, op: Op, inputs: &[Vec<T>]) -> Vec<Vec<T>> {
         let payload = Payload::new(proved.schedule(), inputs[0].len(), size_of::<T>()).unwrap();
-        let mut executor = Executor::<T>::new(&device.gpu, proved, payload, op, Options::default()).unwrap();
+        let mut executor = Typed::<T>::new(&device.gpu, proved, payload.count, op, Options::default()).unwrap();
         let mut outputs: Vec<Vec<T>> = vec![vec![T::poison(); payload.count]; inputs.len()];
         let mut buffers: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         executor.run(&views(inputs), &mut buffers).unwrap();

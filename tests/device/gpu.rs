@@ -6,15 +6,16 @@
 //! that the matrix leaves out, and with a third of the pairs of count and mode, in turn; with a large count it is launched
 //! only out of place, with two numbers of ranks.**
 
+use wgccl::backend::{Options, Ready};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
-use wgccl::gpu::{Executor, MAX_RANKS, Options};
+use wgccl::gpu::MAX_RANKS;
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proof, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 
-use crate::common::devices::{Device, devices, one_at_a_time};
+use crate::common::devices::{Device, Typed, devices, one_at_a_time};
 use crate::common::{Variant, variants};
 
 const RANKS: [u32; 9] = [1, 2, 3, 4, 5, 7, 8, 16, 33];
@@ -33,7 +34,7 @@ fn small_counts(ranks: u32) -> Vec<usize> {
 fn agrees(device: &Device, proved: &Proved, count: usize, options: Options, case: &str) {
     let ranks = proved.schedule().ranks;
     let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-    let mut executor = Executor::<f32>::new(&device.gpu, proved, payload, Op::Sum, options)
+    let mut executor = Typed::<f32>::new(&device.gpu, proved, count, Op::Sum, options)
         .unwrap_or_else(|error| panic!("{case}: {error}"));
     for (seed, fill) in [(1, Fill::Exact), (2, Fill::Normal)] {
         let inputs: Vec<Vec<f32>> = (0..ranks).map(|rank| generate(fill, seed, rank, ranks, count)).collect();
@@ -71,12 +72,12 @@ fn matrix(others: impl Fn(&Variant) -> bool, counts: impl Fn(u32) -> Vec<usize>)
         for variant in variants(RANKS).into_iter().filter(|variant| is_ring(variant) || others(variant)) {
             let proved = prove(variant.schedule(), variant.options()).unwrap();
             for (c, &count) in counts(variant.ranks).iter().enumerate() {
-                for (m, mode) in device.sound_modes().into_iter().enumerate() {
+                for (m, way) in device.sound().into_iter().enumerate() {
                     if !is_ring(&variant) && (c + m + schedules) % 3 != 0 {
                         continue;
                     }
-                    let case = format!("{} {mode} {variant} x {count}", device.name);
-                    agrees(device, &proved, count, Options::default().dispatch(mode), &case);
+                    let case = format!("{} {way} {variant} x {count}", device.name);
+                    agrees(device, &proved, count, way.options(), &case);
                     cases += 1;
                 }
             }
@@ -100,18 +101,17 @@ fn a_large_count() {
 fn payloads_above_a_binding_go_in_pieces() {
     let _turn = one_at_a_time();
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for (ranks, count, in_place) in
                 [(2, 100_000, false), (3, 99_999, false), (5, 1 << 18, true), (16, 20_001, false)]
             {
                 let schedule = build(Collective::AllReduce, Algorithm::RingStaged, ranks, SyncStyle::Neighbor).unwrap();
                 let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
-                let options = Options::default().dispatch(mode).arena_bytes(256 << 10);
-                let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-                let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
-                assert!(executor.pieces() > 1, "{} pieces", executor.pieces());
+                let options = way.options().arena_bytes(256 << 10);
+                let Typed { executor, .. } = Typed::<f32>::new(&device.gpu, &proved, count, Op::Sum, options).unwrap();
+                assert!(executor.prepared().pieces > 1, "{:?}", executor.prepared());
                 drop(executor);
-                let case = format!("{} {mode} {ranks} x {count} in pieces", device.name);
+                let case = format!("{} {way} {ranks} x {count} in pieces", device.name);
                 agrees(device, &proved, count, options, &case);
             }
         }
@@ -128,10 +128,10 @@ fn an_instruction_above_the_loop_limit_is_cut() {
         let schedule = build(Collective::AllReduce, Algorithm::Ring, 1, SyncStyle::Neighbor).unwrap();
         let proved = prove(schedule, proof::Options::default()).unwrap();
         let options = Options::default().channels(1);
-        let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
-        let executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
+        let Typed { executor, .. } = Typed::<f32>::new(&device.gpu, &proved, COUNT, Op::Sum, options).unwrap();
         // Hardware has wider groups, and need not cut it.
-        let cut = executor.channels() > 1 || executor.pieces() > 1;
+        let prepared = executor.prepared();
+        let cut = prepared.channels > 1 || prepared.pieces > 1;
         assert!(cut || !device.gpu.info().is_software(), "{}", device.name);
         drop(executor);
         agrees(device, &proved, COUNT, options, &format!("{} 1 x {COUNT}", device.name));
@@ -166,12 +166,12 @@ fn the_most_ranks_agree_with_the_golden() {
 fn any_number_of_channels_gives_the_same_bits() {
     let _turn = one_at_a_time();
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for channels in [1, 2, 3, 16, 1000] {
                 let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
                 let proved = prove(schedule, proof::Options::default()).unwrap();
-                let options = Options::default().dispatch(mode).channels(channels);
-                agrees(device, &proved, 5000, options, &format!("{} {mode} {channels} channels", device.name));
+                let options = way.options().channels(channels);
+                agrees(device, &proved, 5000, options, &format!("{} {way} {channels} channels", device.name));
             }
         }
     }

@@ -1,32 +1,29 @@
 //! Launches that are out of the ordinary: lost notifies, hand-made schedules, special numbers, limits, bad requests.
 
+use wgccl::backend::{Options, Ran, Ready};
 use wgccl::collective::{Collective, Op};
+use wgccl::error::{PrepareError, RunError};
 use wgccl::fault::Fault;
 use wgccl::golden::{Comparison, Goldens, compare};
-use wgccl::gpu::{Executor, LaunchError, Launched, Options, Support};
 use wgccl::hang::{Hang, Silence};
 use wgccl::inputs::{Fill, generate};
-use wgccl::lower::plan::Mode;
+use wgccl::lower::mode::Mode;
+use wgccl::lower::{LowerError, Unsound};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 
-use crate::common::devices::{Device, devices, one_at_a_time};
+use crate::common::devices::{Device, Typed, Way, devices, one_at_a_time};
 
 fn ring(algorithm: Algorithm, sync: SyncStyle, ranks: u32) -> Proved {
     prove(build(Collective::AllReduce, algorithm, ranks, sync).unwrap(), proof::Options::default()).unwrap()
 }
 
-fn executor(device: &Device, proved: &Proved, count: usize, options: Options) -> Executor<f32> {
-    let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-    Executor::new(&device.gpu, proved, payload, Op::Sum, options).unwrap()
+fn executor(device: &Device, proved: &Proved, count: usize, options: Options) -> Typed<f32> {
+    Typed::new(&device.gpu, proved, count, Op::Sum, options).unwrap()
 }
 
-fn launch(
-    executor: &mut Executor<f32>,
-    proved: &Proved,
-    inputs: &[Vec<f32>],
-) -> Result<(Comparison, Launched), LaunchError> {
+fn launch(executor: &mut Typed<f32>, proved: &Proved, inputs: &[Vec<f32>]) -> Result<(Comparison, Ran), RunError> {
     let count = inputs[0].len();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut outputs = vec![vec![0.0; count]; inputs.len()];
@@ -41,15 +38,11 @@ fn random(ranks: u32, count: usize) -> Vec<Vec<f32>> {
     (0..ranks).map(|rank| generate(Fill::Normal, 3, rank, ranks, count)).collect()
 }
 
-fn named(mode: Mode) -> Options {
-    Options::default().dispatch(mode)
-}
-
 #[test]
 fn a_lost_notify_is_explained_and_the_next_launch_is_right() {
     let _turn = one_at_a_time();
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for (algorithm, sync) in [
                 (Algorithm::Ring, SyncStyle::Neighbor),
                 (Algorithm::RingStaged, SyncStyle::Barrier),
@@ -57,14 +50,14 @@ fn a_lost_notify_is_explained_and_the_next_launch_is_right() {
             ] {
                 let proved = ring(algorithm, sync, 4);
                 let fault = Some(Fault::DropNotify { rank: 1, row: 3 });
-                let mut broken = executor(device, &proved, 1000, named(mode).fault(fault));
-                let case = format!("{} {mode} {algorithm} {sync}", device.name);
+                let mut broken = executor(device, &proved, 1000, way.options().fault(fault));
+                let case = format!("{} {way} {algorithm} {sync}", device.name);
                 for _ in 0..2 {
                     let result = launch(&mut broken, &proved, &random(4, 1000));
-                    let Err(LaunchError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
-                    explained(&hang, &case);
+                    let Err(RunError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
+                    explained(&hang, way, &case);
                 }
-                let mut sound = executor(device, &proved, 1000, named(mode));
+                let mut sound = executor(device, &proved, 1000, way.options());
                 let (comparison, _) = launch(&mut sound, &proved, &random(4, 1000)).unwrap();
                 assert_eq!(comparison.wrong, 0, "{case} after the hang");
             }
@@ -73,14 +66,20 @@ fn a_lost_notify_is_explained_and_the_next_launch_is_right() {
 }
 
 /// The cause comes first: somebody waits on row 3 for rank 1, which has sent its notify.
-fn explained(hang: &Hang, case: &str) {
+fn explained(hang: &Hang, way: Way, case: &str) {
     let cause = hang.waiting.first().unwrap_or_else(|| panic!("{case}: {hang}"));
     assert_eq!((cause.signal.row, cause.signal.sender), (3, 1), "{case}: {hang}");
     assert_eq!(cause.site.rank, cause.signal.rank, "{case}: {hang}");
     let Silence::Lost { notifier } = &cause.silence else { panic!("{case}: {hang}") };
     assert_eq!(notifier.rank, 1, "{case}: {hang}");
     let text = hang.to_string();
-    for fragment in ["cause: rank", "round", "[row 3][sender 1]", "rank 1 sent its notify"] {
+    let told = match way {
+        Way::LL => ["cause: rank", "round", "waits for data of rank 1, which has not come", "rank 1 sent it"],
+        _ => ["cause: rank", "round", "[row 3][sender 1]", "rank 1 sent its notify"],
+    };
+    // Where there are no signals, no value of one is told.
+    assert!(hang.waiting.iter().all(|waiting| waiting.seen.is_some() == (way != Way::LL)), "{case}: {hang}");
+    for fragment in told {
         assert!(text.contains(fragment), "{case}: '{fragment}' is not in:\n{text}");
     }
 }
@@ -117,12 +116,12 @@ fn push_two_destinations_several_lanes_and_waits() {
     let _turn = one_at_a_time();
     let proved = prove(push_schedule(), proof::Options::default()).unwrap();
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for count in [1, 7, 8, 1000, 50_000] {
-                let mut executor = executor(device, &proved, count, named(mode));
+                let mut executor = executor(device, &proved, count, way.options());
                 for _ in 0..2 {
                     let (comparison, _) = launch(&mut executor, &proved, &random(2, count)).unwrap();
-                    assert_eq!(comparison.wrong, 0, "{} {mode} {count}", device.name);
+                    assert_eq!(comparison.wrong, 0, "{} {way} {count}", device.name);
                 }
             }
         }
@@ -138,13 +137,13 @@ fn special_numbers_are_data() {
     let inputs: Vec<Vec<f32>> =
         (0..3).map(|rank| (0..100).map(|i| special[(i / (1 + 9 * (rank % 2)) + rank) % 10]).collect()).collect();
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for algorithm in [Algorithm::Ring, Algorithm::RingExchange] {
                 let proved = ring(algorithm, SyncStyle::Neighbor, 3);
-                let mut executor = executor(device, &proved, 100, named(mode));
+                let mut executor = executor(device, &proved, 100, way.options());
                 let (comparison, _) = launch(&mut executor, &proved, &inputs).unwrap();
-                assert_eq!(comparison.wrong, 0, "{} {mode}: {comparison:?}", device.name);
-                println!("{} {mode}: {} subnormals flushed", device.name, comparison.flushed);
+                assert_eq!(comparison.wrong, 0, "{} {way}: {comparison:?}", device.name);
+                println!("{} {way}: {} subnormals flushed", device.name, comparison.flushed);
             }
         }
     }
@@ -167,7 +166,7 @@ fn wrong_on_device(
     let edited: Vec<&[f32]> = edited.iter().map(Vec::as_slice).collect();
     let payload = Payload::new(proved.schedule(), inputs[0].len(), 4).unwrap();
     let goldens = Goldens::new(proved, &payload, Op::Sum, &edited);
-    let counts: Vec<u64> = (0..2).map(|_| executor.count_wrong(&launched, &goldens).unwrap()).collect();
+    let counts: Vec<u64> = (0..2).map(|_| executor.executor.count_wrong(&launched, &goldens).unwrap()).collect();
     assert_eq!(counts[0], counts[1], "a count does not go into the next one");
     counts[0]
 }
@@ -178,7 +177,7 @@ fn wrong_elements_are_counted_on_the_device() {
     const COUNT: usize = 2503;
     let nan = f32::from_bits(0x7fc1_2345);
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for in_place in [false, true] {
                 // The second arena is so small that the payload goes in pieces.
                 for arena_bytes in [None, Some(16 << 10)] {
@@ -198,9 +197,9 @@ fn wrong_elements_are_counted_on_the_device() {
                         (&[(0, 77, nan), (1, 77, nan)], 0),
                         (&[(2, 2000, nan)], 3),
                     ] {
-                        let options = named(mode).arena_bytes(arena_bytes);
+                        let options = way.options().arena_bytes(arena_bytes);
                         let counted = wrong_on_device(device, &proved, &inputs, edits, options);
-                        let case = format!("{} {mode} in place: {in_place} {arena_bytes:?} {edits:?}", device.name);
+                        let case = format!("{} {way} in place: {in_place} {arena_bytes:?} {edits:?}", device.name);
                         assert_eq!(counted, wrong, "{case}");
                     }
                 }
@@ -231,7 +230,7 @@ fn every_rank_is_held_against_its_own_golden() {
         assert_ne!(third(0), third(1));
     }
     for device in devices() {
-        let options = named(Mode::PerStep);
+        let options = Way::simple(Mode::PerStep).options();
         assert_eq!(wrong_on_device(device, &proved, &inputs, &[], options), 0, "{}", device.name);
         assert_eq!(wrong_on_device(device, &proved, &inputs, &[(1, 17, 9.0)], options), 3, "{}", device.name);
     }
@@ -278,7 +277,8 @@ fn a_golden_of_another_shape_is_refused() {
         let payload = Payload::new(proved.schedule(), 9, 4).unwrap();
         let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
         let short: Vec<&[f32]> = inputs.iter().map(|input| &input[..8]).collect();
-        let error = executor(device, &proved, 8, Options::default()).count_wrong(&short, &goldens).unwrap_err();
+        let error =
+            executor(device, &proved, 8, Options::default()).executor.count_wrong(&short, &goldens).unwrap_err();
         assert!(error.to_string().contains("output of rank 0 has 9 elements"), "{error}");
     }
 }
@@ -325,15 +325,15 @@ fn lanes_longer_than_the_loop_limit_of_a_device() {
         ("long many to many", long_lane(1_000, 4, many_to_many), 4 * 4 * 64 * 20),
     ];
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             for (case, proved, count) in &cases {
-                let options = named(mode).channels(1);
+                let options = way.options().channels(1);
                 let mut executor = executor(device, proved, *count, options);
                 let result = launch(&mut executor, proved, &random(1, *count));
                 let (comparison, launched) =
-                    result.unwrap_or_else(|error| panic!("{} {mode} {case}: {error}", device.name));
-                assert_eq!(comparison.wrong, 0, "{} {mode} {case}", device.name);
-                assert!(launched.dispatches > 1, "{} {mode} {case}: {launched:?}", device.name);
+                    result.unwrap_or_else(|error| panic!("{} {way} {case}: {error}", device.name));
+                assert_eq!(comparison.wrong, 0, "{} {way} {case}", device.name);
+                assert!(launched.dispatches > 1, "{} {way} {case}: {launched:?}", device.name);
             }
         }
     }
@@ -345,12 +345,21 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
     for device in devices() {
         let title = device.gpu.info().title();
         let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 2);
-        let payload = Payload::new(proved.schedule(), 8, 4).unwrap();
-        if let Support::Unsound(reason) = device.gpu.info().support(Mode::Fused) {
-            let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, named(Mode::Fused)).err().unwrap();
-            assert!(matches!(error, LaunchError::Unsound { .. }));
-            assert!(error.to_string().contains(&reason) && error.to_string().contains(&title), "{error}");
-            assert!(error.to_string().ends_with("use fused-ll or per-step"), "{error}");
+        let fused = Way::simple(Mode::Fused);
+        let new = |proved: &Proved, options| Typed::<f32>::new(&device.gpu, proved, 8, Op::Sum, options);
+        if let Err(reason) = device.gpu.info().support(fused.mode, fused.protocol) {
+            let error = new(&proved, fused.options()).err().unwrap();
+            let unsound = matches!(error, PrepareError::Lower { error: LowerError::Unsound { .. }, .. });
+            assert!(unsound && matches!(reason, Unsound::Device(_)), "{error}");
+            assert!(error.to_string().contains(&reason.to_string()) && error.to_string().contains(&title), "{error}");
+            assert!(error.to_string().ends_with("use protocol ll, or per-step"), "{error}");
+        }
+        for mode in [Mode::PerStep, Mode::PerRank] {
+            let error = new(&proved, Way { mode, ..Way::LL }.options()).err().unwrap();
+            let PrepareError::Lower { error: LowerError::Unsound { reason, .. }, .. } = error else {
+                panic!("{error}")
+            };
+            assert_eq!(reason, Unsound::Stepped);
         }
         // Two lanes use one slot one after the other, which only a signal can order.
         let sum = |label| Instruction::new(("move", label)).reduce(Address::input(0, 0), Address::input(1, 0));
@@ -362,15 +371,12 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
             .with(Instruction::new(("move", 2)).copy(Address::slot(0, 0)).to(Address::output(1, 0)));
         let shared = Schedule::new("shared", Collective::AllReduce, 2, 1).slots(1).signal_rows(1);
         let shared = prove(shared.lane(first).lane(second), Default::default()).unwrap();
-        let payload_of_shared = Payload::new(shared.schedule(), 8, 4).unwrap();
-        let launch = |mode| Executor::<f32>::new(&device.gpu, &shared, payload_of_shared, Op::Sum, named(mode));
-        assert!(launch(Mode::PerStep).is_ok());
-        let error = launch(Mode::FusedLl).err().unwrap().to_string();
+        assert!(new(&shared, Way::simple(Mode::PerStep).options()).is_ok());
+        let error = new(&shared, Way::LL.options()).err().unwrap().to_string();
         assert!(error.contains("both write rank 0 slot[0]") && error.contains("use per-step"), "{error}");
 
         let many = ring(Algorithm::Ring, SyncStyle::Neighbor, 257);
-        let many_payload = Payload::new(many.schedule(), 8, 4).unwrap();
-        let error = Executor::<f32>::new(&device.gpu, &many, many_payload, Op::Sum, Options::default()).err().unwrap();
+        let error = new(&many, Options::default()).err().unwrap();
         assert!(error.to_string().contains("257 ranks"), "{error}");
 
         let mut executor = executor(device, &proved, 8, Options::default());
@@ -378,30 +384,61 @@ fn what_cannot_be_launched_is_refused_with_a_reason() {
         let mut outputs = vec![right.clone(); 2];
         let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         for inputs in [vec![&right[..]], vec![&right[..], &short[..]], vec![&right[..]; 3]] {
-            assert!(matches!(executor.run(&inputs, &mut views), Err(LaunchError::Buffers(_))));
+            assert!(matches!(executor.run(&inputs, &mut views), Err(RunError::Buffers(_))));
         }
-        assert!(matches!(executor.run_in_place(&mut views), Err(LaunchError::Placement { .. })));
+        assert!(matches!(executor.run_in_place(&mut views), Err(RunError::Placement { .. })));
         executor.run(&[&right, &right], &mut views).unwrap();
     }
 }
 
-/// Every place in the arena rests on the payload, whose members anybody can set.
 #[test]
-fn what_does_not_fit_the_schedule_is_refused() {
+fn options_that_can_do_nothing_are_refused() {
     let _turn = one_at_a_time();
     let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 4);
-    let two = ring(Algorithm::Ring, SyncStyle::Neighbor, 2);
-    let of = |proved: &Proved, bytes| Payload::new(proved.schedule(), 1000, bytes).unwrap();
-    let mut longer = of(&proved, 4);
-    longer.count = 2000;
     for device in devices() {
-        for payload in [of(&proved, 8), of(&two, 4), longer] {
-            let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, Options::default()).err().unwrap();
-            assert!(matches!(error, LaunchError::Payload), "{payload:?}: {error}");
-        }
-        let none = Options::default().channels(0);
-        let error = Executor::<f32>::new(&device.gpu, &proved, of(&proved, 4), Op::Sum, none).err().unwrap();
-        assert!(matches!(error, LaunchError::Nothing("channels")), "{error}");
+        let refused = |options| Typed::<f32>::new(&device.gpu, &proved, 1000, Op::Sum, options).err().unwrap();
+        let error = refused(Options::default().channels(0));
+        assert!(matches!(error, PrepareError::Nothing("channels")), "{error}");
+        let error = refused(Options::default().workgroups(0));
+        assert!(matches!(error, PrepareError::Nothing("workgroups")), "{error}");
+        let error = refused(Options::default().workers(2));
+        assert!(matches!(error, PrepareError::NoSuchOption { option: "workers", .. }), "{error}");
+    }
+}
+
+/// No element at all is no error, and nothing is launched.
+#[test]
+fn nothing_takes_no_dispatch() {
+    let _turn = one_at_a_time();
+    for device in devices() {
+        let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 3);
+        let mut executor = executor(device, &proved, 0, Options::default());
+        let ran = executor.run(&[&[], &[], &[]], &mut [&mut [], &mut [], &mut []]).unwrap();
+        assert_eq!(ran.dispatches, 0, "{}", device.name);
+    }
+}
+
+/// What is launched over must be there, and so must be what is fetched.
+#[test]
+fn resident_launches_come_after_inputs_and_before_outputs() {
+    let _turn = one_at_a_time();
+    let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 2);
+    for device in devices() {
+        let mut executor = executor(device, &proved, 8, Options::default());
+        let (a, b) = ([1.0; 8], [2.0; 8]);
+        let mut results = vec![vec![0.0; 8]; 2];
+        let mut outputs: Vec<&mut [f32]> = results.iter_mut().map(Vec::as_mut_slice).collect();
+        assert!(matches!(executor.executor.launch(), Err(RunError::NotLoaded)), "{}", device.name);
+        assert!(matches!(executor.fetch(&mut outputs), Err(RunError::NotLaunched)), "{}", device.name);
+        executor.load(&[&a, &b]).unwrap();
+        assert!(matches!(executor.fetch(&mut outputs), Err(RunError::NotLaunched)), "{}", device.name);
+        assert!(executor.executor.launch().unwrap().dispatches > 0);
+        let ran = executor.executor.time(3).unwrap();
+        assert!(ran.len() == 3 && ran.iter().all(|ran| ran.time.is_some() && ran.dispatches > 0));
+        executor.fetch(&mut outputs).unwrap();
+        assert_eq!(results, vec![vec![3.0; 8]; 2], "{}", device.name);
+        let beyond = executor.executor.load(1, &[&[], &[]]);
+        assert!(matches!(beyond, Err(RunError::Buffers(_) | RunError::NoSuchPiece { piece: 1, pieces: 1 })));
     }
 }
 
@@ -410,10 +447,9 @@ fn a_window_that_no_binding_holds_is_refused() {
     let _turn = one_at_a_time();
     for device in devices() {
         let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, 4);
-        let payload = Payload::new(proved.schedule(), 64, 4).unwrap();
         let options = Options::default().arena_bytes(100);
-        let error = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).err().unwrap();
-        assert!(matches!(error, LaunchError::TooLarge { .. }), "{error}");
+        let error = Typed::<f32>::new(&device.gpu, &proved, 64, Op::Sum, options).err().unwrap();
+        assert!(matches!(error, PrepareError::Lower { error: LowerError::Places { .. }, .. }), "{error}");
     }
 }
 
@@ -424,11 +460,12 @@ fn auto_takes_a_sound_mode_and_the_ring_needs_few_dispatches() {
         for (ranks, per_step) in [(1, 1), (2, 2), (4, 6), (8, 14)] {
             let proved = ring(Algorithm::Ring, SyncStyle::Neighbor, ranks);
             let mut executor = executor(device, &proved, 256, Options::default());
-            let mode = executor.mode();
-            assert!(device.sound_modes().contains(&mode), "{} {mode}", device.name);
+            let (mode, protocol) = executor.executor.prepared().dispatch.unwrap();
+            let way = Way { mode, protocol };
+            assert!(device.sound().contains(&way), "{} {way}", device.name);
             let (comparison, launched) = launch(&mut executor, &proved, &random(ranks, 256)).unwrap();
             assert_eq!(comparison.wrong, 0);
-            assert!(launched.dispatches <= per_step, "{} {mode}: {launched:?}", device.name);
+            assert!(launched.dispatches <= per_step, "{} {way}: {launched:?}", device.name);
         }
     }
 }

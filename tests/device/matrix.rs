@@ -14,21 +14,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
-use wgccl::backend::{Options, Spread};
+use wgccl::backend::{Options, Ready, Spread};
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, supported};
 use wgccl::error::PrepareError;
 use wgccl::golden::compare;
-use wgccl::gpu;
 use wgccl::inputs::{Fill, generate_parts};
-use wgccl::lower::plan::Mode;
+use wgccl::lower::LowerError;
+use wgccl::lower::mode::Mode;
 use wgccl::payload::{Payload, VECTOR_BYTES};
 use wgccl::proof::{Proof, Proved, prove};
 use wgccl::schedule::{Algorithm, BuildError, SyncStyle, build};
 
 use crate::common::cover::{Meet, covered, design, pairs};
-use crate::common::devices::{Device, devices, one_at_a_time};
+use crate::common::devices::{Device, Typed, Way, devices, one_at_a_time};
 use crate::common::{Variant, defined};
 
 /// The axes of a case, which is a number on each.
@@ -94,13 +94,13 @@ impl Root {
 enum Target {
     /// With so many channels, and this is who runs what.
     Cpu([(Spread, Option<u32>); 3]),
-    Gpu(&'static Device, Vec<Mode>),
+    Gpu(&'static Device, Vec<Way>),
 }
 
 impl Target {
     fn all() -> Vec<Self> {
         let cpu = Self::Cpu([(Spread::Auto, None), (Spread::Lanes, Some(2)), (Spread::Channels, Some(3))]);
-        let gpus = devices().iter().map(|device| Self::Gpu(device, device.sound_modes()));
+        let gpus = devices().iter().map(|device| Self::Gpu(device, device.sound()));
         std::iter::once(cpu).chain(gpus).collect()
     }
 
@@ -119,13 +119,13 @@ impl Target {
     }
 }
 
-fn gpu_options(mode: Mode, arena_bytes: Option<u64>) -> gpu::Options {
-    gpu::Options::default().dispatch(mode).arena_bytes(arena_bytes)
+fn gpu_options(way: Way, arena_bytes: Option<u64>) -> Options {
+    way.options().arena_bytes(arena_bytes)
 }
 
 enum Executor<T: Element> {
     Cpu(Box<cpu::Executor<T>>),
-    Gpu(Box<gpu::Executor<T>>),
+    Gpu(Box<Typed<T>>),
 }
 
 impl<T: Element> Executor<T> {
@@ -148,7 +148,7 @@ impl<T: Element> Executor<T> {
             }
             Target::Gpu(device, modes) => {
                 let options = gpu_options(modes[mode], arena_bytes);
-                let executor = gpu::Executor::new(&device.gpu, proved, payload, op, options);
+                let executor = Typed::new(&device.gpu, proved, payload.count, op, options);
                 executor.map(Box::new).map(Self::Gpu).map_err(|error| error.to_string())
             }
         }
@@ -318,11 +318,12 @@ fn refuses(target: &Target, product: &Product) {
         }
     }
     let Target::Gpu(device, sound) = target else { return };
-    for &mode in Mode::ALL.iter().filter(|mode| !sound.contains(mode)) {
+    for way in Way::all().filter(|way| !sound.contains(way)) {
         let proved = &product.schedules.values().next().unwrap().proved;
-        let payload = Payload::new(proved.schedule(), 1, 4).unwrap();
-        let refused = gpu::Executor::<f32>::new(&device.gpu, proved, payload, Op::Sum, gpu_options(mode, None));
-        assert!(matches!(refused, Err(gpu::LaunchError::Unsound { .. })), "{} {mode}", device.name);
+        let refused = Typed::<f32>::new(&device.gpu, proved, 1, Op::Sum, gpu_options(way, None));
+        let Err(PrepareError::Lower { error: LowerError::Unsound { .. }, .. }) = refused else {
+            panic!("{} {way}", device.name)
+        };
     }
 }
 
@@ -360,7 +361,7 @@ fn twice<T: Element>(target: &Target, schedule: &Schedule, case: &Case) -> u64 {
     let mut executor = Executor::<T>::new(target, proved, payload, op, case[MODE], arena_bytes)
         .unwrap_or_else(|error| panic!("{told}: {error}"));
     if let (Executor::Gpu(executor), Some(_)) = (&executor, arena_bytes) {
-        assert_eq!(executor.pieces(), 3, "{told}");
+        assert_eq!(executor.executor.prepared().pieces, 3, "{told}");
     }
     let mut flushed = 0;
     for (seed, fill) in [(1, Fill::Exact), (2, Fill::Normal)] {
@@ -436,8 +437,8 @@ fn run(target: &Target, product: &Product) -> String {
         Target::Cpu(_) => None,
     };
     // Data that carries its own flag is moved by one kernel, whatever the shapes.
-    let shapes = |case: &Case| (mode(case) != Some(Mode::FusedLl)).then(|| &product.schedule(case).shapes);
-    let fused = |case: &Case| mode(case).is_some_and(Mode::is_fused);
+    let shapes = |case: &Case| (mode(case) != Some(Way::LL)).then(|| &product.schedule(case).shapes);
+    let fused = |case: &Case| mode(case).is_some_and(|way: Way| way.mode == Mode::Fused);
     let kernel = |case: &Case| (case[TYPE], case[OP], fused(case), shapes(case));
     let cases = design(&whole, &rule(), kernel, KERNEL_PRICE);
     let (mut done, mut flushed) = (Vec::new(), 0);

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use wgccl::collective::{Collective, Task};
-use wgccl::lower::plan::{Mode, Plan};
+use wgccl::lower::mode::Mode;
+use wgccl::lower::plan::Plan;
 use wgccl::proof::{Options, Proof, check, prove};
 use wgccl::schedule::{Algorithm, BuildError, Schedule, SyncStyle, build};
 

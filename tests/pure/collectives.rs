@@ -156,8 +156,7 @@ fn every_collective_is_nccls_on_the_cpu() {
 #[cfg(feature = "gpu")]
 #[test]
 fn staged_schedules_are_nccls_on_every_device() {
-    use crate::common::devices::{devices, one_at_a_time};
-    use wgccl::gpu::{Executor, Options};
+    use crate::common::devices::{Typed, devices, one_at_a_time};
 
     let _turn = one_at_a_time();
     let variants: Vec<Variant> =
@@ -169,13 +168,13 @@ fn staged_schedules_are_nccls_on_every_device() {
             for (count, arena_bytes) in [(1, None), (256, None), (1001, None), (1001, Some(16 << 10))] {
                 let payload = Payload::new(proved.schedule(), count, 4).unwrap();
                 // Every mode shows addresses as well as the other: they take turns, so that each meets every count.
-                let modes = device.sound_modes();
-                let mode = modes[(cases + cases / 4) % modes.len()];
+                let ways = device.sound();
+                let way = ways[(cases + cases / 4) % ways.len()];
                 cases += 1;
-                let options = Options::default().dispatch(mode).arena_bytes(arena_bytes);
+                let options = way.options().arena_bytes(arena_bytes);
                 let name = &proved.schedule().origin;
-                let case = format!("{} {mode} {name} {variant}, {count} elements, {arena_bytes:?}", device.name);
-                let mut executor = Executor::new(&device.gpu, &proved, payload, Op::Sum, options)
+                let case = format!("{} {way} {name} {variant}, {count} elements, {arena_bytes:?}", device.name);
+                let mut executor = Typed::new(&device.gpu, &proved, count, Op::Sum, options)
                     .unwrap_or_else(|error| panic!("{case}: {error}"));
                 for fill in [Fill::Exact, Fill::Normal] {
                     let inputs = inputs(proved.schedule(), fill, count);
