@@ -153,6 +153,19 @@ struct Placement {
     mem_bw: f64,
     roof_pct: Option<f64>,
     dispatch: Option<String>,
+    /// Records of schema 1 have none.
+    protocol: Option<String>,
+}
+
+impl Placement {
+    /// Dispatch mode and protocol in one word.
+    fn way(&self) -> Option<String> {
+        let protocol = self.protocol.as_deref().filter(|&protocol| protocol != "simple");
+        Some(match (self.dispatch.as_deref()?, protocol) {
+            (mode, None) => mode.to_owned(),
+            (mode, Some(protocol)) => format!("{mode}-{protocol}"),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -389,7 +402,7 @@ fn full(table: &Table, records: &[(&Source, Record)]) -> String {
         about.extend((device.backend != "cpu").then(|| device.backend.clone()));
         about.extend(device.driver.clone());
         about.extend(device.threads.map(|threads| format!("{threads} threads")));
-        about.extend(rows.first().and_then(|row| row.out_of_place.dispatch.clone()));
+        about.extend(rows.first().and_then(|row| row.out_of_place.way()));
         about.extend(rows.first().map(|row| format!("{} clock", row.out_of_place.clock)));
         let date = record.start_time.split(' ').next().unwrap_or_default();
         let _ = write!(
