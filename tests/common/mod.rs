@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod edit;
 pub(crate) mod nccl;
 pub(crate) mod oracle;
+pub(crate) mod schedules;
 
 use std::fmt;
 
