@@ -35,16 +35,21 @@ fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
 /// A cache line; slots start at one.
 const LINE: usize = 64;
 /// Bytes that are combined together where there are many operands or destinations: a block of each is to stay in cache.
-const BLOCK_BYTES: usize = 8 << 10;
+const BLOCK_BYTES: usize = under_miri(256, 8 << 10);
 /// The same for a few operands and two destinations, of which one is a copy, and where unlike results go past the caches.
-const LARGE_BLOCK_BYTES: usize = 32 << 10;
+const LARGE_BLOCK_BYTES: usize = under_miri(512, 32 << 10);
 /// Most destinations that are written straight from registers.
 const AT_ONCE: usize = 8;
 /// Up to so many bytes of operands and destinations, which stay in the first-level cache, that is always cheaper than copies.
-pub(super) const AT_ONCE_BYTES: usize = 32 << 10;
+pub(super) const AT_ONCE_BYTES: usize = under_miri(512, 32 << 10);
 /// Above it, only where copies are not cheap, and to no more operands and destinations together than that cache has ways:
 /// buffers from an allocator often begin at the same place of a page.
 const WAYS: usize = 8;
+
+/// Miri takes a minute for a megabyte, so there a few hundred elements already have several blocks.
+const fn under_miri(bytes: usize, otherwise: usize) -> usize {
+    if cfg!(miri) { bytes } else { otherwise }
+}
 
 #[repr(align(64))]
 struct Block<const BYTES: usize>([MaybeUninit<u8>; BYTES]);
@@ -343,12 +348,13 @@ mod tests {
     #[test]
     fn every_way_reduces_the_same() {
         /// Odd, so that of two neighbours in memory one begins at a vector and the other does not.
-        const STRIDE: usize = 9001;
+        const STRIDE: usize = under_miri(85, 9001);
         const MOST: usize = 13;
         let scaled = |operand: usize| operand.is_multiple_of(3);
         let values: Vec<f64> = (0..(MOST * STRIDE) as u32).map(|i| f64::from(i % 1021)).collect();
         let shapes = [(1, 1), (1, 5), (2, 2), (3, 9), (4, 4), (5, 2), (8, 8), (9, 3), (MOST, 7)];
-        let cases = shapes.into_iter().flat_map(|shape| [1, 100, 513, 8900].map(|len| (shape, len)));
+        let lengths: &[usize] = if cfg!(miri) { &[1, 70] } else { &[1, 100, 513, 8900] };
+        let cases = shapes.into_iter().flat_map(|shape| lengths.iter().map(move |&len| (shape, len)));
         let ways = [(Store::Cached, false), (Store::Cached, true), (Store::Past, false)];
         let kinds = [(Op::Sum, true, false), (Op::Sum, false, false), (Op::Avg, true, false), (Op::Max, true, true)];
         for (((from, to), len), (store, copies_are_cheap)) in cases.flat_map(|case| ways.map(|way| (case, way))) {
