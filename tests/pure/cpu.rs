@@ -68,20 +68,23 @@ fn twice(proved: &Proved, count: usize, options: Options) -> (usize, u32) {
 
 /// Every algorithm, sync, number of ranks, spread and placement meets every count. Workers and channels go round from case
 /// to case, with periods that have no common divisor, so that each pair of values still meets somewhere. Above 4 ranks
-/// the largest count is launched out of place and by channels only.
+/// the largest count is launched out of place and by channels only. Miri takes seconds for each of the thousands of cases.
 #[test]
 fn every_algorithm_agrees_with_the_golden() {
     let mut case = 0;
     for (algorithm, sync) in crate::common::algorithms() {
-        let ranks = [1_u32, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33];
-        for ranks in ranks.into_iter().filter(|&ranks| crate::common::defined(algorithm, ranks)) {
+        let some: &[u32] = if algorithm.needs_power_of_two() { &[4] } else { &[3] };
+        let ranks = if cfg!(miri) { some } else { &[1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33] };
+        for ranks in ranks.iter().copied().filter(|&ranks| crate::common::defined(algorithm, ranks)) {
             for in_place in [false, true] {
                 let proved = ring(algorithm, ranks, sync, in_place);
                 let p = ranks as usize;
-                let counts = [1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3];
-                for count in counts.into_iter().filter(|&n| n > 0) {
+                let counts: &[usize] =
+                    if cfg!(miri) { &[13] } else { &[1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3] };
+                for count in counts.iter().copied().filter(|&n| n > 0) {
                     for spread in [Spread::Lanes, Spread::Channels] {
-                        if count > 1000 && ranks > 4 && (in_place || spread == Spread::Lanes) {
+                        let lanes = spread == Spread::Lanes;
+                        if count > 1000 && ranks > 4 && (in_place || lanes) || cfg!(miri) && in_place == lanes {
                             continue;
                         }
                         let workers = [1, 2, 5][case % 3];
@@ -99,13 +102,14 @@ fn every_algorithm_agrees_with_the_golden() {
 #[test]
 fn lanes_of_one_channel_on_many_threads() {
     for sync in [SyncStyle::Neighbor, SyncStyle::Barrier] {
-        for workers in [2, 3, 5] {
+        let (workers, launches): (&[usize], _) = if cfg!(miri) { (&[3], 2) } else { (&[2, 3, 5], 50) };
+        for &workers in workers {
             let proved = ring(Algorithm::RingExchange, 5, sync, false);
             let payload = payload(&proved, 50);
             let inputs = fill(&proved, Fill::Normal, 50);
             let mut executor =
                 Executor::new(&proved, payload.count, Op::Sum, &options(Spread::Lanes, workers, Some(2))).unwrap();
-            for _ in 0..50 {
+            for _ in 0..launches {
                 launch(&mut executor, &proved, &payload, &inputs, "soak");
             }
         }
@@ -113,6 +117,7 @@ fn lanes_of_one_channel_on_many_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hours for a megabyte")]
 fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
     let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
     let auto = || Options::default().workers(3);
@@ -122,6 +127,7 @@ fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hours for its proofs")]
 fn hundreds_of_ranks_on_a_few_threads() {
     for (algorithm, ranks, count) in [
         (Algorithm::Ring, 256, 1000),
@@ -142,12 +148,14 @@ fn hundreds_of_ranks_on_a_few_threads() {
     }
 }
 
+const FEW: usize = if cfg!(miri) { 50 } else { 1000 };
+
 fn expect_hang(proved: &Proved, options: Options) -> Hang {
-    let payload = payload(proved, 1000);
+    let payload = payload(proved, FEW);
     let ranks = proved.schedule().ranks as usize;
-    let inputs = vec![vec![1.0_f32; 1000]; ranks];
+    let inputs = vec![vec![1.0_f32; FEW]; ranks];
     let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
-    let mut outputs = vec![vec![0.0_f32; 1000]; ranks];
+    let mut outputs = vec![vec![0.0_f32; FEW]; ranks];
     let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
     let mut executor = Executor::new(proved, payload.count, Op::Sum, &options).unwrap();
     let hangs = [(); 2].map(|()| match executor.run(&inputs, &mut outputs) {
@@ -163,8 +171,8 @@ fn expect_hang(proved: &Proved, options: Options) -> Hang {
 fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
     let proved = ring(Algorithm::Ring, 4, SyncStyle::Neighbor, false);
     for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
-        for workers in [1, 2, 5] {
-            for (rank, row) in [(0, 1), (2, 3), (3, 5)] {
+        for &workers in if cfg!(miri) { &[2][..] } else { &[1, 2, 5] } {
+            for &(rank, row) in if cfg!(miri) { &[(2, 3)][..] } else { &[(0, 1), (2, 3), (3, 5)] } {
                 let faulty = options(spread, workers, Some(3)).fault(Fault::DropNotify { rank, row });
                 let start = Instant::now();
                 let hang = expect_hang(&proved, faulty);
@@ -181,7 +189,7 @@ fn a_lost_notify_is_explained_at_once_and_leaves_nothing_behind() {
                 assert_eq!(hang.waiting[0].channels, hang.channels, "{hang}");
                 let text = RunError::Hang(Box::new(hang)).to_string();
                 assert!(text.contains("cause: ") && text.contains("never arrived"), "{text}");
-                twice(&proved, 1000, options(spread, workers, Some(3)));
+                twice(&proved, FEW, options(spread, workers, Some(3)));
             }
         }
     }
@@ -220,7 +228,7 @@ fn push() -> Schedule {
 fn push_with_two_destinations_two_lanes_and_several_waits() {
     for in_place in [false, true] {
         let proved = prove(push(), proof::Options::default().in_place(in_place)).unwrap();
-        for count in [1, 7, 1000, 100_000] {
+        for &count in if cfg!(miri) { &[1, 50][..] } else { &[1, 7, 1000, 100_000] } {
             for workers in [1, 2, 4] {
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
                     twice(&proved, count, options(spread, workers, None));
@@ -273,6 +281,7 @@ fn wrong_buffers_and_options_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "minutes for its proof, and nothing is run")]
 fn too_many_ranks_are_refused() {
     // One lane reduces all inputs and copies the result to every rank: cheap to prove.
     let mut lane = Lane::new(0);
