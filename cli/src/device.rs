@@ -16,13 +16,12 @@ use wgccl::schedule::DeviceKind;
 
 pub use loaded::Loaded;
 
+pub use crate::dispatch::AUTO;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
 
 /// The device that is always there.
 pub const CPU: &str = "cpu";
-/// Choose a device.
-pub const AUTO: &str = "auto";
 
 /// A device that is ready.
 pub enum Device {

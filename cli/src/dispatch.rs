@@ -6,9 +6,10 @@ use wgccl::backend::Options;
 use wgccl::collective::parse;
 use wgccl::lower::mode::{Mode, Protocol};
 
-use crate::device::AUTO;
 use crate::error::Error;
 
+/// The word that leaves a choice to the device, or the device to the program.
+pub const AUTO: &str = "auto";
 /// The name of fused dispatch by protocol `ll`.
 const FUSED_LL: &str = "fused-ll";
 

@@ -3,6 +3,7 @@
 //! What `wgccl run` does, without any printing; the same request always gives the same bits.
 
 mod fault;
+mod request;
 mod source;
 
 use std::sync::Arc;
@@ -11,51 +12,22 @@ use std::time::Instant;
 use serde::Serialize;
 use wgccl::backend::{Backend, Ready, Shape};
 use wgccl::buffers::UserBuffer;
-use wgccl::collective::{Collective, Op, Task};
+use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element, supported};
-use wgccl::fault::Fault;
 use wgccl::golden::{Comparison, compare};
 use wgccl::lower::mode::{Mode, Protocol};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Origin, Recipe, Selection, SyncStyle};
+use wgccl::schedule::{Origin, Recipe, SyncStyle};
 
 use crate::device::{CPU, Description, Device};
-use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
 use crate::views::{bytes, bytes_mut, microseconds, views};
 use fault::check_fault;
-pub use source::Source;
+pub use request::{Request, Source};
 use source::{generated, load, part_of};
-
-/// What to run.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// What is computed.
-    pub task: Task,
-    /// How.
-    pub algorithm: Selection,
-    /// Who waits for whom.
-    pub sync: SyncStyle,
-    /// Element type.
-    pub data_type: DataType,
-    /// Reduction.
-    pub op: Op,
-    /// Input is output.
-    pub in_place: bool,
-    /// Where inputs come from.
-    pub source: Source,
-    /// `auto`, `cpu`, an index or words of a name.
-    pub device: String,
-    /// Dispatch mode and protocol on a GPU.
-    pub dispatch: Dispatch,
-    /// Channels; chosen if not given.
-    pub channels: Option<u32>,
-    /// A defect to put in.
-    pub fault: Option<Fault>,
-}
 
 /// What came out.
 #[derive(Debug, Clone, Serialize)]

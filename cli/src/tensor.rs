@@ -4,6 +4,7 @@
 //! header claims is compared with the size of the file before memory is asked for.
 
 mod error;
+mod input;
 mod npy;
 mod safetensors;
 mod save;
@@ -18,7 +19,8 @@ use wgccl::schedule::MAX_RANKS;
 pub use error::TensorError;
 pub use save::{check_target, save};
 
-use error::{one_line, shape_text};
+use error::shape_text;
+use input::{Input, Layout};
 
 /// Reads one vector per rank.
 ///
@@ -76,17 +78,6 @@ pub fn type_of(file: &Path, tensor: Option<&str>) -> Result<DataType, TensorErro
         }
     }
     Err(refused.unwrap_or(TensorError::NoFiles))
-}
-
-/// Where a file keeps its elements, as its header says.
-struct Layout {
-    shape: Vec<u64>,
-    /// Offset of the first element.
-    start: u64,
-    /// Bytes from there that belong to the tensor.
-    bytes: u64,
-    big_endian: bool,
-    fortran: bool,
 }
 
 /// A file whose header has been read and found to agree with the size of the file.
@@ -188,59 +179,6 @@ fn in_c_order<T: Copy>(values: &[T], shape: &[u64]) -> Vec<T> {
         }
     }
     ordered
-}
-
-/// A file that is being looked at, and the errors that name it.
-struct Input<'a> {
-    path: &'a Path,
-    format: &'static str,
-    file: File,
-    bytes: u64,
-}
-
-impl<'a> Input<'a> {
-    fn open(path: &'a Path, format: &'static str) -> Result<Self, TensorError> {
-        let failed = |error| TensorError::Read { path: path.to_owned(), error };
-        // Asked before opening: opening a pipe would wait for a writer.
-        if !fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(TensorError::NotAFile { path: path.to_owned() });
-        }
-        let file = File::open(path).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        if bytes == 0 {
-            return Err(TensorError::Empty { path: path.to_owned(), format });
-        }
-        Ok(Self { path, format, file, bytes })
-    }
-
-    /// The next `length` bytes, or nothing if the file is shorter; `length` has been compared with a limit.
-    fn take(&mut self, length: usize, what: &str) -> Result<Vec<u8>, TensorError> {
-        let failed = |error| TensorError::Read { path: self.path.to_owned(), error };
-        let left = self.bytes.saturating_sub(self.file.stream_position().map_err(failed)?);
-        if length as u64 > left {
-            return Err(self.malformed(format!("its {what} of {length} bytes is cut short after {left}")));
-        }
-        let mut bytes = vec![0; length];
-        self.file.read_exact(&mut bytes).map_err(failed)?;
-        Ok(bytes)
-    }
-
-    fn malformed(&self, reason: impl AsRef<str>) -> TensorError {
-        TensorError::Malformed {
-            path: self.path.to_owned(),
-            format: self.format,
-            reason: one_line(reason.as_ref(), error::SENTENCE),
-        }
-    }
-
-    fn wrong_type(&self, found: &str, wanted: DataType) -> TensorError {
-        TensorError::Type {
-            path: self.path.to_owned(),
-            found: one_line(found, error::NAME),
-            wanted,
-            numpy: npy::numpy_name(wanted),
-        }
-    }
 }
 
 #[cfg(test)]

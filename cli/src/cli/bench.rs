@@ -11,7 +11,7 @@ use wgccl::element::DataType;
 use wgccl::lower::mode::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
-use super::{print, print_error};
+use super::output::{print, print_error};
 use crate::bench::record::{self, Contents, Record, Recorded};
 use crate::bench::request::{Request, Roots};
 use crate::bench::result::{Device, Row, Summary};
@@ -36,7 +36,7 @@ most rows of the same program run twice stay within, and 3 % by the device's own
 more: repeat before you believe.")]
 pub(super) struct BenchArgs {
     /// What to compute
-    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
     collective: Collective,
     /// Number of ranks, several separated by commas
     #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
@@ -44,7 +44,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "NAME,..", value_parser = algorithms,
           help = format!("Algorithms separated by commas, or all that are defined for the collective and P: auto (for each \
                           size the fastest on the device), {} [default: mesh, of \
-                          an all-reduce ring]", super::algorithms()))]
+                          an all-reduce ring]", super::args::algorithms()))]
     algorithm: Option<List<Selection>>,
     /// Who waits for whom between rounds: neighbor or barrier
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<SyncStyle>)]
@@ -89,7 +89,7 @@ pub(super) struct BenchArgs {
     #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
     root: Option<Roots>,
     #[command(flatten)]
-    sources: super::SourcesArgs,
+    sources: super::args::SourcesArgs,
     /// Repeat everything; 0 for ever
     #[arg(short = 'N', long = "run_cycles", value_name = "N", default_value_t = 1)]
     cycles: u64,
@@ -267,12 +267,12 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     if args.root.is_some() && !collective.has_root() {
         return Err(Error::Usage(format!("{} has no root; leave -r out", args.collective)));
     }
-    super::check_op(collective, args.op.is_some(), "-o")?;
+    super::args::check_op(collective, args.op.is_some(), "-o")?;
     if collective == Collective::Barrier {
         let sizes = [args.first, args.last, args.step, args.factor];
         let flags = ["-b", "-e", "-i", "-f"].into_iter().zip(sizes).map(|(flag, size)| (size.is_some(), flag));
         let flags: Vec<_> = flags.chain([(args.data_type.is_some(), "-d")]).collect();
-        super::refuse_flags("a barrier has no payload", &flags)?;
+        super::args::refuse_flags("a barrier has no payload", &flags)?;
     }
     if args.cycles == 0 && (args.record.is_some() || args.plot.is_some() || args.json) {
         return Err(Error::Usage("-N 0 never ends, so no result would be whole; give a number of cycles".to_owned()));
@@ -349,7 +349,7 @@ impl Printer<'_> {
     fn line(&self, text: &str) -> Result<(), Error> {
         match self.args.json {
             true => Ok(()),
-            false => self.bar.suspend(|| super::print_or_fail(text)),
+            false => self.bar.suspend(|| super::output::print_or_fail(text)),
         }
     }
 

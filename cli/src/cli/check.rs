@@ -8,7 +8,8 @@ use wgccl::collective::Collective;
 use wgccl::proof::{self, Outcome, Report, Verdict};
 use wgccl::schedule::{Origin, SyncStyle};
 
-use super::{BAD, DIM, GOOD, LaunchArgs, ScheduleArgs, Spinner, details, how, plural, print, print_json};
+use super::args::{LaunchArgs, ScheduleArgs};
+use super::output::{BAD, DIM, GOOD, Spinner, details, how, plural, print, print_json};
 use crate::error::{Error, of_report};
 use crate::identity;
 use crate::run::check_place;
@@ -16,7 +17,7 @@ use crate::run::check_place;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// What the schedule is to compute
-    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,
@@ -61,7 +62,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     if !selection.is_auto() {
         let LaunchArgs { count, data_type, .. } = &args.launch;
         let flags = [(count.is_some(), "--count"), (data_type.is_some(), "--type")];
-        super::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
+        super::args::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
     }
     let spinner = Spinner::new("proving");
     let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;

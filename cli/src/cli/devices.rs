@@ -7,7 +7,7 @@ use wgccl::element::DataType;
 use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::lower::Arithmetic;
 
-use super::{DIM, print, print_json};
+use super::output::{DIM, print, print_json};
 use crate::device::{CPU, threads};
 use crate::error::{Error, exit};
 

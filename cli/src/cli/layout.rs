@@ -10,7 +10,8 @@ use wgccl::payload::Payload;
 use wgccl::schedule::{Algorithm, Origin};
 use wgccl::window::{Region, Stride, Window};
 
-use super::{DIM, LaunchArgs, ScheduleArgs, Spinner, plural, print, print_json};
+use super::args::{LaunchArgs, ScheduleArgs};
+use super::output::{DIM, Spinner, plural, print, print_json};
 use crate::error::{Error, exit};
 use crate::identity;
 use crate::memory::check_count;
@@ -18,7 +19,7 @@ use crate::memory::check_count;
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
     /// What the schedule computes
-    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,

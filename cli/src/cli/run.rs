@@ -14,7 +14,8 @@ use wgccl::inputs::Fill;
 use wgccl::low_level::{Typed, typed};
 use wgccl::lower::mode::Protocol;
 
-use super::{BAD, COUNT, DIM, GOOD, ScheduleArgs, TICK, details, how, plural, print, print_json};
+use super::args::{COUNT, ScheduleArgs};
+use super::output::{BAD, DIM, GOOD, TICK, details, how, plural, print, print_json};
 use crate::device::AUTO;
 use crate::dispatch::{self, Wanted};
 use crate::error::{Error, exit};
@@ -26,7 +27,7 @@ const RANKS: u32 = 4;
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// What to compute
-    #[arg(default_value = "all-reduce", value_parser = super::collective)]
+    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,
@@ -35,7 +36,7 @@ pub(super) struct RunArgs {
     ranks: Option<u32>,
     /// Elements of a part, NCCL's count: what a rank gives in an all-gather and gets in a reduce-scatter, an all-reduce's
     /// whole vector; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
-    #[arg(long, value_name = "N", value_parser = super::count)]
+    #[arg(long, value_name = "N", value_parser = super::args::count)]
     count: Option<usize>,
     /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32, or that of the inputs]
     #[arg(long = "type", value_name = "TYPE", value_parser = parse::<DataType>)]
@@ -135,17 +136,17 @@ impl Typed for &RunArgs {
 /// A flag without effect is more likely a mistake than a whim.
 fn check_flags(args: &RunArgs) -> Result<(), Error> {
     let RunArgs { collective, .. } = *args;
-    super::check_op(collective, args.op.is_some(), "--op")?;
+    super::args::check_op(collective, args.op.is_some(), "--op")?;
     let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
     if !args.input.is_empty() {
-        super::refuse_flags("inputs come from files", &seeded)?;
+        super::args::refuse_flags("inputs come from files", &seeded)?;
     }
     if args.fill == Some(Fill::Pattern) {
-        super::refuse_flags("the pattern has no seed", &seeded[1..])?;
+        super::args::refuse_flags("the pattern has no seed", &seeded[1..])?;
     }
     if collective == Collective::Barrier {
         let typed = [(args.data_type.is_some(), "--type"), (args.output.is_some(), "--output")];
-        super::refuse_flags("a barrier has no payload", &[seeded, typed].concat())?;
+        super::args::refuse_flags("a barrier has no payload", &[seeded, typed].concat())?;
     }
     Ok(())
 }
@@ -194,7 +195,7 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
     } else {
         print(&text)?;
         if let Some(error) = &error {
-            super::print_error(error);
+            super::output::print_error(error);
         }
     }
     Ok(error.map_or(exit::OK, |error| error.exit_code()))

@@ -10,35 +10,10 @@ use wgccl::element::Element;
 use wgccl::inputs::{Fill, generate_parts};
 use wgccl::schedule::Schedule;
 
-use super::Request;
+use super::request::{Request, Source};
 use crate::error::Error;
 use crate::memory::{address_map, reserved};
 use crate::tensor;
-
-/// Where inputs come from.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// Generated.
-    Generated {
-        /// Which kind.
-        fill: Fill,
-        /// Of what seed.
-        seed: u64,
-        /// For how many ranks.
-        ranks: u32,
-        /// Elements of a part.
-        count: usize,
-    },
-    /// Read from files.
-    Files {
-        /// One per rank, or one for all. Where only the root gives something: its input, in one file.
-        files: Vec<PathBuf>,
-        /// The tensor in a file that has several.
-        tensor: Option<String>,
-        /// For how many ranks, where files do not say so because only the root's is there.
-        ranks: Option<u32>,
-    },
-}
 
 pub(super) fn generated<T: Element>(
     request: &Request,

@@ -93,3 +93,11 @@ pub(super) fn shape_text(shape: &[u64]) -> String {
     let axes = shape.iter().take(SHOWN).map(u64::to_string).collect::<Vec<_>>().join(", ");
     if shape.len() > SHOWN { format!("[{axes}, ... ({} axes)]", shape.len()) } else { format!("[{axes}]") }
 }
+
+/// What `astype` takes.
+pub(super) fn numpy_name(kind: DataType) -> String {
+    match kind {
+        DataType::BF16 => "ml_dtypes.bfloat16".to_owned(),
+        _ => format!("'{}{}'", class(kind).0, 8 * kind.bytes()),
+    }
+}

@@ -7,8 +7,9 @@ use std::io::Seek;
 
 use wgccl::element::DataType;
 
+use super::error::TensorError;
 use super::error::{NAME, one_line};
-use super::{Input, Layout, TensorError};
+use super::input::{Input, Layout};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// No array of numbers has a header near this long; numpy itself refuses more than 10,000 bytes.
@@ -74,14 +75,6 @@ fn numpy_code(kind: DataType) -> String {
     match kind {
         DataType::BF16 => "V2".to_owned(),
         _ => format!("{}{}", class(kind).1, kind.bytes()),
-    }
-}
-
-/// What `astype` takes.
-pub(super) fn numpy_name(kind: DataType) -> String {
-    match kind {
-        DataType::BF16 => "ml_dtypes.bfloat16".to_owned(),
-        _ => format!("'{}{}'", class(kind).0, 8 * kind.bytes()),
     }
 }
 

@@ -5,8 +5,9 @@
 use safetensors::tensor::Metadata;
 use wgccl::element::DataType;
 
+use super::error::TensorError;
 use super::error::{NAME, one_line};
-use super::{Input, Layout, TensorError};
+use super::input::{Input, Layout};
 
 /// The limit of the format's own library.
 const MAX_HEADER: u64 = 100_000_000;

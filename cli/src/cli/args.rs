@@ -1,0 +1,156 @@
+//! Arguments that several commands share: which schedule, and which launch `auto` chooses for.
+
+use clap::Args;
+use wgccl::collective::{Collective, Task};
+use wgccl::element::DataType;
+use wgccl::schedule::{Algorithm, Recipe, Schedule, Selection, SyncStyle};
+
+use crate::device::{AUTO, kind_of};
+use crate::error::Error;
+
+/// Elements of a part where nobody said how many.
+pub(super) const COUNT: usize = 256;
+
+/// Which schedule.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ScheduleArgs {
+    #[arg(long, value_name = "NAME", value_parser = wgccl::collective::parse::<Selection>,
+          help = format!("Algorithm: auto (the fastest by collective, size, ranks and device), {}; a collective has those that \
+                          it names when given another [default: mesh, of an all-reduce ring]", algorithms()))]
+    pub(super) algorithm: Option<Selection>,
+    /// Who waits for whom between rounds: neighbor or barrier
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = wgccl::collective::parse::<SyncStyle>)]
+    pub(super) sync: SyncStyle,
+    /// Root rank of broadcast, reduce, gather and scatter [default: 0]
+    #[arg(long, value_name = "RANK")]
+    pub(super) root: Option<u32>,
+    #[command(flatten)]
+    pub(super) sources: SourcesArgs,
+}
+
+/// Who sends to whom.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SourcesArgs {
+    /// Of send-recv: the rank from which each rank receives, such as 2,0,1 [default: the one before it]
+    #[arg(long, value_name = "RANK,..", value_delimiter = ',')]
+    pub(super) sources: Vec<u32>,
+}
+
+impl SourcesArgs {
+    pub(super) fn of(&self, collective: Collective) -> Result<Vec<u32>, Error> {
+        match collective {
+            Collective::SendRecv => Ok(self.sources.clone()),
+            _ if self.sources.is_empty() => Ok(Vec::new()),
+            _ => Err(Error::Usage(format!("only send-recv has sources, not {collective}; leave --sources out"))),
+        }
+    }
+}
+
+impl ScheduleArgs {
+    pub(super) fn algorithm(&self, collective: Collective) -> Selection {
+        self.algorithm.unwrap_or_else(|| Algorithm::default_of(collective).into())
+    }
+
+    pub(super) fn task(&self, collective: Collective) -> Result<Task, Error> {
+        if self.root.is_some() && !collective.has_root() {
+            return Err(Error::Usage(format!("{collective} has no root; leave --root out")));
+        }
+        let mut task = Task::from(collective).root(self.root.unwrap_or(0));
+        task.sources = self.sources.of(collective)?;
+        Ok(task)
+    }
+}
+
+/// The launch that `auto` chooses an algorithm for, where nothing is launched.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LaunchArgs {
+    /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(super) count: Option<usize>,
+    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32]
+    #[arg(long = "type", value_name = "TYPE", value_parser = wgccl::collective::parse::<DataType>)]
+    pub(super) data_type: Option<DataType>,
+    /// For --algorithm auto, as `wgccl run` takes it: auto, cpu, or an index or words of a name [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub(super) device: Option<String>,
+}
+
+impl LaunchArgs {
+    pub(super) fn count(&self, collective: Collective) -> usize {
+        self.count.unwrap_or(if collective == Collective::Barrier { 0 } else { COUNT })
+    }
+
+    pub(super) fn data_type(&self) -> DataType {
+        self.data_type.unwrap_or(DataType::F32)
+    }
+
+    /// The schedule, by a chosen algorithm if none is named. The device is looked for only then.
+    pub(super) fn build(&self, args: &ScheduleArgs, collective: Collective, ranks: u32) -> Result<Schedule, Error> {
+        let selection = args.algorithm(collective);
+        let mut recipe = Recipe::new(args.task(collective)?, ranks).algorithm(selection).sync(args.sync);
+        if selection.is_auto() {
+            let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type().bytes() as u64);
+            let kind = kind_of(self.device.as_deref().unwrap_or(AUTO))?;
+            recipe = recipe.part_bytes(part_bytes).device(kind);
+        } else {
+            let device = [(self.device.is_some(), "--device")];
+            refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
+        }
+        Ok(recipe.build()?)
+    }
+}
+
+/// Refuses the first of some flags that was given: it would have no effect.
+pub(super) fn refuse_flags(why: &str, flags: &[(bool, &str)]) -> Result<(), Error> {
+    match flags.iter().find(|(given, _)| *given) {
+        Some((_, flag)) => Err(Error::Usage(format!("{why}; leave {flag} out"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_op(collective: Collective, given: bool, flag: &str) -> Result<(), Error> {
+    refuse_flags(&format!("{collective} reduces nothing"), &[(given && !collective.reduces(), flag)])
+}
+
+/// The names of all algorithms, for help.
+pub(super) fn algorithms() -> String {
+    let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    names.join(", ")
+}
+
+/// What is computed, for the positional argument.
+pub(super) fn collective(name: &str) -> Result<Collective, String> {
+    if name.ends_with(".xml") || name.ends_with(".json") {
+        return Err(format!(
+            "'{name}' is a schedule file, and importing those is not supported yet; name a collective"
+        ));
+    }
+    wgccl::collective::parse(name).map_err(|error| error.to_string())
+}
+
+/// A count of elements: an integer, with K, M or G for the powers of 1024.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: usize = digits.parse().map_err(|_| "give a whole number such as 256, 64K or 1M".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is more than memory can be addressed for".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_binary_suffixes() {
+        for (text, value) in
+            [("256", Some(256)), ("64K", Some(65536)), ("1m", Some(1 << 20)), ("-1", None), ("1.5G", None), ("", None)]
+        {
+            assert_eq!(count(text).ok(), value, "{text}");
+        }
+        assert!(count("99999999999999999G").is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! What a run is asked for.
+//!
+//! Apart from what a run does, because reading its inputs needs it, too.
+
+use std::path::PathBuf;
+
+use wgccl::collective::{Op, Task};
+use wgccl::element::DataType;
+use wgccl::fault::Fault;
+use wgccl::inputs::Fill;
+use wgccl::schedule::{Selection, SyncStyle};
+
+use crate::dispatch::Dispatch;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What is computed.
+    pub task: Task,
+    /// How.
+    pub algorithm: Selection,
+    /// Who waits for whom.
+    pub sync: SyncStyle,
+    /// Element type.
+    pub data_type: DataType,
+    /// Reduction.
+    pub op: Op,
+    /// Input is output.
+    pub in_place: bool,
+    /// Where inputs come from.
+    pub source: Source,
+    /// `auto`, `cpu`, an index or words of a name.
+    pub device: String,
+    /// Dispatch mode and protocol on a GPU.
+    pub dispatch: Dispatch,
+    /// Channels; chosen if not given.
+    pub channels: Option<u32>,
+    /// A defect to put in.
+    pub fault: Option<Fault>,
+}
+
+/// Where inputs come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Generated.
+    Generated {
+        /// Which kind.
+        fill: Fill,
+        /// Of what seed.
+        seed: u64,
+        /// For how many ranks.
+        ranks: u32,
+        /// Elements of a part.
+        count: usize,
+    },
+    /// Read from files.
+    Files {
+        /// One per rank, or one for all. Where only the root gives something: its input, in one file.
+        files: Vec<PathBuf>,
+        /// The tensor in a file that has several.
+        tensor: Option<String>,
+        /// For how many ranks, where files do not say so because only the root's is there.
+        ranks: Option<u32>,
+    },
+}
