@@ -17,6 +17,7 @@ use crate::error::RunError;
 use crate::fault::Fault;
 use crate::golden::compare;
 use crate::inputs::{Fill, generate};
+use crate::lower::kernel::Kernel;
 use crate::lower::mode::{Mode, Protocol};
 use crate::lower::source::LINE;
 use crate::lower::words::Progress;
@@ -422,6 +423,39 @@ fn stepping_with_spread_waits_is_right_and_explains_a_lost_notify() {
                     let result = launch(&mut broken, &proved, seed, &case);
                     let Err(RunError::Hang(hang)) = result else { panic!("{case}: {result:?}") };
                     assert_eq!((hang.waiting[0].signal.row, hang.waiting[0].signal.sender), (row, 1), "{case}: {hang}");
+                }
+            }
+        }
+    }
+}
+
+/// What hardware does where workgroups host several lanes, on whatever there is: sweeps over them within a dispatch. Few of
+/// them, because cores end loops silently.
+#[test]
+fn sweeps_over_hosted_lanes_begin_once_and_go_on_past_those_that_wait() {
+    // Ranks hand a sum round twice, and workgroups host those that are far apart.
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 12, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, Default::default()).unwrap();
+    for gpu in opened() {
+        let hardware = Target { class: DeviceClass::Other, ..gpu.device.info().target };
+        for way in ways(&gpu).into_iter().filter(|way| way.0 == Mode::Fused) {
+            for workgroups in [1, 5, 12] {
+                let mut package = lower(&proved, &request(way).workgroups(workgroups).channels(2), &hardware).unwrap();
+                let Kernel::Executor { numbers, .. } = &mut package.kernel else { panic!("an executor") };
+                assert_eq!(numbers.hosted, 12_u32.div_ceil(workgroups));
+                assert!((numbers.passes > 1) == (workgroups < 12) && package.first_dispatches == 1);
+                (numbers.passes, numbers.idle, numbers.polls) = (40, 3, 2);
+                let mut executor = Executor::new(&gpu, package).unwrap();
+                let case = format!("{} {way:?} {workgroups}", gpu.device.info().title());
+                for seed in 0..3 {
+                    launch(&mut executor, &proved, seed, &case).unwrap();
+                }
+                if workgroups == 1 {
+                    // All lanes of a channel are in one workgroup, which needs no other to come to its end.
+                    let given = inputs(12, 9);
+                    let given: Vec<&[u8]> = given.iter().map(|input| bytemuck::cast_slice(input)).collect();
+                    let mut outputs = vec![vec![0.0; COUNT]; 12];
+                    assert_eq!(executor.run(&given, &mut views(&mut outputs)).unwrap().dispatches, 1, "{case}");
                 }
             }
         }

@@ -58,8 +58,8 @@ pub struct Package {
     pub kernel: Kernel,
     /// What it works on, in the order of its bindings.
     pub bindings: Vec<Binding>,
-    /// Dispatches of the plan to begin with: fused launches finish in the first where all workgroups run together, and
-    /// progress says if they did not.
+    /// Dispatches of the plan to begin with: fused launches finish once every lane was visited where all workgroups run
+    /// together, and progress says if they did not.
     pub first_dispatches: usize,
     /// Invocations of a workgroup.
     pub workgroup: u32,
@@ -158,11 +158,15 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
         (UNIFORM_BYTES, Contents::Words(launches())),
         (remembered * size_of::<u32>() as u64, Contents::Memory),
     ];
+    let first = first_of_lanes(&plan);
     let slots = kernel.slots().iter().zip(contents);
     let bindings = slots.map(|(&(name, access), (bytes, contents))| Binding { name, access, bytes, contents });
     Ok(Package {
-        first: first_of_lanes(&plan),
-        first_dispatches: if mode == Mode::Fused && !target.class.is_software() { 1 } else { plan.dispatches.len() },
+        first_dispatches: match mode {
+            Mode::Fused if !target.class.is_software() => first.iter().filter(|&&first| first).count(),
+            _ => plan.dispatches.len(),
+        },
+        first,
         workgroup: tuning.numbers.workgroup,
         bindings: bindings.collect(),
         proved: proved.clone(),

@@ -15,6 +15,9 @@ use crate::payload::{Payload, VECTOR_BYTES};
 use crate::proof::Proved;
 use crate::schedule::Schedule;
 
+/// Lanes that a workgroup hosts in one dispatch, at most: cores that end loops silently leave each of them a part of their
+/// turns, which must be enough for an instruction. Of more lanes, dispatches take some after the others.
+const MOST_HOSTED: u32 = 32;
 /// Workgroups of a channel that a device is tried to run at the same time. More lanes than that share them.
 pub(super) const MOST_HOSTS: u32 = 256;
 
@@ -28,7 +31,7 @@ pub(super) fn hosting(schedule: &Schedule, mode: Mode, workgroups: Option<u32>) 
     };
     let lanes = lanes.max(1) as u32;
     let hosts = workgroups.unwrap_or(MOST_HOSTS).clamp(1, MOST_HOSTS).min(lanes);
-    Hosting { hosts, hosted: lanes.div_ceil(hosts) }
+    Hosting { hosts, hosted: lanes.div_ceil(hosts).min(MOST_HOSTED) }
 }
 
 /// Pieces, channels and dispatches that keep to the device's limits together.
@@ -79,7 +82,7 @@ impl Whole<'_> {
             loop {
                 let arena = code.arena(vectors, channels);
                 match code.plan(request.mode, tuning, arena.slice_vectors(), limit) {
-                    Ok(plan) => return Ok(Partition { pieces, arena, plan }),
+                    Ok(plan) => return Ok(Partition { pieces, arena, plan: plan.of_at_most(hosting.lanes()) }),
                     Err(_) if channels < most_channels && (channels as usize) < vectors => {
                         channels = (channels * 2).min(most_channels).min(vectors as u32);
                     }

@@ -95,6 +95,24 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The same with no more than `most` lanes in a dispatch: what one did, several do, one after the other. No lane of a
+    /// dispatch waits for another of the same, and in fused mode each round of them still visits every lane.
+    #[must_use]
+    pub(crate) fn of_at_most(mut self, most: u32) -> Self {
+        if self.dispatches.iter().any(|dispatch| dispatch.lanes > most) {
+            let parts = |dispatch: &Dispatch| {
+                let Dispatch { number, first_lane, lanes } = *dispatch;
+                let starts = (first_lane..first_lane + lanes).step_by(most.max(1) as usize);
+                let end = first_lane + lanes;
+                starts.map(move |start| Dispatch { number, first_lane: start, lanes: most.min(end - start) })
+            };
+            self.dispatches = self.dispatches.iter().flat_map(parts).collect();
+        }
+        self
+    }
+}
+
 struct Planner<'a> {
     graph: &'a Graph,
     order: &'a [u32],
@@ -241,6 +259,22 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn dispatches_of_few_lanes_take_all_of_them_in_order() {
+        for mode in [Mode::PerStep, Mode::PerRank, Mode::Fused] {
+            let (_, whole) = plan(Algorithm::Ring, SyncStyle::Neighbor, 7, mode, NO_LIMIT);
+            assert_eq!(whole.clone().of_at_most(7), whole);
+            let parts = whole.clone().of_at_most(3);
+            let mut expected = Vec::new();
+            for Dispatch { number, first_lane, lanes } in whole.dispatches {
+                let lanes_of = (first_lane..first_lane + lanes).collect::<Vec<_>>();
+                expected.extend(lanes_of.chunks(3).map(|lanes| (number, lanes.to_vec())));
+            }
+            let lanes = |d: &Dispatch| (d.number, (d.first_lane..d.first_lane + d.lanes).collect::<Vec<_>>());
+            assert_eq!(parts.dispatches.iter().map(lanes).collect::<Vec<_>>(), expected);
         }
     }
 

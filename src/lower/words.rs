@@ -59,7 +59,7 @@ pub struct Launch {
 pub(super) struct Hosting {
     /// Most workgroups of a channel.
     pub(super) hosts: u32,
-    /// Most lanes that one of them hosts.
+    /// Most lanes that one of them hosts in a dispatch.
     pub(super) hosted: u32,
 }
 
@@ -67,6 +67,11 @@ impl Hosting {
     /// Workgroups of a channel of this dispatch.
     pub(super) fn of(self, dispatch: &Dispatch) -> u32 {
         dispatch.lanes.min(self.hosts)
+    }
+
+    /// Most lanes of a dispatch.
+    pub(super) fn lanes(self) -> u32 {
+        self.hosts.saturating_mul(self.hosted)
     }
 }
 
@@ -126,7 +131,7 @@ fn aligned<R: Pod>(rows: impl Iterator<Item = R>) -> Vec<u32> {
     words
 }
 
-/// Rows of `starts` that have something to do: dispatches of fused mode are all the same.
+/// Rows of `starts` that have something to do: in fused mode all dispatches go by one.
 fn rows(plan: &Plan) -> usize {
     let dispatches = plan.dispatches.len();
     if plan.mode == Mode::Fused { dispatches.min(1) } else { dispatches }
@@ -137,7 +142,12 @@ fn rows(plan: &Plan) -> usize {
 pub(super) fn starts(plan: &Plan, lanes: &[Range<u32>]) -> Vec<u32> {
     let mut row: Vec<u32> = lanes.iter().map(|lane| lane.start).collect();
     let mut starts = row.clone();
-    for dispatch in &plan.dispatches[..rows(plan)] {
+    if plan.mode == Mode::Fused {
+        starts.extend(lanes.iter().map(|lane| lane.end));
+        starts.extend(lanes.iter().map(|lane| lane.end));
+        return starts;
+    }
+    for dispatch in &plan.dispatches {
         let taking_part = dispatch.first_lane as usize..(dispatch.first_lane + dispatch.lanes) as usize;
         for (lane, next) in taking_part.clone().zip(&mut row[taking_part]) {
             let numbers = &plan.numbers[plan.lanes[lane] as usize];

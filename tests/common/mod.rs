@@ -6,6 +6,7 @@ pub(crate) mod cover;
 #[cfg(feature = "gpu")]
 pub(crate) mod devices;
 pub(crate) mod edit;
+pub(crate) mod lanes;
 pub(crate) mod nccl;
 pub(crate) mod oracle;
 pub(crate) mod schedules;

@@ -13,5 +13,6 @@ mod elements;
 mod examples;
 mod gpu;
 mod gpu_launch;
+mod lanes;
 mod matrix;
 mod shaders;
