@@ -9,7 +9,7 @@ mod npy;
 mod safetensors;
 mod save;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use wgccl::buffers::{Extents, UserBuffer};
 use wgccl::collective::{Collective, Task};
 use wgccl::element::Element;
-use wgccl::inputs::{Fill, generate_parts};
+use wgccl::inputs::generate_parts;
 use wgccl::schedule::Schedule;
 
 use super::request::{Request, Source};

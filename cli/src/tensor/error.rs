@@ -101,3 +101,12 @@ pub(super) fn numpy_name(kind: DataType) -> String {
         _ => format!("'{}{}'", class(kind).0, 8 * kind.bytes()),
     }
 }
+
+/// numpy's word and letter for a number of this class, whatever its length.
+pub(super) fn class(kind: DataType) -> (&'static str, char) {
+    match kind.name().starts_with('u') {
+        _ if kind.is_float() => ("float", 'f'),
+        true => ("uint", 'u'),
+        false => ("int", 'i'),
+    }
+}

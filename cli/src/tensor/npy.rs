@@ -7,8 +7,7 @@ use std::io::Seek;
 
 use wgccl::element::DataType;
 
-use super::error::TensorError;
-use super::error::{NAME, one_line};
+use super::error::{NAME, TensorError, class, one_line};
 use super::input::{Input, Layout};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -75,15 +74,6 @@ fn numpy_code(kind: DataType) -> String {
     match kind {
         DataType::BF16 => "V2".to_owned(),
         _ => format!("{}{}", class(kind).1, kind.bytes()),
-    }
-}
-
-/// numpy's word and letter for a number of this class, whatever its length.
-fn class(kind: DataType) -> (&'static str, char) {
-    match kind.name().starts_with('u') {
-        _ if kind.is_float() => ("float", 'f'),
-        true => ("uint", 'u'),
-        false => ("int", 'i'),
     }
 }
 
