@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgccl::backend::Options;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Executor;
-use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::inputs::{Fill, generate};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 

@@ -16,8 +16,8 @@ use wgccl::backend::{Options, Ready};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::Goldens;
 use wgccl::gpu::Gpu;
-use wgccl::inputs::{Fill, generate};
-use wgccl::payload::Payload;
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
-use wgccl::gpu::{self, CopyBy, Gpu};
+use wgccl::gpu::{self, Gpu};
+use wgccl::low_level::gpu::CopyBy;
 use wgccl::proof::prove;
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 

@@ -7,10 +7,10 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::Golden;
-use wgccl::inputs::{Fill, generate};
-use wgccl::lower::mode::Mode;
-use wgccl::lower::plan::Plan;
-use wgccl::payload::Payload;
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::low_level::lower::Plan;
+use wgccl::low_level::payload::Payload;
+use wgccl::lower::Mode;
 use wgccl::proof::{Options, check, prove};
 use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 

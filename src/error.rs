@@ -4,11 +4,11 @@
 
 use std::io;
 
-use crate::buffers::{BufferError, SliceError};
+pub use crate::buffers::{BufferError, SliceError, UserBuffer};
 use crate::element::Unsupported;
 use crate::hang::Hang;
 use crate::lower::LowerError;
-use crate::payload::PayloadError;
+pub use crate::payload::PayloadError;
 use crate::proof::{Refused, Unscalable};
 use crate::schedule::BuildError;
 

@@ -6,10 +6,10 @@
 mod adapter;
 mod bank;
 mod blocking;
-mod clock;
+pub(crate) mod clock;
 mod completion;
 mod context;
-mod copy;
+pub(crate) mod copy;
 mod device;
 mod executor;
 mod handle;
@@ -29,14 +29,10 @@ mod tests;
 mod timing;
 mod verify;
 
-pub use crate::lower::source::{Source, sources};
-pub use crate::lower::{Arithmetic, arithmetic};
 pub use adapter::{
     Adapter, AdapterInfo, AdapterLimits, MAX_RANKS, Refusal, SelectError, TypeSupport, adapters, select, types,
 };
-pub use clock::Timed;
 pub use completion::Completion;
-pub use copy::CopyBy;
 pub use executor::Executor;
 pub use handle::{Gpu, open_all};
 pub use resident::Resident;

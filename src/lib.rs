@@ -53,7 +53,7 @@
 //! any version.
 
 pub mod backend;
-pub mod buffers;
+mod buffers;
 pub mod collective;
 mod communicator;
 pub mod cpu;
@@ -65,13 +65,13 @@ pub mod golden;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod hang;
-pub mod inputs;
+mod inputs;
 pub mod low_level;
 pub mod lower;
-pub mod payload;
+mod payload;
 pub mod proof;
 pub mod schedule;
-pub mod window;
+mod window;
 
 pub use communicator::Communicator;
 

@@ -2,30 +2,31 @@
 //!
 //! What runs a package only loads it, so that a host without a device, a viewer or a test can have it as well.
 
-pub mod arena;
-mod arithmetic;
+pub(crate) mod arena;
+pub(crate) mod arithmetic;
 mod code;
 mod dataflow;
 mod error;
 mod explain;
-pub mod kernel;
+pub(crate) mod kernel;
 mod ll;
-pub mod mode;
-pub mod package;
+pub(crate) mod mode;
+pub(crate) mod package;
 mod partition;
-pub mod plan;
+pub(crate) mod plan;
 mod request;
 mod show;
 mod simple;
-pub mod source;
+pub(crate) mod source;
 mod target;
 #[cfg(test)]
 mod tests;
 mod tuning;
-pub mod words;
+pub(crate) mod words;
 
-pub use arithmetic::{Arithmetic, arithmetic};
+pub(crate) use arithmetic::{Arithmetic, arithmetic};
 pub use error::{LowerError, Unsound};
+pub use mode::{Mode, Protocol};
 pub use package::{Binding, Contents, Package, lower};
 pub use request::Request;
 pub use target::{DeviceClass, Limits, Target};

@@ -9,11 +9,11 @@ mod order;
 mod prove;
 mod proved;
 mod report;
-mod result;
+pub(crate) mod result;
 mod structure;
 
 pub use contribution::Unscalable;
 pub use prove::{Refused, check, prove};
 pub use proved::{Options, Proved};
 pub use report::{Finding, Outcome, Proof, Report, Verdict};
-pub use result::{Node, Term, Terms};
+pub(crate) use result::{Node, Term, Terms};

@@ -4,7 +4,7 @@
 //! Addresses may name a peer's memory: reading from it (pull) and writing to it (push) are the same instruction.
 //! Instructions have no branches and signals only grow, so a schedule has one outcome whatever the timing.
 
-mod address_map;
+pub(crate) mod address_map;
 mod algorithm;
 mod algorithms;
 mod few;
@@ -17,7 +17,7 @@ mod site;
 mod text;
 mod value;
 
-pub use address_map::AddressMap;
+pub(crate) use address_map::AddressMap;
 pub use algorithm::{Algorithm, SyncStyle};
 pub use algorithms::{BuildError, build};
 pub use few::Few;

@@ -10,7 +10,7 @@ use wgccl::backend::{Backend, Options, Shape};
 use wgccl::cpu::{self, Cpu};
 use wgccl::error::PrepareError;
 use wgccl::gpu::{self, Adapter, AdapterInfo, Gpu, adapters, open_all};
-use wgccl::lower::mode::Mode;
+use wgccl::lower::Mode;
 use wgccl::proof::Proved;
 use wgccl::schedule::DeviceKind;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use wgccl::backend::Options;
 use wgccl::collective::parse;
-use wgccl::lower::mode::{Mode, Protocol};
+use wgccl::lower::{Mode, Protocol};
 
 use crate::error::Error;
 

@@ -6,13 +6,12 @@ mod bench;
 
 use wgccl::collective::UnknownName;
 use wgccl::element::Unsupported;
-use wgccl::error::{DeviceError, PrepareError, RunError};
+use wgccl::error::{DeviceError, PayloadError, PrepareError, RunError};
 use wgccl::gpu::SelectError;
 use wgccl::hang::Hang;
-use wgccl::payload::PayloadError;
+use wgccl::low_level::window::StrideError;
 use wgccl::proof::{Proof, Refused, Report, Verdict};
 use wgccl::schedule::BuildError;
-use wgccl::window::StrideError;
 
 use crate::tensor::TensorError;
 

@@ -2,10 +2,11 @@
 //!
 //! Being killed half-way is the worst of all error messages.
 
-use wgccl::buffers::{Extents, UserBuffer};
 use wgccl::collective::Collective;
-use wgccl::payload::PayloadError;
-use wgccl::schedule::{AddressMap, Schedule};
+use wgccl::error::{PayloadError, UserBuffer};
+use wgccl::low_level::AddressMap;
+use wgccl::low_level::buffers::Extents;
+use wgccl::schedule::Schedule;
 
 use crate::error::Error;
 

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 use wgccl::backend::{Backend, Ready, Shape};
-use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element, supported};
+use wgccl::error::UserBuffer;
 use wgccl::golden::{Comparison, compare};
-use wgccl::lower::mode::{Mode, Protocol};
-use wgccl::payload::Payload;
+use wgccl::low_level::payload::Payload;
+use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Origin, Recipe, SyncStyle};
 

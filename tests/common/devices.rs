@@ -9,7 +9,7 @@ use wgccl::collective::Op;
 use wgccl::element::Element;
 use wgccl::error::{PrepareError, RunError};
 use wgccl::gpu::{AdapterInfo, Executor, Gpu, open_all};
-use wgccl::lower::mode::{Mode, Protocol};
+use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 
 /// The software devices that every test machine can have: name for the summary, backend, and a word of name or driver.

@@ -1,17 +1,16 @@
 //! The library inside another wgpu program: recorded into its encoder, over its buffers, on its device, bit for bit.
 
 use wgccl::backend::Options;
-use wgccl::buffers::SliceError;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, Element, bf16, f16};
-use wgccl::error::{Error, PrepareError, RunError};
+use wgccl::error::{Error, PrepareError, RunError, SliceError};
 use wgccl::fault::Fault;
 use wgccl::golden::Goldens;
 use wgccl::gpu::{Completion, Gpu, Resident};
-use wgccl::inputs::{Fill, generate_parts};
+use wgccl::low_level::inputs::{Fill, generate_parts};
+use wgccl::low_level::payload::Payload;
 use wgccl::lower::LowerError;
-use wgccl::lower::mode::Mode;
-use wgccl::payload::Payload;
+use wgccl::lower::Mode;
 use wgccl::proof::prove;
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 use wgpu::BufferUsages as Usage;

@@ -5,7 +5,7 @@ use wgccl::backend::{Options, Ready, Shape};
 use wgccl::collective::Op;
 use wgccl::element::DataType;
 use wgccl::golden::compare;
-use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::inputs::{Fill, generate};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Granularity, Schedule};
 

@@ -2,15 +2,14 @@
 //! and on random patterns, in every bit but those of a NaN.
 
 use wgccl::backend::Options;
-use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
-use wgccl::error::PrepareError;
+use wgccl::error::{PrepareError, UserBuffer};
 use wgccl::golden;
-use wgccl::inputs::{Fill, generate, generate_parts};
 use wgccl::low_level::Numeric;
-use wgccl::payload::Payload;
+use wgccl::low_level::inputs::{Fill, generate, generate_parts};
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 

@@ -10,8 +10,8 @@ use wgccl::backend::{Options, Ready};
 use wgccl::collective::{Collective, Op};
 use wgccl::golden::compare;
 use wgccl::gpu::MAX_RANKS;
-use wgccl::inputs::{Fill, generate};
-use wgccl::payload::Payload;
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, Proof, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 

@@ -6,10 +6,10 @@ use wgccl::error::{PrepareError, RunError};
 use wgccl::fault::Fault;
 use wgccl::golden::{Comparison, Goldens, compare};
 use wgccl::hang::{Hang, Silence};
-use wgccl::inputs::{Fill, generate};
-use wgccl::lower::mode::Mode;
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::low_level::payload::Payload;
+use wgccl::lower::Mode;
 use wgccl::lower::{LowerError, Unsound};
-use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 

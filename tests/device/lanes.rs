@@ -4,8 +4,8 @@ use wgccl::collective::Op;
 use wgccl::error::RunError;
 use wgccl::fault::Fault;
 use wgccl::golden::compare;
-use wgccl::inputs::{Fill, generate};
-use wgccl::lower::mode::Mode;
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::lower::Mode;
 use wgccl::proof::{self, prove};
 
 use crate::common::devices::{Typed, devices, one_at_a_time};

@@ -20,10 +20,10 @@ use wgccl::cpu;
 use wgccl::element::{DataType, Element, bf16, f16, supported};
 use wgccl::error::PrepareError;
 use wgccl::golden::compare;
-use wgccl::inputs::{Fill, generate_parts};
+use wgccl::low_level::inputs::{Fill, generate_parts};
+use wgccl::low_level::payload::{Payload, VECTOR_BYTES};
 use wgccl::lower::LowerError;
-use wgccl::lower::mode::Mode;
-use wgccl::payload::{Payload, VECTOR_BYTES};
+use wgccl::lower::Mode;
 use wgccl::proof::{Proof, Proved, prove};
 use wgccl::schedule::{Algorithm, BuildError, SyncStyle, build};
 

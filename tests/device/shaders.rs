@@ -7,8 +7,8 @@ use std::process::Command;
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
-use wgccl::gpu::{Source, sources};
-use wgccl::lower::arena::LINE_WORDS;
+use wgccl::low_level::lower::LINE_WORDS;
+use wgccl::low_level::lower::{Source, sources};
 
 /// A source with its numbers put in, as a device gets it.
 struct Shader {

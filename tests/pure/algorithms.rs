@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use wgccl::collective::{Collective, Task};
-use wgccl::lower::mode::Mode;
-use wgccl::lower::plan::Plan;
+use wgccl::low_level::lower::Plan;
+use wgccl::lower::Mode;
 use wgccl::proof::{Options, Proof, check, prove};
 use wgccl::schedule::{Algorithm, BuildError, Schedule, SyncStyle, build};
 

@@ -2,13 +2,12 @@
 //! executor (on devices: `tests/device/matrix.rs`); schedules of one's own, everywhere; and the upstream kernels' own test.
 
 use wgccl::backend::{Options, Spread};
-use wgccl::buffers::UserBuffer;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
-use wgccl::error::RunError;
+use wgccl::error::{RunError, UserBuffer};
 use wgccl::golden::compare;
-use wgccl::inputs::{Fill, generate_parts};
-use wgccl::payload::Payload;
+use wgccl::low_level::inputs::{Fill, generate_parts};
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, Proof, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, BuildError, Instruction, Lane, Schedule, SyncStyle, build};
 

@@ -3,18 +3,17 @@
 use std::time::{Duration, Instant};
 
 use wgccl::backend::{Backend, Options, Ready, Shape, Spread};
-use wgccl::buffers::{BufferError, UserBuffer};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{Cpu, Executor};
 use wgccl::element::DataType;
-use wgccl::error::{PrepareError, RunError};
+use wgccl::error::{BufferError, PrepareError, RunError, UserBuffer};
 use wgccl::fault::Fault;
 use wgccl::golden;
 use wgccl::hang::{Hang, Silence};
-use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::low_level::payload::Payload;
 use wgccl::low_level::{Numeric, Sealed};
-use wgccl::lower::mode::{Mode, Protocol};
-use wgccl::payload::Payload;
+use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 

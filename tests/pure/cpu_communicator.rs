@@ -2,11 +2,10 @@
 
 use wgccl::Communicator;
 use wgccl::backend::{Options, Ran, Ready, Shape};
-use wgccl::buffers::BufferError;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
-use wgccl::error::{Error, PrepareError, RunError};
+use wgccl::error::{BufferError, Error, PrepareError, RunError};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 use crate::common::{Variant, other_variants, variants};

@@ -4,10 +4,9 @@ use wgccl::Communicator;
 use wgccl::backend::{Options, Ready, Shape, Spread};
 use wgccl::collective::Op;
 use wgccl::element::DataType;
-use wgccl::error::PrepareError;
+use wgccl::error::{PayloadError, PrepareError};
 use wgccl::golden::compare;
-use wgccl::inputs::{Fill, generate};
-use wgccl::payload::PayloadError;
+use wgccl::low_level::inputs::{Fill, generate};
 use wgccl::proof::{self, Proof, check, prove};
 use wgccl::schedule::{Granularity, Schedule};
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
-use wgccl::payload::Payload;
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
 use wgccl::proof::{Options, Verdict, check, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Schedule, SyncStyle, build};

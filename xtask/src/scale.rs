@@ -18,7 +18,7 @@ use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{self, Cpu};
 use wgccl::element::DataType;
 use wgccl::gpu::{self, Gpu, adapters};
-use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::inputs::{Fill, generate};
 use wgccl::proof::{self, Proved, check, prove};
 use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl_cli::bench::now;

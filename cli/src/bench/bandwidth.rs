@@ -3,7 +3,7 @@
 //! On one device every link is the same memory, so `busbw` only compares algorithms; `membw` is what hardware delivers.
 
 use wgccl::collective::Collective;
-use wgccl::payload::Payload;
+use wgccl::low_level::payload::Payload;
 use wgccl::schedule::{Address, Buffer, Instruction, Schedule};
 
 /// `bytes` in `microseconds`, as GB/s with 10^9 bytes.

@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use wgccl::backend::{Backend, Prepared, Ready, Shape};
-use wgccl::buffers::Extents;
 use wgccl::collective::Op;
 use wgccl::element::Element;
 use wgccl::golden::Goldens;
-use wgccl::payload::Payload;
+use wgccl::low_level::buffers::Extents;
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proved;
 
 use super::bandwidth::{bus_factor, elements_moved, rate};

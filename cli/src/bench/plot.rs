@@ -405,7 +405,7 @@ fn style_pair(style: usize) -> (RGBColor, RGBColor) {
 mod tests {
     use super::*;
     use crate::bench::testing::row;
-    use wgccl::lower::mode::{Mode, Protocol};
+    use wgccl::lower::{Mode, Protocol};
     use wgccl::schedule::Algorithm;
 
     fn rows() -> Vec<Row> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, supported};
-use wgccl::payload::Payload;
+use wgccl::low_level::payload::Payload;
 use wgccl::schedule::{Algorithm, BuildError, DeviceKind, Recipe, Schedule, Selection, SyncStyle};
 
 use super::size::{Parts, Range, Step};

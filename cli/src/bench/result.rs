@@ -8,7 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
-use wgccl::lower::mode::{Mode, Protocol};
+use wgccl::lower::{Mode, Protocol};
 use wgccl::schedule::{Origin, Selection, SyncStyle};
 
 use super::statistics::Statistics;

@@ -5,10 +5,12 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use wgccl::buffers::{Extents, UserBuffer};
 use wgccl::element::Element;
-use wgccl::gpu::{CopyBy, Gpu};
+use wgccl::error::UserBuffer;
+use wgccl::gpu::Gpu;
+use wgccl::low_level::buffers::Extents;
 use wgccl::low_level::copy_past;
+use wgccl::low_level::gpu::CopyBy;
 
 use super::bandwidth::rate;
 use super::result::{Clock, Roof, RoofBy};

@@ -3,7 +3,7 @@
 //! People paste `-b 8 -e 128M -f 2` from elsewhere, so it must mean the same here; only trailing junk is refused.
 
 use wgccl::collective::Collective;
-use wgccl::payload::VECTOR_BYTES;
+use wgccl::low_level::payload::VECTOR_BYTES;
 
 use super::bandwidth::size_parts;
 use crate::error::BenchError;

@@ -6,10 +6,10 @@
 use std::time::Instant;
 
 use wgccl::backend::Backend;
-use wgccl::buffers::UserBuffer;
 use wgccl::collective::Op;
 use wgccl::element::Element;
-use wgccl::inputs::{Fill, generate_parts};
+use wgccl::error::UserBuffer;
+use wgccl::low_level::inputs::{Fill, generate_parts};
 use wgccl::low_level::{Typed, typed};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::Algorithm;

@@ -4,7 +4,7 @@
 
 use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
-use wgccl::lower::mode::{Mode, Protocol};
+use wgccl::lower::{Mode, Protocol};
 use wgccl::schedule::{Algorithm, SyncStyle};
 
 use super::result::{Clock, Placement, Roof, Row, Samples};

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgccl::collective::{Collective, Op, UnknownName, parse};
 use wgccl::element::DataType;
-use wgccl::lower::mode::Protocol;
+use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
 use super::output::{print, print_error};

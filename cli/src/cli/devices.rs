@@ -5,7 +5,7 @@ use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 use wgccl::element::DataType;
 use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
-use wgccl::lower::Arithmetic;
+use wgccl::low_level::lower::Arithmetic;
 
 use super::output::{DIM, print, print_json};
 use crate::device::{CPU, threads};

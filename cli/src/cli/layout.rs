@@ -6,9 +6,9 @@ use clap::Args;
 use serde::Serialize;
 use wgccl::collective::{Collective, parse};
 use wgccl::element::DataType;
-use wgccl::payload::Payload;
+use wgccl::low_level::payload::Payload;
+use wgccl::low_level::window::{Region, Stride, Window};
 use wgccl::schedule::{Algorithm, Origin};
-use wgccl::window::{Region, Stride, Window};
 
 use super::args::{LaunchArgs, ScheduleArgs};
 use super::output::{DIM, Spinner, plural, print, print_json};

@@ -10,9 +10,9 @@ use serde::Serialize;
 use wgccl::collective::{Collective, Op, parse};
 use wgccl::element::{DataType, Element};
 use wgccl::fault::Fault;
-use wgccl::inputs::Fill;
+use wgccl::low_level::inputs::Fill;
 use wgccl::low_level::{Typed, typed};
-use wgccl::lower::mode::Protocol;
+use wgccl::lower::Protocol;
 
 use super::args::{COUNT, ScheduleArgs};
 use super::output::{BAD, DIM, GOOD, TICK, details, how, plural, print, print_json};

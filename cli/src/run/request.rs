@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use wgccl::collective::{Op, Task};
 use wgccl::element::DataType;
 use wgccl::fault::Fault;
-use wgccl::inputs::Fill;
+use wgccl::low_level::inputs::Fill;
 use wgccl::schedule::{Selection, SyncStyle};
 
 use crate::dispatch::Dispatch;

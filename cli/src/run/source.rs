@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
-use wgccl::buffers::{Extents, UserBuffer};
 use wgccl::collective::{Collective, Task};
 use wgccl::element::Element;
-use wgccl::inputs::generate_parts;
+use wgccl::error::UserBuffer;
+use wgccl::low_level::buffers::Extents;
+use wgccl::low_level::inputs::generate_parts;
 use wgccl::schedule::Schedule;
 
 use super::request::{Request, Source};

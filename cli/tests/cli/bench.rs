@@ -12,8 +12,8 @@ use wgccl::element::DataType;
 use wgccl::error::RunError;
 use wgccl::fault::Fault;
 use wgccl::golden::compare;
-use wgccl::inputs::{Fill, generate};
-use wgccl::payload::Payload;
+use wgccl::low_level::inputs::{Fill, generate};
+use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 

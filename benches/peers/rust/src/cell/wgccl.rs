@@ -7,7 +7,7 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::DataType;
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::proof::{self, Proved, prove};
-use wgccl::payload::Payload;
+use wgccl::low_level::payload::Payload;
 use wgccl::{cpu, gpu};
 use wgccl_cli::views::{bytes, bytes_mut};
 
