@@ -443,13 +443,13 @@ mod tests {
             start_time: "now",
             complete: false,
         };
-        let json: serde_json::Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
         assert_eq!(json["schema"], "wgccl-bench/1");
         let again = Recorded::parse(&json.to_string()).unwrap_err();
         assert_eq!(again, "it has no device 0");
         assert_eq!((&json["ok"], &json["complete"]), (&false.into(), &false.into()));
         assert!(json["results"][0]["out_of_place"]["roof_pct"].is_null());
-        assert_eq!(json["results"][0]["in_place"]["nwrong"], serde_json::Value::Null);
+        assert_eq!(json["results"][0]["in_place"]["nwrong"], Value::Null);
         assert_eq!(json["out_of_bounds"]["okay"], true);
         assert!(json["average_bus_bandwidth"]["okay"].is_null());
         for key in ["min_us", "avg_us", "p50_us", "p99_us", "stdev_us", "cv_pct", "times_us"] {
