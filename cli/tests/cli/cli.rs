@@ -672,7 +672,7 @@ fn a_mode_that_is_not_sound_is_refused_when_named() {
         if device["index"] != "cpu" && !modes.contains(&"fused".into()) {
             let output = wgccl(&["run", "--device", &device["index"].to_string(), "--dispatch", "fused"]);
             assert_eq!(output.status.code(), Some(6));
-            assert!(stderr(&output).contains("fused is refused"), "{}", stderr(&output));
+            assert!(stderr(&output).contains("fused with protocol simple is refused"), "{}", stderr(&output));
         }
     }
 }
