@@ -11,7 +11,7 @@ mod explain;
 pub mod kernel;
 mod ll;
 pub mod mode;
-pub mod package;
+mod package;
 mod partition;
 pub mod plan;
 mod request;
@@ -26,6 +26,6 @@ pub mod words;
 
 pub use arithmetic::{Arithmetic, arithmetic};
 pub use error::{LowerError, Unsound};
-pub use package::{Binding, Contents, Package, lower};
+pub use package::{Binding, Contents, Package, Step, lower};
 pub use request::Request;
 pub use target::{DeviceClass, Limits, Target};
