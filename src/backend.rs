@@ -197,33 +197,3 @@ pub trait Ready {
         (0..launches).map(|_| self.launch()).collect()
     }
 }
-
-impl<R: Ready + ?Sized> Ready for Box<R> {
-    fn prepared(&self) -> Prepared {
-        (**self).prepared()
-    }
-
-    fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
-        (**self).run(inputs, outputs)
-    }
-
-    fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
-        (**self).run_in_place(buffers)
-    }
-
-    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        (**self).load(piece, inputs)
-    }
-
-    fn launch(&mut self) -> Result<Ran, RunError> {
-        (**self).launch()
-    }
-
-    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        (**self).fetch(outputs)
-    }
-
-    fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
-        (**self).time(launches)
-    }
-}

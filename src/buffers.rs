@@ -35,54 +35,21 @@ impl fmt::Display for UserBuffer {
 
 /// Buffers that do not fit the launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum BufferError {
     /// Not one buffer for each rank.
     #[error("{got} {what}s for {ranks} ranks; give one for each rank, empty where it has none")]
-    Number {
-        /// Which buffers.
-        what: UserBuffer,
-        /// How many were given.
-        got: usize,
-        /// How many there must be.
-        ranks: u32,
-    },
+    Number { what: UserBuffer, got: usize, ranks: u32 },
     /// A buffer of the wrong length.
     #[error("the {what} of rank {rank} has {got} elements, but {}", must(*.parts, *.count))]
-    Length {
-        /// Which buffer.
-        what: UserBuffer,
-        /// Whose.
-        rank: u32,
-        /// Its length.
-        got: usize,
-        /// Parts that it must have.
-        parts: u32,
-        /// Elements of a part.
-        count: usize,
-    },
+    Length { what: UserBuffer, rank: u32, got: usize, parts: u32, count: usize },
     /// Bytes that are no whole number of elements.
     #[error("the {what} of rank {rank} has {got} bytes, which is no whole number of elements of {element_bytes} bytes")]
-    Ragged {
-        /// Which buffer.
-        what: UserBuffer,
-        /// Whose.
-        rank: u32,
-        /// Its bytes.
-        got: usize,
-        /// Bytes of an element.
-        element_bytes: usize,
-    },
+    Ragged { what: UserBuffer, rank: u32, got: usize, element_bytes: usize },
     /// Bytes that cannot be elements where they are.
     #[error("the {what} of rank {rank} begins at an address that is no multiple of {align}, as its elements' must be")]
-    Misaligned {
-        /// Which buffer.
-        what: UserBuffer,
-        /// Whose.
-        rank: u32,
-        /// What the address must be a multiple of.
-        align: usize,
-    },
+    Misaligned { what: UserBuffer, rank: u32, align: usize },
 }
 
 fn must(parts: u32, count: usize) -> String {

@@ -4,6 +4,7 @@
 //! operation.
 
 mod calls;
+mod nothing;
 mod views;
 
 use std::fmt;
@@ -14,10 +15,10 @@ use lru::LruCache;
 use rustc_hash::FxBuildHasher;
 
 use crate::backend::{Backend, Options, Ran, Ready, Shape};
-use crate::buffers::{BufferError, UserBuffer, count_of};
-use crate::collective::{Collective, Op, Task};
-use crate::element::{DataType, Element, supported};
-use crate::error::{DeviceError, Error, PrepareError, RunError};
+use crate::buffers::{UserBuffer, count_of};
+use crate::collective::{Op, Task};
+use crate::element::{DataType, Element};
+use crate::error::{DeviceError, Error, PrepareError};
 use crate::proof::{self, Proved, prove};
 use crate::schedule::{Recipe, Schedule, Selection, SyncStyle};
 use views::{bytes_of, bytes_of_mut};
@@ -136,6 +137,23 @@ impl<B: Backend> Communicator<B> {
         self.run_bytes_in_place(task, T::TYPE, &mut bytes_of_mut(buffers), op)
     }
 
+    /// As [`run`](Self::run) by a schedule of the caller's own, which is proved first.
+    ///
+    /// # Errors
+    /// [`Error`]; outputs then hold nothing of use.
+    pub fn run_schedule<T: Element>(
+        &self,
+        schedule: Schedule,
+        inputs: &[&[T]],
+        outputs: &mut [&mut [T]],
+        op: Op,
+    ) -> Result<Ran, Error> {
+        let (given, got) = (inputs.iter().map(|input| input.len()), outputs.iter().map(|output| output.len()));
+        let count = self.count(&schedule.task, given, got);
+        let mut ready = self.prepare_schedule(schedule, Shape::new(count, T::TYPE, op), false)?;
+        Ok(ready.run(&bytes_of(inputs), &mut bytes_of_mut(outputs))?)
+    }
+
     /// As [`run`](Self::run), over elements of a type that is known only when the program runs. Buffers begin at multiples
     /// of the element's size.
     ///
@@ -149,13 +167,10 @@ impl<B: Backend> Communicator<B> {
         outputs: &mut [&mut [u8]],
         op: Op,
     ) -> Result<Ran, Error> {
-        let (task, ranks) = (task.into(), self.ranks);
-        let elements = data_type.bytes();
+        let (task, elements) = (task.into(), data_type.bytes());
         let given = inputs.iter().map(|input| input.len() / elements);
-        let got = outputs.iter().map(|output| output.len() / elements);
-        let count = count_of(given, |rank| task.input_parts(rank, ranks))
-            .or_else(|| count_of(got, |rank| task.output_parts(rank, ranks)));
-        let key = self.key(task, Shape::new(count.unwrap_or(0), data_type, op), false);
+        let count = self.count(&task, given, outputs.iter().map(|output| output.len() / elements));
+        let key = self.key(task, Shape::new(count, data_type, op), false);
         if key.is_nothing() {
             self.check(&key, UserBuffer::Input, inputs.iter().map(|input| input.len()))?;
             self.check(&key, UserBuffer::Output, outputs.iter().map(|output| output.len()))?;
@@ -241,6 +256,12 @@ impl<B: Backend> Communicator<B> {
         self.ready(self.key(task, shape, in_place))
     }
 
+    /// Elements of a part, by the first buffer that there must be.
+    fn count(&self, task: &Task, given: impl Iterator<Item = usize>, got: impl Iterator<Item = usize>) -> usize {
+        let of_inputs = count_of(given, |rank| task.input_parts(rank, self.ranks));
+        of_inputs.or_else(|| count_of(got, |rank| task.output_parts(rank, self.ranks))).unwrap_or(0)
+    }
+
     fn key(&self, task: Task, mut shape: Shape, in_place: bool) -> Key {
         shape.op = task.collective.op(shape.op);
         Key { task, shape, in_place }
@@ -298,44 +319,6 @@ impl<B: Backend> Communicator<B> {
             }
             made => made,
         }
-    }
-
-    /// Refuses what would be refused of any other count. Lengths are all 0 then, in bytes as in elements.
-    fn check(&self, key: &Key, what: UserBuffer, lengths: impl ExactSizeIterator<Item = usize>) -> Result<(), Error> {
-        let Key { task, shape, in_place } = key;
-        let (got, ranks, element_bytes) = (lengths.len(), self.ranks, shape.data_type.bytes());
-        self.schedule(key)?;
-        if *in_place && !task.collective.has_in_place() {
-            self.prepared(task.clone(), *shape, true)?;
-        }
-        if task.collective.reduces() {
-            supported(shape.data_type, shape.op).map_err(PrepareError::from)?;
-        }
-        if got != ranks as usize {
-            return Err(RunError::from(BufferError::Number { what, got, ranks }).into());
-        }
-        let parts = |rank| match what {
-            UserBuffer::Input => task.input_parts(rank, ranks),
-            UserBuffer::Output => task.output_parts(rank, ranks),
-            UserBuffer::InPlace => task.input_parts(rank, ranks).max(task.output_parts(rank, ranks)),
-        };
-        match (0..).zip(lengths).find(|&(_, got)| got > 0) {
-            None => Ok(()),
-            Some((rank, got)) if !got.is_multiple_of(element_bytes) => {
-                Err(RunError::from(BufferError::Ragged { what, rank, got, element_bytes }).into())
-            }
-            Some((rank, got)) => {
-                let (got, parts, count) = (got / element_bytes, parts(rank), shape.count);
-                Err(RunError::from(BufferError::Length { what, rank, got, parts, count }).into())
-            }
-        }
-    }
-}
-
-impl Key {
-    /// A barrier has no elements and something to do.
-    fn is_nothing(&self) -> bool {
-        self.shape.count == 0 && self.task.collective != Collective::Barrier
     }
 }
 

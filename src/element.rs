@@ -14,254 +14,28 @@
 //!   product rounded to the element type, and the products are summed. Integers have none, see [`Unsupported`].
 //! * Integers wrap.
 
+mod data_type;
 mod float;
 mod half;
 mod integer;
+pub(crate) mod numeric;
 pub(crate) mod typed;
 
-use crate::collective::{Op, named};
+use crate::collective::Op;
+use numeric::Numeric;
 
 pub use ::half::{bf16, f16};
+pub use data_type::{DataType, Unsupported, supported};
+pub(crate) use data_type::{dispatch, with_op};
 
-/// The type of one element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DataType {
-    /// IEEE 754 binary32.
-    F32,
-    /// IEEE 754 binary16.
-    F16,
-    /// The upper half of a binary32.
-    BF16,
-    /// IEEE 754 binary64.
-    F64,
-    /// Two's complement, 32 bits.
-    I32,
-    /// Unsigned, 32 bits.
-    U32,
-    /// Two's complement, 64 bits.
-    I64,
-    /// Unsigned, 64 bits.
-    U64,
-    /// Two's complement, 8 bits.
-    I8,
-    /// Unsigned, 8 bits.
-    U8,
-}
-
-named!(DataType, "type", {
-    F32 => "f32" | "float" | "float32",
-    F16 => "f16" | "half" | "float16",
-    BF16 => "bf16" | "bfloat16",
-    F64 => "f64" | "double" | "float64",
-    I32 => "i32" | "int32",
-    U32 => "u32" | "uint32",
-    I64 => "i64" | "int64",
-    U64 => "u64" | "uint64",
-    I8 => "i8" | "int8",
-    U8 => "u8" | "uint8",
-});
-
-/// Runs an expression with the Rust type of a [`DataType`]: the only place that knows which is which.
-macro_rules! dispatch {
-    ($data_type:expr, $T:ident => $run:expr) => {
-        match $data_type {
-            $crate::element::DataType::F32 => $crate::element::dispatch!(@ f32, $T => $run),
-            $crate::element::DataType::F16 => $crate::element::dispatch!(@ $crate::element::f16, $T => $run),
-            $crate::element::DataType::BF16 => $crate::element::dispatch!(@ $crate::element::bf16, $T => $run),
-            $crate::element::DataType::F64 => $crate::element::dispatch!(@ f64, $T => $run),
-            $crate::element::DataType::I32 => $crate::element::dispatch!(@ i32, $T => $run),
-            $crate::element::DataType::U32 => $crate::element::dispatch!(@ u32, $T => $run),
-            $crate::element::DataType::I64 => $crate::element::dispatch!(@ i64, $T => $run),
-            $crate::element::DataType::U64 => $crate::element::dispatch!(@ u64, $T => $run),
-            $crate::element::DataType::I8 => $crate::element::dispatch!(@ i8, $T => $run),
-            $crate::element::DataType::U8 => $crate::element::dispatch!(@ u8, $T => $run),
-        }
-    };
-    (@ $type:ty, $T:ident => $run:expr) => {{
-        type $T = $type;
-        $run
-    }};
-}
-pub(crate) use dispatch;
-
-/// Runs an expression with the operation that combines two elements as a constant, so that no loop in it has a branch.
-macro_rules! with_op {
-    ($op:expr, $OP:ident => $run:expr) => {
-        match $op {
-            $crate::collective::Op::Sum | $crate::collective::Op::Avg => {
-                const $OP: $crate::collective::Op = $crate::collective::Op::Sum;
-                $run
-            }
-            $crate::collective::Op::Prod => {
-                const $OP: $crate::collective::Op = $crate::collective::Op::Prod;
-                $run
-            }
-            $crate::collective::Op::Min => {
-                const $OP: $crate::collective::Op = $crate::collective::Op::Min;
-                $run
-            }
-            $crate::collective::Op::Max => {
-                const $OP: $crate::collective::Op = $crate::collective::Op::Max;
-                $run
-            }
-        }
-    };
-}
-pub(crate) use with_op;
-
-impl DataType {
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
-        dispatch!(self, T => size_of::<T>())
-    }
-
-    /// Whether it has a binary point.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64)
-    }
-
-    /// Bits of the magnitude: of a float's significand, the hidden one included; of an integer without its sign.
-    pub fn precision(self) -> u32 {
-        match self {
-            Self::F32 => 24,
-            Self::F16 => 11,
-            Self::BF16 => 8,
-            Self::F64 => 53,
-            Self::I32 | Self::I64 | Self::I8 => 8 * self.bytes() as u32 - 1,
-            Self::U32 | Self::U64 | Self::U8 => 8 * self.bytes() as u32,
-        }
-    }
-}
-
-/// An operation that a type does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{op} of {data_type} is refused: it is a sum divided after its last addition, and schedules here only reduce; \
-     use sum and divide the result, or a float type"
-)]
-#[non_exhaustive]
-pub struct Unsupported {
-    /// The operation.
-    pub op: Op,
-    /// The type.
-    pub data_type: DataType,
-}
-
-/// Whether elements of `data_type` have `op`, on every device alike.
+/// A Rust type that can be an element: one for each [`DataType`], and no other, because devices compute no other.
 ///
-/// # Errors
-/// [`Unsupported`]: the average of integers.
-pub fn supported(data_type: DataType, op: Op) -> Result<(), Unsupported> {
-    match op {
-        Op::Avg if !data_type.is_float() => Err(Unsupported { op, data_type }),
-        _ => Ok(()),
-    }
-}
+/// What its arithmetic is stands in the rules of this module.
+pub trait Element: Numeric {}
 
-/// A Rust type that can be an element.
-pub trait Element: bytemuck::Pod + Send + Sync + PartialEq + std::fmt::Display {
-    /// Its run-time name.
-    const TYPE: DataType;
-
-    /// A type in which an order-free reference is computed: of higher precision, or exact.
-    type Wide: Copy;
-
-    /// `a op b`, rounded as the type rounds. Commutative in every bit but a NaN's payload. An average combines as a sum.
-    fn combine(op: Op, a: Self, b: Self) -> Self;
-
-    /// As [`combine`](Self::combine), on hardware that reads and writes f32 subnormals as zero.
-    fn combine_flushed(op: Op, a: Self, b: Self) -> Self;
-
-    /// What a device that reads subnormals as zero makes of a value that takes part in arithmetic.
-    fn flush(self) -> Self;
-
-    /// Whether a device's result agrees: the same bits, or both NaN (payloads are not compared).
-    fn agrees(self, other: Self) -> bool;
-
-    /// What outputs hold before a run so that nothing stale can pass: a NaN that arithmetic does not produce by itself, or
-    /// an integer pattern that is unlikely by its width. Its bytes repeat after four at most.
-    fn poison() -> Self;
-
-    /// 1/`ranks` in this type, which an average multiplies by; 0 for integers, which have none.
-    fn reciprocal(ranks: u32) -> Self;
-
-    /// The nearest (or the exact) f64.
-    fn to_f64(self) -> f64;
-
-    /// The element nearest to `value`; integers wrap.
-    fn from_f64(value: f64) -> Self;
-
-    /// `multiple` * 2^`exponent`, rounded; integers wrap and have no exponent.
-    fn scaled(multiple: i64, exponent: i32) -> Self;
-
-    /// Exactly this value.
-    fn widen(self) -> Self::Wide;
-
-    /// `a op b` of references.
-    fn combine_wide(op: Op, a: Self::Wide, b: Self::Wide) -> Self::Wide;
-
-    /// A reference divided by `ranks`.
-    fn mean_wide(sum: Self::Wide, ranks: u32) -> Self::Wide;
-
-    /// Distance from `reference` in units of the last place of this type at `reference`; 0 where either is not finite.
-    fn ulp_error(self, reference: Self::Wide) -> f64;
-}
+impl<T: Numeric> Element for T {}
 
 /// What every contribution of `ranks` ranks is multiplied by when it is read, if anything.
 pub fn scale<T: Element>(op: Op, ranks: u32) -> Option<T> {
     (op == Op::Avg).then(|| T::reciprocal(ranks))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_round_trip_and_unknown_names_list_what_exists() {
-        for &data_type in DataType::ALL {
-            assert_eq!(data_type.name().parse(), Ok(data_type));
-        }
-        for (alias, data_type) in [
-            ("float", DataType::F32),
-            ("half", DataType::F16),
-            ("bfloat16", DataType::BF16),
-            ("double", DataType::F64),
-            ("int8", DataType::I8),
-            ("uint8", DataType::U8),
-            ("int32", DataType::I32),
-            ("uint32", DataType::U32),
-            ("int64", DataType::I64),
-            ("uint64", DataType::U64),
-        ] {
-            assert_eq!(alias.parse(), Ok(data_type));
-        }
-        let error = "f8".parse::<DataType>().unwrap_err().to_string();
-        assert!(error.contains("'f8'") && error.contains("f32, f16, bf16"), "{error}");
-    }
-
-    #[test]
-    fn the_poison_of_every_type_fills_memory_word_by_word() {
-        for &data_type in DataType::ALL {
-            dispatch!(data_type, T => {
-                let poison = T::poison();
-                let bytes = bytemuck::bytes_of(&poison);
-                assert!((0..bytes.len()).all(|i| bytes[i] == bytes[i % 4]), "{data_type}");
-                assert_eq!(poison.to_f64().is_nan(), data_type.is_float(), "{data_type}");
-                assert_eq!((T::TYPE, data_type.bytes()), (data_type, size_of::<T>()));
-            });
-        }
-    }
-
-    #[test]
-    fn only_integers_have_no_average() {
-        for &data_type in DataType::ALL {
-            for &op in Op::ALL {
-                let refused = op == Op::Avg && !data_type.is_float();
-                assert_eq!(supported(data_type, op).is_err(), refused, "{op} of {data_type}");
-            }
-        }
-        let error = supported(DataType::I8, Op::Avg).unwrap_err().to_string();
-        assert!(error.contains("avg of i8") && error.contains("use sum"), "{error}");
-    }
 }

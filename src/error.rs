@@ -47,6 +47,7 @@ pub enum DeviceError {
 
 /// Why a launch cannot be prepared.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum PrepareError {
     /// No such schedule.
@@ -57,24 +58,10 @@ pub enum PrepareError {
     Refused(#[from] Box<Refused>),
     /// A schedule for another number of ranks than the communicator's.
     #[error("the schedule has {schedule} ranks and the communicator {communicator}; make both the same")]
-    OtherRanks {
-        /// The schedule's.
-        schedule: u32,
-        /// The communicator's.
-        communicator: u32,
-    },
+    OtherRanks { schedule: u32, communicator: u32 },
     /// More ranks than the executor runs.
     #[error("{ranks} ranks are too many for {executor}, which takes up to {most}; use {instead}")]
-    Ranks {
-        /// How many they are.
-        ranks: u32,
-        /// How many the executor takes.
-        most: u32,
-        /// Which executor.
-        executor: &'static str,
-        /// What to do.
-        instead: &'static str,
-    },
+    Ranks { ranks: u32, most: u32, executor: &'static str, instead: &'static str },
     /// No such payload.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -89,27 +76,17 @@ pub enum PrepareError {
     Nothing(&'static str),
     /// An option that this executor does not have.
     #[error("{executor} has no {option}; leave it out")]
-    NoSuchOption {
-        /// Which executor.
-        executor: &'static str,
-        /// Which option.
-        option: &'static str,
-    },
+    NoSuchOption { executor: &'static str, option: &'static str },
     /// The schedule, or the payload, does not fit the device, or the named mode or protocol would be wrong there.
     #[error("{device}: {error}")]
     Lower {
-        /// The device.
         device: String,
-        /// Why.
         #[source]
         error: LowerError,
     },
     /// Not enough memory on the host.
     #[error("no memory for {}; use a smaller count or fewer ranks", bytes(*.0))]
-    Memory(
-        /// Bytes that were asked for; `u64::MAX` where they are more than can be addressed.
-        u64,
-    ),
+    Memory(u64),
     /// A worker thread could not be started.
     #[error("cannot start a worker thread; use fewer workers")]
     Threads(#[source] io::Error),
@@ -120,6 +97,7 @@ pub enum PrepareError {
 
 /// Why a launch did not succeed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum RunError {
     /// Buffers that do not fit the schedule and the shape.
@@ -130,27 +108,16 @@ pub enum RunError {
     Slices(#[from] SliceError),
     /// The schedule was proved for launches in place and given two buffers a rank, or the reverse.
     #[error("the schedule was proved {}; launch it so", if *.in_place { "in place" } else { "out of place" })]
-    Placement {
-        /// What it was proved for.
-        in_place: bool,
-    },
+    Placement { in_place: bool },
     /// A launch before any inputs were loaded.
     #[error("nothing is loaded that could be launched over; load inputs first")]
     NotLoaded,
     /// A piece beyond the last.
     #[error("there is no piece {piece}: the payload goes in {pieces}, counted from 0")]
-    NoSuchPiece {
-        /// Which was asked for.
-        piece: usize,
-        /// How many there are.
-        pieces: usize,
-    },
+    NoSuchPiece { piece: usize, pieces: usize },
     /// Not enough memory on the host for copies of the inputs and outputs.
     #[error("no memory for {}; use a smaller count or fewer ranks", bytes(*.0))]
-    Memory(
-        /// Bytes that were asked for.
-        u64,
-    ),
+    Memory(u64),
     /// Outputs were asked for before any launch over these inputs, or its commands were never submitted.
     #[error("nothing has been launched over these inputs yet, so there are no outputs; submit the commands first")]
     NotLaunched,
@@ -159,16 +126,10 @@ pub enum RunError {
         "the launch was never executed: {device} refused its commands, or what they were submitted with; its validation \
          error says why"
     )]
-    NotExecuted {
-        /// The device.
-        device: String,
-    },
+    NotExecuted { device: String },
     /// The whole payload was to lie on the device, but does not.
     #[error("the payload goes through the device in {pieces} pieces; launch it over buffers of your own")]
-    InPieces {
-        /// How many.
-        pieces: usize,
-    },
+    InPieces { pieces: usize },
     /// Some lanes did not finish. Outputs are unspecified; the next launch starts afresh.
     #[error("{0}")]
     Hang(Box<Hang>),

@@ -4,4 +4,6 @@
 //! Apart, so that everything outside of this module is meant for users.
 
 pub use crate::cpu::copy::copy_past;
+pub use crate::element::numeric::Numeric;
+pub use crate::element::numeric::sealed::Sealed;
 pub use crate::element::typed::{Typed, typed};

@@ -14,6 +14,7 @@ pub const VECTOR_BYTES: usize = 16;
 
 /// Why a payload cannot be cut for a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum PayloadError {
     /// Elements for a collective that takes none.
@@ -21,22 +22,12 @@ pub enum PayloadError {
     NoPayload(Collective, usize),
     /// A count that would make chunks of unlike lengths.
     #[error("a count of {count} elements is no multiple of {n}, as the schedule wants it; use {}", near(*.count, *.n))]
-    Indivisible {
-        /// Elements of a part.
-        count: usize,
-        /// What it must be a multiple of.
-        n: u32,
-    },
+    Indivisible { count: usize, n: u32 },
     /// Sizes that do not fit this machine's addresses.
     #[error(
         "a count of {count} elements for {ranks} ranks is more than memory can be addressed for; use a smaller count"
     )]
-    TooLarge {
-        /// Elements per rank.
-        count: usize,
-        /// Ranks.
-        ranks: u32,
-    },
+    TooLarge { count: usize, ranks: u32 },
 }
 
 /// The multiples of `n` next to `count`.

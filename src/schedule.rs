@@ -27,4 +27,5 @@ pub use origin::Origin;
 pub use recipe::Recipe;
 pub use selection::{DeviceKind, Selection};
 pub use site::{Signal, Site};
+pub use text::AddressError;
 pub use value::{Address, Buffer, Granularity, Instruction, Lane, MAX_RANKS, Notify, Schedule, Wait};

@@ -58,7 +58,8 @@ say "all tests"
 cargo test
 
 say "the pure crate, without GPU"
-cargo test -p wgccl --no-default-features --lib --test pure
+cargo test -p wgccl --no-default-features --lib
+cargo test -p wgccl --no-default-features --test pure -- algorithms:: collectives:: cpu::
 
 say "notify and wait of the CPU executor under loom"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p wgccl --release --no-default-features --lib -- cpu::signal cpu::rest

@@ -20,8 +20,8 @@ use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
 use wgccl::schedule::{Algorithm, Origin, Recipe, Schedule, Selection, SyncStyle};
 
-use crate::error::{Error, exit};
 use crate::device::{AUTO, kind_of};
+use crate::error::{Error, exit};
 
 #[derive(Debug, Parser)]
 #[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]

@@ -102,9 +102,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Select(_) => exit::DEVICE,
-            Self::Device(error)
-            | Self::Prepare(PrepareError::Device(error))
-            | Self::Run(RunError::Device(error)) => of_device(error),
+            Self::Device(error) | Self::Prepare(PrepareError::Device(error)) | Self::Run(RunError::Device(error)) => {
+                of_device(error)
+            }
             Self::Refused(refused) | Self::Prepare(PrepareError::Refused(refused)) => of_report(&refused.report),
             Self::Run(RunError::Hang(_)) => exit::HANG,
             Self::Run(RunError::Memory(_)) => exit::USAGE,
@@ -173,7 +173,8 @@ mod tests {
                 .with(Instruction::new("add").reduce(a, b).to(Address::output(rank, 0)).notify(1 - rank, 0))
                 .with(Instruction::new("end").wait(0, 1 - rank))
         };
-        let mut schedule = Schedule::new("pair", Collective::AllReduce, 2, 1).signal_rows(1).lane(lane(0)).lane(lane(1));
+        let mut schedule =
+            Schedule::new("pair", Collective::AllReduce, 2, 1).signal_rows(1).lane(lane(0)).lane(lane(1));
         change(&mut schedule);
         of_report(&check(&schedule, Default::default()))
     }

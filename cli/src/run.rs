@@ -45,7 +45,19 @@ pub struct Request {
     pub op: Op,
     /// Input is output.
     pub in_place: bool,
-    /// What came out.
+    /// Where inputs come from.
+    pub source: Source,
+    /// `auto`, `cpu`, an index or words of a name.
+    pub device: String,
+    /// Dispatch mode and protocol on a GPU.
+    pub dispatch: Dispatch,
+    /// Channels; chosen if not given.
+    pub channels: Option<u32>,
+    /// A defect to put in.
+    pub fault: Option<Fault>,
+}
+
+/// What came out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// What was computed.

@@ -17,12 +17,13 @@ pub(crate) fn views_from<T>(vectors: &[Vec<T>], unalign: usize) -> Vec<&[T]> {
     vectors.iter().map(|vector| &vector[unalign..]).collect()
 }
 
-pub(crate) fn bytes<'a, T: Element>(slices: &[&'a [T]]) -> Vec<&'a [u8]> {
+/// Elements as bytes.
+pub fn bytes<'a, T: Element>(slices: &[&'a [T]]) -> Vec<&'a [u8]> {
     slices.iter().map(|slice| bytemuck::cast_slice(slice)).collect()
 }
 
 /// Bytes of what begins `unalign` elements into each vector.
-pub(crate) fn bytes_mut<T: Element>(vectors: &mut [Vec<T>], unalign: usize) -> Vec<&mut [u8]> {
+pub fn bytes_mut<T: Element>(vectors: &mut [Vec<T>], unalign: usize) -> Vec<&mut [u8]> {
     vectors.iter_mut().map(|vector| bytemuck::cast_slice_mut(&mut vector[unalign..])).collect()
 }
 

@@ -262,13 +262,9 @@ impl<T: Element> Executor<T> {
                 next[task.lane as usize] = task.step - graph.lane(task.lane).start;
             }
         }
-        // A lane without a task is through, unless its worker has not come to the channel.
-        for index in 0..if shared.private { 0 } else { self.workers() } {
-            let worker = shared.worker(index);
-            for (_, (_, next)) in stuck.iter_mut().filter(|(channel, _)| !worker.has_begun(**channel)) {
-                worker.lanes().for_each(|lane| next[lane as usize] = 0);
-            }
-        }
+        // Where a worker has not come to a channel, its lanes there only wait for it to leave another.
+        let workers = 0..if shared.private { 0 } else { self.workers() };
+        workers.for_each(|index| stuck.retain(|&channel, _| shared.worker(index).has_begun(channel)));
         let cells: FxHashMap<Signal, usize> =
             (0..graph.cells()).map(|cell| (graph.signal(cell), cell as usize)).collect();
         let signals = stuck.iter().map(|(&channel, &(owner, _))| {

@@ -91,11 +91,6 @@ impl Worker {
         &self.tasks
     }
 
-    /// Its lanes of every channel.
-    pub(super) fn lanes(&self) -> impl Iterator<Item = u32> {
-        self.lanes.clone().step_by(self.lane_step)
-    }
-
     /// Whether it has come to this channel, one of its own.
     pub(super) fn has_begun(&self, channel: u32) -> bool {
         (channel as usize) < self.next_channel

@@ -1,6 +1,7 @@
 //! f32 and f64, and what all floats share: the order of min and max, and units of the last place.
 
-use super::{DataType, Element};
+use super::data_type::DataType;
+use super::numeric::{Numeric, sealed::Sealed};
 use crate::collective::Op;
 
 /// The smaller and the greater of two floats by their bits; see the rules in [`super`].
@@ -58,7 +59,7 @@ pub(super) fn power_of_two(exponent: i32) -> f64 {
     }
 }
 
-/// The unit of the last place at `reference` of a type with so many bits and this least exponent of normal numbers.
+/// The unit of the last place at `reference` of a type with this precision and this least exponent of normal numbers.
 pub(super) fn ulp(reference: f64, precision: u32, least_exponent: i32) -> f64 {
     let exponent = ((reference.to_bits() >> 52) & 0x7ff) as i32 - 1023;
     power_of_two(exponent.max(least_exponent) - (precision as i32 - 1))
@@ -68,7 +69,9 @@ pub(super) fn ulp(reference: f64, precision: u32, least_exponent: i32) -> f64 {
 const POISON: u32 = 0x7fc0_dead;
 const POISON_64: u64 = 0xfff8_dead_fff8_dead;
 
-impl Element for f32 {
+impl Sealed for f32 {}
+
+impl Numeric for f32 {
     const TYPE: DataType = DataType::F32;
     type Wide = f64;
 
@@ -151,7 +154,9 @@ impl Element for f32 {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair(f64, f64);
 
-impl Element for f64 {
+impl Sealed for f64 {}
+
+impl Numeric for f64 {
     const TYPE: DataType = DataType::F64;
     type Wide = Pair;
 

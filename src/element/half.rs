@@ -3,9 +3,11 @@
 //! Conversions are written out in integer arithmetic, as in `shaders/element/`: without branches they vectorise, which the
 //! `half` crate's element by element do not, and a device's result can be argued line by line. The crate is their test.
 
-use super::{DataType, Element, bf16, f16};
+use super::data_type::DataType;
+use super::numeric::{Numeric, sealed::Sealed};
 use crate::collective::Op;
 use crate::element::float::{power_of_two, ulp};
+use ::half::{bf16, f16};
 
 mod order_f16 {
     use super::f16;
@@ -60,7 +62,9 @@ fn narrow_f16(value: f32) -> f16 {
 
 macro_rules! half {
     ($type:ident $name:ident: $widen:ident, $narrow:ident, $order:ident, least exponent $exponent:literal, poison $poison:literal) => {
-        impl Element for $type {
+        impl Sealed for $type {}
+
+        impl Numeric for $type {
             type Wide = f64;
             const TYPE: DataType = DataType::$name;
 
@@ -110,7 +114,7 @@ macro_rules! half {
             }
 
             fn scaled(multiple: i64, exponent: i32) -> Self {
-                <Self as Element>::from_f64(multiple as f64 * power_of_two(exponent))
+                <Self as Numeric>::from_f64(multiple as f64 * power_of_two(exponent))
             }
 
             fn widen(self) -> f64 {
@@ -126,10 +130,10 @@ macro_rules! half {
             }
 
             fn ulp_error(self, reference: f64) -> f64 {
-                if !self.is_finite() || !<Self as Element>::from_f64(reference).is_finite() {
+                if !self.is_finite() || !<Self as Numeric>::from_f64(reference).is_finite() {
                     return 0.0;
                 }
-                (Element::to_f64(self) - reference).abs() / ulp(reference, Self::TYPE.precision(), $exponent)
+                (Numeric::to_f64(self) - reference).abs() / ulp(reference, Self::TYPE.precision(), $exponent)
             }
         }
     };

@@ -1,6 +1,7 @@
 //! Integers: everything wraps and is exact, so any order gives the same bits and the reference is the type itself.
 
-use super::{DataType, Element};
+use super::data_type::DataType;
+use super::numeric::{Numeric, sealed::Sealed};
 use crate::collective::Op;
 
 /// The bytes of the poison. Sums of small numbers are nowhere near it; a byte may well be it, which only makes a stale one
@@ -9,7 +10,9 @@ const POISON: u8 = 0xa5;
 
 macro_rules! integer {
     ($($type:ident: $name:ident),+) => {$(
-        impl Element for $type {
+        impl Sealed for $type {}
+
+impl Numeric for $type {
             const TYPE: DataType = DataType::$name;
             type Wide = Self;
 
@@ -49,7 +52,7 @@ macro_rules! integer {
             }
 
             fn from_f64(value: f64) -> Self {
-                // `as` saturates; through the widest type it does so far away.
+                // `as` saturates, so the way goes through a type that is wide enough to wrap first.
                 value as i128 as Self
             }
 

@@ -9,6 +9,7 @@ use crate::schedule::Address;
 
 /// Why there is no package of a schedule for a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum LowerError {
     /// No such payload.
@@ -25,46 +26,19 @@ pub enum LowerError {
     Nothing(&'static str),
     /// The named mode and protocol would be wrong there.
     #[error("dispatch mode {mode} with protocol {protocol} is refused: {reason}; use {}", instead(*.mode, *.protocol))]
-    Unsound {
-        /// The mode.
-        mode: Mode,
-        /// The protocol.
-        protocol: Protocol,
-        /// Why.
-        reason: Unsound,
-    },
+    Unsound { mode: Mode, protocol: Protocol, reason: Unsound },
     /// Not even one vector of every chunk fits a binding.
     #[error("{places} chunk slices do not fit a binding of {bytes} bytes; use fewer ranks or the CPU executor")]
-    Places {
-        /// Chunks of all inputs, outputs and windows.
-        places: usize,
-        /// Bytes that can be bound.
-        bytes: u64,
-    },
+    Places { places: usize, bytes: u64 },
     /// Not even one vector of every line fits a binding.
     #[error("{lines} lines do not fit a binding of {bytes} bytes; use fewer ranks or the simple protocol")]
-    Lines {
-        /// Results that lanes show each other.
-        lines: u32,
-        /// Bytes that can be bound.
-        bytes: u64,
-    },
+    Lines { lines: u32, bytes: u64 },
     /// Not even one channel's signals or lanes fit.
     #[error("{signals} signals in {lanes} lanes are above the device's limits; use fewer ranks or the CPU executor")]
-    Signals {
-        /// Signals of a channel.
-        signals: u32,
-        /// Lanes.
-        lanes: u32,
-    },
+    Signals { signals: u32, lanes: u32 },
     /// The program's words do not fit a binding.
     #[error("its program takes {words} bytes, a binding holds {bytes}; use fewer ranks or the CPU executor")]
-    Words {
-        /// Bytes of the program's largest buffer.
-        words: u64,
-        /// Bytes that can be bound.
-        bytes: u64,
-    },
+    Words { words: u64, bytes: u64 },
     /// One instruction is more than a dispatch may do.
     #[error("{0}; use fewer ranks or the CPU executor")]
     TooLong(#[from] TooLong),
@@ -72,6 +46,7 @@ pub enum LowerError {
 
 /// Why a mode and protocol would be wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum Unsound {
     /// By what the device or its interface promises.
@@ -85,12 +60,7 @@ pub enum Unsound {
     Stepped,
     /// By the schedule: lanes share more than results.
     #[error("lanes of rank {} and rank {} both write {address}, which needs signals", .ranks.0, .ranks.1)]
-    Shared {
-        /// What both write.
-        address: Address,
-        /// Whose lanes.
-        ranks: (u32, u32),
-    },
+    Shared { address: Address, ranks: (u32, u32) },
 }
 
 fn instead(mode: Mode, protocol: Protocol) -> &'static str {

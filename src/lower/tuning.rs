@@ -30,7 +30,7 @@ struct Grain {
 
 /// By what was measured on lavapipe and SwiftShader.
 const SOFTWARE: [Grain; 1] = [Grain { slice_bytes: 64 << 10, workgroups: 64 }];
-/// By what was measured on an H200 (`benches/results/h200-tuning.md`): slices of a vector for each invocation until all
+/// By what was measured on an H200 (`benches/results/2026-11-27-h200/tuning.md`): slices of a vector for each invocation until all
 /// multiprocessors are filled, and of four to hide latency where there is enough for even more workgroups.
 const HARDWARE: [Grain; 2] =
     [Grain { slice_bytes: 4 << 10, workgroups: 1024 }, Grain { slice_bytes: 16 << 10, workgroups: 2048 }];

@@ -10,6 +10,7 @@ use super::arena::{Arena, BINDING_ALIGN};
 use super::mode::Mode;
 use super::plan::{Dispatch, Plan};
 use crate::collective::Op;
+use crate::element::numeric::Numeric;
 use crate::element::{DataType, Element, dispatch, scale};
 
 /// Numbers of launches in use. What is left of an earlier launch is mistaken for the present one only if just as many lie

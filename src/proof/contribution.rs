@@ -1,7 +1,7 @@
-//! Whether every contribution is read as an input exactly while it is one, which averages need: they scale it there.
+//! Whether a schedule can be averaged: an average scales a contribution where an instruction reads it as an input.
 //!
-//! Out of place it cannot be otherwise. In place an input is also an output, and a schedule may keep one where it is and
-//! read it under the other name; no sum would notice.
+//! In place an input is also an output. A schedule that reads a contribution by the output's name leaves it unscaled, and
+//! one that reads a scaled value by the input's name scales it twice. Sums do not notice either.
 
 use super::proved::Proved;
 use crate::schedule::{Address, Buffer, Site};

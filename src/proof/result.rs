@@ -237,7 +237,7 @@ fn reduce(terms: &mut Terms, known: &mut Known, a: Term, b: Term) -> Term {
 
 /// The reductions that exist, by their operands.
 ///
-/// Of each term, those of which it is the greater operand: as a rule one or two, and the term has just been made, so that
+/// Each term lists the reductions in which it is the greater operand: mostly one or two, and the term has just been made, so
 /// all of it is in a cache, where a map of many millions of pairs is not. Only what goes beyond is in a map.
 struct Known {
     /// Number of the first reduction.

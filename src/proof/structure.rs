@@ -154,7 +154,7 @@ fn overlaps(schedule: &Schedule, map: &AddressMap, instruction: &Instruction) ->
     found
 }
 
-/// Every notify is awaited, every wait can be met, and it is known by whom.
+/// Every notify is awaited, every wait can be met, and the rank that meets it is known.
 pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
     let mut findings = Findings::default();
     let mut awaited = vec![0_u32; graph.cells() as usize];

@@ -9,6 +9,7 @@ mod halving_doubling;
 mod ibing;
 mod mesh;
 mod one_phase;
+mod phase;
 mod recursive_doubling;
 mod ring;
 mod tree;
@@ -17,16 +18,9 @@ mod two_phase;
 use super::{Algorithm, MAX_RANKS, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};
 
-/// Phases, as labels call them.
-const STAGE_IN: &str = "stage-in";
-const PUBLISH: &str = "publish";
-const RS: &str = "RS";
-const AG: &str = "AG";
-const STAGE_OUT: &str = "stage-out";
-const MOVE: &str = "move";
-
 /// Why a schedule cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 #[non_exhaustive]
 pub enum BuildError {
     /// Outside 1..=[`MAX_RANKS`].
@@ -34,22 +28,10 @@ pub enum BuildError {
     Ranks(u32),
     /// The algorithm does not carry out that collective.
     #[error("there is no {collective} by {algorithm}; choose one of: {}", names(&Algorithm::of(*.collective)))]
-    Pair {
-        /// What was to be computed.
-        collective: Collective,
-        /// How.
-        algorithm: Algorithm,
-    },
+    Pair { collective: Collective, algorithm: Algorithm },
     /// The algorithm synchronises in one way only.
     #[error("{collective} by {algorithm} has no rounds that a {sync} could stand between; leave --sync out")]
-    Sync {
-        /// What was to be computed.
-        collective: Collective,
-        /// How.
-        algorithm: Algorithm,
-        /// How ranks were to synchronise.
-        sync: SyncStyle,
-    },
+    Sync { collective: Collective, algorithm: Algorithm, sync: SyncStyle },
     /// A root or a source that is no rank.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -60,12 +42,7 @@ pub enum BuildError {
         .ranks.next_power_of_two() / 2,
         .ranks.next_power_of_two()
     )]
-    PowerOfTwo {
-        /// The algorithm.
-        algorithm: Algorithm,
-        /// Not a power of two.
-        ranks: u32,
-    },
+    PowerOfTwo { algorithm: Algorithm, ranks: u32 },
 }
 
 fn names(algorithms: &[Algorithm]) -> String {

@@ -26,7 +26,7 @@ pub struct Label {
 
 #[derive(Clone)]
 enum Text {
-    /// A phase, of which `number` is the round.
+    /// A phase; `number` is its round.
     Phase(&'static str),
     /// Anything, and `number` follows it.
     Shared(Arc<str>),

@@ -56,7 +56,7 @@ struct Row {
     collective: Collective,
     device: DeviceKind,
     ranks: RangeInclusive<u32>,
-    /// At most so many bytes in a rank's longest buffer.
+    /// Most bytes of a rank's longest buffer.
     bytes: u64,
     algorithm: Algorithm,
 }

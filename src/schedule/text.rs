@@ -3,6 +3,9 @@
 //! Apart from the value, because how it reads is of no concern to who proves or executes it.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Address, Buffer, Granularity, Instruction, Lane, Notify, Schedule, Wait};
 
@@ -37,6 +40,41 @@ impl fmt::Display for Buffer {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rank {} {}[{}]", self.rank, self.buffer, self.chunk)
+    }
+}
+
+/// A text that is no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no address; write it as 'rank 0 input[0]', with input, output or slot")]
+pub struct AddressError(
+    /// The text.
+    pub String,
+);
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let parse = || {
+            let (rank, place) = text.strip_prefix("rank ")?.split_once(' ')?;
+            let (buffer, chunk) = place.strip_suffix(']')?.split_once('[')?;
+            let buffers = [Buffer::Input, Buffer::Output, Buffer::Slot];
+            let buffer = buffers.into_iter().find(|known| known.to_string() == buffer)?;
+            Some(Self { rank: rank.parse().ok()?, buffer, chunk: chunk.parse().ok()? })
+        };
+        parse().ok_or_else(|| AddressError(text.to_owned()))
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -139,15 +139,15 @@ impl Schedule {
         Self { origin, task, ranks, chunks, granularity, slots: Vec::new(), signal_rows: 0, lanes: Vec::new() }
     }
 
-    /// Gives every rank's window so many chunk slots.
+    /// Gives every rank's window this number of chunk slots.
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         // A number of ranks that is refused later must not take memory here.
-        self.slots = vec![slots; self.ranks.min(MAX_RANKS) as usize];
+        self.slots = vec![slots; if slots == 0 { 0 } else { self.ranks.min(MAX_RANKS) as usize }];
         self
     }
 
-    /// Gives the windows of the ranks so many chunk slots, in rank order.
+    /// Gives each rank's window its own number of chunk slots, in rank order.
     #[must_use]
     pub fn slots_of_ranks(mut self, slots: impl IntoIterator<Item = u32>) -> Self {
         self.slots = slots.into_iter().collect();

@@ -9,6 +9,7 @@ use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
 use wgccl::error::PrepareError;
 use wgccl::golden;
 use wgccl::inputs::{Fill, generate, generate_parts};
+use wgccl::low_level::Numeric;
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};

@@ -6,12 +6,13 @@ use wgccl::backend::{Backend, Options, Ready, Shape, Spread};
 use wgccl::buffers::{BufferError, UserBuffer};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{Cpu, Executor};
-use wgccl::element::{DataType, Element};
+use wgccl::element::DataType;
 use wgccl::error::{PrepareError, RunError};
 use wgccl::fault::Fault;
 use wgccl::golden;
 use wgccl::hang::{Hang, Silence};
 use wgccl::inputs::{Fill, generate};
+use wgccl::low_level::{Numeric, Sealed};
 use wgccl::lower::mode::{Mode, Protocol};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
@@ -300,7 +301,9 @@ impl std::fmt::Display for Fragile {
     }
 }
 
-impl Element for Fragile {
+impl Sealed for Fragile {}
+
+impl Numeric for Fragile {
     const TYPE: DataType = DataType::F32;
     type Wide = f64;
 

@@ -140,6 +140,9 @@ fn custom_schedules_are_proved_on_entry() {
     let inputs = inputs.each_ref().map(|input| bytemuck::cast_slice(input));
     executor.run(&inputs, &mut outputs.each_mut().map(|output| bytemuck::cast_slice_mut(output))).unwrap();
     assert_eq!(outputs, [[4.0, 6.0], [4.0, 6.0]]);
+    let (mut x, mut y) = ([0.0; 2], [0.0; 2]);
+    comm.run_schedule(pair(1), &[&[1.0, 2.0], &[3.0, 4.0]], &mut [&mut x, &mut y], Op::Max).unwrap();
+    assert_eq!((x, y), ([3.0, 4.0], [3.0, 4.0]));
     let racy = comm.prepare_schedule(pair(0), shape, false).err().unwrap();
     assert!(matches!(racy, PrepareError::Refused(_)), "{racy}");
     let three = Communicator::cpu(3).prepare_schedule(pair(1), shape, false).err().unwrap();

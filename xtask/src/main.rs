@@ -12,9 +12,11 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
 
   api                write xtask/api.txt, the list of the public API, from the source
-  tables [--check]   write the tables of the benchmark pages from the records
+  tables [--check]   write the tables and pictures of the benchmark pages from the records
   scale [--out NAME] [--device NAME]
-                     measure how cost grows with ranks and size, and write NAME.json, NAME.svg and NAME.md (use --release)";
+                     measure how cost grows with ranks and size, and write NAME.json and NAME.md (use --release)
+  scale --from RECORD.json --out NAME
+                     draw such a record as NAME.svg";
 
 /// Of the repository.
 fn root() -> &'static Path {

@@ -1,26 +1,27 @@
 //! How cost grows with ranks and with size, beside the law that it should follow.
 //!
-//! `cargo run -p xtask --release -- scale --out NAME [--device NAME]` writes NAME.json, NAME.svg and NAME.md, overwriting
-//! them. No criterion: a point is one number, and the growth over four decades is what is looked at.
+//! `cargo run -p xtask --release -- scale --out NAME [--device NAME]` writes NAME.json and NAME.md, overwriting them;
+//! `scale --from NAME.json --out PICTURE` draws that record as PICTURE.svg. No criterion: a point is one number, and the
+//! growth over four decades is what is looked at.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that fails has nothing to go on with")]
 
 mod picture;
 
-use std::fmt::Write;
-use std::path::PathBuf;
+use std::fmt::{Display, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use wgccl::backend::Options;
+use serde::Deserialize;
+use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
-use wgccl::cpu;
+use wgccl::cpu::{self, Cpu};
+use wgccl::element::DataType;
 use wgccl::gpu::{self, Gpu, adapters};
 use wgccl::inputs::{Fill, generate};
-use wgccl::payload::Payload;
 use wgccl::proof::{self, Proved, check, prove};
-use wgccl::schedule::{Algorithm, SyncStyle, build};
+use wgccl::schedule::{Algorithm, Schedule, SyncStyle, build};
 use wgccl_cli::bench::now;
-use wgccl_cli::run;
 
 use self::picture::{Law, Line, Over, Panel, draw};
 
@@ -91,7 +92,7 @@ fn powers(first: u64, last: u64, factor: u64) -> impl Iterator<Item = u64> {
 
 struct Launch {
     proved: Proved,
-    payload: Payload,
+    shape: Shape,
     inputs: Vec<Vec<f32>>,
 }
 
@@ -99,31 +100,36 @@ impl Launch {
     fn new(algorithm: Algorithm, ranks: u32, bytes: u64) -> Self {
         let proved = prove(schedule(algorithm, ranks), proof::Options::default()).unwrap();
         let count = bytes as usize / 4;
-        let payload = Payload::new(proved.schedule(), count, 4).unwrap();
+        let shape = Shape::new(count, DataType::F32, Op::Sum);
         let inputs = (0..ranks).map(|rank| generate(Fill::Exact, 0, rank, ranks, count)).collect();
-        Self { proved, payload, inputs }
+        Self { proved, shape, inputs }
     }
 
-    fn inputs(&self) -> Vec<&[f32]> {
-        self.inputs.iter().map(Vec::as_slice).collect()
+    fn inputs(&self) -> Vec<&[u8]> {
+        self.inputs.iter().map(|input| bytemuck::cast_slice(input)).collect()
     }
 
+    /// From inputs to outputs.
     fn on_cpu(&self) -> f64 {
         let inputs = self.inputs();
-        let mut outputs = vec![vec![0.0_f32; self.payload.count]; inputs.len()];
-        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let mut executor = cpu::Executor::new(&self.proved, self.payload.count, Op::Sum, &Options::default()).unwrap();
-        median(|| microseconds(|| executor.run(&inputs, &mut outputs).unwrap()))
+        let mut outputs = vec![vec![0.0_f32; self.shape.count]; inputs.len()];
+        let mut outputs: Vec<&mut [u8]> = outputs.iter_mut().map(|output| bytemuck::cast_slice_mut(output)).collect();
+        let mut ready = Cpu::new().prepare(&self.proved, self.shape, &Options::default()).unwrap();
+        median(|| {
+            microseconds(|| {
+                ready.run(&inputs, &mut outputs).unwrap();
+            })
+        })
     }
 
+    /// The dispatches, over inputs that are on the device.
     fn on(&self, gpu: &Gpu) -> f64 {
-        let mut executor =
-            gpu::Executor::<f32>::new(gpu, &self.proved, self.payload, Op::Sum, gpu::Options::default()).unwrap();
-        assert_eq!(executor.pieces(), 1, "a launch is of one piece");
-        executor.load(0, &self.inputs()).unwrap();
+        let mut ready = gpu.prepare(&self.proved, self.shape, &Options::default()).unwrap();
+        assert_eq!(ready.prepared().pieces, 1, "a launch is of one piece");
+        ready.load(0, &self.inputs()).unwrap();
         median(|| {
-            let timed = executor.time(1).unwrap().launches[0];
-            timed.device.unwrap_or(timed.wall).as_secs_f64() * 1e6
+            let ran = ready.time(1).unwrap()[0];
+            ran.device.or(ran.time).unwrap_or_default().as_secs_f64() * 1e6
         })
     }
 }
@@ -193,19 +199,42 @@ fn table(panel: &Panel) -> String {
     text
 }
 
-/// Measures, prints, and writes what `options` names.
+/// Of a record, what its picture needs.
+#[derive(Debug, Deserialize)]
+struct Recorded {
+    version: String,
+    threads: usize,
+    panels: Vec<Panel>,
+}
+
+/// Draws the record `from` as `out`, with `.svg` behind it.
+fn redraw(from: &Path, out: &Path) -> Result<(), String> {
+    let named = |error: &dyn Display| format!("{}: {error}", from.display());
+    let text = std::fs::read_to_string(from).map_err(|error| named(&error))?;
+    let Recorded { version, threads, panels } = serde_json::from_str(&text).map_err(|error| named(&error))?;
+    let title = format!("wgccl {version}: how cost grows, all-reduce of f32, {threads} threads");
+    draw(&PathBuf::from(format!("{}.svg", out.display())), &title, &panels).map_err(|error| error.to_string())
+}
+
+/// Measures, prints, and writes what `options` names; or draws a record.
 pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
-    let (mut out, mut device) = (None, run::AUTO);
+    const USAGE: &str = "usage: cargo run -p xtask --release -- scale [--out NAME] [--device NAME]
+       cargo run -p xtask -- scale --from RECORD.json --out NAME";
+    let (mut out, mut device, mut from) = (None, "auto", None);
     for option in options.chunks(2) {
         match option {
             ["--out", name] => out = Some(PathBuf::from(name)),
             ["--device", name] => device = name,
-            _ => return Err("usage: cargo run -p xtask --release -- scale [--out NAME] [--device NAME]".to_owned()),
+            ["--from", name] => from = Some(PathBuf::from(name)),
+            _ => return Err(USAGE.to_owned()),
         }
     }
+    if let Some(from) = from {
+        return redraw(&from, &out.ok_or(USAGE)?);
+    }
     let gpu = match device {
-        run::CPU => None,
-        run::AUTO => adapters().first().map(|adapter| Gpu::open(adapter).unwrap()),
+        "cpu" => None,
+        "auto" => adapters().first().map(|adapter| Gpu::open(adapter).unwrap()),
         name => Some(Gpu::open(gpu::select(&adapters(), name).unwrap()).unwrap()),
     };
     let panels = panels(gpu.as_ref());
@@ -218,13 +247,9 @@ pub(crate) fn measure(options: &[&str]) -> Result<(), String> {
     });
     let named = |end: &str| PathBuf::from(format!("{}.{end}", out.display()));
     std::fs::write(named("json"), serde_json::to_string_pretty(&json).unwrap() + "\n").unwrap();
-    let title = format!("wgccl {}: how cost grows, all-reduce of f32, {threads} threads", env!("CARGO_PKG_VERSION"));
-    draw(&named("svg"), &title, &panels).unwrap();
-    let picture = named("svg").file_name().unwrap().to_string_lossy().into_owned();
     let mut text = format!(
         "# How cost grows\n\nMedians in microseconds, {threads} threads; {}; wgccl {}, {}. A dash: not measured, as the \
-         point before took more than {LONGEST} s. Dashed in the picture: the law that the line should follow.\n\n\
-         ![]({picture})\n",
+         point before took more than {LONGEST} s.\n",
         on.as_deref().unwrap_or("no graphics adapter"),
         env!("CARGO_PKG_VERSION"),
         now()

@@ -315,7 +315,7 @@ mod tests {
             ("", "EOF"),
             ("{}", "schema"),
             ("[1]", "invalid"),
-            (r#"{"schema": "wgccl-bench/2", "devices": [], "results": []}"#, "wgccl-bench/2"),
+            (r#"{"schema": "wgccl-bench/3", "devices": [], "results": []}"#, "wgccl-bench/3"),
         ] {
             let error = Recorded::parse(text).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -30,6 +30,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use serde_json::Value;
+
     use crate::bench::record::Recorded;
     use crate::bench::{compare, plot};
 
@@ -37,23 +39,31 @@ mod tests {
     #[test]
     fn committed_records_are_still_read() {
         let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/results");
-        // Those of the peers and of growth have layouts of their own.
+        // Those of the peers, of growth and of several joined have layouts of their own.
         let is_record = |path: &Path| {
             let text = std::fs::read_to_string(path).unwrap_or_default();
-            path.extension().is_some_and(|extension| extension == "json") && text.contains("\"wgccl-bench/")
+            let schema = serde_json::from_str::<Value>(&text).map(|record| record["schema"].clone());
+            schema.is_ok_and(|schema| schema.as_str().is_some_and(|schema| schema.starts_with("wgccl-bench/")))
         };
-        let paths = results.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let mut paths = Vec::new();
+        let mut folders = vec![results];
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { paths.push(path) }
+            }
+        }
         let mut names = BTreeSet::new();
         let mut older = 0;
-        for path in paths.filter(|path| is_record(path)) {
+        for path in paths.into_iter().filter(|path| is_record(path)) {
             let record = Recorded::read(&path).unwrap();
             assert!(!record.results.is_empty(), "{}", path.display());
             older += usize::from(std::fs::read_to_string(&path).unwrap().contains(super::SCHEMA));
             names.extend(record.results.iter().filter_map(|row| row.group().dispatch));
             let comparison = compare::compare(&path, &path).unwrap();
             assert!(comparison.rows.iter().all(|&(ratio, _)| (ratio - 1.0).abs() < 1e-9), "{}", path.display());
-            let picture = tempfile::tempdir().unwrap();
-            plot::draw(&picture.path().join("p.svg"), &record.devices, &record.results).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            plot::draw(&folder.path().join("p.svg"), &record.devices, &record.results).unwrap();
         }
         assert!(older > 0 && names.contains("fused") && names.contains("per-step"), "{names:?}");
     }

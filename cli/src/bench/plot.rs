@@ -11,7 +11,6 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wgccl::collective::Collective;
-use wgccl::lower::plan::Mode;
 
 use super::bandwidth::{bus_factor, rate, size_parts};
 use super::chart::{
@@ -406,6 +405,7 @@ fn style_pair(style: usize) -> (RGBColor, RGBColor) {
 mod tests {
     use super::*;
     use crate::bench::testing::row;
+    use wgccl::lower::mode::{Mode, Protocol};
     use wgccl::schedule::Algorithm;
 
     fn rows() -> Vec<Row> {
@@ -419,11 +419,19 @@ mod tests {
         [2, 4, 8].iter().flat_map(|&ranks| rows.iter().map(move |row| Row { ranks, ..row.clone() })).collect()
     }
 
+    type Way = (Mode, Protocol);
+
+    const PER_RANK: Way = (Mode::PerRank, Protocol::Simple);
+    const PER_STEP: Way = (Mode::PerStep, Protocol::Simple);
+    const FUSED: Way = (Mode::Fused, Protocol::Simple);
+    const FUSED_LL: Way = (Mode::Fused, Protocol::Ll);
+
     /// On devices, in modes.
-    fn modes(rows: &[Row], on: &[(usize, Option<Mode>)]) -> Vec<Row> {
-        let with = |&(device, dispatch): &(usize, Option<Mode>)| {
+    fn modes(rows: &[Row], on: &[(usize, Option<Way>)]) -> Vec<Row> {
+        let with = |&(device, way): &(usize, Option<Way>)| {
             rows.iter().cloned().map(move |mut row| {
-                (row.device, row.out_of_place.dispatch) = (device, dispatch);
+                row.device = device;
+                (row.out_of_place.dispatch, row.out_of_place.protocol) = way.unzip();
                 row
             })
         };
@@ -451,19 +459,19 @@ mod tests {
             (one(&rows()), "all-reduce f32 sum, ring, per-step, 4 ranks", vec!["ring"], vec![""]),
             // Modes that were named side by side are lines; those that devices chose are nobody's.
             (
-                modes(&rows(), &[(0, Some(Mode::PerStep)), (0, Some(Mode::FusedLl))]),
+                modes(&rows(), &[(0, Some(PER_STEP)), (0, Some(FUSED_LL))]),
                 "all-reduce f32 sum, 4 ranks",
                 vec!["ring, per-step", "ring-exchange, per-step", "ring, fused-ll", "ring-exchange, fused-ll"],
                 vec![""],
             ),
             (
-                modes(&one(&rows()), &[(0, Some(Mode::Fused)), (0, Some(Mode::PerRank))]),
+                modes(&one(&rows()), &[(0, Some(FUSED)), (0, Some(PER_RANK))]),
                 "all-reduce f32 sum, ring, 4 ranks",
                 vec!["fused", "per-rank"],
                 vec![""],
             ),
             (
-                modes(&rows(), &[(0, Some(Mode::PerStep)), (1, None)]),
+                modes(&rows(), &[(0, Some(PER_STEP)), (1, None)]),
                 "all-reduce f32 sum, 4 ranks",
                 vec!["ring", "ring-exchange"],
                 vec![""],
@@ -507,7 +515,7 @@ mod tests {
     }
 
     fn rows_of(algorithms: &[Algorithm]) -> Vec<Row> {
-        let of = |&algorithm| [1024, 4096].map(|size| Row { origin: algorithm.into(), ..row(size, 10.0) });
+        let of = |&algorithm: &Algorithm| [1024, 4096].map(|size| Row { origin: algorithm.into(), ..row(size, 10.0) });
         algorithms.iter().flat_map(of).collect()
     }
 

@@ -211,7 +211,8 @@ impl Recorded {
             Some(SCHEMA) => {}
             Some(older::SCHEMA) => older::upgrade(&mut value),
             Some(other) => return Err(format!("its schema is '{other}', not '{SCHEMA}'")),
-            None => return Err("it names no schema".to_owned()),
+            None if value.is_object() => return Err("it names no schema".to_owned()),
+            None => return Err("invalid: it is no object".to_owned()),
         }
         let record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
         match record.results.iter().find(|row| row.device >= record.devices.len()) {
@@ -443,13 +444,13 @@ mod tests {
             start_time: "now",
             complete: false,
         };
-        let json: serde_json::Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
-        assert_eq!(json["schema"], "wgccl-bench/1");
+        let json: Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
+        assert_eq!(json["schema"], "wgccl-bench/2");
         let again = Recorded::parse(&json.to_string()).unwrap_err();
         assert_eq!(again, "it has no device 0");
         assert_eq!((&json["ok"], &json["complete"]), (&false.into(), &false.into()));
         assert!(json["results"][0]["out_of_place"]["roof_pct"].is_null());
-        assert_eq!(json["results"][0]["in_place"]["nwrong"], serde_json::Value::Null);
+        assert_eq!(json["results"][0]["in_place"]["nwrong"], Value::Null);
         assert_eq!(json["out_of_bounds"]["okay"], true);
         assert!(json["average_bus_bandwidth"]["okay"].is_null());
         for key in ["min_us", "avg_us", "p50_us", "p99_us", "stdev_us", "cv_pct", "times_us"] {

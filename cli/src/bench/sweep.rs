@@ -221,7 +221,17 @@ impl Test<'_> {
             None => Ok(*known_roof.insert(roof::copy::<T>(device, &extents, pieces)?)),
         };
         let op = redop.unwrap_or(Op::Sum);
-        let of = |proved| Case { request, device, dispatch, proved, payload, op, inputs: &inputs, size, deadline: &deadline };
+        let of = |proved| Case {
+            request,
+            device,
+            dispatch,
+            proved,
+            payload,
+            op,
+            inputs: &inputs,
+            size,
+            deadline: &deadline,
+        };
         let mut measure = |case: Case<'_, T>| case.measure(&mut roof);
         let (out_of_place, out_of_place_per_iter) = measure(of(&self.proved))?;
         let in_place = self.in_place.as_ref().map(|proved| measure(of(proved))).transpose()?;

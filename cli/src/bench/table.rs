@@ -83,7 +83,8 @@ impl Table {
         let mut text = String::new();
         // Of rows by `auto`, those that one algorithm was chosen for.
         let part = Some((row.group(), row.origin.clone()));
-        if std::mem::replace(&mut self.last, part) != part {
+        if self.last != part {
+            self.last = part;
             text.push_str(&self.group(row));
         }
         for (user, window) in row.placements().filter_map(|(_, placement, _)| placement.device_bytes) {

@@ -8,8 +8,8 @@ use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::lower::Arithmetic;
 
 use super::{DIM, print, print_json};
-use crate::error::{Error, exit};
 use crate::device::{CPU, threads};
+use crate::error::{Error, exit};
 
 #[derive(Debug, Args)]
 pub(super) struct DevicesArgs {

@@ -16,18 +16,6 @@ use crate::memory::{address_map, reserved};
 use crate::tensor;
 
 /// Where inputs come from.
-    pub source: Source,
-    /// `auto`, `cpu`, an index or words of a name.
-    pub device: String,
-    /// Dispatch mode on a GPU.
-    pub dispatch: Choice,
-    /// Channels; chosen if not given.
-    pub channels: Option<u32>,
-    /// A defect to put in.
-    pub fault: Option<Fault>,
-}
-
-/// Where inputs come from.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// Generated.
@@ -52,7 +40,11 @@ pub enum Source {
     },
 }
 
-pub(super) fn generated<T: Element>(request: &Request, schedule: &Schedule, count: usize) -> Result<Vec<Vec<T>>, Error> {
+pub(super) fn generated<T: Element>(
+    request: &Request,
+    schedule: &Schedule,
+    count: usize,
+) -> Result<Vec<Vec<T>>, Error> {
     let Source::Generated { fill, seed, .. } = request.source else { return Ok(Vec::new()) };
     let map = address_map(schedule, count)?;
     let extents = Extents::new(&map, count);

@@ -6,10 +6,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use wgccl::backend::{Backend, Ready, Shape};
 use wgccl::collective::{Collective, Op};
+use wgccl::element::DataType;
+use wgccl::error::RunError;
 use wgccl::fault::Fault;
 use wgccl::golden::compare;
-use wgccl::gpu::{Executor, LaunchError, Options};
 use wgccl::inputs::{Fill, generate};
 use wgccl::payload::Payload;
 use wgccl::proof::{self, prove};
@@ -221,7 +223,16 @@ fn several_dispatch_modes_are_measured_side_by_side() {
     assert_eq!(record["config"]["dispatch"], "all");
     let of_device = |device: usize| -> Vec<String> {
         let rows = record["results"].as_array().unwrap().iter().filter(|row| row["device"] == device);
-        rows.map(|row| row["out_of_place"]["dispatch"].as_str().unwrap_or("none").to_owned()).collect()
+        let way = |row: &Value| {
+            let of = |key| row["out_of_place"][key].as_str();
+            match (of("dispatch"), of("protocol")) {
+                (Some(mode), Some("simple")) => mode.to_owned(),
+                (Some(mode), Some(protocol)) => format!("{mode}-{protocol}"),
+                (None, None) => "none".to_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        rows.map(way).collect()
     };
     let mut measured = 0;
     for (index, device) in record["devices"].as_array().unwrap().iter().enumerate() {
@@ -242,6 +253,9 @@ fn several_dispatch_modes_are_measured_side_by_side() {
     let one =
         devices().first().map(|_| bench(&["--device", "0", "--dispatch", "per-step,fused-ll", "-e", "1K", "-n", "1"]));
     assert!(one.is_none_or(|output| rows(&output).len() == 2));
+    let args = ["--device", "0", "--dispatch", "fused-ll", "--protocol", "ll", "-e", "1K", "-n", "1", "-w", "0"];
+    let one = devices().first().map(|_| bench(&args));
+    assert!(one.is_none_or(|output| stdout(&output).contains("fused-ll") && rows(&output).len() == 1));
 }
 
 #[test]
@@ -360,6 +374,9 @@ fn every_mistake_gets_one_clear_error() {
         ("--sync none", 6, vec!["'none'"]),
         ("--dispatch magic", 6, vec!["'magic'"]),
         ("--dispatch per-step,all", 6, vec!["'all'"]),
+        ("--dispatch fused-ll --protocol simple", 6, vec!["fused-ll is fused by protocol ll"]),
+        ("--protocol magic", 6, vec!["'magic'", "simple, ll"]),
+        ("--device cpu --protocol ll", 6, vec!["no protocol but simple", "--protocol"]),
         ("--device cpu --dispatch auto,per-step", 6, vec!["no dispatch modes"]),
         ("--device cpu --dispatch fused", 6, vec!["no dispatch modes"]),
         ("--device nonesuch", 2, vec!["no device 'nonesuch'"]),
@@ -428,7 +445,7 @@ fn records_hold_what_was_run_and_are_never_overwritten() {
         assert!(!std::fs::read_to_string(dir.path().join(name)).unwrap().contains("hunter2"));
     }
     let record = json(&dir.path().join("r.json"));
-    assert_eq!(record["schema"], "wgccl-bench/1");
+    assert_eq!(record["schema"], "wgccl-bench/2");
     for key in ["version", "start_time", "args", "config", "devices", "results", "out_of_bounds", "end_time"] {
         assert!(!record[key].is_null(), "{key}");
     }
@@ -475,7 +492,7 @@ fn json_is_the_record_on_stdout_and_nothing_else() {
     let output = bench(&args);
     let record: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
-    assert_eq!((&record["schema"], &record["ok"]), (&"wgccl-bench/1".into(), &true.into()));
+    assert_eq!((&record["schema"], &record["ok"]), (&"wgccl-bench/2".into(), &true.into()));
     assert_eq!((&record["complete"], record["results"].as_array().unwrap().len()), (&true.into(), 1));
     for (extra, code, error) in [
         ("-T 1e-9", 4, "Test timeout"),
@@ -620,30 +637,37 @@ fn repeated_launches_leave_the_right_result() {
     let payload = Payload::new(proved.schedule(), COUNT, 4).unwrap();
     let inputs: Vec<Vec<f32>> = (0..4).map(|rank| generate(Fill::Normal, 1, rank, 4, COUNT)).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let bytes: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
     for device in devices() {
-        for mode in device.sound_modes() {
+        for way in device.sound() {
             // The second arena is so small that the payload goes in pieces.
             for arena_bytes in [None, Some(32 << 10)] {
-                let case = format!("{} {mode} {arena_bytes:?}", device.name);
-                let options = Options::default().dispatch(mode).arena_bytes(arena_bytes);
-                let mut executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
-                assert_eq!(executor.pieces() > 1, arena_bytes.is_some(), "{case}");
+                let case = format!("{} {way} {arena_bytes:?}", device.name);
+                let shape = Shape::new(COUNT, DataType::F32, Op::Sum);
+                let options = way.options().arena_bytes(arena_bytes);
+                let mut executor = device.gpu.prepare(&proved, shape, &options).unwrap();
+                let pieces = executor.prepared().pieces;
+                assert_eq!(pieces > 1, arena_bytes.is_some(), "{case}");
                 let mut outputs = vec![vec![0.0_f32; COUNT]; 4];
-                for piece in 0..executor.pieces() {
-                    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-                    executor.load(piece, &inputs).unwrap();
-                    let early = executor.fetch(piece, &mut views);
-                    assert!(matches!(early, Err(LaunchError::NotLaunched)), "{case}: {early:?}");
-                    let timing = executor.time(3).unwrap();
-                    assert_eq!(timing.launches.len(), 3, "{case}");
-                    assert!(timing.dispatches > 0, "{case}");
-                    executor.fetch(piece, &mut views).unwrap();
+                for piece in 0..pieces {
+                    let mut views = bytes_of(&mut outputs);
+                    executor.load(piece, &bytes).unwrap();
+                    let early = executor.fetch(&mut views);
+                    assert!(matches!(early, Err(RunError::NotLaunched)), "{case}: {early:?}");
+                    let launches = executor.time(3).unwrap();
+                    assert_eq!(launches.len(), 3, "{case}");
+                    assert!(launches.iter().all(|ran| ran.dispatches > 0), "{case}");
+                    executor.fetch(&mut views).unwrap();
                 }
                 let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
                 assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).wrong, 0, "{case}");
             }
         }
     }
+}
+
+fn bytes_of(outputs: &mut [Vec<f32>]) -> Vec<&mut [u8]> {
+    outputs.iter_mut().map(|output| bytemuck::cast_slice_mut(output)).collect()
 }
 
 #[test]
@@ -654,21 +678,20 @@ fn a_launch_that_does_not_finish_has_no_time() {
         proof::Options::default(),
     )
     .unwrap();
-    let payload = Payload::new(proved.schedule(), 1000, 4).unwrap();
     let inputs = vec![vec![1.0_f32; 1000]; 4];
-    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let inputs: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
     for device in devices() {
-        for mode in device.sound_modes() {
-            let fault = Some(Fault::DropNotify { rank: 1, row: 2 });
-            let options = Options::default().dispatch(mode).fault(fault);
-            let mut executor = Executor::<f32>::new(&device.gpu, &proved, payload, Op::Sum, options).unwrap();
+        for way in device.sound() {
+            let options = way.options().fault(Fault::DropNotify { rank: 1, row: 2 });
+            let shape = Shape::new(1000, DataType::F32, Op::Sum);
+            let mut executor = device.gpu.prepare(&proved, shape, &options).unwrap();
             executor.load(0, &inputs).unwrap();
             let result = executor.time(2);
-            let Err(LaunchError::Hang(hang)) = result else { panic!("{} {mode}: {result:?}", device.name) };
-            assert!(hang.to_string().contains("rank 2 RS round 3"), "{} {mode}: {hang}", device.name);
+            let Err(RunError::Hang(hang)) = result else { panic!("{} {way}: {result:?}", device.name) };
+            assert!(hang.to_string().contains("rank 2 RS round 3"), "{} {way}: {hang}", device.name);
             let mut outputs = vec![vec![0.0_f32; 1000]; 4];
-            let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-            assert!(matches!(executor.fetch(0, &mut views), Err(LaunchError::Hang(_))), "{} {mode}", device.name);
+            let fetched = executor.fetch(&mut bytes_of(&mut outputs));
+            assert!(matches!(fetched, Err(RunError::Hang(_))), "{} {way}", device.name);
         }
     }
 }

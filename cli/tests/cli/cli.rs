@@ -191,6 +191,7 @@ fn auto_says_what_it_chose() {
         assert!(line.contains(&shown) && line.contains("auto") == auto, "{args}: {text}");
         all.push("--json");
         let json = json(&all);
+        assert_eq!(json["origin"], "builtin", "{args}");
         assert_eq!((&json["algorithm"], &json["algorithm_auto"]), (&algorithm.into(), &auto.into()), "{args}");
         assert_eq!(json["ok"], true, "{args}: {json}");
     }
@@ -358,9 +359,11 @@ fn a_lost_notify_ends_with_exit_code_4_and_a_report() {
             assert!(text.contains(fragment), "{device}: '{fragment}' is not in:\n{text}");
         }
         assert!(output.stdout.is_empty(), "{}", stdout(&output));
+        assert_eq!(text.matches("did not finish").count(), 1, "{device}: {text}");
         let report = json(&["run", "--device", &device, "--drop-notify", "1:2", "--json"]);
         assert_eq!(report["ok"], false);
         assert_eq!(report["hang"]["waiting"][0]["site"]["rank"], 2);
+        assert_eq!(report["hang"]["channels"][0][0], 0);
     }
 }
 
@@ -465,6 +468,8 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --device nonesuch", 2, &["no device 'nonesuch'", "cpu"]),
         case("run --device 99", 2, &["no device '99'", "cpu"]),
         case("run --device cpu --dispatch fused", 6, &["CPU executor has no dispatch modes"]),
+        case("run --device cpu --protocol ll", 6, &["CPU executor has no protocol but simple", "leave --protocol out"]),
+        case("run --dispatch fused-ll --protocol simple", 6, &["fused-ll is fused by protocol ll"]),
         case("run --device cpu --channels 0", 6, &["0"]),
         case("run --device cpu --drop-notify 9:0", 6, &["rank 9", "row 0", "RANK:ROW 0:1 0:2 "]),
         case(
@@ -644,6 +649,11 @@ fn texts_agree_with_their_numbers() {
         ("layout barrier", "4 ranks, no payload\n", "f32"),
         (&format!("run --device cpu --input {nan}"), "none: every finite sum is exact", "every sum"),
         ("run --device cpu", "none: every sum is exact", "with copies"),
+        (
+            "check --algorithm one-phase-own-first",
+            "bit-identical ranks add in different orders",
+            "all ranks add in the same",
+        ),
         ("check --algorithm one-phase-own-first", "ranks 2, 3 add in another order than rank 0", "rank 2,"),
     ] {
         let text = stdout(&wgccl(&args.split(' ').collect::<Vec<_>>()));

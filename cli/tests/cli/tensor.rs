@@ -463,7 +463,7 @@ fn a_full_disk_leaves_nothing_half_written() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("a.npy"), b"old").unwrap();
     for out in [dir.path().to_owned(), dir.path().join("new/er")] {
-        let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact a_full_disk_leaves_nothing_half_written";
+        let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact tensor::a_full_disk_leaves_nothing_half_written";
         let child =
             Command::new("sh").args(["-c", limited]).arg(std::env::current_exe().unwrap()).env(KEY, &out).output();
         let child = child.unwrap();

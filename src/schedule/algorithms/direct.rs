@@ -3,7 +3,7 @@
 //! Every input is read once and every output written once, the least traffic that there is on one device; nobody waits
 //! for anybody. All chunks are added in rank order, so all ranks agree in every bit.
 
-use super::MOVE;
+use super::phase::MOVE;
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

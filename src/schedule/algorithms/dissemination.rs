@@ -1,10 +1,10 @@
 //! Dissemination barrier (Hensgen, Finkel and Manber 1988): in round k every rank tells the rank 2^k on that it has come, and
-//! with it all those of whom it has heard.
+//! with it all ranks it has heard of.
 //!
 //! After ceil(log2 P) rounds every rank has heard of all, for any number of ranks, with one signal a rank and round where
 //! the mesh has P-1.
 
-use super::MOVE;
+use super::phase::MOVE;
 use crate::collective::Collective;
 use crate::schedule::{Algorithm, Instruction, Lane, Schedule};
 

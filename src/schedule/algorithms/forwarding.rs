@@ -6,7 +6,7 @@
 //! rank r-s for ranks r+1, r+2, ..., in this order. Two areas of slots take turns, and a rank fills one for the second time
 //! only when its right neighbour has read it.
 
-use super::MOVE;
+use super::phase::MOVE;
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Notify, Schedule};
 

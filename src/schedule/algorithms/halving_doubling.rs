@@ -6,7 +6,7 @@
 //! lie in that half of the output, which no partner reads as input, so no slot is needed, in place neither. Each chunk is
 //! summed in one place, so all ranks agree in every bit.
 
-use super::{AG, MOVE, RS};
+use super::phase::{AG, MOVE, RS};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

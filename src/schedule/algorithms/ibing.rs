@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use super::{AG, RS};
+use super::phase::{AG, RS};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

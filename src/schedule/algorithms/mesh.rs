@@ -3,7 +3,7 @@
 //! What an output must hold says whom to read from, so one function builds nearly all collectives. Only ordinary inputs are
 //! read and every chunk is written once, so nobody waits; reductions are in rank order. The least rounds there are.
 
-use super::MOVE;
+use super::phase::MOVE;
 use crate::collective::{Collective, Holds, Task};
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

@@ -3,7 +3,7 @@
 //! Inputs are staged in a slot, as the upstream kernels do it, so that a rank whose output is its input can overwrite it
 //! while others still read. Every rank reads all contributions: P times the reads of [`super::two_phase`] in one step.
 
-use super::{MOVE, STAGE_IN};
+use super::phase::{MOVE, STAGE_IN};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

@@ -5,7 +5,7 @@
 //! sum goes from the input through two slots in turn to the output, which in place is the input: before a place is
 //! written for the second time, the one partner who reads it says that it has.
 
-use super::MOVE;
+use super::phase::MOVE;
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

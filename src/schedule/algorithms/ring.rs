@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
+use super::phase::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
 
@@ -142,7 +142,7 @@ impl Ring {
     fn lane(&self, rank: u32) -> Lane {
         let mut lane = Lane::new(rank);
         match self.staging {
-            // The own part, of which nobody else has need in the output.
+            // The own part: no other rank writes it to this output.
             Staging::None | Staging::Outputs if self.ranks == 1 || !self.reduces() => {
                 let (from, to) = (self.first_chunk, self.first_chunk + rank);
                 lane.push(Instruction::new(MOVE).copy(Address::input(rank, from)).to(Address::output(rank, to)));

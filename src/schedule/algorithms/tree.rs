@@ -3,14 +3,14 @@
 //! Sums go up, complete ones come down. In an all-reduce each of two trees has half the chunks: a leaf of one is an inner
 //! rank of the other, but for the ends, so that both halves together keep all ranks busy. Reduce and broadcast are one half
 //! of one tree, whose ranks are numbered from the root on. (NCCL has them by ring only.) Its ring is a tree without branches.
-//! There are so many chunks that all levels work at once, on chunks one behind the other; in an all-reduce each has a lane
+//! Chunks follow each other through the tree, enough of them for all levels to work at once; in an all-reduce each has a lane
 //! of its own for either direction, so that a sum that comes down waits for none that goes up.
 //! Inner ranks keep partial sums in their output, which nobody else needs before the complete one comes down; where they
 //! have none, in slots.
 
 use std::ops::Range;
 
-use super::{AG, MOVE, RS};
+use super::phase::{AG, MOVE, RS};
 use crate::collective::{Collective, Task};
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(parents(Shape::Twin, 13), [9, none, 3, 5, 3, 9, 7, 5, 7, 1, 11, 0, 11]);
         assert_eq!(parents(Shape::Plain, 1), [none]);
         assert_eq!(parents(Shape::Twin, 2), [1, none]);
-        // Of another root: the same tree, so many ranks on.
+        // Another root has the same tree, with ranks counted from the root on.
         assert_eq!(of_root(Shape::Plain, 2, 5), [4, 2, none, 4, 1]);
         // Both rings go to the right.
         assert_eq!(of_root(Shape::Chain, 1, 4), [1, none, 3, 0]);

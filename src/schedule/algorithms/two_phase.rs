@@ -3,7 +3,7 @@
 //! Between the phases stands no barrier: a copy waits only for the owner of its chunk, who by then has also read what
 //! the copy overwrites in place. Chunks are added in rank order in one place, so all ranks agree in every bit.
 
-use super::{AG, RS};
+use super::phase::{AG, RS};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 

@@ -8,14 +8,14 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wgccl_cli::bench::chart::{
     Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, plain, to_file,
 };
 use wgccl_cli::error::BenchError;
 
 /// What a cost should be proportional to, of x: ranks or bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Law {
     /// x.
     #[serde(rename = "x")]
@@ -52,7 +52,7 @@ impl Law {
 }
 
 /// What x is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Over {
     /// Participants, P.
@@ -62,7 +62,7 @@ pub(super) enum Over {
 }
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Line {
     /// What it is of.
     pub(super) name: String,
@@ -73,7 +73,7 @@ pub(super) struct Line {
 }
 
 /// One pair of axes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Panel {
     /// What is measured.
     pub(super) caption: String,

@@ -1,7 +1,7 @@
-//! Tables made from definitions and records, and put between their markers.
+//! Tables and pictures made from definitions and records. Tables are put between their markers, pictures are whole files.
 //!
 //! A published figure is what `benches/definitions` says it is: the command must be the one that the record holds, its
-//! results must have been right, and no record lies around that no definition explains.
+//! results must have been right, and no record and no picture lies around that no definition explains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use wgccl_cli::bench::plot;
 use wgccl_cli::bench::record::Recorded;
 use wgccl_cli::bench::table::{self, Columns};
 
-/// A page whose tables are stale.
+/// A page whose tables are stale, or a picture that is.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) path: PathBuf,
@@ -30,6 +31,8 @@ pub(crate) enum Error {
     Record { record: String, why: String },
     #[error("{file}: {why}")]
     Markers { file: String, why: String },
+    #[error("{file}: {why}")]
+    Picture { file: String, why: String },
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,17 +45,19 @@ struct Definition {
     command: String,
     #[serde(default)]
     records: Vec<Source>,
-    /// Names in `benches/results`, without `.json`, of records of another form, each with a table of its own beside it.
+    /// Paths in `benches/results`, without `.json`, of records of another form, each with a table of its own beside it.
     #[serde(default)]
     other_records: Vec<String>,
     #[serde(default)]
     tables: Vec<Table>,
+    #[serde(default)]
+    pictures: Vec<Picture>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Source {
-    /// A name in `benches/results`, without `.json`.
+    /// A path in `benches/results`, without `.json`: `<date>-<machine>/<name>`.
     record: String,
     device: String,
     /// Where the command takes one.
@@ -74,6 +79,18 @@ struct Table {
     ranks: Vec<u32>,
     /// Of a report: of what.
     record: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Picture {
+    /// A name in `benches/pictures`.
+    file: String,
+    /// Which of the definition's records it shows, all on the same axes.
+    records: Vec<String>,
+    /// Only these; all if empty.
+    #[serde(default)]
+    ranks: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -136,6 +153,19 @@ struct Placement {
     mem_bw: f64,
     roof_pct: Option<f64>,
     dispatch: Option<String>,
+    /// Records of schema 1 have none.
+    protocol: Option<String>,
+}
+
+impl Placement {
+    /// Dispatch mode and protocol in one word.
+    fn way(&self) -> Option<String> {
+        let protocol = self.protocol.as_deref().filter(|&protocol| protocol != "simple");
+        Some(match (self.dispatch.as_deref()?, protocol) {
+            (mode, None) => mode.to_owned(),
+            (mode, Some(protocol)) => format!("{mode}-{protocol}"),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -143,7 +173,10 @@ struct Samples {
     p50_us: f64,
 }
 
-/// Pages under `root` that are not what definitions and records say.
+/// Where pictures lie, under the root.
+const PICTURES: &str = "benches/pictures";
+
+/// Pages and pictures under `root` that are not what definitions and records say.
 pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
     let definitions = definitions(&root.join("benches/definitions"))?;
     let results = root.join("benches/results");
@@ -169,13 +202,13 @@ pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
             bodies.entry(&table.file).or_default().insert(&table.name, body);
         }
     }
-    for name in names(&results, "json")? {
+    for name in records(&results)? {
         if !explained.contains(&name) {
             let why = "no definition names this record; add it to one of benches/definitions".to_owned();
             return Err(Error::Record { record: name, why });
         }
     }
-    let mut stale = Vec::new();
+    let mut stale = stale_pictures(root, &definitions)?;
     for (file, bodies) in bodies {
         let path = root.join(file);
         let old = std::fs::read_to_string(&path).map_err(|error| Error::File { path: path.clone(), error })?;
@@ -185,6 +218,26 @@ pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
         }
     }
     Ok(stale)
+}
+
+/// Those that are not what their records show. One that no definition draws is refused.
+fn stale_pictures(root: &Path, definitions: &[(String, Definition)]) -> Result<Vec<Page>, Error> {
+    let dir = root.join(PICTURES);
+    let (mut stale, mut drawn) = (Vec::new(), BTreeSet::new());
+    for (definition, picture) in definitions
+        .iter()
+        .flat_map(|(_, definition)| definition.pictures.iter().map(move |picture| (definition, picture)))
+    {
+        let (path, text) = (dir.join(&picture.file), picture.draw(definition, &root.join("benches/results"))?);
+        drawn.insert(picture.file.clone());
+        if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            stale.push(Page { path, text });
+        }
+    }
+    match names(&dir, "svg")?.into_iter().map(|name| name + ".svg").find(|file| !drawn.contains(file)) {
+        Some(file) => Err(Error::Picture { file, why: "no definition draws this picture".to_owned() }),
+        None => Ok(stale),
+    }
 }
 
 /// By name of their files.
@@ -211,6 +264,20 @@ fn names(dir: &Path, extension: &str) -> Result<BTreeSet<String>, Error> {
     Ok(names)
 }
 
+/// All JSON in `results` and its folders, as definitions name them.
+fn records(results: &Path) -> Result<BTreeSet<String>, Error> {
+    let failed = |error| Error::File { path: results.to_owned(), error };
+    let mut records = names(results, "json")?;
+    for entry in std::fs::read_dir(results).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if let (true, Some(folder)) = (path.is_dir(), path.file_name()) {
+            records
+                .extend(names(&path, "json")?.into_iter().map(|name| format!("{}/{name}", folder.to_string_lossy())));
+        }
+    }
+    Ok(records)
+}
+
 fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Error> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::File { path: path.to_owned(), error })?;
     parse(&text).map_err(|why| Error::Format { path: path.to_owned(), why })
@@ -224,26 +291,41 @@ fn toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     ::toml::from_str(text).map_err(|error| error.to_string())
 }
 
-/// The record must be of the command that is published, and right.
+/// The record must be of the command that is published, of the date that its folder has, and right.
 fn checked(definition: &Definition, source: &Source, record: &Record) -> Result<(), Error> {
     let failed = |why: String| Err(Error::Record { record: source.record.clone(), why });
     // Words first: a device's name may have spaces.
     let put_in = |word: &str| {
         let word = word.trim_matches('"');
-        let word = word.replace("{device}", &source.device).replace("{dispatch}", &source.dispatch);
-        word.replace("{record}", &source.record)
+        word.replace("{device}", &source.device).replace("{dispatch}", &source.dispatch)
     };
     let published: Vec<String> = definition.command.split_whitespace().skip(1).map(put_in).collect();
+    let published = measured(&published);
+    let date = record.start_time.split(' ').next().unwrap_or_default();
     match record {
-        Record { args, .. } if args.get(1..) != Some(&published[..]) => {
+        Record { args, .. } if measured(args.get(1..).unwrap_or_default()) != published => {
             failed(format!("it is of the command\n  {args:?}\nbut its definition says\n  {published:?}"))
         }
         Record { out_of_bounds: OutOfBounds { okay: false }, .. } => failed("it has wrong elements".to_owned()),
         Record { complete: false, .. } => failed("its sweep did not end".to_owned()),
         Record { errors, .. } if !errors.is_empty() => failed(format!("it has errors: {}", errors.join("; "))),
         Record { devices, .. } if devices.len() != 1 => failed(format!("it is of {} devices", devices.len())),
+        _ if !source.record.starts_with(&format!("{date}-")) => failed(format!("it was measured on {date}")),
         _ => Ok(()),
     }
+}
+
+/// What of a command's words decides the figures: records and pictures may be moved afterwards.
+fn measured(args: &[String]) -> Vec<&String> {
+    let mut args = args.iter();
+    let mut kept = Vec::new();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-J" | "--plot" => drop(args.next()),
+            _ => kept.push(arg),
+        }
+    }
+    kept
 }
 
 /// One row for each definition.
@@ -280,6 +362,37 @@ fn at_p50(row: &Row, value: f64) -> f64 {
     value * row.out_of_place.time / row.out_of_place_per_iter.p50_us
 }
 
+impl Picture {
+    /// As SVG. Each record's devices follow those of the records before it, but a device that is there already is the same.
+    fn draw(&self, definition: &Definition, results: &Path) -> Result<String, Error> {
+        let failed = |why: String| Error::Picture { file: self.file.clone(), why };
+        let (mut devices, mut rows) = (Vec::new(), Vec::new());
+        for name in &self.records {
+            if !definition.records.iter().any(|source| source.record == *name) {
+                return Err(failed(format!("{name} is none of its definition's records")));
+            }
+            let record: Recorded = read(&results.join(name).with_extension("json"), Recorded::parse)?;
+            let places: Vec<usize> = record.devices.into_iter().map(|device| place(&mut devices, device)).collect();
+            for mut row in record.results {
+                row.device = places[row.device];
+                rows.extend((self.ranks.is_empty() || self.ranks.contains(&row.ranks)).then_some(row));
+            }
+        }
+        let folder = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
+        let path = folder.path().join(&self.file);
+        plot::draw(&path, &devices, &rows).map_err(|error| failed(error.to_string()))?;
+        std::fs::read_to_string(&path).map_err(|error| Error::File { path, error })
+    }
+}
+
+/// Where `item` is in `items`, at the end if it was not there.
+fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
+    items.iter().position(|other| *other == item).unwrap_or_else(|| {
+        items.push(item);
+        items.len() - 1
+    })
+}
+
 fn full(table: &Table, records: &[(&Source, Record)]) -> String {
     let mut text = String::new();
     for (source, record) in records {
@@ -289,7 +402,7 @@ fn full(table: &Table, records: &[(&Source, Record)]) -> String {
         about.extend((device.backend != "cpu").then(|| device.backend.clone()));
         about.extend(device.driver.clone());
         about.extend(device.threads.map(|threads| format!("{threads} threads")));
-        about.extend(rows.first().and_then(|row| row.out_of_place.dispatch.clone()));
+        about.extend(rows.first().and_then(|row| row.out_of_place.way()));
         about.extend(rows.first().map(|row| format!("{} clock", row.out_of_place.clock)));
         let date = record.start_time.split(' ').next().unwrap_or_default();
         let _ = write!(

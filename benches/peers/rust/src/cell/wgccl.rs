@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op, Task};
+use wgccl::element::DataType;
 use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::payload::Payload;
 use wgccl::{cpu, gpu};
+use wgccl_cli::views::{bytes, bytes_mut};
 
 use crate::error::Error;
 use crate::sample::Case;
@@ -58,21 +61,19 @@ pub(super) fn on_gpu(case: Case, algorithm: Algorithm, adapter: usize) -> Result
     let adapter = adapters.get(adapter).ok_or_else(|| Error::Usage(format!("there is no adapter {adapter}")))?;
     let (proved, payload) = prepare(case, Collective::AllReduce.into(), algorithm)?;
     let gpu = gpu::Gpu::open(adapter).map_err(Error::peer)?;
-    let options = gpu::Options::default();
-    let mut executor = gpu::Executor::<f32>::new(&gpu, &proved, payload, Op::Sum, options).map_err(Error::peer)?;
+    let shape = Shape::new(payload.count, DataType::F32, Op::Sum);
+    let mut executor = gpu.prepare(&proved, shape, &Options::default())?;
     let inputs = case.inputs();
-    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let inputs = bytes(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let times = case.measure(|calls| {
         let mut took = Duration::ZERO;
-        for piece in 0..executor.pieces() {
-            executor.load(piece, &inputs).map_err(Error::peer)?;
-            let timing = executor.time(calls).map_err(Error::peer)?;
-            took += timing.launches.iter().map(|launch| launch.wall).sum::<Duration>();
+        for piece in 0..executor.prepared().pieces {
+            executor.load(piece, &inputs)?;
+            took += executor.time(calls)?.iter().filter_map(|ran| ran.time).sum::<Duration>();
         }
         Ok::<_, Error>(took)
     })?;
     let mut outputs = vec![vec![f32::NAN; case.count]; case.ranks];
-    let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    executor.run(&inputs, &mut views).map_err(Error::peer)?;
+    executor.run(&inputs, &mut bytes_mut(&mut outputs, 0))?;
     Ok(times.line(outputs.iter().map(|output| case.wrong(output)).sum()))
 }
