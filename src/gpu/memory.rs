@@ -7,8 +7,7 @@ use std::sync::Arc;
 use super::ledger::{Ledger, Numbered};
 use super::loaded::{Loaded, Own};
 use crate::error::DeviceError;
-use crate::lower::Contents;
-use crate::lower::package::Step;
+use crate::lower::{Contents, Step};
 
 /// Memory for one launch at a time.
 pub(super) struct Memory {

@@ -82,7 +82,7 @@ impl Target {
         Self { class, limits, unordered }
     }
 
-    /// The soundness table, for `shaders/README.md`.
+    /// The soundness table; `shaders/README.md` argues for every line of it.
     ///
     /// # Errors
     /// Why launches in this mode by this protocol may be wrong there.

@@ -10,7 +10,7 @@ const GROUP: u32 = 8;
 /// for the peer's, and until the next lane of its group is through: so of a group the last lane goes first.
 pub(crate) fn crowded(lanes: u32) -> Schedule {
     let mut schedule = Schedule::new("crowded", Collective::AllReduce, 2, lanes).slots(lanes).signal_rows(3 * lanes);
-    let next = |lane: u32| if (lane + 1) % GROUP == 0 || lane + 1 == lanes { None } else { Some(lane + 1) };
+    let next = |lane: u32| if (lane + 1).is_multiple_of(GROUP) || lane + 1 == lanes { None } else { Some(lane + 1) };
     let first_of = |lane: u32| lane - lane % GROUP;
     for rank in 0..2 {
         let peer = 1 - rank;

@@ -1,7 +1,7 @@
 //! Schedules of a caller's own on every device: unlike windows and divisible counts, in every mode and protocol.
 
 use wgccl::Communicator;
-use wgccl::backend::{Options, Ready, Shape};
+use wgccl::backend::{Ready, Shape};
 use wgccl::collective::Op;
 use wgccl::element::DataType;
 use wgccl::golden::compare;
@@ -21,11 +21,12 @@ fn runs(schedule: &Schedule, count: usize) {
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let bytes: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
     for device in devices() {
-        for (mode, protocol) in device.sound() {
+        for way in device.sound() {
             for (channels, arena_bytes) in [(None, None), (Some(3), None), (None, Some(4 << 10))] {
-                let options = Options::default().dispatch(mode).protocol(protocol).channels(channels);
-                let comm = Communicator::new(device.gpu.clone(), schedule.ranks).options(options.arena_bytes(arena_bytes));
-                let case = format!("{}, {mode} {protocol}, {} of {count}", device.name, schedule.origin);
+                let options = way.options().channels(channels);
+                let comm =
+                    Communicator::new(device.gpu.clone(), schedule.ranks).options(options.arena_bytes(arena_bytes));
+                let case = format!("{}, {way}, {} of {count}", device.name, schedule.origin);
                 let shape = Shape::new(count, DataType::F32, Op::Sum);
                 let ready = comm.prepare_schedule(schedule.clone(), shape, false);
                 let mut ready = match ready {

@@ -8,6 +8,7 @@
 mod common;
 
 mod communicator;
+mod custom;
 mod devices;
 mod elements;
 mod examples;

@@ -444,7 +444,7 @@ mod tests {
             complete: false,
         };
         let json: Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
-        assert_eq!(json["schema"], "wgccl-bench/1");
+        assert_eq!(json["schema"], "wgccl-bench/2");
         let again = Recorded::parse(&json.to_string()).unwrap_err();
         assert_eq!(again, "it has no device 0");
         assert_eq!((&json["ok"], &json["complete"]), (&false.into(), &false.into()));
