@@ -1,75 +1,245 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs all of them. Asks for a password only where packages are missing and the user is
-# not root. A device that cannot be had is skipped and counted; with WGCCL_REQUIRE_GPU=1 that is a failure.
+# Installs what the tests need and runs all of them; .ci/run runs the checks as well.
+#
+#   ./tests/run.sh              all tests
+#   ./tests/run.sh miri tsan    only these steps, of: tests pure loom miri tsan fmt clippy docs deny msrv targets
+#
+# Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
+# counted and listed at the end. WGCCL_REQUIRE_GPU=1 makes an absent device a failure, WGCCL_REQUIRE_STEPS=1 an absent tool.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+ran=()
+skipped=()
+step=
+
 say() { printf '\n== %s\n' "$*"; }
+
+skip() {
+    say "skipped: $*"
+    [ "${WGCCL_REQUIRE_STEPS:-}" != 1 ] || exit 1
+    skipped+=("$*")
+}
+
+# Runs a step. Not in a condition, where a failing command would not end it.
+run() {
+    local start=$SECONDS
+    step=$1
+    "$@"
+    ran+=("$(took $((SECONDS - start)))  $step")
+    step=
+}
+
+took() { printf '%3d min %02d s' $(($1 / 60)) $(($1 % 60)); }
+
+summary() {
+    local status=$?
+    say "summary"
+    [ ${#ran[@]} = 0 ] || printf '%s\n' "${ran[@]}"
+    [ ${#skipped[@]} = 0 ] || { echo "skipped ${#skipped[@]}:" && printf '  %s\n' "${skipped[@]}"; }
+    [ -z "$step" ] || echo "failed: $step"
+    echo "$(took $SECONDS)  in all"
+    echo "steps: ${#ran[@]} passed, $((status == 0 ? 0 : 1)) failed, ${#skipped[@]} skipped"
+}
+
+# --- What the tests need ---
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+has_apt() { [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null; }
 
 # Reads all of the list: with pipefail an early end of grep would look like a library that is absent.
 has_library() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -c "$1" >/dev/null; }
 
 # Software devices: lavapipe (Vulkan) and llvmpipe (GL) from Mesa, and the SPIR-V validator.
-packages=()
-if [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null; then
-    ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || packages+=(mesa-vulkan-drivers)
-    has_library 'libvulkan\.so\.1' || packages+=(libvulkan1)
-    has_library 'libEGL\.so\.1' || packages+=(libegl1)
-    has_library 'libEGL_mesa\.so\.0' || packages+=(libegl-mesa0 libgl1-mesa-dri)
-    ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1 || packages+=(libgl1-mesa-dri)
-    command -v spirv-val >/dev/null || packages+=(spirv-tools)
-fi
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-if [ ${#packages[@]} -gt 0 ]; then
-    say "installing ${packages[*]}"
-    { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends "${packages[@]}"; } ||
-        echo "could not be installed; the tests that need them are skipped"
-fi
+packages() {
+    local missing=()
+    ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || missing+=(mesa-vulkan-drivers)
+    has_library 'libvulkan\.so\.1' || missing+=(libvulkan1)
+    has_library 'libEGL\.so\.1' || missing+=(libegl1)
+    has_library 'libEGL_mesa\.so\.0' || missing+=(libegl-mesa0 libgl1-mesa-dri)
+    ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1 || missing+=(libgl1-mesa-dri)
+    command -v spirv-val >/dev/null || missing+=(spirv-tools)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing ${missing[*]}"
+    { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends "${missing[@]}"; } ||
+        echo "could not be installed"
+}
 
 # A second Vulkan driver: SwiftShader lies in Debian's chromium packages. It is taken out, nothing is installed.
 swiftshader=target/swiftshader
-if [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null && [ ! -f $swiftshader/libvk_swiftshader.so ]; then
+fetch_swiftshader() {
+    [ ! -f $swiftshader/libvk_swiftshader.so ] || return 0
     say "fetching SwiftShader"
+    local fetched
     fetched=$(mktemp -d)
     mkdir -p $swiftshader
     [ -n "$(apt-cache policy chromium-common 2>/dev/null | grep -E 'Candidate: [0-9]')" ] || as_root apt-get update -q || true
     if (cd "$fetched" && apt-get -q -o APT::Sandbox::User=root download chromium-common); then
         dpkg-deb --fsys-tarfile "$fetched"/*.deb | tar -x -C $swiftshader --strip-components=4 \
             ./usr/lib/chromium/libvk_swiftshader.so ./usr/lib/chromium/vk_swiftshader_icd.json ||
-            echo "this package holds no SwiftShader; its tests are skipped"
+            echo "this package holds no SwiftShader"
     else
-        echo "could not be fetched; its tests are skipped"
+        echo "could not be fetched"
     fi
     rm -rf "$fetched"
-fi
+}
 
 # The loader is told of SwiftShader beside the drivers that it finds by itself.
-if [ -f $swiftshader/vk_swiftshader_icd.json ]; then
-    drivers=$PWD/$swiftshader/vk_swiftshader_icd.json
+name_drivers() {
+    [ -f $swiftshader/vk_swiftshader_icd.json ] || return 0
+    local drivers=$PWD/$swiftshader/vk_swiftshader_icd.json icd
     for icd in /usr/share/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json; do
-        [ -f "$icd" ] && drivers=$drivers:$icd
+        [ ! -f "$icd" ] || drivers=$drivers:$icd
     done
     export VK_DRIVER_FILES=$drivers VK_ICD_FILENAMES=$drivers
-fi
-# Mesa complains on stderr where no desktop session has set it.
-export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
+}
 
-say "all tests"
-cargo test
+devices() {
+    if has_apt; then
+        packages
+        fetch_swiftshader
+    fi
+    name_drivers
+    # Mesa complains on stderr where no desktop session has set it.
+    export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
+}
 
-say "the pure crate, without GPU"
-cargo test -p wgccl --no-default-features --lib
-cargo test -p wgccl --no-default-features --test pure -- algorithms:: collectives:: cpu::
+# Whether there is this toolchain with these components, if need be after an installation.
+toolchain() {
+    local name=$1 component
+    shift
+    command -v rustup >/dev/null || return 1
+    cargo "+$name" --version >/dev/null 2>&1 || rustup toolchain install "$name" --profile minimal || return 1
+    for component in "$@"; do
+        rustup component list --toolchain "$name" --installed | grep -c "^$component" >/dev/null ||
+            rustup component add "$component" --toolchain "$name" || return 1
+    done
+}
 
-say "notify and wait of the CPU executor under loom"
-RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p wgccl --release --no-default-features --lib -- cpu::signal cpu::rest
+# Whether there is this subcommand of cargo, if need be after an installation. Built fast: they run for seconds.
+cargo_tool() {
+    cargo "$1" --version >/dev/null 2>&1 ||
+        CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install "cargo-$1" --locked --debug
+}
 
-if cargo +nightly miri --version >/dev/null 2>&1; then
+# --- Tests ---
+
+tests() {
+    say "all tests"
+    devices
+    cargo test
+    # Compiled already: which devices they ran on.
+    local line
+    while read -r line; do
+        case $line in
+        "device skipped: "*) skip "device: ${line#device skipped: }" ;;
+        "devices tested: "*) ran+=("               $line") ;;
+        esac
+    done < <(cargo test -p wgccl --quiet --test device devices::summary -- --nocapture 2>/dev/null)
+    command -v spirv-val >/dev/null || skip "SPIR-V of the shaders: there is no spirv-val (package spirv-tools)"
+}
+
+pure() {
+    say "the pure library, without GPU"
+    cargo test -p wgccl --no-default-features --lib
+    cargo test -p wgccl --no-default-features --test pure -- algorithms:: collectives:: cpu::
+}
+
+loom() {
+    say "notify and wait of the CPU executor under loom"
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_TEST_DEBUG=0 \
+        cargo test -p wgccl --no-default-features --lib -- cpu::signal cpu::rest
+}
+
+# Two processes, because one uses one core.
+miri() {
+    toolchain nightly miri rust-src || { skip "Miri: there is no nightly Rust with miri and rust-src" && return; }
     say "the CPU executor under Miri"
-    cargo +nightly miri test -p wgccl --no-default-features --lib cpu::
-else
-    say "skipped: Miri is not installed (rustup +nightly component add miri)"
-fi
+    cargo +nightly miri setup
+    cargo +nightly miri test -p wgccl --no-default-features --lib --test pure --no-run
+    local log executor=0
+    log=$(mktemp)
+    cargo +nightly miri test -p wgccl --no-default-features --test pure -- cpu:: >"$log" 2>&1 &
+    local pid=$!
+    cargo +nightly miri test -p wgccl --no-default-features --lib -- cpu::
+    wait $pid || executor=$?
+    cat "$log"
+    rm "$log"
+    return $executor
+}
 
-say "summary"
-cargo test -p wgccl --quiet --test device devices::summary -- --nocapture 2>/dev/null | grep '^devices'
+# Without the test whose minutes are spent on proofs, not on threads. What is streamed past the caches by `movntdq` is
+# unseen; the fences of `rest` are unknown to it but publish nothing, so there is nothing to be suppressed.
+tsan() {
+    local target=x86_64-unknown-linux-gnu
+    [ "$(rustc -vV | sed -n 's/^host: //p')" = $target ] || { skip "ThreadSanitizer: needs $target" && return; }
+    toolchain nightly rust-src || { skip "ThreadSanitizer: there is no nightly Rust with rust-src" && return; }
+    say "the CPU executor under ThreadSanitizer"
+    RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=allocator_may_return_null=1 CARGO_TARGET_DIR=target/tsan \
+        CARGO_PROFILE_TEST_DEBUG=line-tables-only cargo +nightly test -Zbuild-std --target $target \
+        -p wgccl --no-default-features --lib --test pure -- cpu:: --skip hundreds_of_ranks
+}
+
+# --- Checks ---
+
+fmt() {
+    say "formatting"
+    cargo fmt --all --check
+}
+
+clippy() {
+    say "lints"
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo_tool hack || { skip "lints of every feature by itself: there is no cargo-hack" && return; }
+    # The default is what the workspace was linted with.
+    cargo hack clippy -p wgccl --each-feature --exclude-features default --exclude-all-features --all-targets -- -D warnings
+}
+
+docs() {
+    say "documentation"
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+}
+
+deny() {
+    cargo_tool deny || { skip "licences, versions and sources of dependencies: there is no cargo-deny" && return; }
+    say "dependencies"
+    cargo deny --workspace --all-features check bans licenses sources
+    if cargo deny fetch db >/dev/null 2>&1; then
+        cargo deny --workspace --all-features check advisories
+    else
+        skip "advisories: their database cannot be fetched"
+    fi
+}
+
+msrv() {
+    local version
+    version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    toolchain "$version" || { skip "the oldest Rust: $version cannot be had" && return; }
+    say "the oldest Rust, $version"
+    cargo "+$version" check --workspace
+}
+
+# Types only: nothing is linked.
+targets() {
+    local target
+    for target in x86_64-pc-windows-gnu aarch64-apple-darwin wasm32-unknown-unknown; do
+        rustup target list --installed 2>/dev/null | grep -c "^$target$" >/dev/null || rustup target add $target ||
+            { skip "target $target cannot be had" && continue; }
+        say "types on $target"
+        case $target in
+        wasm32-*) cargo check -p wgccl --target $target ;;
+        *) cargo check --workspace --all-targets --target $target ;;
+        esac
+    done
+}
+
+[ $# -gt 0 ] || set -- tests pure loom miri tsan
+for name in "$@"; do
+    case $name in
+    tests | pure | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets) ;;
+    *) echo "there is no step $name; there are tests pure loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
+    esac
+done
+trap summary EXIT
+for name in "$@"; do run "$name"; done
