@@ -50,7 +50,7 @@ pub struct Waiting {
     pub at_least: u32,
     /// What it is. None where data carries its own flag, so that there are no signals.
     pub seen: Option<u32>,
-    /// Why.
+    /// Why it is missing.
     pub silence: Silence,
     /// Where.
     pub channels: Channels,

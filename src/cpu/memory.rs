@@ -40,7 +40,7 @@ const BLOCK_BYTES: usize = under_miri(256, 8 << 10);
 const LARGE_BLOCK_BYTES: usize = under_miri(512, 32 << 10);
 /// Most destinations that are written straight from registers.
 const AT_ONCE: usize = 8;
-/// Up to so many bytes of operands and destinations, which stay in the first-level cache, that is always cheaper than copies.
+/// Up to this many bytes of operands and destinations, which the first-level cache holds, that is cheaper than copies.
 pub(super) const AT_ONCE_BYTES: usize = under_miri(512, 32 << 10);
 /// Above it, only where copies are not cheap, and to no more operands and destinations together than that cache has ways:
 /// buffers from an allocator often begin at the same place of a page.

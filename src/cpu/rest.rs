@@ -1,7 +1,7 @@
 //! Where a thread waits for another: on its core as long as waking it would take, then asleep.
 //!
-//! Waking a thread costs more than a launch of a megabyte; and a waker that had to take a lock to see that nobody sleeps
-//! would meet there whom it wakes. loom tries every interleaving of the two, as it does of `signal`.
+//! Waking a thread costs more than a launch of a megabyte. A waker takes no lock to see that nobody sleeps: it would
+//! contend for that lock with the thread that it has just woken. loom tries every interleaving of the two, as it does of `signal`.
 
 #[cfg(loom)]
 use loom::sync::{
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// How long a thread stays on its core: about what waking it takes in a virtual machine.
 const PATIENCE: Duration = Duration::from_micros(50);
-/// Turns until it gives way between two: whom it waits for may have been put on the same core.
+/// Turns until it yields between two: the thread that it waits for may have been put on the same core.
 const TURNS: u32 = 200;
 /// Giving way takes longer only if somebody else ran.
 const IDLE_YIELD: Duration = Duration::from_micros(5);
@@ -27,8 +27,8 @@ const IDLE_YIELD: Duration = Duration::from_micros(5);
 #[derive(Default)]
 pub(super) struct Rest {
     sleepers: AtomicUsize,
-    /// Somebody else was running on the core of a thread that gave way, so the next one sleeps: a scheduler finds another
-    /// core for whom it wakes, but seldom for those who run by turns. They would, for tens of milliseconds.
+    /// Another thread ran on the core of a thread that yielded, so the next one sleeps. Schedulers move a thread to another
+    /// core when they wake it; two threads that take turns on one core stay there for tens of milliseconds.
     shared_core: AtomicBool,
     lock: Mutex<()>,
     bell: Condvar,

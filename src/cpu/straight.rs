@@ -183,7 +183,7 @@ impl<T: Element> Straight<T> {
     }
 }
 
-/// Whether these are a few small vectors, for which a look at any list would be felt.
+/// Whether these are a few small vectors: reading any list would take a noticeable part of their launch.
 fn is_few<T: Element>(how: Reduction<T>, len: usize, inputs: usize, outputs: usize) -> bool {
     let few = inputs <= OPERANDS && inputs == outputs;
     few && !how.scales() && 2 * inputs * len * size_of::<T>() <= AT_ONCE_BYTES

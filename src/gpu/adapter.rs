@@ -54,7 +54,7 @@ pub struct TypeSupport {
     /// The type.
     #[serde(rename = "type")]
     pub data_type: DataType,
-    /// How.
+    /// How the device computes it.
     pub arithmetic: Arithmetic,
 }
 
@@ -69,7 +69,7 @@ pub fn types(how: impl Fn(DataType) -> Arithmetic) -> Vec<TypeSupport> {
 pub struct Refusal {
     /// The mode.
     pub mode: Mode,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 

@@ -34,8 +34,8 @@ struct Copier {
 /// How long hardware is kept busy before it is timed. Idle, it lowers its clocks and is slow to raise them: an H200 at
 /// 345 of 1980 MHz took 2.5 times as long for a launch 100 ms later, and was at its full clock 500 ms later.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// What it does meanwhile: copies of so many bytes, so many a submission. Launches of a kilobyte leave it idle in between,
-/// and its clocks where they are.
+/// The work that keeps it busy: copies of this size, this many a submission. Launches of a kilobyte leave gaps, in which
+/// clocks stay low.
 const WARM_UP_BYTES: u64 = 64 << 20;
 const WARM_UP_COPIES: usize = 16;
 

@@ -137,8 +137,8 @@ impl Gpu {
         self.checks.fused(&self.context, protocol)
     }
 
-    /// Whether so many workgroups of a fused launch run at the same time; tried on first use. Where they do not, those that
-    /// run spin for those that cannot begin, and a launch takes longer than one step after the other.
+    /// Whether this number of workgroups of a fused launch runs at the same time; tried on first use. Where it does not, the
+    /// workgroups that run spin for those that cannot begin, and stepping would be faster.
     pub fn runs_together(&self, workgroups: u32) -> bool {
         self.checks.runs_together(&self.context, workgroups)
     }

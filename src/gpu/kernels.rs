@@ -31,7 +31,7 @@ impl Kernels {
             device.limits.max_storage_buffers_per_shader_stage,
             kernel.storage_buffers(),
         );
-        // Every adapter has so many, but a caller's device may have been requested with less.
+        // Every adapter has that many, but a caller's device may have been requested with less.
         if has < needs {
             return Err(DeviceError::Limit { device: device.info().title(), limit, has, needs });
         }

@@ -74,7 +74,7 @@ impl From<Box<Refused>> for SelfCheckError {
 #[derive(Default)]
 pub(super) struct SelfChecks {
     fused: [OnceLock<Result<SelfCheck, SelfCheckError>>; Protocol::ALL.len()],
-    /// Whether so many workgroups as the ladder says run together.
+    /// For each step of the ladder: whether that number of workgroups runs together.
     together: [OnceLock<bool>; LADDER.len()],
 }
 

@@ -57,9 +57,9 @@ impl Pieces {
 ///
 /// Vectors first, in the order of [`AddressMap`]: every rank's input, then every rank's output, then every rank's slots. Then,
 /// at the next [`BINDING_ALIGN`], what lanes share as atomics. These are the signals: those of all matrices that the schedule
-/// uses, numbered without gaps, and so for each channel. A ring uses one in P of its matrices, and they are read back where a
-/// launch hangs. Or, by the `ll` protocol, lines: chunks of [`LINE_WORDS`] words for each vector, the first words of all its vectors, then
-/// the second ones, and so on.
+/// uses, numbered without gaps, once for each channel: a ring uses one in P of its matrix. By the `ll` protocol lines take the
+/// place of signals: [`LINE_WORDS`] words for each vector of a chunk, the first words of all vectors, then all second words,
+/// and so on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arena {
@@ -89,7 +89,7 @@ impl Arena {
         most_bytes / (u64::from(signals.max(1)) * SIGNAL_BYTES as u64)
     }
 
-    /// Vectors of a chunk's slice of which so many lines fit `most_bytes`.
+    /// Most vectors of a chunk's slice for which this number of lines fits `most_bytes`.
     pub fn most_line_vectors(lines: u32, most_bytes: u64) -> u64 {
         most_bytes / (u64::from(lines.max(1)) * (LINE_WORDS * SIGNAL_BYTES) as u64)
     }

@@ -48,7 +48,7 @@ pub(super) trait Code: fmt::Debug + Send + Sync {
     /// Signals of a channel.
     fn signals(&self) -> u32;
 
-    /// Most vectors of a chunk's slice, if what lanes share beside the payload may take so many bytes.
+    /// Most vectors of a chunk's slice, if what lanes share beside the payload may take `bytes` bytes.
     fn most_vectors(&self, bytes: u64) -> Result<usize, LowerError>;
 
     /// Bytes of the larger of both buffers of words.

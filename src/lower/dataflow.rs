@@ -77,7 +77,7 @@ impl Dataflow {
         let (mut drafts, order, last_writer) = drafts(proved, places);
         mark_live(&mut drafts, places, &last_writer);
 
-        // Whoever stores in a place has it for himself.
+        // A place belongs to the one lane that stores in it.
         let mut owner: Vec<Option<u32>> = vec![None; places.len()];
         for (lane, drafts) in (0..).zip(&drafts) {
             for (&address, _) in drafts.iter().flat_map(|d| d.to.iter().zip(&d.live)).filter(|(_, live)| **live) {
@@ -94,7 +94,7 @@ impl Dataflow {
             lines += 1;
             lines - 1
         };
-        // What others read of a place before its owner stores there, he shows them first.
+        // The owner of a place shows what it held before the launch to every lane that reads it, before it stores there.
         let mut shown: FxHashMap<Address, u32> = FxHashMap::default();
         let mut lanes: Vec<Vec<Move>> = vec![Vec::new(); drafts.len()];
         let mut new_order = Vec::with_capacity(order.len());

@@ -159,7 +159,7 @@ pub(crate) struct Reached {
 }
 
 impl Reached {
-    /// The dispatch of the lane's next instruction, which takes so many turns: not before `earliest`, and one that `allowed`
+    /// The dispatch of the lane's next instruction, which takes `turns` turns: not before `earliest`, and one that `allowed`
     /// makes of it.
     pub(crate) fn step(&mut self, earliest: u32, turns: u64, limit: u64, allowed: impl Fn(u32) -> u32) -> u32 {
         let mut number = self.number.max(earliest);

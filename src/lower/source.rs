@@ -23,7 +23,7 @@ const VERIFY: &str = include_str!("../../shaders/verify.wgsl");
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Source {
-    /// Which.
+    /// Its name: interpreter, type and operation.
     pub name: String,
     /// Whether it needs coherent memory across workgroups.
     pub coherent: bool,

@@ -22,9 +22,9 @@ pub(super) struct Tuning {
 /// How small slices may become for more workgroups.
 #[derive(Debug, Clone, Copy)]
 struct Grain {
-    /// Bytes of a chunk that make another channel worth while,
+    /// Bytes of a chunk that make another channel worth while.
     slice_bytes: usize,
-    /// up to so many workgroups.
+    /// Most workgroups that channels are added for.
     workgroups: u32,
 }
 
@@ -77,7 +77,7 @@ impl Tuning {
         }
     }
 
-    /// Channels for chunks of `chunk_bytes`, each of so many workgroups.
+    /// Channels for chunks of `chunk_bytes`, where each channel takes this number of workgroups.
     pub(super) fn channels(&self, chunk_bytes: usize, hosts: u32) -> u32 {
         channels(self.grains, chunk_bytes, hosts)
     }

@@ -137,8 +137,8 @@ fn rows(plan: &Plan) -> usize {
     if plan.mode == Mode::Fused { dispatches.min(1) } else { dispatches }
 }
 
-/// Where every lane starts in every dispatch, lanes fastest, where it ends in the last, and that again: the last row has
-/// nothing to do. All dispatches of fused mode are one row. `lanes` are the instructions of every lane, in the plan's order.
+/// The first instruction of every lane in every dispatch, lanes fastest. Two rows follow, both with the lanes' ends: one ends
+/// the last dispatch, and both together are a dispatch that has nothing to do. All dispatches of fused mode are one row. `lanes` are the instructions of every lane, in the plan's order.
 pub(super) fn starts(plan: &Plan, lanes: &[Range<u32>]) -> Vec<u32> {
     let mut row: Vec<u32> = lanes.iter().map(|lane| lane.start).collect();
     let mut starts = row.clone();

@@ -1,9 +1,9 @@
 //! Two records row by row: is B faster, slower, or is that noise?
 //!
 //! A row's band is its median plus and minus how far the fastest iteration lies below it or the 84th percentile above
-//! it, whichever is more: the slowest ones are the machine's, and must not widen it. Bands that touch are noise. What
-//! differs between two processes no band of one of them can show, so a band has a least width, by what was measured: that
-//! leaves one row in ten to twenty of identical runs on a busy machine, by a factor that no such band would cover.
+//! it, whichever is more: the slowest ones are the machine's, and must not widen it. Bands that touch are noise.
+//! Two processes differ by more than iterations of one process show, so a band has a least width, which was measured. With it,
+//! one row in ten to twenty of identical runs on a busy machine still counts as a difference.
 
 use std::collections::HashMap;
 use std::fmt::Write;

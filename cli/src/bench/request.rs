@@ -147,7 +147,7 @@ impl Request {
         }
     }
 
-    /// The roots among so many ranks; one where roots mean nothing.
+    /// The roots among `ranks` ranks; one where roots mean nothing.
     pub(super) fn roots(&self, ranks: u32) -> std::ops::Range<u32> {
         match self.roots {
             Roots::One(root) => root..root + 1,

@@ -122,7 +122,7 @@ pub struct Row {
     pub size: u64,
     /// Elements of a part of it.
     pub count: usize,
-    /// Of type.
+    /// Its element type.
     #[serde(rename = "type")]
     pub data_type: DataType,
     /// Reduction, where there is one.

@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<u64, BenchError> {
 /// How a sweep goes from one size to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Add so many bytes.
+    /// Add this many bytes.
     Bytes(u64),
     /// Multiply.
     Factor(u64),
@@ -55,7 +55,7 @@ pub enum Parts {
     None,
     /// It is one vector.
     One,
-    /// A part for each of so many ranks.
+    /// A part for each rank.
     Several(u32),
 }
 

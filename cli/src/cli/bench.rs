@@ -188,7 +188,7 @@ impl Args for Refused {
     }
 }
 
-/// Several names, or all of them. A type of its own, for to clap a vector means a flag that is given repeatedly.
+/// Several names, or all of them. A type of its own: clap takes a vector for a flag that may be repeated.
 #[derive(Debug, Clone)]
 struct List<T> {
     names: Vec<T>,

@@ -31,7 +31,7 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// As [`print`], for what should not go on without a reader.
+/// As [`print`], and a reader that has gone is an error: nothing is measured for nobody.
 pub(super) fn print_or_fail(text: &str) -> Result<(), Error> {
     use std::io::Write;
     Ok(writeln!(anstream::stdout().lock(), "{text}")?)

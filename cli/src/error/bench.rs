@@ -9,80 +9,39 @@ use std::time::Duration;
 /// Why a benchmark cannot run, or what it found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what each field is")]
 pub enum BenchError {
     /// Not a size.
     #[error("'{0}' is no size; give a number such as 8, 1K, 32M or 1.5G")]
     Size(String),
     /// A sweep that makes no sense.
     #[error("sizes from {first} to {last} bytes: {why}")]
-    Range {
-        /// Smallest.
-        first: u64,
-        /// Largest.
-        last: u64,
-        /// What is wrong.
-        why: &'static str,
-    },
+    Range { first: u64, last: u64, why: &'static str },
     /// A row took longer than it may.
     #[error("Test timeout ({} s): {what}", .limit.as_secs_f64())]
-    Timeout {
-        /// The limit.
-        limit: Duration,
-        /// What was running.
-        what: String,
-    },
+    Timeout { limit: Duration, what: String },
     /// Elements that differ from the golden.
     #[error("{0} elements differ from the golden")]
     Wrong(u64),
     /// Slower than `WGCCL_MIN_BW` allows.
     #[error("average bus bandwidth {average:.4} GB/s is below 0.9 x WGCCL_MIN_BW ({least} GB/s)")]
-    Slow {
-        /// Measured.
-        average: f64,
-        /// Demanded.
-        least: f64,
-    },
+    Slow { average: f64, least: f64 },
     /// A file that cannot be read or written.
     #[error("{}: {error}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    File { path: PathBuf, error: io::Error },
     /// A name that nothing can be written to, or must not be.
     #[error("{}: {why}", .path.display())]
-    Target {
-        /// Which.
-        path: PathBuf,
-        /// What to give.
-        why: &'static str,
-    },
+    Target { path: PathBuf, why: &'static str },
     /// A row of a comparison is slower than allowed.
     #[error("{rows} of the compared rows take more than {ratio} times as long, beyond noise")]
-    Regressed {
-        /// How many.
-        rows: usize,
-        /// What was allowed.
-        ratio: f64,
-    },
+    Regressed { rows: usize, ratio: f64 },
     /// Not a record of a benchmark.
     #[error("{}: no benchmark record: {why}", .path.display())]
-    Record {
-        /// Which.
-        path: PathBuf,
-        /// What is missing.
-        why: String,
-    },
+    Record { path: PathBuf, why: String },
     /// Two records that have no row in common.
     #[error("the two records have no row in common: sizes, ranks, algorithms or devices differ throughout")]
     Unrelated,
     /// A picture could not be drawn.
     #[error("{}: cannot be drawn: {why}", .path.display())]
-    Plot {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
+    Plot { path: PathBuf, why: String },
 }

@@ -17,7 +17,7 @@ use crate::dispatch::Dispatch;
 pub struct Request {
     /// What is computed.
     pub task: Task,
-    /// How.
+    /// The algorithm, or `auto`.
     pub algorithm: Selection,
     /// Who waits for whom.
     pub sync: SyncStyle,
