@@ -117,26 +117,20 @@ toolchain() {
     done
 }
 
-# Whether there is this subcommand of cargo, if need be after an installation. Built fast: they run for seconds.
-cargo_tool() {
-    cargo "$1" --version >/dev/null 2>&1 ||
-        CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install "cargo-$1" --locked --debug
-}
-
 # --- Tests ---
 
 tests() {
     say "all tests"
     devices
     cargo test
-    # Compiled already: which devices they ran on.
+    # Which devices they ran on. Of the same packages, or their dependencies would be built with other features.
     local line
     while read -r line; do
         case $line in
         "device skipped: "*) skip "device: ${line#device skipped: }" ;;
         "devices tested: "*) ran+=("               $line") ;;
         esac
-    done < <(cargo test -p wgccl --quiet --test device devices::summary -- --nocapture 2>/dev/null)
+    done < <(cargo test --quiet --test device devices::summary -- --nocapture 2>/dev/null)
     command -v spirv-val >/dev/null || skip "SPIR-V of the shaders: there is no spirv-val (package spirv-tools)"
 }
 
@@ -188,12 +182,17 @@ fmt() {
     cargo fmt --all --check
 }
 
+# Every feature by itself, none and all. `cargo hack` cannot: in a root with default members it means all of these.
 clippy() {
     say "lints"
     cargo clippy --workspace --all-targets -- -D warnings
-    cargo_tool hack || { skip "lints of every feature by itself: there is no cargo-hack" && return; }
-    # The default is what the workspace was linted with.
-    cargo hack clippy -p wgccl --each-feature --exclude-features default --exclude-all-features --all-targets -- -D warnings
+    local feature
+    for feature in "" $(sed -n '/^\[features\]/,/^\[/s/^\([a-z][a-z0-9_-]*\) *=.*/\1/p' Cargo.toml | grep -vx default); do
+        say "lints of the library with ${feature:-no feature}"
+        cargo clippy -p wgccl --all-targets --no-default-features --features "$feature" -- -D warnings
+    done
+    say "lints of the library with all features"
+    cargo clippy -p wgccl --all-targets --all-features -- -D warnings
 }
 
 docs() {
@@ -201,8 +200,10 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 }
 
+# Built fast: it runs for seconds.
 deny() {
-    cargo_tool deny || { skip "licences, versions and sources of dependencies: there is no cargo-deny" && return; }
+    cargo deny --version >/dev/null 2>&1 ||
+        CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install cargo-deny --locked --debug || { skip "licences, versions and sources of dependencies: there is no cargo-deny" && return; }
     say "dependencies"
     cargo deny --workspace --all-features check bans licenses sources
     if cargo deny fetch db >/dev/null 2>&1; then
@@ -220,7 +221,7 @@ msrv() {
     cargo "+$version" check --workspace
 }
 
-# Types only: nothing is linked.
+# Types only, of what is published and its program: nothing is linked, and dependencies of tests that are C are left out.
 targets() {
     local target
     for target in x86_64-pc-windows-gnu aarch64-apple-darwin wasm32-unknown-unknown; do
@@ -229,7 +230,7 @@ targets() {
         say "types on $target"
         case $target in
         wasm32-*) cargo check -p wgccl --target $target ;;
-        *) cargo check --workspace --all-targets --target $target ;;
+        *) cargo check --workspace --target $target ;;
         esac
     done
 }
