@@ -24,6 +24,7 @@ mod tests;
 mod tuning;
 pub(crate) mod words;
 
+#[cfg(feature = "gpu")]
 pub(crate) use arithmetic::{Arithmetic, arithmetic};
 pub use error::{LowerError, Unsound};
 pub use mode::{Mode, Protocol};

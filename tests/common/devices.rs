@@ -1,4 +1,5 @@
-//! Devices under test: each absent one is a printed, counted skip, and a failure where `WGCCL_REQUIRE_GPU=1` is set.
+//! Devices under test: each absent one is a printed, counted skip, and a failure where `WGCCL_REQUIRE_GPU=1` is set. With
+//! `WGCCL_REQUIRE_GPU=any`, for systems that have others, it is a failure to have none at all.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -132,6 +133,8 @@ pub(crate) fn devices() -> &'static [Device] {
             println!("device skipped: {name} is not installed; ./tests/run.sh installs it");
         }
         assert!(!required() || missing.is_empty(), "WGCCL_REQUIRE_GPU=1, but there is no {}", missing.join(", "));
+        let any = std::env::var("WGCCL_REQUIRE_GPU").is_ok_and(|value| value == "any");
+        assert!(!any || !found.is_empty(), "WGCCL_REQUIRE_GPU=any, but no device opens");
         found
     })
 }

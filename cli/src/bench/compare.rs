@@ -314,7 +314,7 @@ mod tests {
         for (text, why) in [
             ("", "EOF"),
             ("{}", "schema"),
-            ("[1]", "invalid"),
+            ("[1]", "names no schema"),
             (r#"{"schema": "wgccl-bench/3", "devices": [], "results": []}"#, "wgccl-bench/3"),
         ] {
             let error = Recorded::parse(text).unwrap_err();
