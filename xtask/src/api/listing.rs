@@ -13,9 +13,7 @@ use syn::{Attribute, Fields, ImplItem, Item, ItemImpl, Meta, TraitItem, Type, Us
 pub(crate) fn of(root: &Path) -> Result<String, String> {
     let top = Module::read("wgccl".to_owned(), &root.join("src/lib.rs"), &root.join("src"))?;
     let mut text = String::new();
-    for module in &top.children {
-        module.list(&mut text);
-    }
+    top.list(&mut text);
     Ok(text)
 }
 
