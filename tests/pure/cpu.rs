@@ -272,7 +272,10 @@ fn wrong_buffers_and_options_are_refused() {
     let zero = |workers, channels| Options::default().workers(workers).channels(channels);
     assert!(new(zero(Some(0), None)).contains("0 workers"));
     assert!(new(zero(None, Some(0))).contains("0 channels"));
-    // Addressable, but no machine has it.
+    // Addressable, but no machine has it. Miri ends where an allocation fails.
+    if cfg!(miri) {
+        return;
+    }
     let huge = Payload::new(ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false).schedule(), 1 << 55, 4).unwrap();
     let proved = ring(Algorithm::Ring, 8, SyncStyle::Neighbor, false);
     let lanes = options(Spread::Lanes, 2, Some(1));
@@ -397,7 +400,6 @@ fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
 /// What is loaded stays for any number of launches, and is fetched when it is wanted.
 #[test]
 fn resident_buffers_are_launched_over() {
-    let bytes = |values: &[Vec<f32>]| values.iter().map(|x| bytemuck::cast_slice(x).to_vec()).collect::<Vec<Vec<u8>>>();
     let shape = Shape::new(3, DataType::F32, Op::Sum);
     let options = Options::default();
     for in_place in [false, true] {
@@ -405,8 +407,7 @@ fn resident_buffers_are_launched_over() {
         let mut ready = Cpu::new().prepare(&proved, shape, &options).unwrap();
         assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
         let (inputs, mut outputs) = (vec![vec![1.0_f32, 2.0, 3.0], vec![10.0, 20.0, 30.0]], vec![vec![0.0_f32; 3]; 2]);
-        let inputs = bytes(&inputs);
-        let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        let inputs: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
         assert!(matches!(ready.load(1, &inputs), Err(RunError::NoSuchPiece { piece: 1, pieces: 1 })));
         assert!(ready.load(0, &inputs[..1]).is_err());
         ready.load(0, &inputs).unwrap();
