@@ -1,45 +1,76 @@
 //! A short list: the waits, operands, destinations or notifies of an instruction, mostly one or two.
 //!
-//! A schedule has millions of them, so the first `N` lie in the instruction itself. A type of our own, so that no other
-//! crate's version becomes part of the API.
+//! A schedule has millions of instructions, so what is short lies in the instruction itself and takes no more bytes than
+//! it must: an instruction of more than 128 is moved by calls of `memcpy`, and building takes half as long again.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 
-use smallvec::SmallVec;
-
 /// A list that holds up to `N` values without an allocation. It dereferences to a slice.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Few<T, const N: usize>(SmallVec<[T; N]>);
+#[derive(Clone)]
+pub struct Few<T, const N: usize>(Values<T, N>);
 
-impl<T, const N: usize> Few<T, N> {
+#[derive(Clone)]
+enum Values<T, const N: usize> {
+    /// The first so many of these; `N` is below 256.
+    Here(u8, [T; N]),
+    // Boxed, for a pointer is as long as one value and a vector is three.
+    #[allow(clippy::box_collection)]
+    There(Box<Vec<T>>),
+}
+
+impl<T: Copy + Default, const N: usize> Few<T, N> {
     /// An empty list.
+    #[inline]
     pub fn new() -> Self {
-        Self(SmallVec::new())
+        Self(Values::Here(0, [T::default(); N]))
     }
 
     /// Appends a value.
+    #[inline]
     pub fn push(&mut self, value: T) {
-        self.0.push(value);
+        match &mut self.0 {
+            Values::Here(len, values) if usize::from(*len) < N => {
+                values[usize::from(*len)] = value;
+                *len += 1;
+            }
+            _ => self.push_there(value),
+        }
+    }
+
+    #[cold]
+    fn push_there(&mut self, value: T) {
+        match &mut self.0 {
+            Values::There(values) => values.push(value),
+            Values::Here(len, values) => {
+                let mut all = values[..usize::from(*len)].to_vec();
+                all.push(value);
+                self.0 = Values::There(Box::new(all));
+            }
+        }
     }
 
     /// Removes the value at `index`, which must exist, and returns it.
     pub fn remove(&mut self, index: usize) -> T {
-        self.0.remove(index)
+        let mut rest = self.to_vec();
+        let removed = rest.remove(index);
+        *self = rest.into_iter().collect();
+        removed
     }
 
     /// Removes all values.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::new();
     }
 
     /// Keeps the values that `keep` says.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.0.retain(|value| keep(value));
+        *self = self.iter().copied().filter(|value| keep(value)).collect();
     }
 }
 
-impl<T, const N: usize> Default for Few<T, N> {
+impl<T: Copy + Default, const N: usize> Default for Few<T, N> {
     fn default() -> Self {
         Self::new()
     }
@@ -48,14 +79,36 @@ impl<T, const N: usize> Default for Few<T, N> {
 impl<T, const N: usize> Deref for Few<T, N> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
-        &self.0
+        match &self.0 {
+            Values::Here(len, values) => &values[..usize::from(*len)],
+            Values::There(values) => values,
+        }
     }
 }
 
 impl<T, const N: usize> DerefMut for Few<T, N> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        match &mut self.0 {
+            Values::Here(len, values) => &mut values[..usize::from(*len)],
+            Values::There(values) => values,
+        }
+    }
+}
+
+impl<T: PartialEq, const N: usize> PartialEq for Few<T, N> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Eq, const N: usize> Eq for Few<T, N> {}
+
+impl<T: Hash, const N: usize> Hash for Few<T, N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }
 
@@ -65,15 +118,19 @@ impl<T: fmt::Debug, const N: usize> fmt::Debug for Few<T, N> {
     }
 }
 
-impl<T, const N: usize> FromIterator<T> for Few<T, N> {
+impl<T: Copy + Default, const N: usize> FromIterator<T> for Few<T, N> {
+    #[inline]
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        Self(values.into_iter().collect())
+        let mut few = Self::new();
+        few.extend(values);
+        few
     }
 }
 
-impl<T, const N: usize> Extend<T> for Few<T, N> {
+impl<T: Copy + Default, const N: usize> Extend<T> for Few<T, N> {
+    #[inline]
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
-        self.0.extend(values);
+        values.into_iter().for_each(|value| self.push(value));
     }
 }
 
@@ -92,5 +149,33 @@ impl<'a, T, const N: usize> IntoIterator for &'a mut Few<T, N> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_a_vector_of_any_length() {
+        for len in 0..5u32 {
+            let vector: Vec<u32> = (0..len).map(|i| i * 7).collect();
+            let few: Few<u32, 2> = vector.iter().copied().collect();
+            assert_eq!(*few, *vector);
+            assert_eq!(format!("{few:?}"), format!("{vector:?}"));
+            for index in 0..len as usize {
+                let (mut few, mut vector) = (few.clone(), vector.clone());
+                assert_eq!(few.remove(index), vector.remove(index));
+                assert_eq!(*few, *vector);
+                few.push(1);
+                assert_eq!(few.len(), len as usize);
+            }
+            let mut odd = few.clone();
+            odd.retain(|value| value % 2 == 1);
+            assert!(odd.iter().all(|value| value % 2 == 1) && odd.len() == len as usize / 2);
+            assert_eq!(few == odd, len == 0);
+            odd.clear();
+            assert_eq!(odd, Few::new());
+        }
     }
 }

@@ -90,7 +90,7 @@ pub struct Instruction {
 }
 
 /// A place for a chunk.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Address {
     /// Whose memory.
     pub rank: u32,
@@ -101,9 +101,10 @@ pub struct Address {
 }
 
 /// The three memories that a rank has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Buffer {
     /// What the rank contributes. Never written, but for what is also output in place.
+    #[default]
     Input,
     /// What the rank gets.
     Output,
@@ -112,7 +113,7 @@ pub enum Buffer {
 }
 
 /// Go on once this rank's signal at `[row][sender]` is at least `at_least`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Wait {
     /// Row of the waiting rank's own matrix.
     pub row: u32,
@@ -123,7 +124,7 @@ pub struct Wait {
 }
 
 /// Add 1 to `peer`'s signal at `[row][this rank]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Notify {
     /// Whose matrix.
     pub peer: u32,
@@ -253,6 +254,7 @@ impl Lane {
 
 impl Instruction {
     /// An instruction of one chunk that does nothing yet.
+    #[inline]
     pub fn new(label: impl Into<Label>) -> Self {
         Self {
             label: label.into(),
@@ -267,12 +269,14 @@ impl Instruction {
 
     /// Wait for the first notify from `sender` at `row`.
     #[must_use]
+    #[inline]
     pub fn wait(self, row: u32, sender: u32) -> Self {
         self.wait_for(row, sender, 1)
     }
 
     /// Wait until `sender` has notified `row` `at_least` times.
     #[must_use]
+    #[inline]
     pub fn wait_for(mut self, row: u32, sender: u32, at_least: u32) -> Self {
         self.waits.push(Wait { row, sender, at_least });
         self
@@ -280,19 +284,26 @@ impl Instruction {
 
     /// Copy `from`.
     #[must_use]
+    #[inline]
     pub fn copy(mut self, from: Address) -> Self {
-        self.from = Few::from_iter([from]);
+        self.from.clear();
+        self.from.push(from);
         self
     }
 
     /// Combine `a` with `b`, in that order.
     #[must_use]
-    pub fn reduce(self, a: Address, b: Address) -> Self {
-        self.reduce_all([a, b])
+    #[inline]
+    pub fn reduce(mut self, a: Address, b: Address) -> Self {
+        self.from.clear();
+        self.from.push(a);
+        self.from.push(b);
+        self
     }
 
     /// Combine all of `operands`, from left to right.
     #[must_use]
+    #[inline]
     pub fn reduce_all(mut self, operands: impl IntoIterator<Item = Address>) -> Self {
         self.from = operands.into_iter().collect();
         self
@@ -300,6 +311,7 @@ impl Instruction {
 
     /// Adds a destination.
     #[must_use]
+    #[inline]
     pub fn to(mut self, to: Address) -> Self {
         self.to.push(to);
         self
@@ -307,6 +319,7 @@ impl Instruction {
 
     /// Makes every operand and destination `chunks` consecutive chunks long.
     #[must_use]
+    #[inline]
     pub fn chunks(mut self, chunks: u32) -> Self {
         self.chunks = chunks;
         self
@@ -314,6 +327,7 @@ impl Instruction {
 
     /// Notify `peer` at `row` afterwards.
     #[must_use]
+    #[inline]
     pub fn notify(mut self, peer: u32, row: u32) -> Self {
         self.notifies.push(Notify { peer, row });
         self
@@ -336,3 +350,6 @@ impl Address {
         Self { rank, buffer: Buffer::Slot, chunk }
     }
 }
+
+// Longer ones are moved by calls of `memcpy`: building a schedule then takes half as long again.
+const _: () = assert!(size_of::<Instruction>() <= 128);
