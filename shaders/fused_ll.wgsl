@@ -103,6 +103,7 @@ fn run(place: Place, may_begin: bool, invocation: u32) -> Outcome {
     let slice_start = min(place.channel * params.slice_vectors, params.chunk_vectors);
     let slice_end = min(slice_start + params.slice_vectors, params.chunk_vectors);
     let vectors = vectors_each();
+    // Below 2^32: the host bounds the pieces for it.
     let all_vectors = (end - start) * vectors;
     var at = 0u;
     // A launch begins once.

@@ -51,6 +51,8 @@ pub struct Options {
     /// On a GPU: most workgroups that share out the lanes of a channel, below what the device is known to run at the same
     /// time.
     pub workgroups: Option<u32>,
+    /// On a GPU: how long the host waits for a submission before it gives up; 60 s if not given.
+    pub timeout: Option<Duration>,
     /// On the CPU: threads, the calling one included; one for each core if not given, and never more than there is work
     /// for.
     pub workers: Option<usize>,
@@ -100,6 +102,8 @@ setters! {
     arena_bytes: Option<u64>,
     /// Sets [`workgroups`](Self::workgroups).
     workgroups: Option<u32>,
+    /// Sets [`timeout`](Self::timeout).
+    timeout: Option<Duration>,
     /// Sets [`workers`](Self::workers).
     workers: Option<usize>,
     /// Sets [`spread`](Self::spread).

@@ -3,6 +3,7 @@
 //! It runs the same instructions as a device, so it needs no driver to try a schedule, and it is the second witness of
 //! every result. A task runs until it would wait; then its worker takes another, so ranks may outnumber cores freely.
 
+mod contain;
 pub(crate) mod copy;
 mod cut;
 mod executor;
@@ -81,6 +82,7 @@ fn admit(ranks: u32, options: &Options) -> Result<(), PrepareError> {
         (options.protocol != Protocol::Simple, "protocol but simple"),
         (options.arena_bytes.is_some(), "arenas"),
         (options.workgroups.is_some(), "workgroups"),
+        (options.timeout.is_some(), "timeout"),
     ];
     match foreign.into_iter().find(|(given, _)| *given) {
         Some((_, option)) => Err(PrepareError::NoSuchOption { executor: NAME, option }),

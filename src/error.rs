@@ -3,6 +3,7 @@
 //! All executors share them, so that a program handles them once. Reasons that only a driver knows are its own words.
 
 use std::io;
+use std::time::Duration;
 
 pub use crate::buffers::{BufferError, SliceError, UserBuffer};
 use crate::element::Unsupported;
@@ -37,9 +38,9 @@ pub enum DeviceError {
     /// It has not enough memory.
     #[error("{device} has not enough memory for this; use a smaller count, fewer ranks or the CPU executor")]
     Memory { device: String },
-    /// A submission was still running after a long time.
-    #[error("{device} did not complete a submission within {seconds} s; its driver may be stuck")]
-    Deadline { device: String, seconds: u64 },
+    /// A submission was still running after as long as the host waits.
+    #[error("{device} did not complete a submission within {timeout:?}; allow more time, or its driver may be stuck")]
+    Deadline { device: String, timeout: Duration },
     /// A call that waits, where nobody may.
     #[error("a browser's thread cannot wait for {device}; use the asynchronous form of this call")]
     CannotWait { device: String },

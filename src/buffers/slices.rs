@@ -5,7 +5,7 @@
 use super::UserBuffer;
 
 /// Device buffers that do not fit the launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SliceError {
     /// Not one for each rank that has one.
@@ -76,5 +76,26 @@ pub enum SliceError {
         rank: u32,
         /// The usage that it lacks.
         missing: &'static str,
+    },
+    /// What wgccl itself works in.
+    #[error(
+        "the {what} slice of rank {rank} lies in the memory of the collective itself; record_resident works there, without \
+         any copy"
+    )]
+    Own {
+        /// Which slice.
+        what: UserBuffer,
+        /// Whose.
+        rank: u32,
+    },
+    /// A buffer of another device.
+    #[error("the {what} slice of rank {rank} cannot be copied on this device: {reason}")]
+    Uncopyable {
+        /// Which slice.
+        what: UserBuffer,
+        /// Whose.
+        rank: u32,
+        /// In the words of wgpu.
+        reason: String,
     },
 }

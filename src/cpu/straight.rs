@@ -4,8 +4,7 @@
 //! turn comes, so nobody has to look; where the data is, but for the users' buffers, is known beforehand; and steps that
 //! continue each other in memory are one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use super::contain::contained;
 use super::kernel::{OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
@@ -167,7 +166,7 @@ impl<T: Element> Straight<T> {
     /// That of [`launch`](Self::launch), of what the bases point to.
     unsafe fn execute(&self, how: Reduction<T>) -> Result<(), RunError> {
         // An element type's own arithmetic may panic.
-        catch_unwind(AssertUnwindSafe(|| {
+        contained(|| {
             for step in &self.steps {
                 let places = &self.places[step.first..][..step.from + step.to];
                 let (from, to) = places.split_at(step.from);
@@ -178,8 +177,8 @@ impl<T: Element> Straight<T> {
                 // destinations that are the same as or disjoint from each operand.
                 unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached) };
             }
-        }))
-        .map_err(|_| RunError::Panicked)
+        })
+        .ok_or(RunError::Panicked)
     }
 }
 
@@ -200,12 +199,12 @@ unsafe fn sum_whole<T: Element>(
     to: &[*mut T],
 ) -> Result<(), RunError> {
     // An element type's own arithmetic may panic.
-    let done = catch_unwind(AssertUnwindSafe(|| {
+    let done = contained(|| {
         // SAFETY: by the same argument as in `launch`: whole buffers, whose lengths have been checked; the borrows keep
         // outputs apart from each other and from inputs.
         unsafe { fold(how, to, from, 0, len, Store::Cached) }
-    }));
-    done.map_err(|_| RunError::Panicked)
+    });
+    done.ok_or(RunError::Panicked)
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 
+use super::contain::contained;
 use super::cut::cores;
 use super::rest::Rest;
 
-/// What every worker does in a launch. It must not panic.
+/// What every worker does in a launch. If it panics on the calling thread, the launch unwinds once all others have left; what
+/// it does on another thread to its end, a panic included, must be told by what it shares.
 pub(super) trait Work: Send + Sync + 'static {
     fn work(&self, worker: usize);
 }
@@ -54,7 +56,8 @@ impl Team {
             let thread = Builder::new().name(format!("wgccl-cpu-{worker}")).spawn(move || {
                 let mut seen = 0;
                 while let Some(work) = gate.next(&mut seen, worker) {
-                    work.work(worker);
+                    // Whoever panics must leave as well, or the caller would wait for ever.
+                    let _ = contained(|| work.work(worker));
                     // The launch is over for those who wait only when nothing of it is held any more.
                     drop(work);
                     gate.leave();
@@ -73,8 +76,17 @@ impl Team {
         }
         let _turn = self.gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.gate.open(work.clone(), workers);
+        let _joined = Joined(&self.gate);
         work.work(0);
-        self.gate.join();
+    }
+}
+
+/// Waits for all workers when it is dropped, so that the caller's buffers outlive them also where it unwinds.
+struct Joined<'a>(&'a Gate);
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        self.0.join();
     }
 }
 
@@ -82,7 +94,7 @@ impl Drop for Team {
     fn drop(&mut self) {
         self.gate.close();
         for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // `work` does not panic, and there is nobody to tell.
+            // Panics are contained, and there is nobody to tell.
             let _ = thread.join();
         }
     }
@@ -164,6 +176,38 @@ mod tests {
                 assert!(count.0[workers..].iter().all(|count| times(count) == 0));
             }
             assert_eq!(Arc::strong_count(&count), 1, "nothing of a launch outlives it");
+        }
+    }
+
+    /// Panics on one worker, and says who came to its end.
+    struct Breaks {
+        at: usize,
+        ended: AtomicUsize,
+    }
+
+    impl Work for Breaks {
+        fn work(&self, worker: usize) {
+            if worker == self.at {
+                std::panic::panic_any("this panic is part of the test");
+            }
+            // The caller has unwound by then, if it does not wait.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            self.ended.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_panic_waits_for_all_workers_and_the_team_goes_on() {
+        let team = Team::default();
+        team.grow(3).unwrap();
+        for at in [0, 1, 2] {
+            let work = Arc::new(Breaks { at, ended: AtomicUsize::new(0) });
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| team.run(&work, 3)));
+            assert_eq!(work.ended.load(Ordering::Relaxed), 2, "worker {at}");
+            assert_eq!(outcome.is_err(), at == 0);
+            let count = Arc::new(Count((0..3).map(|_| AtomicUsize::new(0)).collect()));
+            team.run(&count, 3);
+            assert!(count.0.iter().all(|count| count.load(Ordering::Relaxed) == 1), "worker {at}");
         }
     }
 }

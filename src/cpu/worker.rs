@@ -4,11 +4,11 @@
 //! helped by others, so lanes never block a core, however many more of them there are than cores.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::contain::contained;
 use super::kernel::{Reduction, Store};
 use super::memory::{Bases, Channel, Slices, Slots};
 use super::program::Program;
@@ -149,7 +149,7 @@ impl<T: Element> Work for Shared<T> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
         let mut me = self.worker(worker);
         // An element type's own arithmetic may panic. The others must not wait for this worker then.
-        if catch_unwind(AssertUnwindSafe(|| self.launch(&mut me, &bases))).is_err() {
+        if contained(|| self.launch(&mut me, &bases)).is_none() {
             self.panicked.store(true, Ordering::Relaxed);
             self.stop.store(true, Ordering::Relaxed);
         }

@@ -28,7 +28,7 @@ impl Bank {
     pub(super) fn new(memory: Arc<Memory>) -> Result<Self, DeviceError> {
         let package = &memory.loaded.package;
         let read = length(&package.arena.region(Buffer::Output)) + package.progress_bytes();
-        let readback = memory.loaded.context.device.readback("readback", read.max(package.trace_bytes()))?;
+        let readback = memory.loaded.device.readback("readback", read.max(package.trace_bytes()))?;
         Ok(Self { poison: Poison::new(&memory)?, memory, last: Cell::new(None), readback })
     }
 
@@ -38,7 +38,7 @@ impl Bank {
 
     /// Every chunk's slice of every input (in place, of every buffer): on the device when the next submission begins.
     pub(super) fn upload(&self, piece: usize, host: &Host<'_, '_>) -> Result<(), DeviceError> {
-        let (device, package) = (&self.memory.loaded.context.device, self.package());
+        let (device, package) = (&self.memory.loaded.device, self.package());
         let region = package.arena.region(Buffer::Input);
         device.scoped(|| {
             let view = wgpu::BufferSize::new(length(&region))
@@ -105,7 +105,7 @@ impl Bank {
         let package = self.package();
         let outputs = length(&package.arena.region(Buffer::Output));
         let bytes = outputs + package.progress_bytes();
-        self.memory.loaded.context.device.read(submitted, &self.readback, bytes, |view| {
+        self.memory.loaded.device.read(submitted, &self.readback, bytes, |view| {
             let now: Vec<Progress> = bytemuck::pod_collect_to_vec(&view[outputs as usize..]);
             if !self.finished(&now) {
                 return Some(now);
@@ -123,7 +123,7 @@ impl Bank {
 
     /// The outputs of `piece`, or the progress of a launch that is not finished.
     pub(super) fn download(&self, piece: usize, host: &mut Host<'_, '_>) -> Result<Option<Vec<Progress>>, DeviceError> {
-        let device = &self.memory.loaded.context.device;
+        let device = &self.memory.loaded.device;
         let mut encoder = device.encoder();
         self.encode_readback(&mut encoder);
         let submitted = device.submit(encoder.finish())?;
@@ -132,7 +132,7 @@ impl Bank {
 
     /// Waits for what was launched, and takes its progress.
     pub(super) fn progress(&self) -> Result<Vec<Progress>, DeviceError> {
-        let (device, bytes) = (&self.memory.loaded.context.device, self.package().progress_bytes());
+        let (device, bytes) = (&self.memory.loaded.device, self.package().progress_bytes());
         device.read_back(&self.memory.own.progress, &self.readback, bytes, bytemuck::pod_collect_to_vec)
     }
 
@@ -149,8 +149,9 @@ impl Bank {
     pub(super) fn stopped(&self, now: &[Progress]) -> Result<RunError, DeviceError> {
         let Some(launch) = self.last.get() else { return Ok(RunError::NotLaunched) };
         self.memory.ledger.unfinished();
-        let (device, package) = (&self.memory.loaded.context.device, self.package());
+        let (device, package) = (&self.memory.loaded.device, self.package());
         if !package.begun(now, launch.number) {
+            device.here()?;
             return Ok(RunError::NotExecuted { device: device.info().title() });
         }
         let mut encoder = device.encoder();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_channel::oneshot;
 
+use super::blocking::MAY_WAIT;
 use super::device::Device;
 use super::ledger::Numbered;
 use super::memory::Memory;
@@ -45,16 +46,23 @@ impl Completion {
         Ok((Self { memory: Arc::clone(memory), status, launches: Vec::new() }, buffer))
     }
 
-    /// Resolves when the submission has completed. As with every mapped buffer of wgpu, somebody has to submit or poll the
-    /// device meanwhile. Whoever drops the future may ask again.
+    /// Resolves when the submission has completed: at once where it has, and later when somebody submits to or polls the
+    /// device, as with every mapped buffer of wgpu. Of a launch that failed, the report is waited for. Whoever drops the future
+    /// may ask again.
     ///
     /// # Errors
     /// [`RunError::Hang`], [`RunError::NotLaunched`] if the commands were dropped, and [`RunError::Device`].
     pub async fn check(&mut self) -> Result<(), RunError> {
+        device(&self.memory).poll()?;
         self.status.arrive(device(&self.memory)).await?;
         let Some((launch, now)) = self.unfinished()? else { return Ok(()) };
         let mut trace = trace(&self.memory)?;
-        trace.arrive(device(&self.memory)).await?;
+        // Nobody else knows of this submission, so nobody would poll for it.
+        if MAY_WAIT {
+            trace.block(device(&self.memory))?;
+        } else {
+            trace.arrive(device(&self.memory)).await?;
+        }
         Err(hang(&self.memory, launch, &now, &trace.buffer)?)
     }
 
@@ -90,6 +98,7 @@ impl Completion {
             if !package.finished(now, launch.number) {
                 ledger.unfinished();
                 if !package.begun(now, launch.number) {
+                    device(&self.memory).here()?;
                     return Err(RunError::NotExecuted { device: device(&self.memory).info().title() });
                 }
                 return Ok(Some((launch, now.to_vec())));
@@ -101,7 +110,7 @@ impl Completion {
 }
 
 fn device(memory: &Memory) -> &Device {
-    &memory.loaded.context.device
+    &memory.loaded.device
 }
 
 impl Pending {

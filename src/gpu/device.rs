@@ -11,21 +11,24 @@ use super::blocking::{Instant, MAY_WAIT, block_on};
 use crate::error::DeviceError;
 use crate::payload::VECTOR_BYTES;
 
-/// How long one submission may take. Nothing in the kernel waits without a bound, so only a broken driver needs it.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// How long one submission may take, if nobody says otherwise. Nothing in the kernel waits without a bound, so only a broken
+/// driver needs it.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// OpenGL clamps a single wait to about two seconds; waiting in slices works on every backend.
 const SLICE: Duration = Duration::from_millis(500);
 
 /// Features that are used where they are: fused dispatch needs the first, times from the device's own clock the second.
 const OPTIONAL: wgpu::Features = wgpu::Features::MEMORY_DECORATION_COHERENT.union(wgpu::Features::TIMESTAMP_QUERY);
 
-/// An open device.
+/// An open device. Clones are handles of the same.
+#[derive(Clone)]
 pub(super) struct Device {
     info: AdapterInfo,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     faults: Arc<Faults>,
+    patience: Duration,
 }
 
 /// What wgpu reported outside of any call of wgccl's.
@@ -78,11 +81,9 @@ impl Device {
             locked(&on_error.stray).get_or_insert(error.into());
         }));
         let on_loss = Arc::clone(&faults);
-        device.set_device_lost_callback(move |reason, text| {
-            // Dropping a device is reported as a loss, too.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                locked(&on_loss.lost).get_or_insert(text);
-            }
+        // Dropping the last handle is reported as a loss, too, when nobody is left to ask.
+        device.set_device_lost_callback(move |_, text| {
+            locked(&on_loss.lost).get_or_insert(text);
         });
         Ok(Self::of(info, device, queue, faults))
     }
@@ -95,22 +96,33 @@ impl Device {
 
     fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
-        Self { info, device, queue, limits, faults }
+        Self { info, device, queue, limits, faults, patience: PATIENCE }
     }
 
-    /// Calls `f`, and returns what wgpu finds wrong meanwhile. Scopes belong to the calling thread: no error of another's
-    /// comes in, and none of these reaches a handler, which may be a caller's.
+    /// A handle whose waits end after `patience`, if that is given.
+    pub(super) fn patient(&self, patience: Option<Duration>) -> Self {
+        Self { patience: patience.unwrap_or(PATIENCE), ..self.clone() }
+    }
+
+    /// Calls `f`, and returns what wgpu finds wrong meanwhile.
     pub(super) fn scoped<R>(&self, f: impl FnOnce() -> R) -> Result<R, DeviceError> {
+        let (result, wrong) = self.watched(f);
+        self.check()?;
+        wrong.map_or(Ok(result), |error| Err(self.error(error.into())))
+    }
+
+    /// Calls `f`, with the first thing that wgpu finds wrong meanwhile. Scopes belong to the calling thread: no error of
+    /// another's comes in, and none of these reaches a handler, which may be a caller's.
+    fn watched<R>(&self, f: impl FnOnce() -> R) -> (R, Option<wgpu::Error>) {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         let scopes = [Validation, Internal, OutOfMemory].map(|filter| self.device.push_error_scope(filter));
         let result = f();
-        // Ready at once on native backends, and in a browser nobody may wait for them; popped in reverse, as scopes nest. What follows a failed allocation is only
-        // its consequence.
+        // Ready at once on native backends, and in a browser nobody may wait for them; popped in reverse, as scopes nest. What
+        // follows a failed allocation is only its consequence.
         let mut errors = scopes.into_iter().rev().filter_map(|scope| block_on(scope.pop()).flatten());
         let first = errors.next();
         errors.for_each(drop);
-        self.check()?;
-        first.map_or(Ok(result), |error| Err(self.error(error.into())))
+        (result, first)
     }
 
     /// What it is.
@@ -133,8 +145,26 @@ impl Device {
         }
     }
 
+    /// What a lost device is asked for it refuses as well, and its loss is the better reason.
     pub(super) fn refused(&self, reason: impl ToString) -> DeviceError {
-        DeviceError::Refused { device: self.info.title(), reason: reason.to_string() }
+        match self.here() {
+            Ok(()) => DeviceError::Refused { device: self.info.title(), reason: reason.to_string() },
+            Err(lost) => lost,
+        }
+    }
+
+    /// Whether the device is still there. A caller's own tells nobody but the caller when it goes, and then answers every
+    /// request with an object that is invalid, without an error.
+    pub(super) fn here(&self) -> Result<(), DeviceError> {
+        let usage = wgpu::BufferUsages::COPY_SRC;
+        let probe = wgpu::BufferDescriptor { label: Some("probe"), size: 4, usage, mapped_at_creation: true };
+        match self.watched(|| self.device.create_buffer(&probe).get_mapped_range(..).is_ok()) {
+            (true, _) | (false, Some(_)) => Ok(()),
+            (false, None) => {
+                let reason = locked(&self.faults.lost).clone().unwrap_or_else(|| "it was destroyed".to_owned());
+                Err(DeviceError::Lost { device: self.info.title(), reason })
+            }
+        }
     }
 
     pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
@@ -189,13 +219,13 @@ impl Device {
         }
         let start = Instant::now();
         loop {
-            let poll = wgpu::PollType::Wait { submission_index: submitted.cloned(), timeout: Some(SLICE) };
+            let timeout = Some(SLICE.min(self.patience));
+            let poll = wgpu::PollType::Wait { submission_index: submitted.cloned(), timeout };
             match self.try_poll(poll)? {
                 Ok(_) => return Ok(()),
-                Err(wgpu::PollError::Timeout) if start.elapsed() < DEADLINE => {}
+                Err(wgpu::PollError::Timeout) if start.elapsed() < self.patience => {}
                 Err(wgpu::PollError::Timeout) => {
-                    let (device, seconds) = (self.info.title(), DEADLINE.as_secs());
-                    return Err(DeviceError::Deadline { device, seconds });
+                    return Err(DeviceError::Deadline { device: self.info.title(), timeout: self.patience });
                 }
                 Err(error) => {
                     self.check()?;

@@ -3,6 +3,7 @@
 //! Everything is bytes; what they are is the package's to know.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bank::Bank;
 use super::blocking::Instant;
@@ -39,8 +40,12 @@ struct InFlight {
 
 impl Executor {
     /// Loads a package, with memory for launches that are recorded into a caller's encoder, and for no others yet.
-    pub(super) fn new(context: &Arc<Context>, package: Package) -> Result<Self, DeviceError> {
-        let loaded = Arc::new(Loaded::new(context, package)?);
+    pub(super) fn new(
+        context: &Arc<Context>,
+        package: Package,
+        timeout: Option<Duration>,
+    ) -> Result<Self, DeviceError> {
+        let loaded = Arc::new(Loaded::new(context, package, timeout)?);
         let memory = Arc::new(Memory::new(&loaded)?);
         memory.warm_up()?;
         Ok(Self { loaded, memory, banks: Vec::new(), piece: None, watch: None })
@@ -144,7 +149,7 @@ impl Executor {
                 }
             }
             if piece < pieces {
-                let (bank, device) = (&self.banks[piece % banks], &self.loaded.context.device);
+                let (bank, device) = (&self.banks[piece % banks], &self.loaded.device);
                 bank.upload(piece, host)?;
                 let mut encoder = device.encoder();
                 bank.encode_launch(&mut encoder, piece);
@@ -159,7 +164,7 @@ impl Executor {
 
     /// One launch over a piece that is on the device; its outputs stay there.
     pub(super) fn launch_poisoned(&self, bank: &Bank, piece: usize) -> Result<(), RunError> {
-        let device = &self.loaded.context.device;
+        let device = &self.loaded.device;
         let mut encoder = device.encoder();
         bank.encode_launch(&mut encoder, piece);
         let submitted = device.submit(encoder.finish())?;
@@ -175,7 +180,7 @@ impl Executor {
         mut submitted: wgpu::SubmissionIndex,
         mut take: impl FnMut(&wgpu::SubmissionIndex) -> Result<Option<Vec<Progress>>, DeviceError>,
     ) -> Result<u32, RunError> {
-        let (device, package) = (&self.loaded.context.device, self.package());
+        let (device, package) = (&self.loaded.device, self.package());
         let (mut before, mut more) = (None, 0);
         while let Some(now) = take(&submitted)? {
             if !package.may_go_on() || before.as_ref() == Some(&now) {

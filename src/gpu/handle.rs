@@ -198,7 +198,7 @@ impl Gpu {
 
     /// Makes `proved` ready, with memory for launches that are recorded, and for no others yet.
     pub(super) fn load(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
-        Ok(Executor::new(&self.context, self.lower(proved, shape, options)?)?)
+        Ok(Executor::new(&self.context, self.lower(proved, shape, options)?, options.timeout)?)
     }
 }
 

@@ -3,8 +3,10 @@
 //! It decides nothing. What every launch shares stands here once, whoever records it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
+use super::device::Device;
 use super::kernels::{Compiled, range};
 use crate::error::DeviceError;
 use crate::lower::kernel::Access;
@@ -13,6 +15,8 @@ use crate::lower::{Binding, Contents, Package};
 /// What launches of one package on one device have in common.
 pub(super) struct Loaded {
     pub(super) context: Arc<Context>,
+    /// The context's, for waits of these launches.
+    pub(super) device: Device,
     pub(super) package: Package,
     pub(super) kernel: Arc<Compiled>,
     /// By binding, where it is the same in every launch.
@@ -20,9 +24,13 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn new(context: &Arc<Context>, package: Package) -> Result<Self, DeviceError> {
-        let device = &context.device;
-        let kernel = context.kernels.get(device, package.kernel)?;
+    pub(super) fn new(
+        context: &Arc<Context>,
+        package: Package,
+        timeout: Option<Duration>,
+    ) -> Result<Self, DeviceError> {
+        let device = context.device.patient(timeout);
+        let kernel = context.kernels.get(&device, package.kernel)?;
         let words = package.bindings.iter().map(|binding| {
             let Contents::Words(words) = &binding.contents else { return Ok(None) };
             let usage = match binding.access {
@@ -32,7 +40,7 @@ impl Loaded {
             device.buffer_of(binding.name, bytemuck::cast_slice(words), usage).map(Some)
         });
         let words = words.collect::<Result<_, _>>()?;
-        Ok(Self { context: Arc::clone(context), kernel, words, package })
+        Ok(Self { context: Arc::clone(context), device, kernel, words, package })
     }
 
     /// Binds what is the same in every launch together with a launch's own buffers.
@@ -51,7 +59,7 @@ impl Loaded {
                 },
             })
         });
-        self.kernel.bind(&self.context.device, &bindings.collect::<Vec<_>>())
+        self.kernel.bind(&self.device, &bindings.collect::<Vec<_>>())
     }
 }
 

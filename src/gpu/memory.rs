@@ -21,7 +21,7 @@ impl Memory {
     /// All zero.
     pub(super) fn new(loaded: &Arc<Loaded>) -> Result<Self, DeviceError> {
         use wgpu::BufferUsages as Usage;
-        let (device, package) = (&loaded.context.device, &loaded.package);
+        let (device, package) = (&loaded.device, &loaded.package);
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let remembered = package.bindings.iter().find(|binding| binding.contents == Contents::Memory);
         let own = Own {
@@ -35,6 +35,7 @@ impl Memory {
 
     /// A driver that compiles on first use does so here, by a workgroup that begins nothing and has nothing to do.
     pub(super) fn warm_up(&self) -> Result<(), DeviceError> {
+        // A compiler may take longer than a launch.
         let device = &self.loaded.context.device;
         let mut encoder = device.encoder();
         let mut pass = encoder.begin_compute_pass(&Default::default());

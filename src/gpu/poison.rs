@@ -23,7 +23,7 @@ const WORKGROUPS: u32 = 1024;
 impl Poison {
     pub(super) fn new(memory: &Memory) -> Result<Self, DeviceError> {
         let (context, package) = (&memory.loaded.context, &memory.loaded.package);
-        let (device, workgroup) = (&context.device, package.workgroup);
+        let (device, workgroup) = (&memory.loaded.device, package.workgroup);
         let kernel = context.kernels.get(device, Kernel::Fill { workgroup })?;
         let vectors = package.arena.poisoned();
         let workgroups = (vectors.len() as u32).div_ceil(workgroup).clamp(1, WORKGROUPS);

@@ -50,14 +50,14 @@ impl Ready for Executor {
         self.piece = Some(piece);
         self.banks[0].last.set(None);
         // Writes wait for the next submission, and must not be part of the first launch.
-        let device = &self.loaded.context.device;
+        let device = &self.loaded.device;
         Ok(device.run(device.encoder().finish())?)
     }
 
     /// Outputs are not poisoned before.
     fn launch(&mut self) -> Result<Ran, RunError> {
         let (bank, piece) = self.loaded_piece()?;
-        let device = &self.loaded.context.device;
+        let device = &self.loaded.device;
         let start = Instant::now();
         let first = self.package().first_dispatches;
         let mut encoder = device.encoder();

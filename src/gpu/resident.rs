@@ -37,7 +37,9 @@ impl Resident {
     /// had better go in several calls.
     ///
     /// # Errors
-    /// [`RunError::Slices`] and [`RunError::Device`]; nothing has been recorded then.
+    /// [`RunError::Slices`] and [`RunError::Device`]; nothing has been recorded then. An encoder of another device cannot be
+    /// told from one of this before it is finished, and its `finish` reports it; of buffers of another `wgpu::Instance` wgpu
+    /// itself knows nothing.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -51,6 +53,9 @@ impl Resident {
             inputs.check_overlap(&outputs, package)?;
         }
         let arena = &self.memory.own.arena;
+        for slices in [&inputs, &outputs] {
+            slices.check_copies(&self.memory.loaded.device, arena)?;
+        }
         let (mut completion, status) = Completion::new(&self.memory, encoder)?;
         for piece in 0..package.pieces.count() {
             inputs.for_each_run(package, piece, |buffer, from, to, bytes| {

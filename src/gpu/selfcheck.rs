@@ -102,7 +102,7 @@ fn check(context: &Arc<Context>, protocol: Protocol) -> Result<SelfCheck, SelfCh
     let request = Request::new(COUNT, DataType::F32, Op::Sum).dispatch(Mode::Fused, protocol).channels(4);
     let package = lower(&proved, &request, &context.device.info().target)?;
     let payload = package.payload;
-    let mut executor = Executor::new(context, package)?;
+    let mut executor = Executor::new(context, package, None)?;
     let mut outputs = vec![vec![0.0_f32; COUNT]; RANKS as usize];
     let mut dispatches = 0;
     for seed in 0..LAUNCHES {
@@ -123,7 +123,7 @@ fn finishes_in_one_dispatch(context: &Arc<Context>, ranks: u32) -> Result<bool, 
     let schedule = build(Collective::Barrier, Algorithm::Dissemination, ranks, SyncStyle::Neighbor)?;
     let proved = prove(schedule, proof::Options::default())?;
     let request = Request::new(0, DataType::F32, Op::Sum).dispatch(Mode::Fused, Protocol::default());
-    let mut executor = Executor::new(context, lower(&proved, &request, &context.device.info().target)?)?;
+    let mut executor = Executor::new(context, lower(&proved, &request, &context.device.info().target)?, None)?;
     let nothing = vec![Vec::new(); ranks as usize];
     Ok(run(&mut executor, &nothing, &mut nothing.clone())?.dispatches == 1)
 }

@@ -2,12 +2,15 @@
 //!
 //! All is checked before anything is recorded, because what is wrong in an encoder shows only when it is finished.
 
+use super::device::Device;
 use crate::buffers::{SliceError, UserBuffer};
+use crate::error::{DeviceError, RunError};
 use crate::lower::Package;
 use crate::schedule::Buffer;
 
 /// A caller's slices of one kind, checked: the ranks that have one, in order, each with its slice.
 pub(super) struct Slices<'a> {
+    what: UserBuffer,
     buffer: Buffer,
     of_rank: Vec<(u32, wgpu::BufferSlice<'a>)>,
 }
@@ -41,11 +44,48 @@ impl<'a> Slices<'a> {
                 return Err(SliceError::Usage { what, rank, missing });
             }
         }
-        let slices = Self { buffer, of_rank };
+        let slices = Self { what, buffer, of_rank };
         if buffer == Buffer::Output {
             slices.check_apart()?;
         }
         Ok(slices)
+    }
+
+    /// Tries the copies in an encoder that is thrown away: only there does wgpu tell a buffer of another device from one of
+    /// this, and in the caller's it would take all commands with it.
+    pub(super) fn check_copies(&self, device: &Device, arena: &wgpu::Buffer) -> Result<(), RunError> {
+        let Self { what, ref of_rank, .. } = *self;
+        if let Some(&(rank, _)) = of_rank.iter().find(|(_, slice)| slice.buffer() == arena) {
+            return Err(SliceError::Own { what, rank }.into());
+        }
+        let copy = |slices: &[(u32, wgpu::BufferSlice<'_>)]| {
+            let copies = device.scoped(|| {
+                let mut encoder = device.encoder();
+                for (_, slice) in slices {
+                    let ((from, at), (to, then)) = match self.buffer {
+                        Buffer::Input => ((slice.buffer(), slice.offset()), (arena, 0)),
+                        _ => ((arena, 0), (slice.buffer(), slice.offset())),
+                    };
+                    encoder.copy_buffer_to_buffer(from, at, to, then, wgpu::COPY_BUFFER_ALIGNMENT);
+                }
+                encoder.finish()
+            });
+            copies.map(drop)
+        };
+        if copy(of_rank).is_ok() {
+            return Ok(());
+        }
+        for slice in of_rank {
+            if let Err(error) = copy(std::slice::from_ref(slice)) {
+                return Err(match error {
+                    DeviceError::Refused { reason, .. } => {
+                        SliceError::Uncopyable { what, rank: slice.0, reason }.into()
+                    }
+                    error => error.into(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Of two results in one place only one would be left.

@@ -79,7 +79,7 @@ fn executor(gpu: &Arc<Context>, proved: &Proved, request: Request) -> Executor {
 }
 
 fn executor_for(gpu: &Arc<Context>, proved: &Proved, request: Request, target: &Target) -> Executor {
-    let mut executor = Executor::new(gpu, lower(proved, &request, target).unwrap()).unwrap();
+    let mut executor = Executor::new(gpu, lower(proved, &request, target).unwrap(), None).unwrap();
     executor.furnish().unwrap();
     executor
 }
@@ -108,7 +108,7 @@ fn views(outputs: &mut [Vec<f32>]) -> Vec<&mut [u8]> {
 /// As after `launches` launches, the last of which made `short` notifies too few of every signal. Of lines, every word is of
 /// the last launch, and its data is nothing that anybody wants.
 fn preset(memory: &Memory, launches: u32, short: u32) {
-    let (queue, package) = (&memory.loaded.context.device.queue, &memory.loaded.package);
+    let (queue, package) = (&memory.loaded.device.queue, &memory.loaded.package);
     let lane = Progress { next: 0, launches, number: 0 };
     queue.write_buffer(&memory.own.progress, 0, bytemuck::cast_slice(&vec![lane; package.progress_words()]));
     let atomics = package.arena.atomic_offset();
@@ -445,7 +445,7 @@ fn sweeps_over_hosted_lanes_begin_once_and_go_on_past_those_that_wait() {
                 assert_eq!(numbers.hosted, 12_u32.div_ceil(workgroups));
                 assert!((numbers.passes > 1) == (workgroups < 12) && package.first_dispatches == 1);
                 (numbers.passes, numbers.idle, numbers.polls) = (40, 3, 2);
-                let mut executor = Executor::new(&gpu, package).unwrap();
+                let mut executor = Executor::new(&gpu, package, None).unwrap();
                 let case = format!("{} {way:?} {workgroups}", gpu.device.info().title());
                 for seed in 0..3 {
                     launch(&mut executor, &proved, seed, &case).unwrap();

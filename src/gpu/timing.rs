@@ -52,7 +52,7 @@ impl Executor {
     /// [`RunError`].
     pub fn enqueue(&mut self) -> Result<(), RunError> {
         let (bank, piece) = self.loaded_piece()?;
-        let device = &self.loaded.context.device;
+        let device = &self.loaded.device;
         let mut encoder = device.encoder();
         bank.encode_bare(&mut encoder, piece, self.package().first_dispatches, None);
         Ok(device.submit(encoder.finish()).map(drop)?)
@@ -74,7 +74,7 @@ fn batch(
 ) -> Result<(Vec<Timed>, Option<Vec<Progress>>), RunError> {
     let (context, package) = (&executor.loaded.context, executor.package());
     let (bank, piece) = executor.loaded_piece()?;
-    let (device, words) = (&context.device, package.progress_bytes());
+    let (device, words) = (&executor.loaded.device, package.progress_bytes());
     let log_bytes = words * count as u64;
     let log = device.buffer("progress log", log_bytes, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST)?;
     let stamps = Stamps::new(device, count as u32)?;

@@ -83,9 +83,12 @@ impl Code for Ll {
 
     fn most_vectors(&self, bytes: u64) -> Result<usize, LowerError> {
         let lines = self.flow.lines;
+        // Shaders count all vectors of all moves of a lane in a word.
+        let longest = self.flow.lanes.iter().map(Vec::len).max().unwrap_or(0);
+        let countable = u32::MAX as usize / longest.max(1);
         match Arena::most_line_vectors(lines, bytes) {
             0 => Err(LowerError::Lines { lines, bytes }),
-            most => Ok(usize::try_from(most).unwrap_or(usize::MAX)),
+            most => Ok(usize::try_from(most).unwrap_or(usize::MAX).min(countable.max(1))),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Binding, Contents, DeviceClass, Limits, LowerError, Package, Request
 use crate::collective::{Collective, Op};
 use crate::element::DataType;
 use crate::proof::{Options, Proved, prove};
-use crate::schedule::{Algorithm, SyncStyle, build};
+use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 
 fn proved(algorithm: Algorithm, ranks: u32) -> Proved {
     prove(build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap(), Options::default()).unwrap()
@@ -155,4 +155,26 @@ fn steps_name_rows_that_exist() {
             assert!(step.workgroups > 0, "{name}");
         }
     });
+}
+
+/// The `ll` shader counts the vectors of all moves of a lane in one word, so a long lane goes in more pieces.
+#[test]
+fn vectors_of_a_lane_can_be_counted() {
+    const MOVES: u32 = 20_000;
+    let slot = |i| Address::slot(0, i % 2);
+    let mut lane = Lane::new(0).with(Instruction::new("first").copy(Address::input(0, 0)).to(slot(0)));
+    for i in 1..MOVES {
+        lane.push(Instruction::new("on").copy(slot(i - 1)).to(slot(i)));
+    }
+    lane.push(Instruction::new("last").copy(slot(MOVES - 1)).to(Address::output(0, 0)));
+    let schedule = Schedule::new("long", Collective::AllReduce, 1, 1).slots(2).lane(lane);
+    let proved = prove(schedule, Options::default()).unwrap();
+    let limits = Limits { binding_bytes: 1 << 31, buffer_bytes: 1 << 32, ..Limits::WEBGPU };
+    let target = Target::new(DeviceClass::Discrete, limits, None);
+    let request = Request::new(4 << 20, DataType::F32, Op::Sum).dispatch(Mode::Fused, Protocol::Ll);
+    let package = lower(&proved, &request, &target).unwrap();
+    let moves = u64::from(MOVES) + 1;
+    assert!(package.pieces.piece_vectors as u64 * moves <= u32::MAX.into(), "{:?}", package.pieces);
+    // Above one piece of this payload, or the test shows nothing.
+    assert!((4 << 20) / 4 * moves > u32::MAX.into());
 }

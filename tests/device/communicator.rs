@@ -17,25 +17,30 @@ use wgpu::BufferUsages as Usage;
 
 use crate::common::devices::{Device, Way, devices, one_at_a_time};
 
-type Communicator = wgccl::Communicator<Gpu>;
+pub(crate) type Communicator = wgccl::Communicator<Gpu>;
 
 /// A program with a device of its own, with no more than wgpu's default limits where the adapter has them.
-struct Host {
-    name: String,
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
 }
 
 /// On every adapter that is under test.
-fn hosts() -> Vec<Host> {
+pub(crate) fn hosts() -> Vec<Host> {
     devices().iter().map(host).collect()
 }
 
-fn communicator(host: &Host, ranks: u32) -> Communicator {
+pub(crate) fn communicator(host: &Host, ranks: u32) -> Communicator {
     Communicator::new(Gpu::adopt(&host.device, &host.queue), ranks)
 }
 
-fn host(under_test: &Device) -> Host {
+pub(crate) fn host(under_test: &Device) -> Host {
+    host_on(&adapter(under_test), under_test)
+}
+
+/// The adapter of a device under test, in an instance of its own.
+pub(crate) fn adapter(under_test: &Device) -> wgpu::Adapter {
     let info = under_test.gpu.info();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
@@ -44,7 +49,10 @@ fn host(under_test: &Device) -> Host {
         let driver = [other.driver, other.driver_info].join(" ").trim().to_owned();
         other.name == info.name && driver == info.driver && other.backend.to_str() == info.backend
     };
-    let adapter = adapters.into_iter().find(same).unwrap();
+    adapters.into_iter().find(same).unwrap()
+}
+
+pub(crate) fn host_on(adapter: &wgpu::Adapter, under_test: &Device) -> Host {
     let defaults = wgpu::Limits::default();
     let limits = if defaults.check_limits(&adapter.limits()) { defaults } else { adapter.limits() };
     let request = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
@@ -54,7 +62,7 @@ fn host(under_test: &Device) -> Host {
 
 /// Where ranks' slices lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     /// Every slice is a buffer.
     Buffers,
     /// All slices are in one buffer, with gaps between.
@@ -62,15 +70,15 @@ enum Place {
 }
 
 /// Buffers and the ranges that are the slices of ranks that have one.
-struct Slices {
-    buffers: Vec<wgpu::Buffer>,
+pub(crate) struct Slices {
+    pub(crate) buffers: Vec<wgpu::Buffer>,
     ranges: Vec<(usize, std::ops::Range<u64>)>,
 }
 
 const GAP: u64 = 12;
 
 impl Slices {
-    fn new(host: &Host, place: Place, contents: &[Vec<u8>]) -> Self {
+    pub(crate) fn new(host: &Host, place: Place, contents: &[Vec<u8>]) -> Self {
         let having = contents.iter().filter(|bytes| !bytes.is_empty());
         let usage = Usage::COPY_SRC | Usage::COPY_DST;
         let buffer = |size: u64| {
@@ -101,7 +109,7 @@ impl Slices {
         slices
     }
 
-    fn of_ranks(&self) -> Vec<wgpu::BufferSlice<'_>> {
+    pub(crate) fn of_ranks(&self) -> Vec<wgpu::BufferSlice<'_>> {
         self.ranges.iter().map(|(buffer, range)| self.buffers[*buffer].slice(range.clone())).collect()
     }
 
@@ -123,7 +131,7 @@ impl Slices {
     }
 
     /// The slices' bytes; between them nothing may have been written.
-    fn contents(&self, host: &Host, case: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn contents(&self, host: &Host, case: &str) -> Vec<Vec<u8>> {
         let buffers = self.read(host);
         if let [(0, first), ..] = &self.ranges[..]
             && first.start == GAP

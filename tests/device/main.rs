@@ -16,4 +16,5 @@ mod gpu;
 mod gpu_launch;
 mod lanes;
 mod matrix;
+mod misuse;
 mod shaders;
