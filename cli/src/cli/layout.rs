@@ -97,7 +97,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         window_bytes: window.bytes(),
         exchange_bytes_saved: savings.exchange_bytes,
         signal_bytes_saved_percent: savings.signal_percent,
-        regions: window.regions(),
+        regions: window.regions().collect(),
     };
     if args.json {
         print_json(&json)?
