@@ -73,7 +73,7 @@ impl Payload {
         if collective == Collective::Barrier && count > 0 {
             return Err(PayloadError::NoPayload(collective, count));
         }
-        if element_bytes == 0 || VECTOR_BYTES % element_bytes != 0 {
+        if element_bytes == 0 || !VECTOR_BYTES.is_multiple_of(element_bytes) {
             return Err(PayloadError::Element(element_bytes));
         }
         let too_large = PayloadError::TooLarge { count, ranks: schedule.ranks };

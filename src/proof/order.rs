@@ -307,7 +307,7 @@ impl Races<'_> {
                 break;
             }
         }
-        let barrier = schedule.task.collective == Collective::Barrier && !(C::NEAR && !findings.is_empty());
+        let barrier = schedule.task.collective == Collective::Barrier;
         let early = if barrier { early(schedule, graph, &clocks) } else { Findings::default() };
         Ok(Ordered { races: findings, early })
     }
