@@ -116,7 +116,7 @@ fn launches(criterion: &mut Criterion) {
                 let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
                 executor.fetch(&mut views).unwrap();
                 let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-                let wrong = Goldens::new(&proved, &payload, Op::Sum, &inputs).compare(&outputs).wrong;
+                let wrong = Goldens::new(&proved, &payload, Op::Sum, &inputs).unwrap().compare(&outputs).unwrap().wrong;
                 assert_eq!(wrong, 0, "{name}");
             }
         }

@@ -48,7 +48,7 @@ fn golden(criterion: &mut Criterion) {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         group.throughput(Throughput::Bytes(ranks as u64 * COUNT as u64 * 4));
         group.bench_function(BenchmarkId::from_parameter(ranks), |b| {
-            b.iter(|| Golden::new(&proved, &payload, Op::Sum, &inputs));
+            b.iter(|| Golden::new(&proved, &payload, Op::Sum, &inputs).unwrap());
         });
     }
 }

@@ -146,6 +146,15 @@ pub trait Backend {
     /// What kind of device it is, for the choice of algorithms.
     fn kind(&self) -> DeviceKind;
 
+    /// Refuses what it has not, whatever the schedule: asked before one is built and proved, for that is what costs.
+    ///
+    /// # Errors
+    /// [`PrepareError`], the same as [`prepare`](Self::prepare) would give.
+    fn admit(&self, ranks: u32, options: &Options) -> Result<(), PrepareError> {
+        let _ = (ranks, options);
+        Ok(())
+    }
+
     /// Makes `proved` ready for launches of `shape`: all memory is taken here, and nothing is proved or compiled later.
     ///
     /// # Errors

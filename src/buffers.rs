@@ -56,11 +56,15 @@ fn must(parts: u32, count: usize) -> String {
     match parts {
         0 => "this rank has none in the collective; give an empty one".to_owned(),
         1 => format!("the payload has {count}"),
-        _ => format!("it must have {}: {parts} parts of the payload's {count}", parts as usize * count),
+        _ => {
+            let all = (parts as usize).saturating_mul(count);
+            format!("it must have {all}: {parts} parts of the payload's {count}")
+        }
     }
 }
 
-/// Lengths in elements of all ranks' buffers, for parts of `count` elements.
+/// Lengths in elements of all ranks' buffers, for parts of `count` elements. Of counts that no memory has room for, all
+/// lengths are `usize::MAX`, which no buffer has.
 #[derive(Debug, Clone, Copy)]
 pub struct Extents<'a> {
     map: &'a AddressMap,
@@ -102,12 +106,12 @@ impl<'a> Extents<'a> {
 
     /// Length of a buffer of `rank`.
     pub fn len(&self, what: UserBuffer, rank: u32) -> usize {
-        self.parts(what, rank) as usize * self.count
+        (self.parts(what, rank) as usize).saturating_mul(self.count)
     }
 
     /// Length of that buffer of all ranks together.
     pub fn total(&self, what: UserBuffer) -> usize {
-        (0..self.map.ranks()).map(|rank| self.len(what, rank)).sum()
+        (0..self.map.ranks()).fold(0, |sum: usize, rank| sum.saturating_add(self.len(what, rank)))
     }
 
     /// Where `rank`'s input is in the buffer that is given for it.
@@ -122,7 +126,7 @@ impl<'a> Extents<'a> {
 
     fn range(&self, buffer: Buffer, rank: u32) -> Range<usize> {
         let parts = self.map.parts(buffer, rank);
-        parts.start as usize * self.count..parts.end as usize * self.count
+        (parts.start as usize).saturating_mul(self.count)..(parts.end as usize).saturating_mul(self.count)
     }
 
     /// Holds the lengths of all ranks' buffers against what they must be.
@@ -148,6 +152,29 @@ impl<'a> Extents<'a> {
         into.resize(start + self.len(what, rank), T::poison());
         if self.map.in_place() {
             into[start..][self.input(rank)].copy_from_slice(input);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+    use crate::schedule::Schedule;
+
+    /// A length is never one that a real buffer could have by mistake.
+    #[test]
+    fn lengths_end_with_the_numbers() {
+        let map = AddressMap::new(&Schedule::new("", Collective::AllGather, 3, 1), false).unwrap();
+        for (count, input, output) in [(5, 5, 15), (usize::MAX, usize::MAX, usize::MAX), (1 << 63, 1 << 63, usize::MAX)]
+        {
+            let extents = Extents::new(&map, count);
+            let len = |what| extents.len(what, 1);
+            assert_eq!((len(UserBuffer::Input), len(UserBuffer::Output)), (input, output), "{count}");
+            assert_eq!(extents.total(UserBuffer::Output), if count == 5 { 45 } else { usize::MAX });
+            assert_eq!(extents.output(1).end, output);
+            let refused = extents.check(UserBuffer::Output, [0; 3].into_iter()).unwrap_err();
+            assert!(refused.to_string().contains(&format!("it must have {output}")), "{refused}");
         }
     }
 }

@@ -17,7 +17,7 @@ use rustc_hash::FxBuildHasher;
 use crate::backend::{Backend, Options, Ran, Ready, Shape};
 use crate::buffers::{UserBuffer, count_of};
 use crate::collective::{Op, Task};
-use crate::element::{DataType, Element};
+use crate::element::{DataType, Element, supported};
 use crate::error::{DeviceError, Error, PrepareError};
 use crate::proof::{self, Proved, prove};
 use crate::schedule::{Recipe, Schedule, Selection, SyncStyle};
@@ -269,7 +269,7 @@ impl<B: Backend> Communicator<B> {
 
     fn check_ranks(&self, schedule: &Schedule) -> Result<(), PrepareError> {
         match (schedule.ranks, self.ranks) {
-            (schedule, communicator) if schedule == communicator => Ok(()),
+            (schedule, communicator) if schedule == communicator => self.backend.admit(self.ranks, &self.options),
             (schedule, communicator) => Err(PrepareError::OtherRanks { schedule, communicator }),
         }
     }
@@ -293,7 +293,10 @@ impl<B: Backend> Communicator<B> {
     }
 
     fn schedule(&self, key: &Key) -> Result<Schedule, PrepareError> {
-        let Shape { count, data_type, .. } = key.shape;
+        // A schedule of thousands of ranks takes gigabytes, only to be refused.
+        self.backend.admit(self.ranks, &self.options)?;
+        let Shape { count, data_type, op } = key.shape;
+        supported(data_type, op)?;
         let bytes = count.saturating_mul(data_type.bytes()) as u64;
         let recipe = Recipe::new(key.task.clone(), self.ranks).algorithm(self.algorithm).sync(self.sync);
         Ok(recipe.part_bytes(bytes).device(self.backend.kind()).build()?)

@@ -58,6 +58,10 @@ impl Backend for Cpu {
         DeviceKind::Cpu
     }
 
+    fn admit(&self, ranks: u32, options: &Options) -> Result<(), PrepareError> {
+        admit(ranks, options)
+    }
+
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {
         let Shape { count, data_type, op } = shape;
         let team = self.team.clone();

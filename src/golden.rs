@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
+use crate::buffers::{BufferError, UserBuffer};
 use crate::collective::{Holds, Op};
 use crate::element::{Element, scale, with_op};
 use crate::payload::Payload;
@@ -16,6 +17,30 @@ use crate::proof::{Node, Proved, Term, Terms};
 
 /// Elements that are evaluated together: small enough for the first-level cache, large enough to amortise the tree walk.
 const BLOCK: usize = 1024;
+
+/// Data that a launch of the schedule would not take, or not give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+#[non_exhaustive]
+pub enum GoldenError {
+    /// Not one input, or output, for each rank, or one of another length.
+    #[error(transparent)]
+    Buffers(#[from] BufferError),
+    /// A payload that was cut for another schedule or another type.
+    #[error(
+        "a payload of {count} elements of {element_bytes} bytes is cut otherwise by this schedule; let Proved::payload cut it"
+    )]
+    Payload { count: usize, element_bytes: usize },
+}
+
+/// Whether these are inputs of a launch of `proved` over `payload`.
+fn check_inputs<T: Element>(proved: &Proved, payload: &Payload, inputs: &[&[T]]) -> Result<(), GoldenError> {
+    let &Payload { count, element_bytes, .. } = payload;
+    if proved.payload(count, T::TYPE).as_ref() != Ok(payload) {
+        return Err(GoldenError::Payload { count, element_bytes });
+    }
+    Ok(proved.extents(count).check(UserBuffer::Input, inputs.iter().map(|input| input.len()))?)
+}
 
 /// Expected outputs of all ranks; ranks that expect the same share it.
 #[derive(Debug, Clone)]
@@ -33,13 +58,21 @@ enum Subnormals {
 
 impl<T: Element> Golden<T> {
     /// Evaluates what every rank must get from `inputs`, one slice per rank, empty where it has none.
-    pub fn new(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Self {
-        Self::evaluate(proved, payload, op, inputs, Subnormals::Kept)
+    ///
+    /// # Errors
+    /// [`GoldenError`].
+    pub fn new(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Result<Self, GoldenError> {
+        check_inputs(proved, payload, inputs)?;
+        Ok(Self::evaluate(proved, payload, op, inputs, Subnormals::Kept))
     }
 
     /// The same on a device that reads and writes subnormals as zero.
-    pub fn flushed(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Self {
-        Self::evaluate(proved, payload, op, inputs, Subnormals::Flushed)
+    ///
+    /// # Errors
+    /// [`GoldenError`].
+    pub fn flushed(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]]) -> Result<Self, GoldenError> {
+        check_inputs(proved, payload, inputs)?;
+        Ok(Self::evaluate(proved, payload, op, inputs, Subnormals::Flushed))
     }
 
     fn evaluate(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]], subnormals: Subnormals) -> Self {
@@ -59,9 +92,9 @@ impl<T: Element> Golden<T> {
         Self { distinct, of_rank }
     }
 
-    /// What `rank` must get.
+    /// What `rank` must get; nothing where there is no such rank.
     pub fn expected(&self, rank: u32) -> &[T] {
-        &self.distinct[self.of_rank[rank as usize]]
+        self.of_rank.get(rank as usize).map_or(&[], |&index| &self.distinct[index])
     }
 
     /// Every different output once, with the ranks that must get it: at least one.
@@ -200,10 +233,13 @@ pub struct Goldens<'a, T> {
 }
 
 impl<'a, T: Element> Goldens<'a, T> {
-    /// Evaluates what every rank must get from `inputs`, one slice of `payload.count` elements per rank.
-    pub fn new(proved: &'a Proved, payload: &'a Payload, op: Op, inputs: &'a [&'a [T]]) -> Self {
-        let golden = Golden::new(proved, payload, op, inputs);
-        Self { proved, payload, op, inputs, golden, flushed: OnceCell::new() }
+    /// Evaluates what every rank must get from `inputs`, one slice per rank, empty where it has none.
+    ///
+    /// # Errors
+    /// [`GoldenError`].
+    pub fn new(proved: &'a Proved, payload: &'a Payload, op: Op, inputs: &'a [&'a [T]]) -> Result<Self, GoldenError> {
+        let golden = Golden::new(proved, payload, op, inputs)?;
+        Ok(Self { proved, payload, op, inputs, golden, flushed: OnceCell::new() })
     }
 
     /// What every rank must get.
@@ -213,19 +249,20 @@ impl<'a, T: Element> Goldens<'a, T> {
 
     /// The same of a device that flushes subnormals. Evaluated on first use: most devices never need it.
     pub fn flushed(&self) -> &Golden<T> {
-        self.flushed.get_or_init(|| Golden::flushed(self.proved, self.payload, self.op, self.inputs))
+        let flushed = || Golden::evaluate(self.proved, self.payload, self.op, self.inputs, Subnormals::Flushed);
+        self.flushed.get_or_init(flushed)
     }
 
     /// Compares every rank's output, bit for bit. `outputs` are outputs alone, also of a launch in place.
-    pub fn compare(&self, outputs: &[&[T]]) -> Comparison {
+    ///
+    /// # Errors
+    /// [`GoldenError`] where they are not one for each rank, of the length that it must have.
+    pub fn compare(&self, outputs: &[&[T]]) -> Result<Comparison, GoldenError> {
+        let lengths = outputs.iter().map(|output| output.len());
+        self.proved.extents(self.payload.count).check(UserBuffer::Output, lengths)?;
         let mut comparison = Comparison { bit_identical: true, ..Comparison::default() };
         for (rank, output) in (0..).zip(outputs) {
             let expected = self.golden.expected(rank);
-            if output.len() != expected.len() {
-                comparison.wrong += expected.len() as u64;
-                comparison.bit_identical = false;
-                continue;
-            }
             for (i, (got, expected)) in output.iter().zip(expected).enumerate() {
                 if got.agrees(*expected) {
                     continue;
@@ -256,19 +293,22 @@ impl<'a, T: Element> Goldens<'a, T> {
                 }
             }
         }
-        comparison
+        Ok(comparison)
     }
 }
 
 /// Compares every rank's output with the golden, bit for bit. `outputs` are outputs alone, also of a launch in place.
+///
+/// # Errors
+/// [`GoldenError`] where inputs, outputs and payload are not those of a launch of `proved`.
 pub fn compare<T: Element>(
     proved: &Proved,
     payload: &Payload,
     op: Op,
     inputs: &[&[T]],
     outputs: &[&[T]],
-) -> Comparison {
-    Goldens::new(proved, payload, op, inputs).compare(outputs)
+) -> Result<Comparison, GoldenError> {
+    Goldens::new(proved, payload, op, inputs)?.compare(outputs)
 }
 
 /// Against the type's own reference of higher precision, in rank order: f64 has room for the sum of some 2^29 f32 of

@@ -51,7 +51,7 @@ pub fn generate_parts<T: Element>(
 ) {
     let parts = schedule.task.input_parts(rank, schedule.ranks) as usize;
     if (fill, schedule.task.collective) != (Fill::Pattern, Collective::AllToAll) {
-        return generate_into(into, fill, seed, rank, schedule.ranks, parts * count);
+        return generate_into(into, fill, seed, rank, schedule.ranks, parts.saturating_mul(count));
     }
     into.clear();
     let pattern = |part| (0..count).map(move |index| 1000 * i64::from(rank) + (100 * part + index) as i64);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::collective::Collective;
-use crate::schedule::{Buffer, Granularity, Schedule};
+use crate::schedule::{Buffer, Granularity, MAX_RANKS, Schedule};
 
 /// Chunks are padded to this many bytes: one vector of the device, and what NCCL aligns to.
 pub const VECTOR_BYTES: usize = 16;
@@ -23,6 +23,9 @@ pub enum PayloadError {
     /// A count that would make chunks of unlike lengths.
     #[error("a count of {count} elements is no multiple of {n}, as the schedule wants it; use {}", near(*.count, *.n))]
     Indivisible { count: usize, n: u32 },
+    /// Elements that do not fill a vector evenly, as no type's do.
+    #[error("there are no elements of {0} bytes; the types have 1, 2, 4 or 8")]
+    Element(usize),
     /// Sizes that do not fit this machine's addresses.
     #[error(
         "a count of {count} elements for {ranks} ranks is more than memory can be addressed for; use a smaller count"
@@ -70,10 +73,15 @@ impl Payload {
         if collective == Collective::Barrier && count > 0 {
             return Err(PayloadError::NoPayload(collective, count));
         }
+        if element_bytes == 0 || !VECTOR_BYTES.is_multiple_of(element_bytes) {
+            return Err(PayloadError::Element(element_bytes));
+        }
+        let too_large = PayloadError::TooLarge { count, ranks: schedule.ranks };
         let chunks = schedule.chunks.max(1);
         let lanes = VECTOR_BYTES / element_bytes;
         // Nothing at all is a vector long, so that nobody divides by its length.
-        let padded = count.div_ceil(chunks as usize).div_ceil(lanes).max(1) * lanes;
+        let vectors = count.div_ceil(chunks as usize).div_ceil(lanes).max(1);
+        let padded = vectors.checked_mul(lanes).ok_or(too_large)?;
         let (step, chunk_elements) = match schedule.granularity {
             Granularity::Ragged => (padded, padded),
             Granularity::DivisibleBy(n) if count.is_multiple_of(n.max(1) as usize) => {
@@ -81,15 +89,16 @@ impl Payload {
             }
             Granularity::DivisibleBy(n) => return Err(PayloadError::Indivisible { count, n }),
         };
-        // Inputs, outputs and slots together must be addressable; every later product is smaller.
+        // Inputs, outputs and slots together must be addressable, and a part as well, also where it is nobody's; every later
+        // product is smaller.
         let buffers = [Buffer::Input, Buffer::Output, Buffer::Slot];
         let chunks_of = |rank| buffers.map(|buffer| u64::from(schedule.buffer_chunks(buffer, rank)));
-        let places: u64 = (0..schedule.ranks).flat_map(chunks_of).sum();
+        let places: u64 = (0..schedule.ranks.min(MAX_RANKS)).flat_map(chunks_of).sum();
         (chunk_elements as u64)
             .checked_mul(element_bytes as u64)
-            .and_then(|bytes| bytes.checked_mul(places.max(1)))
+            .and_then(|bytes| bytes.checked_mul(places.max(chunks.into())))
             .filter(|&bytes| bytes <= isize::MAX as u64)
-            .ok_or(PayloadError::TooLarge { count, ranks: schedule.ranks })?;
+            .ok_or(too_large)?;
         Ok(Self { count, element_bytes, chunks, step, chunk_elements })
     }
 
@@ -105,8 +114,8 @@ impl Payload {
 
     /// Elements of a part that chunk `chunk` of it holds: short or empty at the end.
     pub fn elements(&self, chunk: u32) -> Range<usize> {
-        let start = (chunk as usize * self.step).min(self.count);
-        start..(start + self.step).min(self.count)
+        let start = (chunk as usize).saturating_mul(self.step).min(self.count);
+        start..start.saturating_add(self.step).min(self.count)
     }
 }
 
@@ -119,6 +128,31 @@ mod tests {
     fn what_cannot_be_cut_is_refused() {
         let schedule = build(Collective::AllReduce, Algorithm::Ring, 17, SyncStyle::Neighbor).unwrap();
         assert!(matches!(Payload::new(&schedule, usize::MAX / 8, 4), Err(PayloadError::TooLarge { .. })));
+        for element_bytes in [0, 3, 32, usize::MAX] {
+            assert_eq!(Payload::new(&schedule, 1, element_bytes), Err(PayloadError::Element(element_bytes)));
+        }
+    }
+
+    /// Close to the end of all numbers a product must not begin again at 0.
+    #[test]
+    fn counts_beyond_all_memory_are_refused() {
+        let mesh = |collective| build(collective, Algorithm::Mesh, 2, SyncStyle::Neighbor).unwrap();
+        let divisible = mesh(Collective::Broadcast).granularity(Granularity::DivisibleBy(1));
+        let unowned = Schedule::new("", Collective::AllReduce, 0, 3);
+        for schedule in [mesh(Collective::Broadcast), mesh(Collective::AllToAll), divisible, unowned] {
+            for bytes in [1, 2, 4, 8] {
+                for less in [0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 31] {
+                    for count in [usize::MAX, usize::MAX / 2 + 1, usize::MAX / bytes].map(|count| count - less) {
+                        let refused = Payload::new(&schedule, count, bytes);
+                        let ranks = schedule.ranks;
+                        assert_eq!(refused, Err(PayloadError::TooLarge { count, ranks }), "{bytes}");
+                    }
+                }
+            }
+        }
+        // The most that a machine could have.
+        let most = isize::MAX as usize / 16 * 16;
+        assert!(Payload::new(&Schedule::new("", Collective::Broadcast, 0, 1), most, 1).is_ok());
     }
 
     #[test]

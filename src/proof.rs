@@ -4,7 +4,9 @@
 //! decides deadlock for every timing, and one happens-before graph decides races. Every proof is close to linear in
 //! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory.
 
+mod clocks;
 mod contribution;
+mod memory;
 mod order;
 mod prove;
 mod proved;

@@ -36,13 +36,20 @@ impl Stride {
     }
 }
 
-/// More ranks than the classic matrix has columns.
+/// Why there is no such window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the classic stride has {CLASSIC_STRIDE} columns, too few for {0} ranks; use the compact stride")]
-pub struct StrideError(
-    /// The schedule's ranks.
-    pub u32,
-);
+#[allow(missing_docs, reason = "the messages say what each field is")]
+#[non_exhaustive]
+pub enum WindowError {
+    /// More ranks than the classic matrix has columns.
+    #[error("the classic stride has {CLASSIC_STRIDE} columns, too few for {0} ranks; use the compact stride")]
+    Stride(u32),
+    /// More bytes than this machine has addresses.
+    #[error(
+        "{slots} slots of {chunk_bytes} bytes and {signal_rows} rows of signals are more than memory can be addressed for"
+    )]
+    TooLarge { slots: u32, chunk_bytes: usize, signal_rows: u32 },
+}
 
 /// One rank's window for a payload.
 ///
@@ -91,17 +98,27 @@ impl Window {
     /// Lays out the window of the rank with most slots in `schedule`, for `payload`.
     ///
     /// # Errors
-    /// [`StrideError`] where the stride has too few columns.
-    pub fn new(schedule: &Schedule, payload: Payload, stride: Stride) -> Result<Self, StrideError> {
+    /// [`WindowError`] where the stride has too few columns, or the window more bytes than there are addresses.
+    pub fn new(schedule: &Schedule, payload: Payload, stride: Stride) -> Result<Self, WindowError> {
+        let (slots, signal_rows) = (schedule.most_slots(), schedule.signal_rows);
         let signal_stride = stride.columns(schedule.ranks);
         if signal_stride < schedule.ranks {
-            return Err(StrideError(schedule.ranks));
+            return Err(WindowError::Stride(schedule.ranks));
         }
+        let chunk_bytes = payload.chunk_bytes();
+        // Of the classic matrix as well, against which savings are counted.
+        let row = signal_stride.max(CLASSIC_STRIDE) as usize * SIGNAL_BYTES;
+        (slots as usize)
+            .checked_mul(chunk_bytes)
+            .zip((signal_rows as usize).checked_mul(row))
+            .and_then(|(slots, signals)| slots.checked_add(signals))
+            .filter(|&bytes| bytes <= isize::MAX as usize)
+            .ok_or(WindowError::TooLarge { slots, chunk_bytes, signal_rows })?;
         Ok(Self {
             ranks: schedule.ranks,
             payload,
-            slots: schedule.most_slots(),
-            signal_rows: schedule.signal_rows,
+            slots,
+            signal_rows,
             signal_stride,
             signals_used: schedule.signals_used(),
         })
@@ -148,20 +165,20 @@ impl Window {
     }
 
     /// Every region, in order and without gaps.
-    pub fn regions(&self) -> Vec<Region> {
-        let chunk = self.payload.chunk_bytes();
-        let slots = (0..self.slots as usize).map(|slot| Region {
+    pub fn regions(&self) -> impl Iterator<Item = Region> + use<> {
+        let (chunk, slot_bytes) = (self.payload.chunk_bytes(), self.slot_bytes());
+        let slots = (0..self.slots as usize).map(move |slot| Region {
             name: format!("slot[{slot}]"),
             offset: slot * chunk,
             bytes: chunk,
         });
         let row = self.signal_stride as usize * SIGNAL_BYTES;
-        let rows = (0..self.signal_rows as usize).map(|r| Region {
+        let rows = (0..self.signal_rows as usize).map(move |r| Region {
             name: format!("signals[{r}]"),
-            offset: self.slot_bytes() + r * row,
+            offset: slot_bytes + r * row,
             bytes: row,
         });
-        slots.chain(rows).collect()
+        slots.chain(rows)
     }
 }
 
@@ -214,6 +231,25 @@ mod tests {
     fn the_classic_matrix_has_sixteen_columns() {
         let schedule = build(Collective::AllReduce, Algorithm::Ring, 17, SyncStyle::Neighbor).unwrap();
         let payload = Payload::new(&schedule, 1, 4).unwrap();
-        assert_eq!(Window::new(&schedule, payload, Stride::Classic), Err(StrideError(17)));
+        assert_eq!(Window::new(&schedule, payload, Stride::Classic), Err(WindowError::Stride(17)));
+    }
+
+    /// A schedule that nobody has proved may claim anything.
+    #[test]
+    fn windows_beyond_all_memory_are_refused() {
+        let schedule =
+            |slots, rows| Schedule::new("", Collective::AllReduce, 2, 1).slots_of_ranks([slots]).signal_rows(rows);
+        let window = |slots, rows, ranks: u32| {
+            let mut schedule = schedule(slots, rows);
+            let payload = Payload::new(&schedule, 1 << 40, 4).unwrap();
+            schedule.ranks = ranks;
+            Window::new(&schedule, payload, Stride::Compact)
+        };
+        let largest = window(1000, u32::MAX, 2).unwrap();
+        assert_eq!(largest.regions().nth(1001).unwrap().offset, 4000 * (1 << 40) + 8);
+        assert_eq!(largest.bytes(), 4000 * (1 << 40) + 8 * u32::MAX as usize);
+        for (rows, ranks) in [(u32::MAX, u32::MAX), (1 << 31, 1 << 31)] {
+            assert!(matches!(window(1000, rows, ranks), Err(WindowError::TooLarge { slots: 1000, .. })));
+        }
     }
 }

@@ -7,9 +7,10 @@ mod bench;
 use wgccl::collective::UnknownName;
 use wgccl::element::Unsupported;
 use wgccl::error::{DeviceError, PayloadError, PrepareError, RunError};
+use wgccl::golden::GoldenError;
 use wgccl::gpu::SelectError;
 use wgccl::hang::Hang;
-use wgccl::low_level::window::StrideError;
+use wgccl::low_level::window::WindowError;
 use wgccl::proof::{Proof, Refused, Report, Verdict};
 use wgccl::schedule::BuildError;
 
@@ -52,9 +53,12 @@ pub enum Error {
     /// No such payload.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// Data of another launch.
+    #[error(transparent)]
+    Golden(#[from] GoldenError),
     /// No such window.
     #[error(transparent)]
-    Stride(#[from] StrideError),
+    Window(#[from] WindowError),
     /// Nothing to do. A library call does just that; who types a command meant something else.
     #[error("a count of 0 elements leaves nothing to do; give at least 1")]
     Empty,
@@ -107,7 +111,7 @@ impl Error {
             Self::Refused(refused) | Self::Prepare(PrepareError::Refused(refused)) => of_report(&refused.report),
             Self::Run(RunError::Hang(_)) => exit::HANG,
             Self::Run(RunError::Memory(_)) => exit::USAGE,
-            Self::Run(_) | Self::Print(_) => exit::INTERNAL,
+            Self::Run(_) | Self::Golden(_) | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,
             Self::Wrong { .. }
             | Self::Bench(BenchError::Wrong(_) | BenchError::Slow { .. } | BenchError::Regressed { .. }) => exit::WRONG,
@@ -115,7 +119,7 @@ impl Error {
             | Self::Unsupported(_)
             | Self::Build(_)
             | Self::Payload(_)
-            | Self::Stride(_)
+            | Self::Window(_)
             | Self::Empty
             | Self::Tensor(_)
             | Self::Prepare(_)

@@ -219,7 +219,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
     watch(Stage::Compare);
     let (input_views, output_views) = (views(&inputs), views(&outputs));
     let Comparison { wrong, first_wrong, flushed, bit_identical, max_ulp, .. } =
-        compare(&proved, &payload, request.op, &input_views, &output_views);
+        compare(&proved, &payload, request.op, &input_views, &output_views)?;
     let Description { index, name, backend, driver, .. } = device.describe();
     let device_name = if index.is_some() { name } else { CPU.to_owned() };
     let outcome = Outcome {

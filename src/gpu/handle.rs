@@ -148,16 +148,7 @@ impl Gpu {
     /// # Errors
     /// [`PrepareError`].
     pub fn lower(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Package, PrepareError> {
-        let ranks = proved.schedule().ranks;
-        if ranks > MAX_RANKS {
-            let (most, instead) = (MAX_RANKS, "the CPU executor");
-            return Err(PrepareError::Ranks { ranks, most, executor: EXECUTOR, instead });
-        }
-        for (option, given) in [("workers", options.workers.is_some()), ("spread", options.spread != Spread::Auto)] {
-            if given {
-                return Err(PrepareError::NoSuchOption { executor: EXECUTOR, option });
-            }
-        }
+        self.admit(proved.schedule().ranks, options)?;
         let request = Request::new(shape.count, shape.data_type, shape.op)
             .dispatch(self.mode(proved, options), options.protocol)
             .channels(options.channels)
@@ -207,6 +198,18 @@ impl Backend for Gpu {
 
     fn kind(&self) -> DeviceKind {
         self.info().device_kind()
+    }
+
+    fn admit(&self, ranks: u32, options: &Options) -> Result<(), PrepareError> {
+        if ranks > MAX_RANKS {
+            let (most, instead) = (MAX_RANKS, "the CPU executor");
+            return Err(PrepareError::Ranks { ranks, most, executor: EXECUTOR, instead });
+        }
+        let foreign = [("workers", options.workers.is_some()), ("spread", options.spread != Spread::Auto)];
+        match foreign.into_iter().find(|&(_, given)| given) {
+            Some((option, _)) => Err(PrepareError::NoSuchOption { executor: EXECUTOR, option }),
+            None => Ok(()),
+        }
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {

@@ -97,7 +97,11 @@ fn launch(executor: &mut Executor, proved: &Proved, seed: u64, case: &str) -> Re
     let given: Vec<&[u8]> = inputs.iter().map(|input| bytemuck::cast_slice(input)).collect();
     executor.run(&given, &mut views(&mut outputs))?;
     let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-    assert_eq!(compare(proved, &payload(proved), Op::Sum, &inputs, &outputs).wrong, 0, "{case}, launch {seed}");
+    assert_eq!(
+        compare(proved, &payload(proved), Op::Sum, &inputs, &outputs).unwrap().wrong,
+        0,
+        "{case}, launch {seed}"
+    );
     Ok(())
 }
 

@@ -270,7 +270,7 @@ mod tests {
                         Err(error) => panic!("{collective} {algorithm} {sync} {ranks}: {error}"),
                     };
                     for in_place in [false, true] {
-                        if let Ok(proved) = prove(schedule.clone(), Options { in_place }) {
+                        if let Ok(proved) = prove(schedule.clone(), Options::default().in_place(in_place)) {
                             visit(&format!("{collective} {algorithm} {sync} {ranks} {in_place}"), &proved);
                         }
                     }
@@ -384,7 +384,7 @@ mod tests {
     fn a_ring_of_results_takes_as_many_steps_as_one_of_signals() {
         for (in_place, steps, lines) in [(false, 14, 8 * 13), (true, 15, 8 * 14)] {
             let schedule = build(Collective::AllReduce, Algorithm::Ring, 8, SyncStyle::Neighbor).unwrap();
-            let proved = prove(schedule, Options { in_place }).unwrap();
+            let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
             let flow = Dataflow::new(&proved).unwrap();
             // In place each rank first shows the chunk that its neighbour begins with.
             assert_eq!(flow.lines, lines);

@@ -24,6 +24,9 @@ pub enum LowerError {
     /// A number of something that is zero.
     #[error("0 {0} can do nothing; give at least 1")]
     Nothing(&'static str),
+    /// A device that can run nothing at all.
+    #[error("a device with 0 {0} can run nothing; use the CPU executor")]
+    Limit(&'static str),
     /// The named mode and protocol would be wrong there.
     #[error("dispatch mode {mode} with protocol {protocol} is refused: {reason}; use {}", instead(*.mode, *.protocol))]
     Unsound { mode: Mode, protocol: Protocol, reason: Unsound },

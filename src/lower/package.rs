@@ -120,6 +120,11 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
             return Err(LowerError::Nothing(what));
         }
     }
+    for (what, limit) in [("invocations", target.limits.invocations), ("workgroups", target.limits.workgroups)] {
+        if limit == 0 {
+            return Err(LowerError::Limit(what));
+        }
+    }
     let unsound = |reason| LowerError::Unsound { mode, protocol, reason };
     target.support(mode, protocol).map_err(unsound)?;
     let code: Arc<dyn Code> = match protocol {
@@ -134,6 +139,7 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
     let whole =
         Whole { proved, payload: &payload, code: &*code, tuning: &tuning, hosting, limits: &target.limits, request };
     let Partition { pieces, arena, plan } = whole.partition()?;
+    check_rows(&plan, target)?;
     let Words { instructions, links, lanes } = code.words(&plan, &arena, &tuning, fault);
     // Of other types there is no such kernel.
     let opaque = tuning.opaque() && data_type == DataType::F32;
@@ -183,6 +189,25 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
         plan,
         kernel,
     })
+}
+
+/// Refuses more rows than a binding holds, before they are there: they grow with dispatches times lanes.
+fn check_rows(plan: &Plan, target: &Target) -> Result<(), LowerError> {
+    let (dispatches, lanes) = (plan.dispatches.len() as u64, plan.lanes.len() as u64);
+    let starts = match plan.mode {
+        Mode::Fused => 3,
+        Mode::PerRank | Mode::PerStep => dispatches + 2,
+    };
+    let starts = starts * lanes * size_of::<u32>() as u64;
+    // Of these a binding is one row; offsets have 32 bits.
+    let params = (2 * dispatches + 1) * BINDING_ALIGN as u64;
+    let limits = &target.limits;
+    for (words, bytes) in [(starts, limits.binding_bytes), (params, limits.buffer_bytes.min(u32::MAX.into()))] {
+        if words > bytes {
+            return Err(LowerError::Words { words, bytes });
+        }
+    }
+    Ok(())
 }
 
 /// A row of four words.

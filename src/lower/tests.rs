@@ -118,6 +118,43 @@ fn what_would_be_wrong_is_refused() {
     assert_eq!(target(DeviceClass::Software).choose(Protocol::Simple, || true), Mode::PerStep);
 }
 
+#[test]
+fn a_device_that_can_do_nothing_is_refused() {
+    let (proved, request) = (proved(Algorithm::Ring, 2), Request::new(8, DataType::F32, Op::Sum));
+    for (class, (mode, protocol)) in DeviceClass::ALL.iter().flat_map(|&class| WAYS.map(|way| (class, way))) {
+        let Limits { binding_bytes, buffer_bytes, invocations, workgroups } = Limits::WEBGPU;
+        let lowered =
+            |limits| lower(&proved, &request.dispatch(mode, protocol), &Target::new(class, limits, None)).err();
+        let [none, one] = [0, 1].map(|most| lowered(Limits::new(binding_bytes, buffer_bytes, most, workgroups)));
+        assert_eq!((none, one), (Some(LowerError::Limit("invocations")), None), "{class} {mode} {protocol}");
+        let none = lowered(Limits::new(binding_bytes, buffer_bytes, invocations, 0));
+        assert_eq!(none, Some(LowerError::Limit("workgroups")), "{class} {mode} {protocol}");
+        let places = lowered(Limits::new(0, 0, invocations, workgroups));
+        assert!(matches!(places, Some(LowerError::Places { .. })), "{class} {mode} {protocol}: {places:?}");
+    }
+}
+
+/// A chain of lanes has as many steps as lanes, and a row of all lanes for each of them.
+#[test]
+fn rows_that_a_binding_does_not_hold_are_refused() {
+    const LANES: u32 = 2000;
+    let lane = |number: u32| {
+        let step = Instruction::new("move");
+        let step = if number > 0 { step.wait(number - 1, 0) } else { step };
+        Lane::new(0).with(if number + 1 < LANES { step.notify(0, number) } else { step })
+    };
+    let mut schedule = Schedule::new("chain", Collective::Barrier, 1, 1).signal_rows(LANES);
+    schedule.lanes = (0..LANES).map(lane).collect();
+    let proved = prove(schedule, Options::default()).unwrap();
+    let lowered = |bytes| {
+        let limits = Limits::new(bytes, 1 << 30, 256, 65_535);
+        lower(&proved, &Request::new(0, DataType::F32, Op::Sum), &Target::new(DeviceClass::Software, limits, None))
+    };
+    let words = u64::from((LANES + 2) * LANES * 4);
+    assert_eq!(lowered(words - 1).unwrap_err(), LowerError::Words { words, bytes: words - 1 });
+    assert_eq!(lowered(words).unwrap().bindings[6].bytes, words);
+}
+
 /// The lemma by which a mode is chosen without making plans: see [`Target::choose`].
 #[test]
 fn per_step_never_has_more_dispatches_than_per_rank() {

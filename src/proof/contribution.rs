@@ -65,7 +65,7 @@ mod tests {
             .signal_rows(1)
             .lane(Lane::new(0).with(fetch).with(keep).with(reduce.notify(1, 0)))
             .lane(Lane::new(1).with(Instruction::new(("move", 4)).wait(0, 0)));
-        prove(schedule, Options { in_place: true }).unwrap()
+        prove(schedule, Options::default().in_place(true)).unwrap()
     }
 
     /// As `keeps`, without the way through the slot: the copy in place is left out.
@@ -77,7 +77,7 @@ mod tests {
             .signal_rows(1)
             .lane(Lane::new(0).with(keep).with(reduce.notify(1, 0)))
             .lane(Lane::new(1).with(Instruction::new(("move", 3)).wait(0, 0)));
-        prove(schedule, Options { in_place: true }).unwrap()
+        prove(schedule, Options::default().in_place(true)).unwrap()
     }
 
     #[test]
@@ -97,7 +97,11 @@ mod tests {
             for algorithm in Algorithm::of(collective) {
                 // Some algorithms are for powers of two only.
                 let Ok(schedule) = build(collective, algorithm, ranks, SyncStyle::Neighbor) else { continue };
-                assert_eq!(prove(schedule, Options { in_place: true }).unwrap().scalable(), Ok(()), "{algorithm}");
+                assert_eq!(
+                    prove(schedule, Options::default().in_place(true)).unwrap().scalable(),
+                    Ok(()),
+                    "{algorithm}"
+                );
             }
         }
     }

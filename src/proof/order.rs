@@ -3,40 +3,55 @@
 //! A race is two accesses to one chunk, at least one a write, that neither program order nor notify -> wait edges order.
 //! A notify is also racing with a zeroing of the signals it lands in: that is the erased notify.
 
+use rustc_hash::FxHashMap;
+
+use super::clocks::{Clocks, Edges, Time, Vectors};
+use super::memory::{Memory, Short};
 use super::report::{Finding, Findings};
 use crate::collective::{Collective, Ranks};
-use crate::schedule::{Address, AddressMap, Graph, Schedule, Signal, Sources};
+use crate::schedule::{Address, AddressMap, Buffer, Graph, Schedule, Signal, Sources};
 
 const NOBODY: u32 = u32::MAX;
 
 /// Runs every lane as far as it goes; returns the order of execution, and why lanes are stuck if any is.
+///
+/// Every wait is looked at once when its lane comes to it, and once more when it is met.
 pub(super) fn simulate(schedule: &Schedule, graph: &Graph) -> (Vec<u32>, Findings) {
+    let lanes = graph.lanes() as usize;
     let mut order = Vec::with_capacity(graph.instructions() as usize);
     let mut arrived = vec![0_u32; graph.cells() as usize];
     let mut next: Vec<u32> = (0..graph.lanes()).map(|lane| graph.lane(lane).start).collect();
-    let mut blocked_on = vec![None; graph.lanes() as usize];
-    // Lanes that wait for a cell, as linked lists.
-    let mut waiting = vec![NOBODY; graph.cells() as usize];
-    let mut also_waiting = vec![NOBODY; graph.lanes() as usize];
+    // Waits of a lane's next instruction that are met: signals only grow.
+    let mut met = vec![0_u32; lanes];
+    let mut blocked_on = vec![None; lanes];
+    // Lanes that wait for a notify, as linked lists.
+    let mut waiting = vec![NOBODY; graph.notifies() as usize];
+    let mut also_waiting = vec![NOBODY; lanes];
 
     let mut ready: std::collections::VecDeque<u32> = (0..graph.lanes()).collect();
     while let Some(lane) = ready.pop_front() {
         let end = graph.lane(lane).end;
         while next[lane as usize] < end {
             let id = next[lane as usize];
-            let unmet = graph.waits_of(id).iter().find(|wait| arrived[wait.cell as usize] < wait.at_least);
-            if let Some(&wait) = unmet {
-                blocked_on[lane as usize] = Some(wait);
-                also_waiting[lane as usize] = waiting[wait.cell as usize];
-                waiting[wait.cell as usize] = lane;
+            let waits = &graph.waits_of(id)[met[lane as usize] as usize..];
+            let unmet = waits.iter().position(|wait| arrived[wait.cell as usize] < wait.at_least);
+            if let Some(at) = unmet {
+                met[lane as usize] += at as u32;
+                blocked_on[lane as usize] = Some(waits[at]);
+                if let Some(notify) = graph.nth_notify(waits[at].cell, waits[at].at_least) {
+                    also_waiting[lane as usize] = waiting[notify as usize];
+                    waiting[notify as usize] = lane;
+                }
                 break;
             }
+            met[lane as usize] = 0;
             blocked_on[lane as usize] = None;
             order.push(id);
             next[lane as usize] += 1;
             for &cell in graph.notifies_of(id) {
                 arrived[cell as usize] += 1;
-                let mut woken = std::mem::replace(&mut waiting[cell as usize], NOBODY);
+                let Some(notify) = graph.nth_notify(cell, arrived[cell as usize]) else { continue };
+                let mut woken = std::mem::replace(&mut waiting[notify as usize], NOBODY);
                 while woken != NOBODY {
                     ready.push_back(woken);
                     woken = std::mem::replace(&mut also_waiting[woken as usize], NOBODY);
@@ -73,16 +88,20 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
     for (i, s) in stuck.iter().enumerate() {
         of_lane[graph.lane_of(s.id) as usize] = i as u32;
     }
-    // The first notify that is missing, if it exists, is still ahead in its lane.
-    let missing = |s: &Stuck| {
-        let notifiers = graph.notifiers_of(s.cell);
-        notifiers.iter().copied().find(|&id| id >= next[graph.lane_of(id) as usize])
-    };
+    // The first notify that is missing, if it exists, is still ahead in its lane. Many lanes may wait for one signal.
+    let mut first_ahead = FxHashMap::default();
+    for s in stuck {
+        let ahead = || graph.notifiers_of(s.cell).iter().copied().find(|&id| id >= next[graph.lane_of(id) as usize]);
+        first_ahead.entry(s.cell).or_insert_with(ahead);
+    }
+    let missing = |s: &Stuck| first_ahead.get(&s.cell).copied().flatten();
     let line = |s: &Stuck| {
         let (site, signal) = (graph.site(schedule, s.id), graph.signal(s.cell));
         format!("{site} waits for {signal} >= {}, which is {}", s.at_least, s.arrived)
     };
     const UNSEEN: u32 = 0;
+    // Of a cycle; nobody reads more of them.
+    const SHOWN: usize = 64;
     let mut walk = vec![UNSEEN; stuck.len()];
     let mut followers = Vec::new();
     for start in 0..stuck.len() {
@@ -92,16 +111,18 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
             if walk[at] != UNSEEN {
                 if walk[at] == start as u32 + 1 {
                     let from = path.iter().position(|&i| i == at).unwrap_or(0);
-                    let cycle: Vec<String> = path[from..]
-                        .iter()
-                        .map(|&i| {
-                            let who = missing(&stuck[i]).map(|id| graph.site(schedule, id).to_string());
-                            format!("{}; {} should notify", line(&stuck[i]), who.unwrap_or_default())
-                        })
-                        .collect();
-                    let s = &stuck[at];
+                    let (s, cycle) = (&stuck[at], &path[from..]);
+                    let turn = |&i: &usize| {
+                        let who = missing(&stuck[i]).map(|id| graph.site(schedule, id).to_string());
+                        format!("\n    {}; {} should notify", line(&stuck[i]), who.unwrap_or_default())
+                    };
                     findings.push(|| {
-                        Finding::new(format!("wait cycle of {}:\n    {}", cycle.len(), cycle.join("\n    ")))
+                        let shown: String = cycle.iter().take(SHOWN).map(turn).collect();
+                        let rest = match cycle.len().saturating_sub(SHOWN) {
+                            0 => String::new(),
+                            more => format!("\n    and {more} more"),
+                        };
+                        Finding::new(format!("wait cycle of {}:{shown}{rest}", cycle.len()))
                             .at(graph.site(schedule, s.id))
                             .on(graph.signal(s.cell))
                     });
@@ -135,82 +156,33 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
     findings
 }
 
-/// How far a lane has come, in instructions. Signed and as narrow as a schedule allows: every instruction set has an
-/// instruction for the greater of two such vectors.
-trait Time: Copy + Ord + Default + TryFrom<u32> + Into<i32> {}
-
-impl Time for i16 {}
-impl Time for i32 {}
-
-/// How much of the happens-before order clocks hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// Program order up to a notify and from its wait on, one edge far: most accesses are ordered by that already.
-    OneEdge,
-    /// All of it.
-    All,
-}
-
-/// Vector clocks of all lanes, and the snapshots that travel with notifies.
-struct Clocks<T> {
-    lanes: usize,
-    now: Vec<T>,
-    snapshots: Vec<T>,
-    free: Vec<u32>,
-}
-
-impl<T: Time> Clocks<T> {
-    fn new(lanes: usize) -> Self {
-        Self { lanes, now: vec![T::default(); lanes * lanes], snapshots: Vec::new(), free: Vec::new() }
-    }
-
-    /// How many instructions of `other` have happened before what `lane` does now.
-    fn known(&self, lane: u32, other: u32) -> u32 {
-        let time: i32 = self.now[lane as usize * self.lanes + other as usize].into();
-        time as u32
-    }
-
-    fn set(&mut self, lane: u32, other: u32, time: u32) {
-        // The caller has chosen a type in which every time fits.
-        self.now[lane as usize * self.lanes + other as usize] = T::try_from(time).unwrap_or_default();
-    }
-
-    fn snapshot(&mut self, lane: u32) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.snapshots.resize(self.snapshots.len() + self.lanes, T::default());
-            (self.snapshots.len() / self.lanes) as u32 - 1
-        });
-        let from = lane as usize * self.lanes;
-        self.snapshots[index as usize * self.lanes..][..self.lanes].copy_from_slice(&self.now[from..from + self.lanes]);
-        index
-    }
-
-    fn join(&mut self, lane: u32, snapshot: u32) {
-        let now = &mut self.now[lane as usize * self.lanes..][..self.lanes];
-        let then = &self.snapshots[snapshot as usize * self.lanes..][..self.lanes];
-        for (now, then) in now.iter_mut().zip(then) {
-            *now = (*now).max(*then);
-        }
-    }
-}
-
 /// One earlier access: the lane, and its clock from that access on.
 #[derive(Clone, Copy)]
 struct Access {
     lane: u32,
     time: u32,
-    /// Next in a list of reads.
+}
+
+const NEVER: Access = Access { lane: NOBODY, time: 0 };
+
+/// A read in the list of its place, or one that is free.
+#[derive(Clone, Copy)]
+struct Read {
+    by: Access,
     next: u32,
 }
 
-/// Reads since the last write of a chunk, in a pool.
+/// Accesses since the last write of a place; of places that nobody may write, none.
 struct History {
+    first_place: usize,
     writes: Vec<Access>,
     read_heads: Vec<u32>,
-    reads: Vec<Access>,
+    reads: Vec<Read>,
+    free: u32,
 }
 
 /// What the happens-before order shows.
+#[derive(Default)]
 pub(super) struct Ordered {
     /// Accesses and notifies that it does not order.
     pub(super) races: Findings,
@@ -219,132 +191,141 @@ pub(super) struct Ordered {
 }
 
 /// What one edge orders is ordered; only where that leaves anything open, the whole order is looked at. It costs a
-/// vector of all lanes for every notify and wait.
-pub(super) fn races(schedule: &Schedule, map: &AddressMap, graph: &Graph, order: &[u32]) -> Ordered {
-    let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
-    let races_in = if longest <= i16::MAX as usize { races_in::<i16> } else { races_in::<i32> };
-    let near = races_in(Reach::OneEdge, schedule, map, graph, order);
+/// vector of all lanes for every lane that learns something.
+///
+/// # Errors
+/// [`Short`] of memory.
+pub(super) fn races(
+    schedule: &Schedule,
+    map: &AddressMap,
+    graph: &Graph,
+    order: &[u32],
+    memory: &mut Memory,
+) -> Result<Ordered, Short> {
+    let proof = Races { schedule, map, graph, order };
+    let before = memory.taken();
+    let near = proof.by(Edges::new(graph.lanes(), graph.waits() as usize), memory)?;
+    memory.back_to(before);
     if near.races.is_empty() && near.early.is_empty() {
-        return near;
+        return Ok(near);
     }
-    races_in(Reach::All, schedule, map, graph, order)
+    let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
+    let ordered = match longest <= i16::MAX as usize {
+        true => proof.by_vectors::<i16>(memory),
+        false => proof.by_vectors::<i32>(memory),
+    };
+    memory.back_to(before);
+    ordered
 }
 
-fn races_in<T: Time>(reach: Reach, schedule: &Schedule, map: &AddressMap, graph: &Graph, order: &[u32]) -> Ordered {
-    let mut findings = Findings::default();
-    let mut clocks = Clocks::<T>::new(graph.lanes() as usize);
-    let never = Access { lane: NOBODY, time: 0, next: NOBODY };
-    let mut history =
-        History { writes: vec![never; map.len()], read_heads: vec![NOBODY; map.len()], reads: Vec::new() };
-    // Neither is of use one edge far.
-    let (mut snapshot_of, mut uses) = match reach {
-        Reach::OneEdge => (Vec::new(), Vec::new()),
-        Reach::All => (vec![NOBODY; graph.instructions() as usize], snapshot_uses(graph)),
-    };
-    let zeroings = zeroings(schedule, graph);
+struct Races<'a> {
+    schedule: &'a Schedule,
+    map: &'a AddressMap,
+    graph: &'a Graph,
+    order: &'a [u32],
+}
 
-    for &id in order {
-        let lane = graph.lane_of(id);
-        for &wait in graph.waits_of(id) {
-            let Sources::Known(sources) = graph.sources(wait) else { continue };
-            for &source in sources {
-                let from = graph.lane_of(source);
-                let known = clocks.known(lane, from) > graph.index(source);
-                if reach == Reach::OneEdge {
-                    if !known {
-                        clocks.set(lane, from, graph.index(source) + 1);
-                    }
-                    continue;
-                }
-                // A clock that knows the sender's time already holds all that came with it.
-                if !known {
-                    clocks.join(lane, snapshot_of[source as usize]);
-                }
-                uses[source as usize] -= 1;
-                if uses[source as usize] == 0 {
-                    clocks.free.push(snapshot_of[source as usize]);
-                }
-            }
-        }
-        let time = graph.index(id) + 1;
-        clocks.set(lane, lane, time);
-        let instruction = graph.instruction(schedule, id);
-        let mut race = |address: Address, what: &str, other: Access, did: &str| {
-            findings.push(|| {
-                let site = graph.site(schedule, id);
-                let other = graph.site(schedule, graph.lane(other.lane).start + other.time - 1);
-                let address = schedule.show(address);
-                Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
-            });
-        };
-        for &start in instruction.from.iter().filter(|start| !map.is_only_read(start.buffer)) {
-            for chunk in start.chunk..start.chunk + instruction.chunks {
-                let address = Address { chunk, ..start };
-                let place = map.index(address);
-                let write = history.writes[place];
-                if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
-                    race(address, "reads", write, "writes");
-                }
-                history.read(place, lane, time);
-            }
-        }
-        for &start in &instruction.to {
-            for chunk in start.chunk..start.chunk + instruction.chunks {
-                let address = Address { chunk, ..start };
-                let place = map.index(address);
-                let write = history.writes[place];
-                if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
-                    race(address, "writes", write, "also writes");
-                }
-                let mut read = history.read_heads[place];
-                while read != NOBODY {
-                    let access = history.reads[read as usize];
-                    if clocks.known(lane, access.lane) < access.time {
-                        race(address, "writes", access, "reads");
-                    }
-                    read = access.next;
-                }
-                history.read_heads[place] = NOBODY;
-                history.writes[place] = Access { lane, time, next: NOBODY };
-            }
-        }
-        if reach == Reach::All && uses[id as usize] > 0 {
-            snapshot_of[id as usize] = clocks.snapshot(lane);
-        }
-        if !zeroings.is_empty() {
-            for &cell in graph.notifies_of(id) {
-                let signal = graph.signal(cell);
-                for &zeroing in zeroings.iter().filter(|&&zeroing| erases(schedule, graph, zeroing, signal)) {
-                    if clocks.known(lane, graph.lane_of(zeroing)) <= graph.index(zeroing) {
-                        let (site, eraser) = (graph.site(schedule, id), graph.site(schedule, zeroing));
-                        findings.push(|| {
-                            let text =
-                                format!("{site} notifies {signal}, which {eraser} may erase: it zeroes in-kernel");
-                            Finding::new(text).at(site).on(signal)
-                        });
-                    }
-                }
-            }
-        }
+impl Races<'_> {
+    fn by_vectors<T: Time>(&self, memory: &mut Memory) -> Result<Ordered, Short> {
+        self.by(Vectors::<T>::new(memory, self.graph.lanes())?, memory)
     }
-    let barrier = schedule.task.collective == Collective::Barrier;
-    let early = if barrier { early(schedule, graph, &clocks) } else { Findings::default() };
-    Ordered { races: findings, early }
+
+    fn by<C: Clocks>(&self, mut clocks: C, memory: &mut Memory) -> Result<Ordered, Short> {
+        let Self { schedule, map, graph, order } = *self;
+        let mut findings = Findings::default();
+        let mut history = History::new(map, memory)?;
+        // Neither is of use one edge far.
+        let (mut kept, uses) = match C::NEAR {
+            true => (Vec::new(), Vec::new()),
+            false => (vec![0; graph.instructions() as usize], uses(graph)),
+        };
+        let zeroings = Zeroings::new(schedule, graph);
+
+        for &id in order {
+            let lane = graph.lane_of(id);
+            for &wait in graph.waits_of(id) {
+                let Sources::Known(sources) = graph.sources(wait) else { continue };
+                for &source in sources {
+                    let (from, time) = (graph.lane_of(source), graph.index(source) + 1);
+                    let kept = if C::NEAR { 0 } else { kept[source as usize] };
+                    clocks.join(memory, lane, from, time, kept)?;
+                }
+            }
+            let time = graph.index(id) + 1;
+            clocks.at(lane, time);
+            let instruction = graph.instruction(schedule, id);
+            let mut race = |address: Address, what: &str, other: Access, did: &str| {
+                findings.push(|| {
+                    let site = graph.site(schedule, id);
+                    let other = graph.site(schedule, graph.lane(other.lane).start + other.time - 1);
+                    let address = schedule.show(address);
+                    Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
+                });
+            };
+            for &start in instruction.from.iter().filter(|start| !map.is_only_read(start.buffer)) {
+                for chunk in start.chunk..start.chunk + instruction.chunks {
+                    let address = Address { chunk, ..start };
+                    let place = history.place(map.index(address));
+                    let write = history.writes[place];
+                    if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
+                        race(address, "reads", write, "writes");
+                    }
+                    history.read(memory, place, Access { lane, time })?;
+                }
+            }
+            for &start in &instruction.to {
+                for chunk in start.chunk..start.chunk + instruction.chunks {
+                    let address = Address { chunk, ..start };
+                    let place = history.place(map.index(address));
+                    let write = history.writes[place];
+                    if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
+                        race(address, "writes", write, "also writes");
+                    }
+                    history.write(place, Access { lane, time }, |read| {
+                        if clocks.known(lane, read.lane) < read.time {
+                            race(address, "writes", read, "reads");
+                        }
+                    });
+                }
+            }
+            if !C::NEAR && uses[id as usize] > 0 {
+                kept[id as usize] = clocks.keep(lane, uses[id as usize]);
+            }
+            for &cell in graph.notifies_of(id).iter().filter(|_| !zeroings.is_empty()) {
+                let signal = graph.signal(cell);
+                let unordered = |&zeroing: &u32| clocks.known(lane, graph.lane_of(zeroing)) <= graph.index(zeroing);
+                if let Some(&zeroing) = zeroings.of(signal).iter().find(|zeroing| unordered(zeroing)) {
+                    findings.push(|| {
+                        let (site, eraser) = (graph.site(schedule, id), graph.site(schedule, zeroing));
+                        let text = format!("{site} notifies {signal}, which {eraser} may erase: it zeroes in-kernel");
+                        Finding::new(text).at(site).on(signal)
+                    });
+                }
+            }
+            // What one edge leaves open is looked at again.
+            if C::NEAR && !findings.is_empty() {
+                break;
+            }
+        }
+        let barrier = schedule.task.collective == Collective::Barrier;
+        let early = if barrier { early(schedule, graph, &clocks) } else { Findings::default() };
+        Ok(Ordered { races: findings, early })
+    }
 }
 
 /// Ranks that end without knowing that every other has begun.
-fn early<T: Time>(schedule: &Schedule, graph: &Graph, clocks: &Clocks<T>) -> Findings {
+fn early(schedule: &Schedule, graph: &Graph, clocks: &impl Clocks) -> Findings {
     let mut findings = Findings::default();
-    let lanes_of = |rank| (0..graph.lanes()).filter(move |&lane| schedule.lanes[lane as usize].rank == rank);
-    let ranks = schedule.ranks as usize;
-    let mut known = vec![false; ranks];
+    let rank_of = |lane: u32| schedule.lanes[lane as usize].rank;
+    let mut lanes: Vec<u32> = (0..graph.lanes()).collect();
+    lanes.sort_by_key(|&lane| rank_of(lane));
+    let mut lanes = lanes.as_slice();
     for rank in 0..schedule.ranks {
-        known.fill(false);
+        let (own, rest) = lanes.split_at(lanes.partition_point(|&lane| rank_of(lane) == rank));
+        lanes = rest;
+        let mut known = vec![false; schedule.ranks as usize];
         known[rank as usize] = true;
-        for lane in lanes_of(rank) {
-            let others = (0..graph.lanes()).filter(|&other| clocks.known(lane, other) > 0);
-            others.for_each(|other| known[schedule.lanes[other as usize].rank as usize] = true);
-        }
+        own.iter().for_each(|&lane| clocks.known_of(lane, &mut |other| known[rank_of(other) as usize] = true));
         let absent: Vec<u32> = (0..schedule.ranks).filter(|&peer| !known[peer as usize]).collect();
         if !absent.is_empty() {
             let ranks = Ranks(&absent);
@@ -354,30 +335,66 @@ fn early<T: Time>(schedule: &Schedule, graph: &Graph, clocks: &Clocks<T>) -> Fin
     findings
 }
 
+const CHUNKS: &str = "chunks and slots";
+const READS: &str = "reads that are followed by no write";
+
 impl History {
+    fn new(map: &AddressMap, memory: &mut Memory) -> Result<Self, Short> {
+        let first_place = if map.is_only_read(Buffer::Input) { map.all(Buffer::Input).end } else { 0 };
+        let places = map.len() - first_place;
+        let (writes, read_heads) = (memory.filled(CHUNKS, NEVER, places)?, memory.filled(CHUNKS, NOBODY, places)?);
+        Ok(Self { first_place, writes, read_heads, reads: Vec::new(), free: NOBODY })
+    }
+
+    /// The number here of a place that somebody may write.
+    fn place(&self, index: usize) -> usize {
+        index - self.first_place
+    }
+
     /// A lane's later read stands for its earlier ones. Looked for among the latest only: where all ranks read one place,
     /// a whole walk a read would be quadratic, and an earlier read that stays in the list says nothing false.
-    fn read(&mut self, place: usize, lane: u32, time: u32) {
+    fn read(&mut self, memory: &mut Memory, place: usize, by: Access) -> Result<(), Short> {
         const LATEST: usize = 4;
-        let mut read = self.read_heads[place];
+        let head = self.read_heads[place];
+        let mut read = head;
         for _ in 0..LATEST {
             if read == NOBODY {
                 break;
             }
-            let access = &mut self.reads[read as usize];
-            if access.lane == lane {
-                access.time = time;
-                return;
+            let known = &mut self.reads[read as usize];
+            if known.by.lane == by.lane {
+                known.by.time = by.time;
+                return Ok(());
             }
-            read = access.next;
+            read = known.next;
         }
-        self.reads.push(Access { lane, time, next: self.read_heads[place] });
-        self.read_heads[place] = self.reads.len() as u32 - 1;
+        self.read_heads[place] = if self.free == NOBODY {
+            memory.push(READS, &mut self.reads, Read { by, next: head })?;
+            self.reads.len() as u32 - 1
+        } else {
+            let free = self.free;
+            self.free = std::mem::replace(&mut self.reads[free as usize], Read { by, next: head }).next;
+            free
+        };
+        Ok(())
+    }
+
+    /// A write ends the list of reads; `each` sees them.
+    fn write(&mut self, place: usize, by: Access, mut each: impl FnMut(Access)) {
+        self.writes[place] = by;
+        let mut read = std::mem::replace(&mut self.read_heads[place], NOBODY);
+        while read != NOBODY {
+            let known = &mut self.reads[read as usize];
+            each(known.by);
+            let next = std::mem::replace(&mut known.next, self.free);
+            self.free = read;
+            read = next;
+        }
     }
 }
 
-/// How many waits an instruction's notifies will end, so that its snapshot can be dropped after the last.
-fn snapshot_uses(graph: &Graph) -> Vec<u32> {
+/// How many waits an instruction's notifies will end, so that what its lane knew can be dropped after the last.
+fn uses(graph: &Graph) -> Vec<u32> {
     let mut uses = vec![0; graph.instructions() as usize];
     for id in 0..graph.instructions() {
         for &wait in graph.waits_of(id) {
@@ -389,10 +406,28 @@ fn snapshot_uses(graph: &Graph) -> Vec<u32> {
     uses
 }
 
-fn zeroings(schedule: &Schedule, graph: &Graph) -> Vec<u32> {
-    (0..graph.instructions()).filter(|&id| graph.instruction(schedule, id).zeroes_signals).collect()
-}
+/// The last instruction of each lane that zeroes its rank's signals: what comes after that, comes after all of them.
+struct Zeroings(FxHashMap<u32, Vec<u32>>);
 
-fn erases(schedule: &Schedule, graph: &Graph, zeroing: u32, signal: Signal) -> bool {
-    schedule.lanes[graph.lane_of(zeroing) as usize].rank == signal.rank
+impl Zeroings {
+    fn new(schedule: &Schedule, graph: &Graph) -> Self {
+        let mut of_ranks = FxHashMap::<u32, Vec<u32>>::default();
+        for (number, lane) in (0..).zip(&schedule.lanes) {
+            let last = lane.instructions.iter().rposition(|instruction| instruction.zeroes_signals);
+            let last = last.map(|index| graph.lane(number).start + index as u32);
+            if let Some(id) = last {
+                of_ranks.entry(lane.rank).or_default().push(id);
+            }
+        }
+        Self(of_ranks)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that erase `signal`.
+    fn of(&self, signal: Signal) -> &[u32] {
+        self.0.get(&signal.rank).map_or(&[], Vec::as_slice)
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! What they derive on the way is kept: a proved schedule carries it to whoever executes it.
 
+use super::memory::{Memory, Short};
 use super::proved::{Options, Parts, Proved};
-use super::report::{Proof, Report};
+use super::report::{Finding, Findings, Proof, Report};
 use super::{order, result, structure};
 use crate::collective::Collective;
 use crate::schedule::{Address, AddressMap, Graph, Instruction, Origin, Schedule};
@@ -50,15 +51,26 @@ struct Derived {
 }
 
 fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<Derived>) {
-    let mut report = Report::new();
-    let map = match structure::ranges(schedule, options) {
-        Ok(map) => map,
-        Err(findings) => {
-            report.add(Proof::Structure, Some(findings));
-            Proof::ALL.into_iter().skip(1).for_each(|proof| report.add(proof, None));
-            return (report, None);
-        }
+    let (map, size) = match structure::ranges(schedule, options) {
+        Ok(found) => found,
+        Err(findings) => return (Report::of_structure(findings), None),
     };
+    // What does not fit is told like every other number that is too large.
+    let mut memory = Memory::new(&size, options.memory);
+    derive(schedule, options, map, &mut memory).unwrap_or_else(|short| {
+        let mut findings = Findings::default();
+        findings.push(|| Finding::new(short.to_string()));
+        (Report::of_structure(findings), None)
+    })
+}
+
+fn derive(
+    schedule: &Schedule,
+    options: Options,
+    map: AddressMap,
+    memory: &mut Memory,
+) -> Result<(Report, Option<Derived>), Short> {
+    let mut report = Report::new();
     let effective = if options.in_place { without_idle_copies(schedule, &map) } else { None };
     let schedule = effective.as_ref().unwrap_or(schedule);
     let graph = Graph::new(schedule);
@@ -68,18 +80,22 @@ fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<Derived>) {
     let finished = stuck.is_empty();
     report.add(Proof::DeadlockFree, Some(stuck));
     if !finished {
-        Proof::ALL.into_iter().skip(2).for_each(|proof| report.add(proof, None));
-        return (report, None);
+        return Ok((report.end(), None));
     }
-    let ordered = order::races(schedule, &map, &graph, &order);
+    let ordered = order::races(schedule, &map, &graph, &order, memory)?;
+    let raced = !ordered.races.is_empty();
     report.add(Proof::RaceFree, Some(ordered.races));
+    if raced {
+        // The simulated run is one of several that may end otherwise.
+        return Ok((report.end(), None));
+    }
 
-    let symbolic = result::evaluate(schedule, &map, &graph, &order);
+    let symbolic = result::evaluate(schedule, &map, &graph, &order, memory)?;
     let barrier = schedule.task.collective == Collective::Barrier;
     report.add(Proof::Result, Some(if barrier { ordered.early } else { symbolic.wrong }));
     report.add(Proof::BitIdentical, Some(symbolic.differing));
     report.add(Proof::Initialised, Some(symbolic.uninitialised));
-    (report, Some(Derived { graph, map, order, terms: symbolic.terms, effective }))
+    Ok((report, Some(Derived { graph, map, order, terms: symbolic.terms, effective })))
 }
 
 /// In place, a copy from input to output may find its operand where it is to go. Then it does nothing: executors leave it

@@ -18,9 +18,20 @@ pub struct Options {
     /// Every rank's input and output are the same memory, by NCCL's rules: of buffers of unlike length, the shorter is
     /// the rank's part of the longer.
     pub in_place: bool,
+    /// Most bytes that the proof may take for chunks, clocks and terms, which a few words of a schedule can ask for without
+    /// end; more is a finding. If not given: 1 GiB, and four bytes for each of the schedule's. All else that a proof takes is
+    /// at most 16 times as long as the schedule, and as a rule once to twice.
+    pub memory: Option<u64>,
 }
 
 impl Options {
+    /// Sets [`memory`](Self::memory).
+    #[must_use]
+    pub fn memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.memory = bytes.into();
+        self
+    }
+
     /// With every rank's input and output in one memory, or apart.
     #[must_use]
     pub fn in_place(mut self, in_place: bool) -> Self {

@@ -13,7 +13,8 @@ use crate::schedule::{Signal, Site};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Proof {
-    /// Addresses and signals in range; every notify has its wait and the reverse; no ambiguous wait.
+    /// Addresses and signals in range; every notify has its wait and the reverse; no ambiguous wait. Sizes for which all
+    /// proofs can be made in the memory that they may take.
     Structure,
     /// Every lane reaches its end.
     DeadlockFree,
@@ -48,7 +49,9 @@ impl Proof {
     /// What a failure of the proof says.
     pub fn negation(self) -> &'static str {
         match self {
-            Self::Structure => "an address or a signal is out of range, or a notify or a wait has no counterpart",
+            Self::Structure => {
+                "an address or a signal is out of range, a notify or a wait has no counterpart, or a size is too large"
+            }
             Self::DeadlockFree => "a lane never reaches its end",
             Self::RaceFree => "conflicting accesses are not ordered, or a notify can be lost",
             Self::Result => "an output chunk does not hold what it must",
@@ -85,7 +88,8 @@ pub enum Verdict {
     Holds,
     /// It does not; the findings say where.
     Fails,
-    /// It could not be tried, because an earlier one failed.
+    /// It could not be tried, because an earlier one failed: after a deadlock there is nothing to look at, and after a race
+    /// one interleaving says nothing of the others.
     NotReached,
 }
 
@@ -149,6 +153,11 @@ impl Findings {
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
+
+    /// Whether further findings are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= Self::KEPT
+    }
 }
 
 /// The outcome of one proof.
@@ -200,6 +209,20 @@ impl Report {
 
     pub(super) fn new() -> Self {
         Self { proofs: Vec::with_capacity(Proof::ALL.len()) }
+    }
+
+    /// The report of a schedule whose structure forbids all further proofs.
+    pub(super) fn of_structure(findings: Findings) -> Self {
+        let mut report = Self::new();
+        report.add(Proof::Structure, Some(findings));
+        report.end()
+    }
+
+    /// All further proofs were not reached.
+    pub(super) fn end(mut self) -> Self {
+        let made = self.proofs.len();
+        Proof::ALL.into_iter().skip(made).for_each(|proof| self.add(proof, None));
+        self
     }
 
     /// How `proof` ended: with these findings, or it was not reached.

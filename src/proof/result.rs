@@ -3,8 +3,9 @@
 //! Values are hash-consed trees of reductions over contributions, so that two ranks agree in every bit exactly when
 //! their trees are the same number, and the golden can evaluate the same trees on real data.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::memory::{Memory, Short};
 use super::report::{Finding, Findings};
 use crate::collective::{Holds, Ranks};
 use crate::schedule::{Address, AddressMap, Buffer, Granularity, Graph, Schedule};
@@ -40,12 +41,9 @@ pub enum Node {
 /// Reduction is commutative in every bit (NaN payloads aside), so `a op b` and `b op a` are one term.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    ranks: u32,
+    /// Chunks of a part.
     chunks: u32,
-    /// Chunks of the input of every rank that has one.
-    input_chunks: u32,
-    /// The only rank that has an input, if it is only one.
-    only: Option<u32>,
+    inputs: Inputs,
     reductions: Vec<(Term, Term)>,
     /// Registers that evaluating a reduction needs, deeper operand first.
     registers: Vec<u8>,
@@ -54,9 +52,41 @@ pub struct Terms {
     outputs: Vec<Term>,
 }
 
-impl Terms {
+/// Contributions, which have the lowest numbers but for that of the unknown.
+#[derive(Debug, Clone, Copy)]
+struct Inputs {
+    ranks: u32,
+    /// Chunks of the input of every rank that has one.
+    chunks: u32,
+    /// The only rank that has an input, if it is only one.
+    only: Option<u32>,
+}
+
+impl Inputs {
     fn new(schedule: &Schedule) -> Self {
         let only = schedule.task.collective.only_root_gives().then_some(schedule.task.root);
+        let chunks = schedule.buffer_chunks(Buffer::Input, only.unwrap_or(0));
+        Self { ranks: schedule.ranks, chunks, only }
+    }
+
+    fn len(&self) -> u32 {
+        if self.only.is_some() { self.chunks } else { self.ranks * self.chunks }
+    }
+
+    fn term(&self, rank: u32, chunk: u32) -> Term {
+        Term(1 + if self.only.is_some() { 0 } else { rank * self.chunks } + chunk)
+    }
+
+    /// Rank and chunk of a term that is a contribution.
+    fn of(&self, term: Term) -> Option<(u32, u32)> {
+        let number = term.0.checked_sub(1).filter(|&number| number < self.len())?;
+        let (rank, chunk) = (number / self.chunks, number % self.chunks);
+        Some((self.only.unwrap_or(rank), chunk))
+    }
+}
+
+impl Terms {
+    fn new(schedule: &Schedule) -> Self {
         let outputs = (0..schedule.ranks).map(|rank| schedule.buffer_chunks(Buffer::Output, rank));
         let mut first_output = vec![0];
         first_output.extend(outputs.scan(0, |end, chunks| {
@@ -64,10 +94,8 @@ impl Terms {
             Some(*end)
         }));
         Self {
-            ranks: schedule.ranks,
             chunks: schedule.chunks,
-            input_chunks: schedule.buffer_chunks(Buffer::Input, only.unwrap_or(0)),
-            only,
+            inputs: Inputs::new(schedule),
             reductions: Vec::new(),
             registers: Vec::new(),
             first_output,
@@ -75,38 +103,14 @@ impl Terms {
         }
     }
 
-    fn leaf(&self, rank: u32, chunk: u32) -> Term {
-        Term(1 + if self.only.is_some() { 0 } else { rank * self.input_chunks } + chunk)
-    }
-
-    fn leaves(&self) -> u32 {
-        if self.only.is_some() { self.input_chunks } else { self.ranks * self.input_chunks }
-    }
-
     /// What `term` is.
     pub fn node(&self, term: Term) -> Node {
-        match term.0.checked_sub(1) {
-            None => Node::Unknown,
-            Some(leaf) if leaf < self.leaves() => match self.only {
-                Some(rank) => Node::Input { rank, chunk: leaf },
-                None => Node::Input { rank: leaf / self.input_chunks, chunk: leaf % self.input_chunks },
-            },
+        match term.0.checked_sub(1 + self.inputs.len()) {
             Some(index) => {
-                let (a, b) = self.reductions[(index - self.leaves()) as usize];
+                let (a, b) = self.reductions[index as usize];
                 Node::Reduce(a, b)
             }
-        }
-    }
-
-    /// Index, within its part, of the chunk that `term` is made of; of one that is made of several, any of them.
-    fn index_in_part(&self, mut term: Term) -> Option<u32> {
-        loop {
-            match self.node(term) {
-                Node::Unknown => return None,
-                Node::Input { chunk, .. } => return Some(chunk % self.chunks),
-                // As a rule one of the two is an input, and inputs have the lower numbers.
-                Node::Reduce(a, b) => term = a.min(b),
-            }
+            None => self.inputs.of(term).map_or(Node::Unknown, |(rank, chunk)| Node::Input { rank, chunk }),
         }
     }
 
@@ -128,7 +132,7 @@ impl Terms {
 
     /// Values that must be held at once to evaluate `term`, operands in [`evaluation`](Self::evaluation)'s order.
     pub fn registers(&self, term: Term) -> usize {
-        match term.0.checked_sub(1 + self.leaves()) {
+        match term.0.checked_sub(1 + self.inputs.len()) {
             None => 1,
             Some(index) => self.registers[index as usize].into(),
         }
@@ -159,15 +163,21 @@ pub(super) struct Symbolic {
     pub(super) uninitialised: Findings,
 }
 
-pub(super) fn evaluate(schedule: &Schedule, map: &AddressMap, graph: &Graph, order: &[u32]) -> Symbolic {
+const CHUNKS: &str = "chunks and slots";
+const TERMS: &str = "reductions of chunks";
+
+/// # Errors
+/// [`Short`] of memory.
+pub(super) fn evaluate(
+    schedule: &Schedule,
+    map: &AddressMap,
+    graph: &Graph,
+    order: &[u32],
+    memory: &mut Memory,
+) -> Result<Symbolic, Short> {
     let mut terms = Terms::new(schedule);
-    let mut known = Known::new(&terms);
-    let mut values = vec![Term::UNKNOWN; map.len()];
-    for rank in 0..schedule.ranks {
-        for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
-            values[map.index(Address::input(rank, chunk))] = terms.leaf(rank, chunk);
-        }
-    }
+    let mut known = Known::new(&terms, memory)?;
+    let mut values = Values::new(schedule, map, terms.inputs, memory)?;
     let ragged = schedule.granularity == Granularity::Ragged;
     let (mut uninitialised, mut cut_short) = (Findings::default(), Findings::default());
     for &id in order {
@@ -175,7 +185,7 @@ pub(super) fn evaluate(schedule: &Schedule, map: &AddressMap, graph: &Graph, ord
         for k in 0..instruction.chunks {
             let mut read = |start: Address| {
                 let address = Address { chunk: start.chunk + k, ..start };
-                let value = values[map.index(address)];
+                let value = values.at(map, address);
                 if value == Term::UNKNOWN {
                     uninitialised.push(|| {
                         let (site, address) = (graph.site(schedule, id), schedule.show(address));
@@ -189,12 +199,12 @@ pub(super) fn evaluate(schedule: &Schedule, map: &AddressMap, graph: &Graph, ord
             let mut value = read(first);
             for &operand in rest {
                 let operand = read(operand);
-                value = reduce(&mut terms, &mut known, value, operand);
+                value = reduce(&mut terms, &mut known, memory, value, operand)?;
             }
-            let index = terms.index_in_part(value).unwrap_or_default();
+            let index = known.index_in_part(&terms, value).unwrap_or_default();
             for &to in &instruction.to {
                 let to = Address { chunk: to.chunk + k, ..to };
-                values[map.index(to)] = value;
+                values.set(map, to, value);
                 // The last chunks of a payload may be shorter, and in user memory there is nothing behind them.
                 if ragged && to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
                     cut_short.push(|| {
@@ -208,31 +218,69 @@ pub(super) fn evaluate(schedule: &Schedule, map: &AddressMap, graph: &Graph, ord
             }
         }
     }
-    for rank in 0..schedule.ranks {
-        for chunk in 0..schedule.buffer_chunks(Buffer::Output, rank) {
-            terms.outputs.push(values[map.index(Address::output(rank, chunk))]);
-        }
+    drop(known);
+    terms.outputs = memory.filled(CHUNKS, Term::UNKNOWN, *terms.first_output.last().unwrap_or(&0) as usize)?;
+    let addresses = (0..schedule.ranks).flat_map(|rank| {
+        (0..schedule.buffer_chunks(Buffer::Output, rank)).map(move |chunk| Address::output(rank, chunk))
+    });
+    for (at, address) in addresses.enumerate() {
+        terms.outputs[at] = values.at(map, address);
     }
-    let mut wrong = postcondition(schedule, &terms);
+    drop(values);
+    let mut wrong = postcondition(schedule, &terms, memory)?;
     wrong.append(cut_short);
     let differing = differences(schedule, &terms);
-    Symbolic { terms, wrong, differing, uninitialised }
+    Ok(Symbolic { terms, wrong, differing, uninitialised })
 }
 
-fn reduce(terms: &mut Terms, known: &mut Known, a: Term, b: Term) -> Term {
-    if a == Term::UNKNOWN || b == Term::UNKNOWN {
-        return Term::UNKNOWN;
+/// What every place holds. Inputs that nobody may write hold what they are.
+struct Values {
+    inputs: Inputs,
+    first_place: usize,
+    held: Vec<Term>,
+}
+
+impl Values {
+    fn new(schedule: &Schedule, map: &AddressMap, inputs: Inputs, memory: &mut Memory) -> Result<Self, Short> {
+        let first_place = if map.is_only_read(Buffer::Input) { map.all(Buffer::Input).end } else { 0 };
+        let held = memory.filled(CHUNKS, Term::UNKNOWN, map.len() - first_place)?;
+        let mut values = Self { inputs, first_place, held };
+        if !map.is_only_read(Buffer::Input) {
+            for rank in 0..schedule.ranks {
+                for chunk in 0..schedule.buffer_chunks(Buffer::Input, rank) {
+                    values.set(map, Address::input(rank, chunk), inputs.term(rank, chunk));
+                }
+            }
+        }
+        Ok(values)
     }
-    let next = Term(1 + terms.leaves() + terms.reductions.len() as u32);
-    let term = known.entry(a.min(b), a.max(b), next);
+
+    fn at(&self, map: &AddressMap, address: Address) -> Term {
+        match map.is_only_read(address.buffer) {
+            true => self.inputs.term(address.rank, address.chunk),
+            false => self.held[map.index(address) - self.first_place],
+        }
+    }
+
+    fn set(&mut self, map: &AddressMap, address: Address, value: Term) {
+        self.held[map.index(address) - self.first_place] = value;
+    }
+}
+
+fn reduce(terms: &mut Terms, known: &mut Known, memory: &mut Memory, a: Term, b: Term) -> Result<Term, Short> {
+    if a == Term::UNKNOWN || b == Term::UNKNOWN {
+        return Ok(Term::UNKNOWN);
+    }
+    let next = Term(1 + terms.inputs.len() + terms.reductions.len() as u32);
+    let term = known.entry(terms, memory, a.min(b), a.max(b), next)?;
     if term == next {
         let (left, right) = (terms.registers(a), terms.registers(b));
         let registers = if left == right { left + 1 } else { left.max(right) };
-        terms.reductions.push((a, b));
+        memory.push(TERMS, &mut terms.reductions, (a, b))?;
         // Every further register doubles the tree, so 64 is out of reach.
-        terms.registers.push(registers.min(u8::MAX.into()) as u8);
+        memory.push(TERMS, &mut terms.registers, registers.min(u8::MAX.into()) as u8)?;
     }
-    term
+    Ok(term)
 }
 
 /// The reductions that exist, by their operands.
@@ -244,83 +292,131 @@ struct Known {
     first: u32,
     /// By term: the latest reduction of which it is the greater operand.
     latest: Vec<Term>,
-    /// By reduction: its lesser operand, and the reduction before it of the same greater one.
-    chain: Vec<(Term, Term)>,
+    chain: Vec<Link>,
     /// Those in chains that are full, by lesser and greater operand.
     more: FxHashMap<(Term, Term), Term>,
 }
+
+/// What is known of a reduction.
+struct Link {
+    /// Its lesser operand.
+    lesser: Term,
+    /// The reduction before it of the same greater one.
+    before: Term,
+    /// Index, within its part, of a chunk that it is made of: that of the lesser operand. As a rule this is an input.
+    index: u32,
+}
+
+/// Bytes that an entry of a map or a set takes at most, while it grows.
+const ENTRY: u64 = 64;
 
 impl Known {
     /// Longest chain.
     const MOST: usize = 8;
 
-    fn new(terms: &Terms) -> Self {
-        let first = 1 + terms.leaves();
-        Self { first, latest: vec![Term::UNKNOWN; first as usize], chain: Vec::new(), more: FxHashMap::default() }
+    fn new(terms: &Terms, memory: &mut Memory) -> Result<Self, Short> {
+        let first = 1 + terms.inputs.len();
+        let latest = memory.filled(CHUNKS, Term::UNKNOWN, first as usize)?;
+        Ok(Self { first, latest, chain: Vec::new(), more: FxHashMap::default() })
     }
 
     /// The reduction of these two; if there is none yet, it is `next`, which has not been given before.
-    fn entry(&mut self, lesser: Term, greater: Term, next: Term) -> Term {
+    fn entry(
+        &mut self,
+        terms: &Terms,
+        memory: &mut Memory,
+        lesser: Term,
+        greater: Term,
+        next: Term,
+    ) -> Result<Term, Short> {
         let latest = self.latest[greater.0 as usize];
         let (mut at, mut length) = (latest, 0);
         while at != Term::UNKNOWN {
-            let (other, before) = self.chain[(at.0 - self.first) as usize];
+            let Link { lesser: other, before, .. } = self.chain[(at.0 - self.first) as usize];
             if other == lesser {
-                return at;
+                return Ok(at);
             }
             (at, length) = (before, length + 1);
         }
         let full = length >= Self::MOST;
         if full {
-            let known = *self.more.entry((lesser, greater)).or_insert(next);
-            if known != next {
-                return known;
+            if let Some(&known) = self.more.get(&(lesser, greater)) {
+                return Ok(known);
             }
+            memory.take(TERMS, ENTRY)?;
+            self.more.insert((lesser, greater), next);
         } else {
             self.latest[greater.0 as usize] = next;
         }
         // Every reduction has its place in both, so that numbers are indices.
-        self.chain.push((lesser, if full { Term::UNKNOWN } else { latest }));
-        self.latest.push(Term::UNKNOWN);
-        next
+        let index = self.index_in_part(terms, lesser).unwrap_or_default();
+        let before = if full { Term::UNKNOWN } else { latest };
+        memory.push(TERMS, &mut self.chain, Link { lesser, before, index })?;
+        memory.push(TERMS, &mut self.latest, Term::UNKNOWN)?;
+        Ok(next)
+    }
+
+    /// Index, within its part, of the chunk that `term` is made of; of one that is made of several, any of them.
+    fn index_in_part(&self, terms: &Terms, term: Term) -> Option<u32> {
+        match term.0.checked_sub(self.first) {
+            Some(reduction) => Some(self.chain[reduction as usize].index),
+            None => terms.inputs.of(term).map(|(_, chunk)| chunk % terms.chunks),
+        }
     }
 }
 
 /// Proof 4: every part of every output holds what the task says.
-fn postcondition(schedule: &Schedule, terms: &Terms) -> Findings {
+fn postcondition(schedule: &Schedule, terms: &Terms, memory: &mut Memory) -> Result<Findings, Short> {
     let mut findings = Findings::default();
-    let mut right = FxHashSet::default();
-    // The last of them in this place of a part, looked at first: nearly always all ranks hold the same.
-    let mut last = vec![(Term::UNKNOWN, 0); schedule.chunks as usize];
+    // Whether a term is the reduction of a chunk, so that each is walked through once.
+    let mut judged = FxHashMap::<(Term, u32), bool>::default();
+    // The last right one in this place of a part, looked at first: nearly always all ranks hold the same.
+    let chunks = if schedule.task.collective.reduces() { schedule.chunks as usize } else { 0 };
+    let mut last = memory.filled(CHUNKS, (Term::UNKNOWN, 0), chunks)?;
     let mut times = vec![0_u32; schedule.ranks as usize];
     for rank in 0..schedule.ranks {
         for part in 0..schedule.task.output_parts(rank, schedule.ranks) {
             let holds = schedule.holds(rank, part);
             for (c, &root) in (0..).zip(terms.part(rank, part)) {
-                let judged = match holds {
-                    Holds::Copy { rank, part } => copied(schedule, terms, root, rank, part * schedule.chunks + c),
+                let found = |what: &str| {
+                    let address = schedule.show(Address::output(rank, part * schedule.chunks + c));
+                    Finding::new(format!("{address} {what}"))
+                };
+                match holds {
+                    _ if root == Term::UNKNOWN => findings.push(|| found("was never written")),
+                    Holds::Copy { rank, part } => {
+                        let chunk = part * schedule.chunks + c;
+                        if terms.node(root) != (Node::Input { rank, chunk }) {
+                            findings.push(|| found(&instead_of_copy(schedule, terms, root, rank, chunk)));
+                        }
+                    }
                     Holds::Reduction { part } => {
                         let chunk = part * schedule.chunks + c;
                         let last = &mut last[c as usize];
-                        if (root != Term::UNKNOWN && *last == (root, chunk)) || right.contains(&(root, chunk)) {
-                            continue;
+                        let known =
+                            if *last == (root, chunk) { Some(true) } else { judged.get(&(root, chunk)).copied() };
+                        match known {
+                            Some(true) => {}
+                            // Only counted, so it need not be looked at again.
+                            Some(false) if findings.is_full() => findings.push(|| found("is wrong")),
+                            _ => {
+                                let reduced = reduced(schedule, terms, root, chunk, &mut times);
+                                if known.is_none() {
+                                    memory.take(TERMS, ENTRY)?;
+                                    judged.insert((root, chunk), reduced.is_ok());
+                                }
+                                match reduced {
+                                    Ok(()) => *last = (root, chunk),
+                                    Err(what) => findings.push(|| found(&what)),
+                                }
+                            }
                         }
-                        let judged = reduced(schedule, terms, root, chunk, &mut times);
-                        if judged.is_ok() {
-                            right.insert((root, chunk));
-                            *last = (root, chunk);
-                        }
-                        judged
                     }
-                };
-                if let Err(what) = judged {
-                    let address = schedule.show(Address::output(rank, part * schedule.chunks + c));
-                    findings.push(|| Finding::new(format!("{address} {what}")));
                 }
             }
         }
     }
-    findings
+    Ok(findings)
 }
 
 /// A chunk of an input in a user's words.
@@ -333,16 +429,13 @@ fn contribution(schedule: &Schedule, rank: u32, chunk: u32) -> String {
     }
 }
 
-/// Whether `root` is chunk `chunk` of `rank`'s input and nothing else.
-fn copied(schedule: &Schedule, terms: &Terms, root: Term, rank: u32, chunk: u32) -> Result<(), String> {
-    let must = || contribution(schedule, rank, chunk);
+/// What `root` is, which must be chunk `chunk` of `rank`'s input and is not.
+fn instead_of_copy(schedule: &Schedule, terms: &Terms, root: Term, rank: u32, chunk: u32) -> String {
+    let must = contribution(schedule, rank, chunk);
     match terms.node(root) {
-        Node::Input { rank: from, chunk: got } if (from, got) == (rank, chunk) => Ok(()),
-        Node::Input { rank: from, chunk: got } => {
-            Err(format!("holds {}, not {}", contribution(schedule, from, got), must()))
-        }
-        Node::Reduce(..) => Err(format!("holds a reduction, not {}", must())),
-        Node::Unknown => Err("was never written".to_owned()),
+        Node::Input { rank, chunk } => format!("holds {}, not {must}", contribution(schedule, rank, chunk)),
+        Node::Reduce(..) => format!("holds a reduction, not {must}"),
+        Node::Unknown => "was never written".to_owned(),
     }
 }
 
@@ -354,7 +447,6 @@ fn reduced(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &m
     let mut budget = 4 * u64::from(schedule.ranks);
     while let Some(term) = stack.pop() {
         match terms.node(term) {
-            Node::Unknown if term == root => return Err("was never written".to_owned()),
             Node::Unknown => return Err("is made of memory that nobody wrote".to_owned()),
             Node::Input { rank, chunk: from } if from != chunk => {
                 return Err(format!("holds {}", contribution(schedule, rank, from)));
@@ -435,23 +527,46 @@ mod tests {
     use super::*;
     use crate::collective::Collective;
 
+    fn memory() -> Memory {
+        Memory::new(&Default::default(), None)
+    }
+
     /// One term with more partners than a chain holds: each pair is one reduction, whichever way round and however often.
     #[test]
     fn a_pair_of_terms_is_one_reduction() {
         let ranks = 3 * Known::MOST as u32;
         let mut terms = Terms::new(&Schedule::new("", Collective::AllReduce, ranks, 1));
-        let mut known = Known::new(&terms);
-        let last = terms.leaf(ranks - 1, 0);
-        let others: Vec<Term> = (0..ranks - 1).map(|rank| terms.leaf(rank, 0)).collect();
-        let made: Vec<Term> = others.iter().map(|&other| reduce(&mut terms, &mut known, other, last)).collect();
+        let mut known = Known::new(&terms, &mut memory()).unwrap();
+        let mut reduce = |terms: &mut Terms, a, b| reduce(terms, &mut known, &mut memory(), a, b).unwrap();
+        let last = terms.inputs.term(ranks - 1, 0);
+        let others: Vec<Term> = (0..ranks - 1).map(|rank| terms.inputs.term(rank, 0)).collect();
+        let made: Vec<Term> = others.iter().map(|&other| reduce(&mut terms, other, last)).collect();
         for (&other, &term) in others.iter().zip(&made) {
             assert_eq!(terms.node(term), Node::Reduce(other, last));
-            assert_eq!(reduce(&mut terms, &mut known, last, other), term);
-            let higher = reduce(&mut terms, &mut known, term, last);
+            assert_eq!(reduce(&mut terms, last, other), term);
+            let higher = reduce(&mut terms, term, last);
             assert_eq!((terms.node(higher), terms.registers(higher)), (Node::Reduce(term, last), 2));
-            assert_eq!(reduce(&mut terms, &mut known, last, term), higher);
+            assert_eq!(reduce(&mut terms, last, term), higher);
         }
         assert_eq!(terms.reductions.len(), 2 * made.len());
-        assert_eq!(reduce(&mut terms, &mut known, Term::UNKNOWN, last), Term::UNKNOWN);
+        assert_eq!(reduce(&mut terms, Term::UNKNOWN, last), Term::UNKNOWN);
+    }
+
+    /// What a term is made of is known when it is made: nothing is walked through again, however deep it is.
+    #[test]
+    fn the_chunk_of_a_deep_term_is_known() {
+        const DEEP: usize = 500_000;
+        let (chunks, mut memory) = (2, memory());
+        let mut terms = Terms::new(&Schedule::new("", Collective::AllReduce, 2, chunks));
+        let mut known = Known::new(&terms, &mut memory).unwrap();
+        for chunk in 0..chunks {
+            let mut term = terms.inputs.term(1, chunk);
+            for _ in 0..DEEP {
+                term = reduce(&mut terms, &mut known, &mut memory, term, term).unwrap();
+                // Would not come back if it walked: the sum of all depths is 250 milliards.
+                assert_eq!(known.index_in_part(&terms, term), Some(chunk));
+            }
+        }
+        assert_eq!((known.chain.len(), known.index_in_part(&terms, Term::UNKNOWN)), (chunks as usize * DEEP, None));
     }
 }

@@ -4,21 +4,25 @@
 
 use smallvec::SmallVec;
 
+use super::memory::Size;
 use super::proved::Options;
 use super::report::{Finding, Findings};
 use crate::schedule::{
     Address, AddressMap, Buffer, Granularity, Graph, Instruction, Lane, MAX_RANKS, Schedule, Signal, Site, Sources,
 };
 
-/// Most chunks, of all ranks' buffers and slots together: bounds what the proofs allocate for an imported schedule.
+/// Most chunks, of all ranks' buffers and slots together.
 const MAX_PLACES: u64 = 1 << 27;
 
-/// Most lanes: the race proof holds a clock of every lane for every lane.
+/// Most lanes: the race proof holds a clock of every lane for every lane that learns something.
 const MAX_LANES: usize = 1 << 15;
 
+/// Most instructions, waits or notifies: they are numbered in 32 bits.
+const MAX_NUMBER: u64 = u32::MAX as u64;
+
 /// Addresses, lengths, ranks and rows in range; no operand overlaps a destination otherwise than exactly.
-/// The map of what is the same memory is made on the way.
-pub(super) fn ranges(schedule: &Schedule, options: Options) -> Result<AddressMap, Findings> {
+/// The map of what is the same memory is made on the way, and what there is is counted.
+pub(super) fn ranges(schedule: &Schedule, options: Options) -> Result<(AddressMap, Size), Findings> {
     let mut findings = Findings::default();
     if !(1..=MAX_RANKS).contains(&schedule.ranks) {
         findings.push(|| Finding::new(format!("{} ranks: a schedule has 1 to {MAX_RANKS} ranks", schedule.ranks)));
@@ -46,7 +50,8 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Result<AddressMap
     }
     let buffers = [Buffer::Input, Buffer::Output, Buffer::Slot];
     let chunks_of = |rank| buffers.into_iter().map(move |buffer| u64::from(schedule.buffer_chunks(buffer, rank)));
-    let all: u64 = (0..schedule.ranks).flat_map(chunks_of).sum();
+    // A payload that nobody has is cut all the same.
+    let all = (0..schedule.ranks).flat_map(chunks_of).sum::<u64>().max(schedule.chunks.into());
     if all > MAX_PLACES {
         let ranks = schedule.ranks;
         let text = || {
@@ -58,9 +63,11 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Result<AddressMap
         let lanes = schedule.lanes.len();
         findings.push(|| Finding::new(format!("{lanes} lanes are more than the {MAX_LANES} that can be checked")));
     }
+    numbered(&mut findings, "instructions", schedule.instructions() as u64);
     // What follows asks where chunks lie.
     let map = if findings.is_empty() { AddressMap::new(schedule, options.in_place) } else { None };
     let Some(map) = map else { return Err(findings) };
+    let mut size = Size::default();
     for (lane_index, lane) in schedule.lanes.iter().enumerate() {
         if lane.rank >= schedule.ranks {
             let (rank, ranks) = (lane.rank, schedule.ranks);
@@ -68,25 +75,36 @@ pub(super) fn ranges(schedule: &Schedule, options: Options) -> Result<AddressMap
             continue;
         }
         for (index, instruction) in lane.instructions.iter().enumerate() {
+            size.add(instruction);
             let site = || Site::of(schedule, lane_index, index);
-            for message in mistakes(schedule, &map, lane, instruction) {
-                findings.push(|| Finding::new(format!("{}: {message}", site())).at(site()));
-            }
+            mistakes(schedule, &map, lane, instruction, &mut |message| {
+                findings.push(|| Finding::new(format!("{}: {}", site(), message())).at(site()));
+            });
         }
     }
-    if findings.is_empty() { Ok(map) } else { Err(findings) }
+    numbered(&mut findings, "waits", size.waits);
+    numbered(&mut findings, "notifies", size.notifies);
+    if findings.is_empty() { Ok((map, size)) } else { Err(findings) }
 }
 
-fn mistakes(schedule: &Schedule, map: &AddressMap, lane: &Lane, instruction: &Instruction) -> Vec<String> {
-    let mut mistakes = Vec::new();
+fn numbered(findings: &mut Findings, what: &str, number: u64) {
+    if number > MAX_NUMBER {
+        findings.push(|| Finding::new(format!("{number} {what} are more than the {MAX_NUMBER} that can be checked")));
+    }
+}
+
+/// Is told a mistake, whose text is made only if somebody reads it: an instruction may be as long as the schedule.
+type Say<'a> = dyn FnMut(&dyn Fn() -> String) + 'a;
+
+fn mistakes(schedule: &Schedule, map: &AddressMap, lane: &Lane, instruction: &Instruction, say: &mut Say<'_>) {
     if instruction.chunks == 0 {
-        mistakes.push("is 0 chunks long".to_owned());
+        say(&|| "is 0 chunks long".to_owned());
     }
     match (instruction.from.is_empty(), instruction.to.is_empty()) {
-        (false, true) => mistakes.push("has no destination".to_owned()),
-        (true, false) => mistakes.push("has a destination but moves nothing".to_owned()),
+        (false, true) => say(&|| "has no destination".to_owned()),
+        (true, false) => say(&|| "has a destination but moves nothing".to_owned()),
         (true, true) if instruction.chunks > 1 => {
-            mistakes.push(format!("is {} chunks long but moves nothing", instruction.chunks));
+            say(&|| format!("is {} chunks long but moves nothing", instruction.chunks));
         }
         _ => {}
     }
@@ -94,9 +112,9 @@ fn mistakes(schedule: &Schedule, map: &AddressMap, lane: &Lane, instruction: &In
     for &address in instruction.from.iter().chain(&instruction.to) {
         let chunks = || schedule.buffer_chunks(address.buffer, address.rank);
         if address.rank >= schedule.ranks {
-            mistakes.push(format!("names {address}, but there are {} ranks", schedule.ranks));
+            say(&|| format!("names {address}, but there are {} ranks", schedule.ranks));
         } else if u64::from(address.chunk) + u64::from(instruction.chunks) > u64::from(chunks()) {
-            mistakes.push(format!("names {address}, {} chunks long, of {}", instruction.chunks, chunks()));
+            say(&|| format!("names {address}, {} chunks long, of {}", instruction.chunks, chunks()));
         } else {
             continue;
         }
@@ -106,27 +124,26 @@ fn mistakes(schedule: &Schedule, map: &AddressMap, lane: &Lane, instruction: &In
         for &to in instruction.to.iter().filter(|to| to.buffer == Buffer::Input) {
             let output_chunks = schedule.buffer_chunks(Buffer::Output, to.rank);
             if !map.is_output(to, instruction.chunks, output_chunks) {
-                mistakes.push(format!("writes {}, but inputs are only read", schedule.show(to)));
+                say(&|| format!("writes {}, but inputs are only read", schedule.show(to)));
             }
         }
-        mistakes.extend(overlaps(schedule, map, instruction));
+        overlaps(schedule, map, instruction, say);
     }
     for wait in &instruction.waits {
         let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
         if wait.row >= schedule.signal_rows || wait.sender >= schedule.ranks {
-            mistakes.push(format!("waits for {signal}; {}", extent(schedule)));
+            say(&|| format!("waits for {signal}; {}", extent(schedule)));
         }
         if wait.at_least == 0 {
-            mistakes.push(format!("waits for 0 notifies on {signal}, which is no wait"));
+            say(&|| format!("waits for 0 notifies on {signal}, which is no wait"));
         }
     }
     for notify in &instruction.notifies {
         let signal = Signal { rank: notify.peer, row: notify.row, sender: lane.rank };
         if notify.row >= schedule.signal_rows || notify.peer >= schedule.ranks {
-            mistakes.push(format!("notifies {signal}; {}", extent(schedule)));
+            say(&|| format!("notifies {signal}; {}", extent(schedule)));
         }
     }
-    mistakes
 }
 
 fn extent(schedule: &Schedule) -> String {
@@ -134,24 +151,25 @@ fn extent(schedule: &Schedule) -> String {
 }
 
 /// Destinations that overlap each other, and operands that overlap a destination otherwise than exactly.
-fn overlaps(schedule: &Schedule, map: &AddressMap, instruction: &Instruction) -> Vec<String> {
+fn overlaps(schedule: &Schedule, map: &AddressMap, instruction: &Instruction, say: &mut Say<'_>) {
     let overlap = |a: usize, b: usize| a.abs_diff(b) < instruction.chunks as usize;
     let place = |&address: &Address| (map.index(address), address);
     let show = |&(_, address): &(usize, Address)| schedule.show(address);
     let mut to: SmallVec<[(usize, Address); 2]> = instruction.to.iter().map(place).collect();
     to.sort_unstable();
     // Sorted, whatever overlaps is a neighbour: a schedule over a thousand ranks has thousands of addresses here.
-    let among = to.windows(2).filter(|pair| overlap(pair[0].0, pair[1].0));
-    let mut found: Vec<String> =
-        among.map(|pair| format!("has overlapping destinations {} and {}", show(&pair[0]), show(&pair[1]))).collect();
+    for pair in to.windows(2).filter(|pair| overlap(pair[0].0, pair[1].0)) {
+        say(&|| format!("has overlapping destinations {} and {}", show(&pair[0]), show(&pair[1])));
+    }
     for from in instruction.from.iter().map(place) {
         let at = to.partition_point(|to| to.0 < from.0);
         let before = at.checked_sub(1).and_then(|at| to.get(at));
         let after = to[at..].iter().find(|to| to.0 != from.0);
         let askew = before.into_iter().chain(after).filter(|to| overlap(to.0, from.0));
-        found.extend(askew.map(|to| format!("reads {} and writes {}, which overlap in part", show(&from), show(to))));
+        for to in askew {
+            say(&|| format!("reads {} and writes {}, which overlap in part", show(&from), show(to)));
+        }
     }
-    found
 }
 
 /// Every notify is awaited, every wait can be met, and the rank that meets it is known.

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Address, Buffer, Schedule};
+use super::{Address, Buffer, MAX_RANKS, Schedule};
 
 /// Chunks in a row: the inputs of all ranks, their outputs, their slots; in place, one buffer for each rank and the slots.
 /// Consecutive chunks of a buffer have consecutive places.
@@ -37,8 +37,11 @@ struct Rank {
 }
 
 impl AddressMap {
-    /// The map of `schedule`, or none if its chunks and slots are more than 2^32.
+    /// The map of `schedule`, or none if its chunks and slots are more than 2^32, or its ranks more than [`MAX_RANKS`].
     pub fn new(schedule: &Schedule, in_place: bool) -> Option<Self> {
+        if schedule.ranks > MAX_RANKS {
+            return None;
+        }
         let task = &schedule.task;
         let mut next = 0_u32;
         let mut take = |chunks: Option<u32>| {
@@ -60,8 +63,8 @@ impl AddressMap {
         if in_place {
             for rank in &mut ranks {
                 let first = take(chunks_of(rank.input_parts.max(rank.output_parts)))?;
-                rank.input = first + rank.input_at * schedule.chunks;
-                rank.output = first + rank.output_at * schedule.chunks;
+                rank.input = first.checked_add(chunks_of(rank.input_at)?)?;
+                rank.output = first.checked_add(chunks_of(rank.output_at)?)?;
             }
         } else {
             for rank in &mut ranks {

@@ -32,6 +32,12 @@ pub enum BuildError {
     /// The algorithm synchronises in one way only.
     #[error("{collective} by {algorithm} has no rounds that a {sync} could stand between; leave --sync out")]
     Sync { collective: Collective, algorithm: Algorithm, sync: SyncStyle },
+    /// Ranks that meet in every round have signals that grow with the cube of their number.
+    #[error(
+        "{collective} by {algorithm} with --sync barrier has {parts} instructions, waits and notifies for {ranks} ranks, \
+         more than the {MOST_PARTS} that are built: use up to {fit} ranks, or leave --sync out"
+    )]
+    Barrier { collective: Collective, algorithm: Algorithm, ranks: u32, parts: u64, fit: u32 },
     /// A root or a source that is no rank.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -44,6 +50,10 @@ pub enum BuildError {
     )]
     PowerOfTwo { algorithm: Algorithm, ranks: u32 },
 }
+
+/// Most instructions, waits and notifies of a schedule in which all ranks meet in every round. Others stay below twice as
+/// many at [`MAX_RANKS`].
+const MOST_PARTS: u64 = 1 << 27;
 
 fn names(algorithms: &[Algorithm]) -> String {
     algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
@@ -125,5 +135,89 @@ pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     if algorithm.needs_power_of_two() && !ranks.is_power_of_two() {
         return Err(BuildError::PowerOfTwo { algorithm, ranks });
     }
+    if sync == SyncStyle::Barrier {
+        check_barrier(collective, algorithm, ranks)?;
+    }
     Ok(builder(Order { algorithm, task, ranks, sync }))
+}
+
+/// Refuses what would be too large, before any of it is there.
+fn check_barrier(collective: Collective, algorithm: Algorithm, ranks: u32) -> Result<(), BuildError> {
+    let (staging, lanes) = match algorithm {
+        Algorithm::RingStaged => (ring::Staging::Slots, 1),
+        Algorithm::RingExchange => (ring::Staging::Exchange, 1),
+        Algorithm::BidirectionalRing => (ring::Staging::Outputs, 2),
+        _ => (ring::Staging::None, 1),
+    };
+    let parts = |ranks| ring::barrier_parts(collective, ranks, staging, lanes);
+    if parts(ranks) <= MOST_PARTS {
+        return Ok(());
+    }
+    let (mut fit, mut over) = (1, ranks);
+    while over - fit > 1 {
+        let middle = fit.midpoint(over);
+        if parts(middle) <= MOST_PARTS { fit = middle } else { over = middle }
+    }
+    Err(BuildError::Barrier { collective, algorithm, ranks, parts: parts(ranks), fit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(schedule: &Schedule) -> u64 {
+        let instructions = schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+        instructions.map(|instruction| 1 + instruction.waits.len() as u64 + instruction.notifies.len() as u64).sum()
+    }
+
+    const RINGS: [(Collective, Algorithm, ring::Staging, u64); 6] = [
+        (Collective::AllReduce, Algorithm::Ring, ring::Staging::None, 1),
+        (Collective::AllGather, Algorithm::Ring, ring::Staging::None, 1),
+        (Collective::ReduceScatter, Algorithm::Ring, ring::Staging::None, 1),
+        (Collective::AllReduce, Algorithm::RingStaged, ring::Staging::Slots, 1),
+        (Collective::AllReduce, Algorithm::RingExchange, ring::Staging::Exchange, 1),
+        (Collective::AllReduce, Algorithm::BidirectionalRing, ring::Staging::Outputs, 2),
+    ];
+
+    #[test]
+    fn a_barrier_is_as_large_as_was_told() {
+        for (collective, algorithm, staging, lanes) in RINGS {
+            for ranks in (1..=9).chain([16, 33]) {
+                let built = build(collective, algorithm, ranks, SyncStyle::Barrier).unwrap();
+                let told = ring::barrier_parts(collective, ranks, staging, lanes);
+                assert_eq!(told, parts(&built), "{collective} by {algorithm} of {ranks}");
+            }
+        }
+        // No other schedule has rounds in which all meet.
+        let barrier = |collective, algorithm| build(collective, algorithm, 2, SyncStyle::Barrier).is_ok();
+        let all = Collective::ALL.iter().flat_map(|&c| Algorithm::ALL.iter().map(move |&a| (c, a)));
+        assert_eq!(all.filter(|&(collective, algorithm)| barrier(collective, algorithm)).count(), RINGS.len());
+    }
+
+    #[test]
+    fn a_barrier_that_is_too_large_says_what_fits() {
+        for (collective, algorithm, staging, lanes) in RINGS {
+            let Err(error) = build(collective, algorithm, MAX_RANKS, SyncStyle::Barrier) else { panic!("{algorithm}") };
+            let BuildError::Barrier { parts, fit, .. } = error else { panic!("{error}") };
+            let told = |ranks| ring::barrier_parts(collective, ranks, staging, lanes);
+            assert!(told(fit) <= MOST_PARTS && told(fit + 1) > MOST_PARTS && fit >= 256, "{algorithm}: {fit}");
+            assert_eq!(parts, told(MAX_RANKS));
+            assert_eq!(check_barrier(collective, algorithm, fit), Ok(()));
+            assert!(error.to_string().contains(&format!("use up to {fit} ranks")), "{error}");
+        }
+    }
+
+    /// Twice as many ranks never have more than some four times the parts, so that the largest stay within twice the bound.
+    #[test]
+    fn other_schedules_stay_below_twice_the_bound() {
+        for (&collective, algorithm) in
+            Collective::ALL.iter().flat_map(|c| Algorithm::of(*c).into_iter().map(move |a| (c, a)))
+        {
+            let of = |ranks| parts(&build(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap());
+            let (half, whole) = (of(64), of(128));
+            let growth = whole as f64 / half as f64;
+            let largest = whole as f64 * growth.powi((MAX_RANKS / 128).ilog2() as i32);
+            assert!(largest <= 2.0 * MOST_PARTS as f64, "{collective} by {algorithm}: {largest}");
+        }
+    }
 }

@@ -51,6 +51,14 @@ impl<T: Copy + Default, const N: usize> Few<T, N> {
         }
     }
 
+    /// Bytes of the allocation that it has, if there is one.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Values::Here(..) => 0,
+            Values::There(values) => values.len() * size_of::<T>(),
+        }
+    }
+
     /// Removes the value at `index`, which must exist, and returns it.
     pub fn remove(&mut self, index: usize) -> T {
         let mut rest = self.to_vec();

@@ -4,7 +4,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Instruction, Schedule, Signal, Site};
+use super::{Instruction, MAX_RANKS, Schedule, Signal, Site};
+
+const _: () = assert!(MAX_RANKS <= 1 << 16);
 
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -42,7 +44,7 @@ pub(crate) enum Sources<'a> {
 /// Numbers of the signals that are in use. A barrier uses nearly all there are, a neighbour ring few of them.
 enum Cells {
     All { rows: usize, ranks: usize, cells: Vec<u32> },
-    Few(FxHashMap<(u64, u32), u32>),
+    Few(FxHashMap<u64, u32>),
 }
 
 impl Cells {
@@ -62,7 +64,11 @@ impl Cells {
             Self::All { rows, ranks, cells } => {
                 &mut cells[(rank as usize * *rows + row as usize) * *ranks + sender as usize]
             }
-            Self::Few(cells) => cells.entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW),
+            // Ranks have 16 bits at most.
+            Self::Few(cells) => {
+                let key = u64::from(row) << 32 | u64::from(rank) << 16 | u64::from(sender);
+                cells.entry(key).or_insert(Self::NEW)
+            }
         }
     }
 }
@@ -176,6 +182,23 @@ impl Graph {
 
     pub(crate) fn waits_of(&self, id: u32) -> &[CellWait] {
         &self.waits[self.wait_first[id as usize] as usize..self.wait_first[id as usize + 1] as usize]
+    }
+
+    /// Waits of all instructions.
+    pub(crate) fn waits(&self) -> u32 {
+        self.waits.len() as u32
+    }
+
+    /// Notifies of all instructions.
+    pub(crate) fn notifies(&self) -> u32 {
+        self.notifies.len() as u32
+    }
+
+    /// A number, below that of all notifies, for the `n`-th notify of `cell` that arrives, from 1. None if so many are not
+    /// sent.
+    pub(crate) fn nth_notify(&self, cell: u32, n: u32) -> Option<u32> {
+        let [first, end] = [cell, cell + 1].map(|cell| self.notifier_first[cell as usize]);
+        (1..=end - first).contains(&n).then(|| first + n - 1)
     }
 
     /// Cells that the instruction notifies.

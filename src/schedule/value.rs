@@ -207,17 +207,25 @@ impl Schedule {
 
     /// Slots of one rank that some instruction really writes, at most: what of the window is in use.
     pub fn slots_written(&self) -> u32 {
-        let mut written: Vec<Vec<bool>> = self.slots.iter().map(|&slots| vec![false; slots as usize]).collect();
+        // Ranges and not slots: a schedule that nobody has proved may claim any number of them.
+        let mut written: Vec<(u32, u32, u32)> = Vec::new();
         for instruction in self.lanes.iter().flat_map(|lane| &lane.instructions) {
             for to in instruction.to.iter().filter(|to| to.buffer == Buffer::Slot) {
-                let Some(slots) = written.get_mut(to.rank as usize) else { continue };
-                let end = (to.chunk as usize).saturating_add(instruction.chunks as usize).min(slots.len());
-                if let Some(slots) = slots.get_mut(to.chunk as usize..end) {
-                    slots.fill(true);
-                }
+                let end = to.chunk.saturating_add(instruction.chunks).min(self.slots_of(to.rank));
+                written.push((to.rank, to.chunk, end));
             }
         }
-        written.iter().map(|slots| slots.iter().filter(|&&written| written).count()).max().unwrap_or(0) as u32
+        written.sort_unstable();
+        let of_rank = |ranges: &[(u32, u32, u32)]| {
+            let mut reached = 0;
+            let new = ranges.iter().map(|&(_, start, end)| {
+                let new = end.saturating_sub(start.max(reached));
+                reached = reached.max(end);
+                new
+            });
+            new.sum::<u32>()
+        };
+        written.chunk_by(|a, b| a.0 == b.0).map(of_rank).max().unwrap_or(0)
     }
 
     /// Signals of one rank's matrix that its lanes wait for, at most: what of the matrix is in use, since a schedule that
@@ -353,3 +361,27 @@ impl Address {
 
 // Longer ones are moved by calls of `memcpy`: building a schedule then takes half as long again.
 const _: () = assert!(size_of::<Instruction>() <= 128);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::Collective;
+
+    #[test]
+    fn slots_are_counted_once_and_only_where_there_are_any() {
+        let to = |rank, slot, chunks| Instruction::new("move").to(Address::slot(rank, slot)).chunks(chunks);
+        let schedule = Schedule::new("", Collective::AllReduce, 3, 1).slots_of_ranks([9, u32::MAX]);
+        let written = |all: &[Instruction]| {
+            let lane = all.iter().cloned().fold(Lane::new(0), Lane::with);
+            schedule.clone().lane(lane).slots_written()
+        };
+        for (all, expected) in [
+            (&[][..], 0),
+            (&[to(0, 2, 3), to(0, 3, 3), to(0, 2, 1), to(0, 7, 1)], 5),
+            (&[to(0, 8, 5), to(0, 9, 1), to(2, 0, 1), to(7, 0, 1)], 1),
+            (&[to(0, 0, 4), to(1, 4_000_000_000, u32::MAX), to(1, 1, 5)], u32::MAX - 4_000_000_000 + 5),
+        ] {
+            assert_eq!(written(all), expected, "{all:?}");
+        }
+    }
+}

@@ -171,7 +171,7 @@ fn judge<T: Element>(schedule: &Schedule, count: usize, op: Op, given: &[Vec<T>]
         .collect();
     let given: Vec<&[T]> = given.iter().map(Vec::as_slice).collect();
     let whole: Vec<&[T]> = whole.iter().map(Vec::as_slice).collect();
-    let comparison = Goldens::new(&proved, &payload, op, &given).compare(&whole);
+    let comparison = Goldens::new(&proved, &payload, op, &given).unwrap().compare(&whole).unwrap();
     assert_eq!(comparison.wrong, 0, "{case}: {comparison:?}");
 }
 

@@ -39,7 +39,7 @@ fn runs(schedule: &Schedule, count: usize) {
                 let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(|o| bytemuck::cast_slice_mut(o)).collect();
                 ready.run(&bytes, &mut views).unwrap();
                 let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-                assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).wrong, 0, "{case}");
+                assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).unwrap().wrong, 0, "{case}");
             }
         }
     }

@@ -260,7 +260,7 @@ fn executor_and_golden_compute_what_plain_arithmetic_does() {
                     assert!(known, "{} {op} {algorithm}: {got} is none of {}", T::TYPE, ways[0]);
                 }
                 let payload = Payload::new(proved.schedule(), inputs[0].len(), size_of::<T>()).unwrap();
-                let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs));
+                let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs)).unwrap();
                 assert_eq!((comparison.wrong, comparison.flushed), (0, 0), "{} {op} {algorithm}", T::TYPE);
             }
         }
@@ -279,7 +279,7 @@ fn every_type_runs_on_many_ranks() {
                     let inputs: Vec<Vec<T>> = (0..ranks).map(|rank| generate(fill, 3, rank, ranks, count)).collect();
                     let outputs = on_cpu(&proved, op, &inputs);
                     let payload = Payload::new(proved.schedule(), count, size_of::<T>()).unwrap();
-                    let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs));
+                    let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs)).unwrap();
                     let context = format!("{} {op} {algorithm} {fill}: {comparison:?}", T::TYPE);
                     assert!(comparison.wrong == 0 && comparison.bit_identical, "{context}");
                     let exact =
@@ -307,7 +307,7 @@ fn other_collective<T: Plain>(collective: Collective, op: Op) -> (Vec<Vec<T>>, V
     let mut executor = cpu::Executor::<T>::new(&proved, payload.count, op, &Options::default()).unwrap();
     let mut buffers: Vec<&mut [T]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     executor.run(&views(&inputs), &mut buffers).unwrap();
-    let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs));
+    let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs)).unwrap();
     assert_eq!((comparison.wrong, comparison.flushed), (0, 0), "{} {op} {collective}", T::TYPE);
     (inputs, outputs)
 }

@@ -51,7 +51,7 @@ fn agrees(device: &Device, proved: &Proved, count: usize, options: Options, case
         };
         launched.unwrap_or_else(|error| panic!("{case}: {error}"));
         let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-        let comparison = compare(proved, &payload, Op::Sum, &inputs, &outputs);
+        let comparison = compare(proved, &payload, Op::Sum, &inputs, &outputs).unwrap();
         assert_eq!(comparison.wrong, 0, "{case} {fill}: {comparison:?}");
         let identical = comparison.bit_identical || !proved.report().holds(Proof::BitIdentical);
         assert!(identical, "{case} {fill}: ranks differ");

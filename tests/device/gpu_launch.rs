@@ -31,7 +31,7 @@ fn launch(executor: &mut Typed<f32>, proved: &Proved, inputs: &[Vec<f32>]) -> Re
     let launched = executor.run(&inputs, &mut views)?;
     let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
     let payload = Payload::new(proved.schedule(), count, 4).unwrap();
-    Ok((compare(proved, &payload, Op::Sum, &inputs, &outputs), launched))
+    Ok((compare(proved, &payload, Op::Sum, &inputs, &outputs).unwrap(), launched))
 }
 
 fn random(ranks: u32, count: usize) -> Vec<Vec<f32>> {
@@ -165,7 +165,7 @@ fn wrong_on_device(
     }
     let edited: Vec<&[f32]> = edited.iter().map(Vec::as_slice).collect();
     let payload = Payload::new(proved.schedule(), inputs[0].len(), 4).unwrap();
-    let goldens = Goldens::new(proved, &payload, Op::Sum, &edited);
+    let goldens = Goldens::new(proved, &payload, Op::Sum, &edited).unwrap();
     let counts: Vec<u64> = (0..2).map(|_| executor.executor.count_wrong(&launched, &goldens).unwrap()).collect();
     assert_eq!(counts[0], counts[1], "a count does not go into the next one");
     counts[0]
@@ -224,7 +224,7 @@ fn every_rank_is_held_against_its_own_golden() {
     inputs.iter_mut().flat_map(|input| input.iter_mut().step_by(3)).for_each(|x| *x *= 2.0 * f32::MIN_POSITIVE);
     let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let payload = Payload::new(proved.schedule(), 3000, 4).unwrap();
-    let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
+    let goldens = Goldens::new(&proved, &payload, Op::Sum, &views).unwrap();
     for golden in [goldens.golden(), goldens.flushed()] {
         let third = |rank| golden.expected(rank).iter().step_by(3).collect::<Vec<_>>();
         assert_ne!(third(0), third(1));
@@ -259,7 +259,7 @@ fn device_and_host_count_the_same() {
             let mut output_views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
             executor.run(&views, &mut output_views).unwrap();
             let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-            let on_host = compare(&proved, &payload, Op::Sum, &edited, &outputs);
+            let on_host = compare(&proved, &payload, Op::Sum, &edited, &outputs).unwrap();
             assert!(on_host.wrong > 0, "{on_host:?}");
             let on_device = wrong_on_device(device, &proved, &inputs, &edits, Options::default());
             assert_eq!(on_device, on_host.wrong, "{} {count}: {on_host:?}", device.name);
@@ -275,7 +275,7 @@ fn a_golden_of_another_shape_is_refused() {
         let (proved, inputs) = (ring(Algorithm::Ring, SyncStyle::Neighbor, 2), random(2, 9));
         let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let payload = Payload::new(proved.schedule(), 9, 4).unwrap();
-        let goldens = Goldens::new(&proved, &payload, Op::Sum, &views);
+        let goldens = Goldens::new(&proved, &payload, Op::Sum, &views).unwrap();
         let short: Vec<&[f32]> = inputs.iter().map(|input| &input[..8]).collect();
         let error =
             executor(device, &proved, 8, Options::default()).executor.count_wrong(&short, &goldens).unwrap_err();

@@ -35,7 +35,7 @@ fn a_thousand_lanes_run_on_every_device() {
                     let ran = executor.run(&inputs, &mut views).unwrap_or_else(|error| panic!("{case}: {error}"));
                     let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
                     let payload = executor.executor.package().payload;
-                    assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).wrong, 0, "{case}");
+                    assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).unwrap().wrong, 0, "{case}");
                     // Hardware begins with a part of them.
                     let planned = executor.executor.package().plan.dispatches.len() as u32;
                     let as_planned = ran.dispatches == planned || !device.gpu.info().is_software();

@@ -394,7 +394,7 @@ fn twice<T: Element>(target: &Target, schedule: &Schedule, case: &Case) -> u64 {
             start..start + nccl.parts(rank).1 as usize * count
         };
         let outputs: Vec<&[T]> = (0..).zip(&after).map(|(rank, buffer)| &buffer[output(rank)]).collect();
-        let comparison = compare(proved, &payload, op, &given, &outputs);
+        let comparison = compare(proved, &payload, op, &given, &outputs).unwrap();
         let identical = comparison.bit_identical || !proved.report().holds(Proof::BitIdentical);
         assert!(comparison.wrong == 0 && identical, "{told}, {fill}: {comparison:?}");
         flushed += comparison.flushed;

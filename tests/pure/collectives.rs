@@ -112,7 +112,7 @@ fn slices_mut(vectors: &mut [Vec<f32>]) -> Vec<&mut [f32]> {
 fn compares(proved: &Proved, payload: &Payload, inputs: &[Vec<f32>], buffers: &[Vec<f32>], case: &str) {
     let extents = proved.extents(payload.count);
     let outputs: Vec<&[f32]> = (0..).zip(buffers).map(|(rank, buffer)| &buffer[extents.output(rank)]).collect();
-    let comparison = compare(proved, payload, Op::Sum, &slices(inputs), &outputs);
+    let comparison = compare(proved, payload, Op::Sum, &slices(inputs), &outputs).unwrap();
     let identical = comparison.bit_identical || !proved.report().holds(Proof::BitIdentical);
     assert!(comparison.wrong == 0 && identical, "{case}: {comparison:?}");
 }

@@ -48,7 +48,7 @@ fn launch(executor: &mut Executor<f32>, proved: &Proved, payload: &Payload, inpu
         executor.run(&inputs, &mut outputs).unwrap_or_else(|error| panic!("{context}: {error}"));
     }
     let outputs: Vec<&[f32]> = outputs.iter().map(|output| &output[..]).collect();
-    let comparison = golden::compare(proved, payload, Op::Sum, &inputs, &outputs);
+    let comparison = golden::compare(proved, payload, Op::Sum, &inputs, &outputs).unwrap();
     let identical = comparison.bit_identical || !proved.report().holds(proof::Proof::BitIdentical);
     assert!(comparison.wrong == 0 && identical, "{context}: {comparison:?}");
 }

@@ -29,7 +29,7 @@ fn runs(schedule: &Schedule, count: usize) {
         let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(|o| bytemuck::cast_slice_mut(o)).collect();
         ready.run(&bytes, &mut views).unwrap();
         let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-        let comparison = compare(&proved, &payload, Op::Sum, &inputs, &outputs);
+        let comparison = compare(&proved, &payload, Op::Sum, &inputs, &outputs).unwrap();
         assert_eq!(comparison.wrong, 0, "{} of {count}, {spread} {channels:?}", schedule.origin);
     }
 }

@@ -152,6 +152,8 @@ fn what_does_not_exist_is_named() {
     let too_many = all_reduce(MAX_RANKS + 1, 1);
     let mut foreign = push();
     foreign.lanes[1].rank = 2;
+    let mut of_nothing = of_barrier();
+    of_nothing.chunks = u32::MAX;
     let s = &[Structure];
     run(vec![
         case("no rank", no_ranks, s, &["0 ranks: a schedule has 1 to 4096 ranks"]),
@@ -203,6 +205,7 @@ fn what_does_not_exist_is_named() {
             s,
             &["the 8589934594 chunks and slots of 2 ranks are more than the 134217728 that can be checked"],
         ),
+        case("chunks of nothing", of_nothing, s, &["the 4294967295 chunks and slots of 3 ranks are more"]),
         case(
             "more lanes than clocks",
             (0..=1 << 15).fold(push(), |schedule, _| schedule.lane(Lane::new(0))),
@@ -407,8 +410,17 @@ fn races_are_named_by_both_sides() {
     let two_lanes = push()
         .lane(Lane::new(0).with(step().copy(input(0, 0)).to(slot(0, 1))))
         .lane(Lane::new(0).with(step().copy(slot(0, 1)).to(slot(1, 1))));
-    let report = check(&unsynchronised, out_of_place());
-    assert!(!report.holds(RaceFree), "{report}");
+    // Its reads come late enough in the one run that was looked at: that nothing is wrong there says nothing of others.
+    for schedule in [&unsynchronised, &read_write, &write_write] {
+        let report = check(schedule, out_of_place());
+        let verdicts = Proof::ALL.map(|proof| report.outcome(proof).unwrap().verdict);
+        let [holds, not_reached] = [Verdict::Holds, Verdict::NotReached];
+        assert_eq!(verdicts, [holds, holds, Verdict::Fails, not_reached, not_reached, not_reached], "{report}");
+        assert!(
+            report.to_string().ends_with("\nnot reached initialised   nothing is read that nobody wrote"),
+            "{report}"
+        );
+    }
     run(vec![
         case(
             "read and write",
@@ -438,7 +450,7 @@ fn races_are_named_by_both_sides() {
             ..case(
                 "an input read while the peer's output is written, in place",
                 lanes(all_reduce(2, 1), |rank| vec![step().reduce(input(0, 0), input(1, 0)).to(output(rank, 0))]),
-                &[RaceFree, RESULT, BitIdentical],
+                &[RaceFree],
                 &["rank 1 move (lane 1, instruction 0) reads rank 0 input[0]", "which writes it"],
             )
         },
@@ -702,7 +714,8 @@ fn large_rings_are_proved() {
     {
         let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
         let start = Instant::now();
-        let report = check(&schedule, out_of_place());
+        // What SECURITY.md says of it.
+        let report = check(&schedule, out_of_place().memory(64 << 20));
         println!("{algorithm} {sync}, {ranks} ranks, {} instructions: {:?}", schedule.instructions(), start.elapsed());
         assert!(report.ok(), "{report}");
     }

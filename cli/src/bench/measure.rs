@@ -134,7 +134,7 @@ impl<T: Element> Case<'_, T> {
         if self.request.checks == 0 {
             return Ok(None);
         }
-        let goldens = Goldens::new(self.proved, &self.payload, self.op, self.inputs);
+        let goldens = Goldens::new(self.proved, &self.payload, self.op, self.inputs)?;
         let mut wrong = 0;
         for _ in 0..self.request.checks {
             self.deadline.check()?;
@@ -158,7 +158,7 @@ impl<T: Element> Case<'_, T> {
         };
         let views = views_from(&buffers, unalign);
         let outputs: Vec<&[T]> = (0..).zip(views).map(|(rank, view)| &view[self.extents().output(rank)]).collect();
-        Ok(goldens.compare(&outputs).wrong)
+        Ok(goldens.compare(&outputs)?.wrong)
     }
 
     /// Bytes that a launch reads and writes by the schedule.

@@ -660,7 +660,7 @@ fn repeated_launches_leave_the_right_result() {
                     executor.fetch(&mut views).unwrap();
                 }
                 let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-                assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).wrong, 0, "{case}");
+                assert_eq!(compare(&proved, &payload, Op::Sum, &inputs, &outputs).unwrap().wrong, 0, "{case}");
             }
         }
     }

@@ -688,3 +688,31 @@ fn nan_and_infinity_are_data() {
         assert_eq!((&run["ok"], &run["ranks"], &run["count"]), (&true.into(), &2.into(), &4.into()), "{run}");
     }
 }
+
+/// A number of ranks is no reason to end in an allocation: these would take terabytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_barrier_of_too_many_ranks_is_refused_before_it_is_built() {
+    for command in ["check", "layout"] {
+        let limited = format!("ulimit -v 3000000; exec \"$0\" {command} --ranks 4096 --sync barrier --json");
+        let output = Command::new("sh").args(["-c", &limited, env!("CARGO_BIN_EXE_wgccl")]).output().unwrap();
+        let printed: Value =
+            serde_json::from_str(&stdout(&output)).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        assert_eq!((output.status.code(), &printed["ok"]), (Some(6), &false.into()));
+        let error = printed["error"].as_str().unwrap();
+        assert!(error.contains("use up to 323 ranks, or leave --sync out"), "{error}");
+    }
+}
+
+/// Near the end of all numbers nothing begins again at 0.
+#[test]
+fn counts_beyond_all_memory_are_refused() {
+    for count in ["18446744073709551615", "9223372036854775807", "4611686018427387904", "17179869183G"] {
+        for collective in ["broadcast", "all-reduce", "scatter"] {
+            for args in [&["layout"][..], &["run", "--device", "cpu"]] {
+                let output = wgccl(&[args, &[collective, "--count", count]].concat());
+                assert_eq!(output.status.code(), Some(6), "{args:?} {collective} {count}: {}", stdout(&output));
+            }
+        }
+    }
+}

@@ -79,6 +79,17 @@ pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Sch
     schedule
 }
 
+/// Instructions, waits and notifies of such a schedule, of `lanes` lanes a rank, told without building it.
+///
+/// It has those of neighbours, but for each of their signals one for every peer.
+pub(super) fn barrier_parts(collective: Collective, ranks: u32, staging: Staging, lanes: u64) -> u64 {
+    let (sync, direction) = (SyncStyle::Neighbor, Direction::Right);
+    let ring = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
+    let lane = ring.lane(0).instructions;
+    let signals: usize = lane.iter().map(|instruction| instruction.waits.len() + instruction.notifies.len()).sum();
+    u64::from(ranks) * lanes * (lane.len() as u64 + signals as u64 * u64::from(ranks - 1))
+}
+
 impl Ring {
     fn reduces(&self) -> bool {
         self.collective.reduces()
