@@ -6,6 +6,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/gpus.rs"]
+mod gpus;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
 mod communicator;
 mod custom;
@@ -17,3 +21,4 @@ mod gpu_launch;
 mod lanes;
 mod matrix;
 mod shaders;
+mod soak;
