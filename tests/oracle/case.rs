@@ -150,10 +150,11 @@ pub(crate) fn examine(
         again.is_err_and(|other| other.matter == disagreement.matter)
     };
     // A schedule that is right by construction is not, with anything left out.
+    let tries = if disagreement.matter == Matter::Gpu { 100 } else { 3000 };
     let smallest = if disagreement.matter == Matter::Refused {
         case.schedule.clone()
     } else {
-        shrunk(&case.schedule, 3000, again)
+        shrunk(&case.schedule, tries, again)
     };
     Err(Box::new(Failure { case, disagreement, smallest }))
 }
@@ -262,21 +263,23 @@ fn launch(case: &Case, effort: Effort, machines: &Machines<'_>, tally: &mut Tall
         tally.cpu(done);
     }
     let random = &mut Random::new(seed, 4);
-    if machines.devices.is_empty() || !(effort.everywhere || random.percent(effort.gpu_percent)) {
+    let is_chosen = random.percent(effort.gpu_percent);
+    if machines.devices.is_empty() || !(effort.everywhere || is_chosen) {
         return Ok(());
     }
     let most = if random.percent(3) { 2000 } else { 60 };
     let launch = Launch::new(random, schedule, &proved, &places, in_place, most);
-    let mut on = |device: &Device, must: bool| -> Result<Launched, Disagreement> {
+    // The first turn of every device is what it would be without the others.
+    let mut on = |device: &Device, turn: usize, must: bool| -> Result<Launched, Disagreement> {
+        let random = &mut Random::new(seed, 5 + turn as u64);
         let done = launch.on(random, device, effort.gpu_launches, must).map_err(told(Matter::Gpu))?;
         tally.gpu(&device.name, done);
         Ok(done)
     };
     if effort.everywhere {
         for device in machines.devices {
-            // By every way, sooner or later.
-            for _ in 0..4 * device.ways.len() {
-                on(device, true)?;
+            for turn in 0..4 * device.ways.len() {
+                on(device, turn, true)?;
             }
         }
         return Ok(());
@@ -284,7 +287,7 @@ fn launch(case: &Case, effort: Effort, machines: &Machines<'_>, tally: &mut Tall
     let first = seed as usize % machines.devices.len();
     for turn in 0..machines.devices.len() {
         let device = &machines.devices[(first + turn) % machines.devices.len()];
-        if !on(device, false)?.put_off {
+        if !on(device, 0, false)?.put_off {
             break;
         }
     }

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use wgccl::backend::{Backend, Ready};
 use wgccl::gpu::{Gpu, open_all};
-use wgccl::lower::{Kernel, Mode, Protocol};
+use wgccl::low_level::lower::Kernel;
+use wgccl::lower::{Mode, Protocol};
 
 use super::oracle::launch::Device;
 

@@ -68,3 +68,26 @@ fn without(schedule: &Schedule, mut at: usize) -> Option<Schedule> {
     }
     Some(smaller)
 }
+
+#[cfg(test)]
+mod tests {
+    use wgccl::collective::Collective;
+    use wgccl::schedule::{Algorithm, SyncStyle, build};
+
+    use super::*;
+
+    /// Of a ring in which some instruction has two operands and is awaited, these alone are left.
+    #[test]
+    fn nothing_is_left_that_is_not_needed() {
+        let ring = build(Collective::AllReduce, Algorithm::RingStaged, 4, SyncStyle::Neighbor).unwrap();
+        let fails = |schedule: &Schedule| {
+            let mut all = schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+            all.any(|one| one.from.len() == 2 && !one.notifies.is_empty())
+        };
+        let smallest = shrunk(&ring, 1000, fails);
+        assert!(fails(&smallest));
+        let [lane] = &smallest.lanes[..] else { panic!("{smallest:?}") };
+        let [one] = &lane.instructions[..] else { panic!("{smallest:?}") };
+        assert_eq!((one.from.len(), one.to.len(), one.notifies.len(), one.waits.len()), (2, 0, 1, 0));
+    }
+}
