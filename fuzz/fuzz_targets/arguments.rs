@@ -12,7 +12,9 @@ fuzz_target!(|data: &[u8]| {
     let sizes: Vec<u64> = words.iter().filter_map(|word| parse(word).ok()).collect();
     if let [first, last, by, ..] = sizes[..] {
         for step in [Step::Bytes(by), Step::Factor(by)] {
-            for (collective, bytes) in [(Collective::AllReduce, 4), (Collective::AllGather, 1), (Collective::Barrier, 8)] {
+            for (collective, bytes) in
+                [(Collective::AllReduce, 4), (Collective::AllGather, 1), (Collective::Barrier, 8)]
+            {
                 let parts = Parts::of(collective, words.len() as u32);
                 if let Ok(counts) = (Range { first, last, step }.counts(bytes, parts)) {
                     assert!(!counts.is_empty() && counts.is_sorted(), "{first} {last} {step:?}");

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use wgccl::collective::{Collective, Task};
 use wgccl::cpu::Cpu;
 use wgccl::proof::{Options, Proof, Report, Verdict, check, prove};
-use wgccl::schedule::{MAX_RANKS, Schedule};
+use wgccl::schedule::{Algorithm, MAX_RANKS, Schedule, SyncStyle, build};
 
 use super::explain::explained;
 use super::grow::grown;
 use super::judge::{Judge, Right, Wrong};
 use super::launch::{Device, Differs, Launch, Launched};
 use super::mutate::mutate;
-use super::promise::Places;
+use super::promise::{Places, Promise};
 use super::random::Random;
 use super::shrink::shrunk;
 use super::tally::Tally;
@@ -23,7 +24,7 @@ use super::wild::wild;
 pub(crate) enum Kind {
     /// By construction.
     Right,
-    /// By a few edits of such a one.
+    /// By a few edits of such a one, or of one of the library's.
     Mutant,
     /// Tiny, and wholly at random.
     Wild,
@@ -54,6 +55,7 @@ impl Case {
         let kind = *random.pick(&[Kind::Right, Kind::Right, Kind::Mutant, Kind::Mutant, Kind::Mutant, Kind::Wild]);
         let (mut schedule, mut in_place) = match kind {
             Kind::Right => grown(random, 8),
+            Kind::Mutant if random.percent(20) => built(random).unwrap_or_else(|| grown(random, 5)),
             Kind::Mutant => grown(random, 5),
             Kind::Wild => wild(random),
         };
@@ -62,6 +64,16 @@ impl Case {
         }
         Self { seed, kind, schedule, in_place }
     }
+}
+
+/// One of the library's own schedules, as a value: its rounds are deeper than what grows here.
+fn built(random: &mut Random) -> Option<(Schedule, bool)> {
+    let collective = *random.pick(Collective::ALL);
+    let algorithm = *random.pick(&Algorithm::of(collective));
+    let ranks = random.between(2, 5);
+    let task = Task::from(collective).root(if collective.has_root() { random.below(ranks) } else { 0 });
+    let in_place = random.percent(50) && Promise::new(&task, ranks).in_place(0).is_some();
+    Some((build(task, algorithm, ranks, *random.pick(SyncStyle::ALL)).ok()?, in_place))
 }
 
 /// What is done with every schedule.
