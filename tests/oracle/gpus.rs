@@ -34,7 +34,7 @@ pub(crate) fn device(gpu: Gpu) -> Device {
     let ways = all.filter(|&(mode, protocol)| info.support(mode, protocol).is_ok()).collect();
     let name = info.title();
     let (known, compiling, opened) = (Mutex::new(HashSet::<Kernel>::new()), AtomicU64::new(0), Instant::now());
-    let prepare = move |proved: &_, shape, options: &_, must| {
+    let prepare = move |proved: &_, shape, options: &_, must: bool| {
         let made = |made: Result<_, _>| made.map(|ready| Box::new(ready) as Box<dyn Ready>);
         let package = match gpu.lower(proved, shape, options) {
             Ok(package) => package,

@@ -127,3 +127,19 @@ fn names(devices: &[Device]) -> String {
     let names: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read() {
+        let asked = parse(&["--seed", "7", "--cases", "1", "--device", "cpu", "--minutes", "0.5"]).unwrap();
+        assert_eq!((asked.seed, asked.cases, asked.time), (7, 1, Duration::from_secs(30)));
+        assert_eq!(asked.devices, ["cpu"]);
+        for wrong in [&["--seed"][..], &["--seed", "x"], &["--minutes", "-1"], &["--minutes", "nan"], &["soak"]] {
+            assert!(parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+}
