@@ -74,6 +74,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Whether these are a command line: what `fuzz/` asks.
+#[doc(hidden)]
+pub fn accepts(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    Cli::try_parse_from(arguments).is_ok()
+}
+
 /// What every failed command prints with `--json`.
 #[derive(Serialize)]
 struct Failure<'a> {

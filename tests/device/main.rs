@@ -6,6 +6,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/gpus.rs"]
+mod gpus;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
 mod communicator;
 mod custom;
@@ -18,3 +22,4 @@ mod lanes;
 mod matrix;
 mod misuse;
 mod shaders;
+mod soak;

@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
 mod algorithms;
 mod collectives;
@@ -19,3 +21,4 @@ mod layers;
 mod model;
 mod proof_findings;
 mod proof_mutants;
+mod soak;

@@ -4,6 +4,7 @@
 
 mod api;
 mod scale;
+mod soak;
 mod tables;
 
 use std::path::Path;
@@ -16,7 +17,9 @@ const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
   scale [--out NAME] [--device NAME]
                      measure how cost grows with ranks and size, and write NAME.json and NAME.md (use --release)
   scale --from RECORD.json --out NAME
-                     draw such a record as NAME.svg";
+                     draw such a record as NAME.svg
+  soak [--minutes N] [--seed S] [--device NAME]...
+                     hold random schedules against an oracle, on the CPU and on every GPU (use --release)";
 
 /// Of the repository.
 fn root() -> &'static Path {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["tables"] => tables::write(root()),
         ["tables", "--check"] => tables::check(root()),
         ["scale", ref options @ ..] => scale::measure(options),
+        ["soak", ref options @ ..] => soak::run(options),
         _ => Err(USAGE.to_owned()),
     };
     match done {
