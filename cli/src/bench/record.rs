@@ -3,7 +3,7 @@
 //! A record is evidence, so it is never overwritten, and it holds what was run on what, but nothing of the environment. It is
 //! written anew after every row, whole or not at all: whatever ends the process, what was measured is there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use super::result::{Device, Row, Summary, redop_name};
 use super::size::Step;
 use super::stamp::now;
 use crate::error::BenchError;
+use crate::text::one_line;
+use crate::whole;
 
 /// The layout of the JSON; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "wgccl-bench/2";
@@ -104,28 +106,35 @@ pub struct Contents<'a> {
 }
 
 impl Record {
-    /// Takes `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
+    /// Writes `contents` to `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
     ///
     /// # Errors
     /// [`BenchError::Target`] where `path` is no file, and [`BenchError::File`].
-    pub fn create(path: &Path) -> Result<Self, BenchError> {
+    pub fn create(path: &Path, contents: &Contents<'_>) -> Result<Self, BenchError> {
         if path.as_os_str() == "-" || path.metadata().is_ok_and(|found| !found.is_file()) {
             let why = "a record goes to a file of its own; give -J a new name, or take --json for standard output";
             return Err(BenchError::Target { path: path.to_owned(), why });
         }
         let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        let mut tried = path.to_owned();
+        let start = Instant::now();
+        let mut record = Self { path: path.to_owned(), is_csv, written: None };
+        let text = record.text(contents)?;
         for next in 0_u32.. {
-            match File::create_new(&tried) {
-                Ok(_) => return Ok(Self { path: tried, is_csv, written: None }),
+            let created = match record.path.symlink_metadata() {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => whole::create(&record.path, text.as_bytes()),
+            };
+            match created {
+                Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(BenchError::File { path: tried, error }),
+                Err(error) => return Err(record.failed(error)),
             }
             let mut name = path.as_os_str().to_owned();
             name.push(format!(".{next}"));
-            tried = name.into();
+            record.path = name.into();
         }
-        Err(BenchError::File { path: tried, error: io::ErrorKind::AlreadyExists.into() })
+        record.written = Some((Instant::now(), start.elapsed()));
+        Ok(record)
     }
 
     /// The name that was free.
@@ -150,19 +159,21 @@ impl Record {
     /// [`BenchError::File`].
     pub fn write(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
         let start = Instant::now();
-        let mut temporary = self.path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", std::process::id()));
-        let text = if self.is_csv { Ok(csv(contents)) } else { json(contents) };
-        let written = text.map_err(io::Error::from).and_then(|text| {
-            fs::write(&temporary, text)?;
-            fs::rename(&temporary, &self.path)
-        });
+        let text = self.text(contents)?;
+        let written = whole::replace(&self.path, text.as_bytes());
         self.written = Some((Instant::now(), start.elapsed()));
-        written.map_err(|error| {
-            // Half of it helps nobody.
-            let _ = fs::remove_file(&temporary);
-            BenchError::File { path: self.path.clone(), error }
-        })
+        written.map_err(|error| self.failed(error))
+    }
+
+    fn text(&self, contents: &Contents<'_>) -> Result<String, BenchError> {
+        match self.is_csv {
+            true => Ok(csv(contents)),
+            false => json(contents).map_err(|error| self.failed(error.into())),
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> BenchError {
+        BenchError::File { path: self.path.clone(), error }
     }
 }
 
@@ -207,6 +218,7 @@ impl Recorded {
     /// Why it is no record.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        clean(&mut value);
         match value["schema"].as_str() {
             Some(SCHEMA) => {}
             Some(older::SCHEMA) => older::upgrade(&mut value),
@@ -223,6 +235,17 @@ impl Recorded {
     /// Of send-recv, where given.
     pub fn sources(&self) -> &[u32] {
         &self.config.sources
+    }
+}
+
+/// A record may be a stranger's: what is printed and drawn of it is plain text, and names are no novels.
+fn clean(value: &mut Value) {
+    const LONGEST: usize = 200;
+    match value {
+        Value::String(text) => *text = one_line(text, LONGEST),
+        Value::Array(values) => values.iter_mut().for_each(clean),
+        Value::Object(values) => values.values_mut().for_each(clean),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -342,7 +365,7 @@ fn optional(value: Option<impl ToString>) -> String {
 
 /// Names of devices hold commas.
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -353,15 +376,73 @@ mod tests {
     #[test]
     fn names_that_exist_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: &[],
+            rows: &[],
+            summary: &summary,
+            errors: &[],
+            start_time: "",
+            complete: false,
+        };
         let path = dir.path().join("a.json");
         for name in ["a.json", "a.json.0", "a.json.1"] {
-            assert_eq!(Record::create(&path).unwrap().path(), dir.path().join(name));
+            assert_eq!(Record::create(&path, &contents).unwrap().path(), dir.path().join(name));
+            // Whole from the moment that it is there.
+            assert!(!Recorded::read(&dir.path().join(name)).unwrap().complete);
         }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         let missing = dir.path().join("none").join("a.json");
-        assert!(matches!(Record::create(&missing), Err(BenchError::File { .. })));
+        assert!(matches!(Record::create(&missing, &contents), Err(BenchError::File { .. })));
         for path in [Path::new("-"), dir.path()] {
-            assert!(matches!(Record::create(path), Err(BenchError::Target { .. })), "{}", path.display());
+            assert!(matches!(Record::create(path, &contents), Err(BenchError::Target { .. })), "{}", path.display());
         }
+    }
+
+    /// Wherever a stranger's record is printed or drawn, it was read here.
+    #[test]
+    fn no_text_of_a_record_acts_on_a_terminal() {
+        let evil = "\u{1b}]0;x\u{7}\u{202e}\r\n\u{9b}31m";
+        let device = Device {
+            index: None,
+            name: format!("gpu{evil}"),
+            backend: format!("cpu{evil}"),
+            kind: evil.to_owned(),
+            driver: Some(evil.repeat(1000)),
+            threads: None,
+        };
+        let mut rows = [row(1024, 10.0)];
+        rows[0].origin = wgccl::schedule::Origin::Custom(format!("mine{evil}"));
+        rows[0].timestamp = evil.to_owned();
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: std::slice::from_ref(&device),
+            rows: &rows,
+            summary: &summary,
+            errors: &[],
+            start_time: evil,
+            complete: true,
+        };
+        let text = json(&contents).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (path, picture) = (dir.path().join("a.json"), dir.path().join("a.svg"));
+        fs::write(&path, &text).unwrap();
+        let record = Recorded::read(&path).unwrap();
+        let mut shown = crate::bench::compare::compare(&path, &path).unwrap().text;
+        shown += &crate::bench::table::Table::new(Default::default(), record.devices.clone()).row(&record.results[0]);
+        crate::bench::plot::draw(&picture, &record.devices, &record.results).unwrap();
+        shown += &fs::read_to_string(&picture).unwrap();
+        for (from, to) in [("\"custom\"", "\"\\u001b[2J\""), ("wgccl-bench/2", "\\u001b[2J"), ("\"neighbor\"", "\"\\u009b2J\"")] {
+            shown += &Recorded::parse(&text.replacen(from, to, 1)).unwrap_err();
+        }
+        assert!(shown.contains("gpu") && shown.contains("mine") && shown.contains("2J"), "{shown}");
+        let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!shown.contains(acts), "{:?}", shown.chars().find(|&c| acts(c)));
+        assert!(record.devices[0].driver.as_ref().unwrap().len() < 300);
     }
 
     #[test]
