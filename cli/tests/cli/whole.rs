@@ -83,18 +83,29 @@ fn of_two_runs_into_one_directory_one_wins() {
     println!("{meanwhile} of {} were lost at the last moment", rounds());
 }
 
-/// Waits until something hidden is beside the output, or the process has ended.
-fn hidden(dir: &Path, child: &mut Child) -> Option<PathBuf> {
+/// Waits until something hidden is there, for outputs a directory, or the process has ended.
+fn hidden(dir: &Path, child: &mut Child, is: fn(&Path) -> bool) -> Option<PathBuf> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(60) {
-        if let Some(name) = names(dir).into_iter().find(|name| name.starts_with('.')) {
-            return Some(dir.join(name));
+        let mut all = names(dir).into_iter().map(|name| (name.starts_with('.'), dir.join(name)));
+        if let Some((_, path)) = all.find(|(hidden, path)| *hidden && is(path)) {
+            return Some(path);
         }
         if child.try_wait().unwrap().is_some() {
             return None;
         }
     }
     panic!("neither written nor ended");
+}
+
+/// Microseconds from the first file to the last and a little more.
+fn span() -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = run(dir.path(), "out", 0).spawn().unwrap();
+    hidden(dir.path(), &mut child, Path::is_dir);
+    let start = Instant::now();
+    child.wait().unwrap();
+    start.elapsed().as_micros() as u64 * 5 / 4
 }
 
 fn signal(child: &Child, name: &str) {
@@ -113,15 +124,18 @@ fn random(state: &mut u64, below: u64) -> u64 {
 #[test]
 fn a_signal_leaves_all_files_or_none() {
     let expected = expected();
-    let (mut state, mut seen, mut whole) = (0x5eed, 0, 0);
+    let (span, mut state, mut seen, mut whole) = (span(), 0x5eed, 0, 0);
     for round in 0..rounds() {
         let dir = tempfile::tempdir().unwrap();
         let mut child = run(dir.path(), "out", 0).spawn().unwrap();
-        // Some before anything is written.
-        if round % 10 != 9 {
-            seen += u64::from(hidden(dir.path(), &mut child).is_some());
+        // Some before anything is written, while it is looked where it will be.
+        match round % 10 {
+            9 => drop(hidden(dir.path(), &mut child, |_| true)),
+            _ => {
+                seen += u64::from(hidden(dir.path(), &mut child, Path::is_dir).is_some());
+                std::thread::sleep(Duration::from_micros(random(&mut state, span)));
+            }
         }
-        std::thread::sleep(Duration::from_micros(random(&mut state, 20_000)));
         signal(&child, ["TERM", "INT", "HUP"][round as usize % 3]);
         let output = child.wait_with_output().unwrap();
         match &names(dir.path())[..] {
@@ -141,12 +155,13 @@ fn a_signal_leaves_all_files_or_none() {
 #[test]
 fn what_a_kill_leaves_is_named() {
     let expected = expected();
-    let (mut state, mut left) = (0xdead, 0);
+    let (span, mut state, mut left) = (span(), 0xdead, 0);
     for round in 0..rounds() {
         let dir = tempfile::tempdir().unwrap();
         let mut child = run(dir.path(), "out", 0).spawn().unwrap();
-        hidden(dir.path(), &mut child);
-        std::thread::sleep(Duration::from_micros(random(&mut state, 20_000)));
+        hidden(dir.path(), &mut child, Path::is_dir);
+        // The first one surely leaves something.
+        std::thread::sleep(Duration::from_micros(if round == 0 { 0 } else { random(&mut state, span) }));
         child.kill().unwrap();
         child.wait().unwrap();
         if dir.path().join("out").exists() {
@@ -166,6 +181,7 @@ fn what_a_kill_leaves_is_named() {
         assert!(json["notes"][0].as_str().unwrap().contains(&note), "{json}");
     }
     println!("{left} of {} left something", rounds());
+    assert!(left > 0);
 }
 
 fn bench(dir: &Path, args: &str) -> Command {
@@ -181,7 +197,7 @@ fn a_signal_leaves_a_whole_record_and_nothing_else() {
     for round in 0..rounds() {
         let dir = tempfile::tempdir().unwrap();
         let mut child = bench(dir.path(), "-e 2K -f 2 -N 100000 -J r.json").spawn().unwrap();
-        hidden(dir.path(), &mut child);
+        hidden(dir.path(), &mut child, |_| true);
         std::thread::sleep(Duration::from_micros(random(&mut state, 100_000)));
         signal(&child, ["TERM", "INT", "HUP"][round as usize % 3]);
         let output = child.wait_with_output().unwrap();
@@ -233,7 +249,7 @@ fn an_ignored_signal_stays_ignored() {
     let program = "trap '' HUP; exec \"$0\" run --device cpu --ranks 200 --output out";
     sh.current_dir(dir.path()).args(["-c", program, env!("CARGO_BIN_EXE_wgccl")]);
     let mut child = sh.stdout(Stdio::null()).spawn().unwrap();
-    hidden(dir.path(), &mut child);
+    hidden(dir.path(), &mut child, Path::is_dir);
     signal(&child, "HUP");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(names(&dir.path().join("out")).len(), 200);
