@@ -186,7 +186,7 @@ fn what_a_kill_leaves_is_named() {
 
 fn bench(dir: &Path, args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
-    command.current_dir(dir).args(["bench", "--device", "cpu", "-n", "2"]).args(args.split(' ')).env("NO_COLOR", "1");
+    command.current_dir(dir).args(["bench", "--device", "cpu"]).args(args.split(' ')).env("NO_COLOR", "1");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -196,9 +196,10 @@ fn a_signal_leaves_a_whole_record_and_nothing_else() {
     let (mut state, mut rows) = (0xbeef, 0);
     for round in 0..rounds() {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = bench(dir.path(), "-e 2K -f 2 -N 100000 -J r.json").spawn().unwrap();
+        // Of so many iterations that a record takes a while.
+        let mut child = bench(dir.path(), "-e 1K -n 20000 -N 1000 -J r.json").spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(random(&mut state, 200_000)));
         hidden(dir.path(), &mut child, |_| true);
-        std::thread::sleep(Duration::from_micros(random(&mut state, 100_000)));
         signal(&child, ["TERM", "INT", "HUP"][round as usize % 3]);
         let output = child.wait_with_output().unwrap();
         assert!(output.status.signal().is_some(), "{output:?}");
@@ -298,6 +299,6 @@ fn permissions_are_as_for_any_directory() {
     }
     assert_eq!((mode("private"), mode("new")), (0o710, mode("any")));
     assert_eq!(mode("new/rank0.npy"), mode("file"));
-    assert_eq!(bench(dir.path(), "-e 1K -J r.json --plot p.svg").output().unwrap().status.code(), Some(0));
+    assert_eq!(bench(dir.path(), "-e 1K -n 2 -J r.json --plot p.svg").output().unwrap().status.code(), Some(0));
     assert_eq!((mode("r.json"), mode("p.svg")), (mode("file"), mode("file")));
 }
