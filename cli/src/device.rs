@@ -74,7 +74,8 @@ pub(crate) fn narrowed() -> Option<String> {
     // As wgpu reads it, which passes over other names.
     let known = |name: &str| {
         let name = name.trim().to_lowercase();
-        ["vulkan", "vk", "dx12", "d3d12", "metal", "mtl", "opengl", "gles", "gl", "webgpu", "noop"].contains(&name.as_str())
+        ["vulkan", "vk", "dx12", "d3d12", "metal", "mtl", "opengl", "gles", "gl", "webgpu", "noop"]
+            .contains(&name.as_str())
     };
     let shown = one_line(&value, 48);
     Some(match value.split(',').all(known) {

@@ -31,8 +31,9 @@ pub(crate) fn check_count(collective: Collective, count: usize) -> Result<(), Er
 /// copy on the way to a device. No schedule is needed for that.
 pub(crate) fn check_memory(task: &Task, ranks: u32, count: usize, element_bytes: usize) -> Result<(), Error> {
     let total = |parts: &dyn Fn(u32) -> u32| (0..ranks).map(|rank| u64::from(parts(rank))).sum::<u64>();
-    let [inputs, outputs] = [total(&|rank| task.input_parts(rank, ranks)), total(&|rank| task.output_parts(rank, ranks))]
-        .map(|parts| parts.saturating_mul(count as u64));
+    let [inputs, outputs] =
+        [total(&|rank| task.input_parts(rank, ranks)), total(&|rank| task.output_parts(rank, ranks))]
+            .map(|parts| parts.saturating_mul(count as u64));
     let elements = inputs.saturating_add(outputs.saturating_mul(2)).saturating_add(count as u64);
     let needed = elements.saturating_mul(element_bytes as u64);
     match available() {

@@ -74,7 +74,10 @@ pub(crate) fn left_behind(path: &Path) -> Vec<PathBuf> {
 /// What to say of [`left_behind`].
 pub(crate) fn notes(path: &Path) -> Vec<String> {
     let note = |left: &PathBuf| {
-        format!("{} is of a run that was killed, or of one that is still going on; remove it if none is", left.display())
+        format!(
+            "{} is of a run that was killed, or of one that is still going on; remove it if none is",
+            left.display()
+        )
     };
     left_behind(path).iter().map(note).collect()
 }

@@ -13,9 +13,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wgccl::collective::Collective;
 
 use super::bandwidth::{bus_factor, rate, size_parts};
-use super::chart::{
-    Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, plain, to_new_file,
-};
+use super::chart::{Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, plain, to_new_file};
 use super::result::{Device, Group, Row, redop_name};
 use crate::error::BenchError;
 

@@ -436,7 +436,9 @@ mod tests {
         shown += &crate::bench::table::Table::new(Default::default(), record.devices.clone()).row(&record.results[0]);
         crate::bench::plot::draw(&picture, &record.devices, &record.results).unwrap();
         shown += &fs::read_to_string(&picture).unwrap();
-        for (from, to) in [("\"custom\"", "\"\\u001b[2J\""), ("wgccl-bench/2", "\\u001b[2J"), ("\"neighbor\"", "\"\\u009b2J\"")] {
+        for (from, to) in
+            [("\"custom\"", "\"\\u001b[2J\""), ("wgccl-bench/2", "\\u001b[2J"), ("\"neighbor\"", "\"\\u009b2J\"")]
+        {
             shown += &Recorded::parse(&text.replacen(from, to, 1)).unwrap_err();
         }
         assert!(shown.contains("gpu") && shown.contains("mine") && shown.contains("2J"), "{shown}");

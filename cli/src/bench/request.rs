@@ -220,7 +220,8 @@ impl Request {
                 return Err(BuildError::Ranks(ranks).into());
             }
             for &data_type in &self.data_types {
-                let largest = self.counts(data_type, ranks)?.into_iter().max().unwrap_or(0).saturating_add(self.unalign);
+                let largest =
+                    self.counts(data_type, ranks)?.into_iter().max().unwrap_or(0).saturating_add(self.unalign);
                 check_count(self.collective, largest)?;
                 // What a root alone has is as much, whichever rank it is.
                 check_memory(&self.task(0), ranks, largest, data_type.bytes())?;

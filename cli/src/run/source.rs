@@ -43,9 +43,7 @@ pub(super) fn ranks_of(task: &Task, tensors: &Tensors, given: Option<u32>) -> Re
         (false, None) => Ok(u32::try_from(tensors.ranks()?).unwrap_or(u32::MAX)),
         (true, None) => usage("--input is the root's alone and does not say how many ranks there are; give --ranks"),
         (true, Some(_)) if tensors.len() > 1 => usage("only the root has an input; give one file"),
-        (true, Some(ranks)) if root >= ranks => {
-            usage(&format!("root {root} is not a rank; there are {ranks}"))
-        }
+        (true, Some(ranks)) if root >= ranks => usage(&format!("root {root} is not a rank; there are {ranks}")),
         (true, Some(ranks)) => Ok(ranks),
     }
 }

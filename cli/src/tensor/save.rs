@@ -70,7 +70,8 @@ fn here(dir: &Path) -> &Path {
 
 /// One file more would be mixed with the outputs.
 fn check_empty(dir: &Path, place: &Path, inputs: &[PathBuf]) -> Result<(), TensorError> {
-    let beside = |input: &&PathBuf| input.parent().is_some_and(|of| here(of).canonicalize().is_ok_and(|of| of == place));
+    let beside =
+        |input: &&PathBuf| input.parent().is_some_and(|of| here(of).canonicalize().is_ok_and(|of| of == place));
     if let Some(input) = inputs.iter().find(beside) {
         return refused(dir, format!("it holds the input {}; name another directory", input.display()));
     }
@@ -81,7 +82,10 @@ fn check_empty(dir: &Path, place: &Path, inputs: &[PathBuf]) -> Result<(), Tenso
         None => Ok(()),
         Some(name) => refused(
             dir,
-            format!("it holds {} already, and outputs get a directory of their own; name another directory, a new or an empty one", plain(name)),
+            format!(
+                "it holds {} already, and outputs get a directory of their own; name another directory, a new or an empty one",
+                plain(name)
+            ),
         ),
     }
 }
@@ -96,7 +100,10 @@ fn is_output(name: &str) -> bool {
 fn check_replaceable(dir: &Path, place: &Path, above: &Path) -> Result<(), TensorError> {
     let replaced = "is replaced by one with all files in it";
     if std::env::current_dir().and_then(|current| current.canonicalize()).is_ok_and(|current| current == place) {
-        return refused(dir, format!("an empty directory {replaced}, and this is the current one; name a new one in it"));
+        return refused(
+            dir,
+            format!("an empty directory {replaced}, and this is the current one; name a new one in it"),
+        );
     }
     if is_mount(place, above) {
         return refused(dir, format!("an empty directory {replaced}, and this is a mount point; name a new one in it"));

@@ -206,8 +206,7 @@ fn a_signal_leaves_a_whole_record_and_nothing_else() {
         match &names(dir.path())[..] {
             [] => {}
             [name] if name == "r.json" => {
-                let record: Value =
-                    serde_json::from_slice(&std::fs::read(dir.path().join("r.json")).unwrap()).unwrap();
+                let record: Value = serde_json::from_slice(&std::fs::read(dir.path().join("r.json")).unwrap()).unwrap();
                 rows += record["results"].as_array().unwrap().len();
             }
             other => panic!("round {round}: {other:?}"),
