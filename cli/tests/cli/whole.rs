@@ -139,7 +139,7 @@ fn a_signal_leaves_all_files_or_none() {
         signal(&child, ["TERM", "INT", "HUP"][round as usize % 3]);
         let output = child.wait_with_output().unwrap();
         match &names(dir.path())[..] {
-            [] => assert!(matches!(output.status.signal(), Some(1 | 2 | 15)), "round {round}: {output:?}"),
+            [] => assert!(matches!(output.status.signal(), Some(1 | 2 | 15)), "round {round}: {}", output.status),
             [out] if out == "out" => {
                 whole += 1;
                 let files = contents(&dir.path().join(out));
@@ -197,12 +197,12 @@ fn a_signal_leaves_a_whole_record_and_nothing_else() {
     for round in 0..rounds() {
         let dir = tempfile::tempdir().unwrap();
         // Of so many iterations that a record takes a while.
-        let mut child = bench(dir.path(), "-e 1K -n 20000 -N 1000 -J r.json").spawn().unwrap();
+        let mut child = bench(dir.path(), "-e 1K -n 20000 -N 1000 -J r.json").stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(random(&mut state, 200_000)));
         hidden(dir.path(), &mut child, |_| true);
-        signal(&child, ["TERM", "INT", "HUP"][round as usize % 3]);
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.signal().is_some(), "{output:?}");
+        // The others may be ignored where this test runs, and the sweep would go on.
+        signal(&child, "TERM");
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
         match &names(dir.path())[..] {
             [] => {}
             [name] if name == "r.json" => {
