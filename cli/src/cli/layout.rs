@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use wgccl::collective::{Collective, parse};
 use wgccl::element::DataType;
+use wgccl::error::PayloadError;
 use wgccl::low_level::payload::Payload;
 use wgccl::low_level::window::{Region, Stride, StrideError, Window};
 use wgccl::schedule::{Algorithm, Origin};
@@ -70,6 +71,9 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
     check_flags(args)?;
     check_count(collective, count)?;
+    if count.checked_mul(data_type.bytes()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        return Err(PayloadError::TooLarge { count, ranks: args.ranks }.into());
+    }
     if args.stride.columns(args.ranks) < args.ranks {
         return Err(StrideError(args.ranks).into());
     }

@@ -138,6 +138,7 @@ fn refusals_cost_nothing() {
         ("bench --device cpu -P 1024 --sync barrier -e 1K -n 0", "-n 1"),
         ("bench --device cpu -P 1024 --sync barrier -o avg -d int32", "avg of i32"),
         ("layout --ranks 4096 --count 0", "0 elements"),
+        ("layout --ranks 4096 --count 18446744073709551615", "more than memory"),
         ("layout --ranks 4096 --stride classic", "4096 ranks"),
         ("layout send-recv --ranks 4096 --root 0", "no root"),
     ] {
