@@ -16,8 +16,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::error::exit;
-use output::{print_error, print_json};
+use crate::error::{Error, exit};
+use crate::signals;
+use output::{print_error, print_json, unless_gone};
 
 #[derive(Debug, Parser)]
 #[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -28,8 +29,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "Without a command, `wgccl run` with its defaults.\n\n\
 Exit codes: 0 ok, 1 internal, 2 no such device or device lost, 4 did not finish (hang report),\n\
-            6 usage or bad input, 7 wrong data or (bench) too slow;\n\
-            130 where a shell reports Ctrl-C";
+            6 usage or bad input, also a directory or file that another run has taken,\n\
+            7 wrong data or (bench) too slow; 128 + its number where a shell reports a signal: 130 is Ctrl-C";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -48,6 +49,7 @@ enum Command {
 /// Runs the program with `arguments`, the first being its own name, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
+    signals::install();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(&arguments) {
@@ -64,9 +66,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            if json {
-                let _ = print_json(&Failure { ok: false, error: error.to_string(), hang: error.hang() });
-            } else {
+            // Where nothing can be written to stdout, stderr is left.
+            let unprinted = matches!(error, Error::Print(_));
+            let failure = || Failure { ok: false, error: error.to_string(), hang: error.hang() };
+            if !json || unprinted || print_json(&failure()).is_err() {
                 print_error(&error);
             }
             error.exit_code()
@@ -92,16 +95,22 @@ struct Failure<'a> {
 /// Help and version are not errors; everything else is one line with a hint.
 fn refuse(error: &clap::Error, json: bool) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return exit::OK;
+        return match unless_gone(error.print().map_err(Error::from)) {
+            Ok(()) => exit::OK,
+            Err(error) => {
+                print_error(&error);
+                error.exit_code()
+            }
+        };
     }
-    if json {
+    let printed = json && {
         let text = error.render().to_string();
         let advice = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
         let lines = text.lines().take_while(|line| !advice(line)).flat_map(str::split_whitespace);
         let text = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-        let _ = print_json(&Failure { ok: false, error: text, hang: None });
-    } else {
+        print_json(&Failure { ok: false, error: text, hang: None }).is_ok()
+    };
+    if !printed {
         let _ = error.print();
     }
     exit::USAGE

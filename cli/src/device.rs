@@ -19,6 +19,7 @@ pub use loaded::Loaded;
 pub use crate::dispatch::AUTO;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
+use crate::text::{one_line, plain};
 
 /// The device that is always there.
 pub const CPU: &str = "cpu";
@@ -59,8 +60,38 @@ pub(crate) fn kind_of(wanted: &str) -> Result<DeviceKind, Error> {
     match wanted {
         CPU => Ok(DeviceKind::Cpu),
         AUTO => Ok(adapters().first().map_or(DeviceKind::Cpu, |adapter| adapter.info().device_kind())),
-        name => Ok(gpu::select(&adapters(), name)?.info().device_kind()),
+        name => Ok(select(&adapters(), name)?.info().device_kind()),
     }
+}
+
+/// By which wgpu looks for some devices only.
+const BACKENDS: &str = "WGPU_BACKEND";
+
+/// What [`BACKENDS`] says, where it is set: why there may be fewer devices than a user expects.
+pub(crate) fn narrowed() -> Option<String> {
+    let value = std::env::var_os(BACKENDS)?;
+    let value = value.to_string_lossy();
+    // As wgpu reads it, which passes over other names.
+    let known = |name: &str| {
+        let name = name.trim().to_lowercase();
+        ["vulkan", "vk", "dx12", "d3d12", "metal", "mtl", "opengl", "gles", "gl", "webgpu", "noop"]
+            .contains(&name.as_str())
+    };
+    let shown = one_line(&value, 48);
+    Some(match value.split(',').all(known) {
+        true => format!("{BACKENDS} is '{shown}', so others are not looked for"),
+        false => format!(
+            "{BACKENDS} is '{shown}', which names no backend; give vulkan, metal, dx12 or gl, or several with commas, or unset it"
+        ),
+    })
+}
+
+/// [`gpu::select`], with what may hide a device.
+fn select<'a>(adapters: &'a [Adapter], wanted: &str) -> Result<&'a Adapter, Error> {
+    gpu::select(adapters, wanted).map_err(|error| match narrowed() {
+        Some(why) => Error::Narrowed { error, why },
+        None => error.into(),
+    })
 }
 
 impl Device {
@@ -74,7 +105,7 @@ impl Device {
         match wanted {
             CPU => Ok(Self::cpu()),
             AUTO => Ok(Self::best(&adapters(), notes)),
-            name => Ok(Self::Gpu(Box::new(Gpu::open(gpu::select(&adapters(), name)?)?))),
+            name => Ok(Self::Gpu(Box::new(Gpu::open(select(&adapters(), name)?)?))),
         }
     }
 
@@ -87,6 +118,7 @@ impl Device {
             }
         }
         notes.push("no GPU driver found (Vulkan, Metal, DX12 or OpenGL): using the CPU executor".to_owned());
+        notes.extend(narrowed());
         Self::cpu()
     }
 
@@ -116,6 +148,7 @@ impl Device {
             },
             Self::Gpu(gpu) => {
                 let AdapterInfo { index, name, backend, class, driver, .. } = gpu.info().clone();
+                let (name, driver) = (plain(&name), plain(&driver));
                 let (backend, kind) = (backend.to_owned(), class.to_string());
                 Description { index: Some(index), name, backend, kind, driver: Some(driver), threads: None }
             }

@@ -68,6 +68,14 @@ pub enum Error {
     /// No such device.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// No such device, or one that the environment hides.
+    #[error("{error}\n{why}")]
+    Narrowed {
+        /// What there is.
+        error: SelectError,
+        /// What hides others.
+        why: String,
+    },
     /// A launch cannot be prepared.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -104,7 +112,7 @@ impl Error {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Select(_) => exit::DEVICE,
+            Self::Select(_) | Self::Narrowed { .. } => exit::DEVICE,
             Self::Device(error) | Self::Prepare(PrepareError::Device(error)) | Self::Run(RunError::Device(error)) => {
                 of_device(error)
             }

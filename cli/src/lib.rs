@@ -12,5 +12,8 @@ pub mod error;
 mod identity;
 mod memory;
 pub mod run;
+mod signals;
 pub mod tensor;
+mod text;
 pub mod views;
+mod whole;

@@ -2,10 +2,9 @@
 //!
 //! Being killed half-way is the worst of all error messages.
 
-use wgccl::collective::Collective;
-use wgccl::error::{PayloadError, UserBuffer};
+use wgccl::collective::{Collective, Task};
+use wgccl::error::PayloadError;
 use wgccl::low_level::AddressMap;
-use wgccl::low_level::buffers::Extents;
 use wgccl::schedule::Schedule;
 
 use crate::error::Error;
@@ -29,17 +28,17 @@ pub(crate) fn check_count(collective: Collective, count: usize) -> Result<(), Er
 }
 
 /// Refuses what does not fit the memory that the system has free, where it says so: inputs, outputs, the golden and one
-/// copy on the way to a device. `count` has been found to be addressable.
-pub(crate) fn check_memory(schedule: &Schedule, count: usize, element_bytes: usize) -> Result<(), Error> {
-    let map = address_map(schedule, count)?;
-    let extents = Extents::new(&map, count);
-    let [inputs, outputs] = [UserBuffer::Input, UserBuffer::Output].map(|what| extents.total(what) as u64);
+/// copy on the way to a device. No schedule is needed for that.
+pub(crate) fn check_memory(task: &Task, ranks: u32, count: usize, element_bytes: usize) -> Result<(), Error> {
+    let total = |parts: &dyn Fn(u32) -> u32| (0..ranks).map(|rank| u64::from(parts(rank))).sum::<u64>();
+    let [inputs, outputs] =
+        [total(&|rank| task.input_parts(rank, ranks)), total(&|rank| task.output_parts(rank, ranks))]
+            .map(|parts| parts.saturating_mul(count as u64));
     let elements = inputs.saturating_add(outputs.saturating_mul(2)).saturating_add(count as u64);
     let needed = elements.saturating_mul(element_bytes as u64);
     match available() {
         Some(available) if needed > available => Err(Error::Usage(format!(
-            "a count of {count} elements for {} ranks needs about {} MiB of memory, and {} MiB are free; use a smaller count",
-            schedule.ranks,
+            "a count of {count} elements for {ranks} ranks needs about {} MiB of memory, and {} MiB are free; use a smaller count",
             needed >> 20,
             available >> 20
         ))),

@@ -27,7 +27,7 @@ use crate::memory::{check_count, check_memory, reserved};
 use crate::views::{bytes, bytes_mut, microseconds, views};
 use fault::check_fault;
 pub use request::{Request, Source};
-use source::{generated, load, part_of};
+use source::{generated, load, part_of, ranks_of};
 
 /// What came out.
 #[derive(Debug, Clone, Serialize)]
@@ -154,26 +154,26 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
     let device = Device::find(&request.device, &mut notes)?;
     device.check_dispatch(request.dispatch)?;
     check_place(collective, request.in_place)?;
-    // Everything that can be refused without data is refused before data is made.
-    let (ranks, loaded) = match &request.source {
-        Source::Generated { ranks, .. } => (*ranks, None),
-        Source::Files { files, tensor, ranks } => {
-            let inputs = load::<T>(request, files, tensor.as_deref(), *ranks)?;
-            (inputs.len() as u32, Some(inputs))
+    // What can be refused without data is refused before data is made, and what needs no schedule before one is built: that
+    // of many ranks is gigabytes.
+    let ranks = match &request.source {
+        Source::Generated { ranks, .. } => *ranks,
+        Source::Files { tensors, ranks } => ranks_of(&request.task, tensors, *ranks)?,
+    };
+    device.check_ranks(ranks)?;
+    let (count, loaded) = match &request.source {
+        Source::Generated { count, .. } => (*count, None),
+        Source::Files { tensors, .. } => {
+            let inputs = load::<T>(&request.task, tensors, ranks)?;
+            (part_of(&request.task, &inputs)?, Some(inputs))
         }
     };
-    let count = match (&request.source, &loaded) {
-        (_, Some(inputs)) => part_of(&request.task, inputs)?,
-        (Source::Generated { count, .. }, _) => *count,
-        (Source::Files { .. }, None) => 0,
-    };
+    check_count(collective, count)?;
+    check_memory(&request.task, ranks, count, T::TYPE.bytes())?;
     let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
     let recipe = Recipe::new(request.task.clone(), ranks).algorithm(request.algorithm).sync(request.sync);
     let schedule = recipe.part_bytes(part_bytes).device(device.kind()).build()?;
-    device.check_ranks(ranks)?;
-    check_count(collective, count)?;
     Payload::new(&schedule, count, T::TYPE.bytes())?;
-    check_memory(&schedule, count, T::TYPE.bytes())?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
     }

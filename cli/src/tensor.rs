@@ -17,87 +17,134 @@ use wgccl::element::{DataType, Element};
 use wgccl::schedule::MAX_RANKS;
 
 pub use error::TensorError;
+pub(crate) use save::left_behind;
 pub use save::{check_target, save};
 
 use error::shape_text;
 use input::{Input, Layout};
 
-/// Reads one vector per rank.
-///
-/// Several files are one rank each, of any shape, flattened in C order, and all must hold equally many elements. One
-/// file is one rank if it has at most one axis; otherwise its first axis is the ranks and the rest is flattened.
-/// `tensor` names the tensor of `.safetensors` files and may be left out where a file holds exactly one.
+/// Files whose headers have been read, each of them once: one may take seconds.
+#[derive(Debug, Clone)]
+pub struct Tensors {
+    /// At least one.
+    sources: Vec<Source>,
+}
+
+/// Reads one vector per rank, as [`Tensors::read`].
 ///
 /// # Errors
 /// [`TensorError`] for the first file that cannot be read as elements of `T`; NaN and infinities are data.
 pub fn load<T: Element>(files: &[PathBuf], tensor: Option<&str>) -> Result<Vec<Vec<T>>, TensorError> {
-    // Every header before any data: a wrong last file is not found out after minutes of reading.
-    let sources = files.iter().map(|path| Source::open(path, tensor, T::TYPE)).collect::<Result<Vec<_>, _>>()?;
-    match sources.as_slice() {
-        [] => Err(TensorError::NoFiles),
-        [one] => one.read(one.rows()?),
-        [first, rest @ ..] => {
-            if let Some(other) = rest.iter().find(|other| other.count != first.count) {
-                return Err(TensorError::Lengths {
-                    path: first.path.to_owned(),
-                    count: first.count,
-                    shape: shape_text(&first.layout.shape),
-                    other: other.path.to_owned(),
-                    other_count: other.count,
-                    other_shape: shape_text(&other.layout.shape),
-                });
-            }
-            let mut ranks = Vec::with_capacity(sources.len());
-            for source in &sources {
-                ranks.append(&mut source.read(1)?);
-            }
-            Ok(ranks)
+    Tensors::open(files, tensor)?.read()
+}
+
+impl Tensors {
+    /// Reads the headers of `files`. `tensor` names the tensor of `.safetensors` files and may be left out where a file holds
+    /// exactly one.
+    ///
+    /// # Errors
+    /// [`TensorError`] for the first file that is none, or damaged.
+    pub fn open(files: &[PathBuf], tensor: Option<&str>) -> Result<Self, TensorError> {
+        let sources = files.iter().map(|path| Source::open(path, tensor)).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() { Err(TensorError::NoFiles) } else { Ok(Self { sources }) }
+    }
+
+    /// The type of the first file's elements.
+    ///
+    /// # Errors
+    /// [`TensorError::Type`] where no type of this program is that of the file.
+    pub fn data_type(&self) -> Result<DataType, TensorError> {
+        let first = self.sources.first().ok_or(TensorError::NoFiles)?;
+        first.layout.data_type.ok_or_else(|| first.layout.wrong_type(&first.path, DataType::F32))
+    }
+
+    /// The files.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// The ranks that [`Self::read`] gives.
+    ///
+    /// # Errors
+    /// [`TensorError::Ranks`] of a single file with too long a first axis.
+    pub fn ranks(&self) -> Result<usize, TensorError> {
+        match self.sources.as_slice() {
+            [one] => one.rows(),
+            several => Ok(several.len()),
         }
+    }
+
+    /// Reads one vector per rank.
+    ///
+    /// Several files are one rank each, of any shape, flattened in C order, and all must hold equally many elements. One
+    /// file is one rank if it has at most one axis; otherwise its first axis is the ranks and the rest is flattened.
+    ///
+    /// # Errors
+    /// [`TensorError`] for the first file that cannot be read as elements of `T`.
+    pub fn read<T: Element>(&self) -> Result<Vec<Vec<T>>, TensorError> {
+        // All before any data: a wrong last file is not found out after minutes of reading.
+        let counts = self.sources.iter().map(|source| source.count(T::TYPE)).collect::<Result<Vec<_>, _>>()?;
+        if let ([one], [count]) = (&self.sources[..], &counts[..]) {
+            return one.read(*count, one.rows()?);
+        }
+        let first = self.sources.first().ok_or(TensorError::NoFiles)?;
+        if let Some((other, &count)) = self.sources.iter().zip(&counts).find(|(_, count)| **count != counts[0]) {
+            return Err(TensorError::Lengths {
+                path: first.path.clone(),
+                count: counts[0],
+                shape: shape_text(&first.layout.shape),
+                other: other.path.clone(),
+                other_count: count,
+                other_shape: shape_text(&other.layout.shape),
+            });
+        }
+        let mut ranks = Vec::with_capacity(counts.len());
+        for (source, &count) in self.sources.iter().zip(&counts) {
+            ranks.append(&mut source.read(count, 1)?);
+        }
+        Ok(ranks)
+    }
+
+    /// Reads the first file whole, of any shape, flattened in C order: one vector.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_whole<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        let first = self.sources.first().ok_or(TensorError::NoFiles)?;
+        Ok(first.read(first.count(T::TYPE)?, 1)?.concat())
     }
 }
 
-/// Reads one file whole, of any shape, flattened in C order: one vector.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_whole<T: Element>(file: &Path, tensor: Option<&str>) -> Result<Vec<T>, TensorError> {
-    Ok(Source::open(file, tensor, T::TYPE)?.read(1)?.concat())
-}
-
-/// The type of a file's elements.
-///
-/// # Errors
-/// As [`load`]; [`TensorError::Type`] where no type of this program is that of the file.
-pub fn type_of(file: &Path, tensor: Option<&str>) -> Result<DataType, TensorError> {
-    let mut refused = None;
-    for &data_type in DataType::ALL {
-        match Source::open(file, tensor, data_type) {
-            Ok(_) => return Ok(data_type),
-            Err(error @ TensorError::Type { .. }) => refused = refused.or(Some(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(refused.unwrap_or(TensorError::NoFiles))
-}
-
-/// A file whose header has been read and found to agree with the size of the file.
-struct Source<'a> {
-    path: &'a Path,
+/// A file whose header has been read.
+#[derive(Debug, Clone)]
+struct Source {
+    path: PathBuf,
     layout: Layout,
-    count: usize,
 }
 
-impl<'a> Source<'a> {
-    fn open(path: &'a Path, tensor: Option<&str>, wanted: DataType) -> Result<Self, TensorError> {
+impl Source {
+    fn open(path: &Path, tensor: Option<&str>) -> Result<Self, TensorError> {
         let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
         let layout = match extension.as_deref() {
             Some("npy") if tensor.is_some() => return Err(TensorError::Unnamed { path: path.to_owned() }),
-            Some("npy") => npy::layout(&mut Input::open(path, "npy")?, wanted)?,
-            Some("safetensors") => safetensors::layout(&mut Input::open(path, "safetensors")?, tensor, wanted)?,
+            Some("npy") => npy::layout(&mut Input::open(path, "npy")?)?,
+            Some("safetensors") => safetensors::layout(&mut Input::open(path, "safetensors")?, tensor)?,
             _ => return Err(TensorError::Extension { path: path.to_owned() }),
         };
-        let count = count(path, &layout, wanted)?;
-        Ok(Self { path, layout, count })
+        Ok(Self { path: path.to_owned(), layout })
+    }
+
+    /// The number of elements, if they are of the type that is wanted and as many bytes as there are.
+    fn count(&self, wanted: DataType) -> Result<usize, TensorError> {
+        match self.layout.data_type == Some(wanted) {
+            true => count(&self.path, &self.layout, wanted),
+            false => Err(self.layout.wrong_type(&self.path, wanted)),
+        }
     }
 
     /// How many ranks the file is, if it is the only one.
@@ -105,19 +152,19 @@ impl<'a> Source<'a> {
         match *self.layout.shape {
             [] | [_] => Ok(1),
             [ranks, ..] if ranks > u64::from(MAX_RANKS) => {
-                Err(TensorError::Ranks { path: self.path.to_owned(), shape: shape_text(&self.layout.shape), ranks })
+                Err(TensorError::Ranks { path: self.path.clone(), shape: shape_text(&self.layout.shape), ranks })
             }
             [ranks, ..] => Ok(ranks as usize),
         }
     }
 
-    fn read<T: Element>(&self, rows: usize) -> Result<Vec<Vec<T>>, TensorError> {
-        let failed = |error| TensorError::Read { path: self.path.to_owned(), error };
-        let mut file = File::open(self.path).map_err(failed)?;
+    fn read<T: Element>(&self, count: usize, rows: usize) -> Result<Vec<Vec<T>>, TensorError> {
+        let failed = |error| TensorError::Read { path: self.path.clone(), error };
+        let mut file = File::open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(self.layout.start)).map_err(failed)?;
-        let length = self.count / rows;
+        let length = count / rows;
         if self.layout.fortran {
-            let stored = self.read_next::<T>(&mut file, self.count)?;
+            let stored = self.read_next::<T>(&mut file, count)?;
             return Ok(in_c_order(&stored, &self.layout.shape).chunks_exact(length).map(<[T]>::to_vec).collect());
         }
         (0..rows).map(|_| self.read_next(&mut file, length)).collect()

@@ -2,8 +2,7 @@
 //!
 //! The font is compiled in, so that a machine without any, a CI say, draws the same picture.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use plotters::prelude::*;
 use plotters::style::register_font;
 
 use crate::error::BenchError;
+use crate::whole;
 
 /// What the end of a file's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,18 +74,38 @@ pub trait Drawing {
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn check_new(path: &Path) -> Result<(), BenchError> {
     Format::of(path)?;
-    let path = || path.to_owned();
-    match File::create_new(path()).and_then(|_| std::fs::remove_file(path())) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(BenchError::Target { path: path(), why: "it exists, and nothing is overwritten; name another file" })
+    whole::check(path).map_err(|error| unwritten(path, error))
+}
+
+fn unwritten(path: &Path, error: io::Error) -> BenchError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            BenchError::Target { path, why: "it exists, and nothing is overwritten; name another file" }
         }
-        Err(error) => Err(BenchError::File { path: path(), error }),
+        _ => BenchError::File { path, error },
     }
 }
 
-/// Draws to `path`, overwriting it.
-pub fn to_file(path: &Path, (width, height): (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
+/// Draws to `path`, which does not exist.
+///
+/// # Errors
+/// As [`check_new`]; then no file is there.
+pub fn to_new_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
+    check_new(path)?;
+    whole::create(path, &drawn(path, size, drawing)?).map_err(|error| unwritten(path, error))
+}
+
+/// Draws to `path`, in place of what is there.
+///
+/// # Errors
+/// [`BenchError::Plot`] and [`BenchError::File`].
+pub fn to_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
+    whole::replace(path, &drawn(path, size, drawing)?).map_err(|error| unwritten(path, error))
+}
+
+/// The bytes of the file.
+fn drawn(path: &Path, (width, height): (u32, u32), drawing: &impl Drawing) -> Result<Vec<u8>, BenchError> {
     let format = Format::of(path)?;
     register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT).map_err(|_| failed(path, "its font is broken"))?;
     match format {
@@ -94,7 +114,7 @@ pub fn to_file(path: &Path, (width, height): (u32, u32), drawing: &impl Drawing)
             let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
             drawing.draw(&area, 1.0).map_err(|why| failed(path, why))?;
             drop(area);
-            std::fs::write(path, text).map_err(|error| BenchError::File { path: path.to_owned(), error })
+            Ok(text.into_bytes())
         }
         Format::Png => {
             let (width, height) = (2 * width, 2 * height);
@@ -102,18 +122,20 @@ pub fn to_file(path: &Path, (width, height): (u32, u32), drawing: &impl Drawing)
             let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
             drawing.draw(&area, 2.0).map_err(|why| failed(path, why))?;
             drop(area);
-            write_png(path, width, height, &pixels).map_err(|error| BenchError::File { path: path.to_owned(), error })
+            png(width, height, &pixels).map_err(|why| failed(path, why))
         }
     }
 }
 
-fn write_png(path: &Path, width: u32, height: u32, pixels: &[u8]) -> io::Result<()> {
-    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+fn png(width: u32, height: u32, pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(pixels)?;
-    Ok(writer.finish()?)
+    writer.finish()?;
+    Ok(bytes)
 }
 
 /// An axis of exponents with labels at given ones only.

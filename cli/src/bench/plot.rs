@@ -13,9 +13,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wgccl::collective::Collective;
 
 use super::bandwidth::{bus_factor, rate, size_parts};
-use super::chart::{
-    Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, check_new, decades, exponents, plain, to_file,
-};
+use super::chart::{Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, plain, to_new_file};
 use super::result::{Device, Group, Row, redop_name};
 use crate::error::BenchError;
 
@@ -75,9 +73,8 @@ const MEASURES: [Measure; 2] = [
 /// # Errors
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn draw(path: &Path, devices: &[Device], rows: &[Row]) -> Result<(), BenchError> {
-    check_new(path)?;
     let picture = Picture::of(devices, rows);
-    to_file(path, (WIDTH, picture.height()), &picture)
+    to_new_file(path, (WIDTH, picture.height()), &picture)
 }
 
 struct Picture {

@@ -3,20 +3,21 @@
 //! A record is evidence, so it is never overwritten, and it holds what was run on what, but nothing of the environment. It is
 //! written anew after every row, whole or not at all: whatever ends the process, what was measured is there.
 
-use std::fs::{self, File};
+mod recorded;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use super::older;
 use super::request::Request;
 use super::result::{Device, Row, Summary, redop_name};
 use super::size::Step;
 use super::stamp::now;
 use crate::error::BenchError;
+use crate::whole;
+pub use recorded::Recorded;
 
 /// The layout of the JSON; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "wgccl-bench/2";
@@ -104,28 +105,35 @@ pub struct Contents<'a> {
 }
 
 impl Record {
-    /// Takes `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
+    /// Writes `contents` to `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
     ///
     /// # Errors
     /// [`BenchError::Target`] where `path` is no file, and [`BenchError::File`].
-    pub fn create(path: &Path) -> Result<Self, BenchError> {
+    pub fn create(path: &Path, contents: &Contents<'_>) -> Result<Self, BenchError> {
         if path.as_os_str() == "-" || path.metadata().is_ok_and(|found| !found.is_file()) {
             let why = "a record goes to a file of its own; give -J a new name, or take --json for standard output";
             return Err(BenchError::Target { path: path.to_owned(), why });
         }
         let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        let mut tried = path.to_owned();
+        let start = Instant::now();
+        let mut record = Self { path: path.to_owned(), is_csv, written: None };
+        let text = record.text(contents)?;
         for next in 0_u32.. {
-            match File::create_new(&tried) {
-                Ok(_) => return Ok(Self { path: tried, is_csv, written: None }),
+            let created = match record.path.symlink_metadata() {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => whole::create(&record.path, text.as_bytes()),
+            };
+            match created {
+                Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(BenchError::File { path: tried, error }),
+                Err(error) => return Err(record.failed(error)),
             }
             let mut name = path.as_os_str().to_owned();
             name.push(format!(".{next}"));
-            tried = name.into();
+            record.path = name.into();
         }
-        Err(BenchError::File { path: tried, error: io::ErrorKind::AlreadyExists.into() })
+        record.written = Some((Instant::now(), start.elapsed()));
+        Ok(record)
     }
 
     /// The name that was free.
@@ -150,79 +158,21 @@ impl Record {
     /// [`BenchError::File`].
     pub fn write(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
         let start = Instant::now();
-        let mut temporary = self.path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", std::process::id()));
-        let text = if self.is_csv { Ok(csv(contents)) } else { json(contents) };
-        let written = text.map_err(io::Error::from).and_then(|text| {
-            fs::write(&temporary, text)?;
-            fs::rename(&temporary, &self.path)
-        });
+        let text = self.text(contents)?;
+        let written = whole::replace(&self.path, text.as_bytes());
         self.written = Some((Instant::now(), start.elapsed()));
-        written.map_err(|error| {
-            // Half of it helps nobody.
-            let _ = fs::remove_file(&temporary);
-            BenchError::File { path: self.path.clone(), error }
-        })
-    }
-}
-
-/// What is read of a record.
-#[derive(Debug, Deserialize)]
-pub struct Recorded {
-    /// The sweep went to its end.
-    #[serde(default = "yes")]
-    pub complete: bool,
-    #[serde(default)]
-    config: RecordedConfig,
-    /// Devices that rows name by index; each of them is there.
-    pub devices: Vec<Device>,
-    /// What was measured.
-    pub results: Vec<Row>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct RecordedConfig {
-    #[serde(default)]
-    sources: Vec<u32>,
-}
-
-/// Records of before that key were only written at the end.
-fn yes() -> bool {
-    true
-}
-
-impl Recorded {
-    /// Reads the JSON at `path`.
-    ///
-    /// # Errors
-    /// [`BenchError::File`] and [`BenchError::Record`].
-    pub fn read(path: &Path) -> Result<Self, BenchError> {
-        let text = fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
-        Self::parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
+        written.map_err(|error| self.failed(error))
     }
 
-    /// Reads JSON.
-    ///
-    /// # Errors
-    /// Why it is no record.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        match value["schema"].as_str() {
-            Some(SCHEMA) => {}
-            Some(older::SCHEMA) => older::upgrade(&mut value),
-            Some(other) => return Err(format!("its schema is '{other}', not '{SCHEMA}'")),
-            None => return Err("it names no schema".to_owned()),
-        }
-        let record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        match record.results.iter().find(|row| row.device >= record.devices.len()) {
-            Some(row) => Err(format!("it has no device {}", row.device)),
-            None => Ok(record),
+    fn text(&self, contents: &Contents<'_>) -> Result<String, BenchError> {
+        match self.is_csv {
+            true => Ok(csv(contents)),
+            false => json(contents).map_err(|error| self.failed(error.into())),
         }
     }
 
-    /// Of send-recv, where given.
-    pub fn sources(&self) -> &[u32] {
-        &self.config.sources
+    fn failed(&self, error: io::Error) -> BenchError {
+        BenchError::File { path: self.path.clone(), error }
     }
 }
 
@@ -342,25 +292,43 @@ fn optional(value: Option<impl ToString>) -> String {
 
 /// Names of devices hold commas.
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
     use super::*;
     use crate::bench::testing::row;
 
     #[test]
     fn names_that_exist_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: &[],
+            rows: &[],
+            summary: &summary,
+            errors: &[],
+            start_time: "",
+            complete: false,
+        };
         let path = dir.path().join("a.json");
         for name in ["a.json", "a.json.0", "a.json.1"] {
-            assert_eq!(Record::create(&path).unwrap().path(), dir.path().join(name));
+            assert_eq!(Record::create(&path, &contents).unwrap().path(), dir.path().join(name));
+            // Whole from the moment that it is there.
+            assert!(!Recorded::read(&dir.path().join(name)).unwrap().complete);
         }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         let missing = dir.path().join("none").join("a.json");
-        assert!(matches!(Record::create(&missing), Err(BenchError::File { .. })));
+        assert!(matches!(Record::create(&missing, &contents), Err(BenchError::File { .. })));
         for path in [Path::new("-"), dir.path()] {
-            assert!(matches!(Record::create(path), Err(BenchError::Target { .. })), "{}", path.display());
+            assert!(matches!(Record::create(path, &contents), Err(BenchError::Target { .. })), "{}", path.display());
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, supported};
 use wgccl::low_level::payload::Payload;
-use wgccl::schedule::{Algorithm, BuildError, DeviceKind, Recipe, Schedule, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, BuildError, DeviceKind, MAX_RANKS, Recipe, Schedule, Selection, SyncStyle};
 
 use super::size::{Parts, Range, Step};
 use crate::device::{AUTO, Device};
@@ -183,9 +183,13 @@ impl Request {
     }
 
     pub(super) fn schedule(&self, root: u32, algorithm: Algorithm, ranks: u32) -> Result<Schedule, BuildError> {
+        Recipe::new(self.task(root), ranks).algorithm(algorithm).sync(self.sync).build()
+    }
+
+    fn task(&self, root: u32) -> Task {
         let mut task = Task::from(self.collective).root(root);
         task.sources.clone_from(&self.sources);
-        Recipe::new(task, ranks).algorithm(algorithm).sync(self.sync).build()
+        task
     }
 
     /// Which algorithm a part of `count` elements goes by.
@@ -200,42 +204,53 @@ impl Request {
         selection.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind)
     }
 
-    /// Refuses what can be refused without a device, whichever algorithm it would choose.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// Refuses what can be refused without a device and without a schedule: that of many ranks is gigabytes.
+    pub(super) fn check_numbers(&self) -> Result<(), Error> {
+        if self.iterations == 0 {
+            return Err(Error::Usage("0 iterations measure nothing; give at least -n 1".to_owned()));
+        }
+        if self.skip >= self.iterations {
+            return Err(Error::Usage(format!(
+                "-K {} leaves out all of the {} iterations; give more of them with -n",
+                self.skip, self.iterations
+            )));
+        }
         for &ranks in &self.ranks {
-            for (root, selection) in self.lines(ranks, &mut Vec::new())? {
-                for &data_type in &self.data_types {
-                    let counts = self.counts(data_type, ranks)?;
-                    let mut largest = Vec::<(Algorithm, usize)>::new();
-                    for (&kind, &count) in DeviceKind::ALL.iter().flat_map(|kind| counts.iter().map(move |c| (kind, c)))
-                    {
-                        let algorithm = self.algorithm(selection, ranks, data_type, count, kind);
-                        match largest.iter_mut().find(|(known, _)| *known == algorithm) {
-                            Some((_, largest)) => *largest = count.max(*largest),
-                            None => largest.push((algorithm, count)),
-                        }
+            if !(1..=MAX_RANKS).contains(&ranks) {
+                return Err(BuildError::Ranks(ranks).into());
+            }
+            for &data_type in &self.data_types {
+                let largest =
+                    self.counts(data_type, ranks)?.into_iter().max().unwrap_or(0).saturating_add(self.unalign);
+                check_count(self.collective, largest)?;
+                // What a root alone has is as much, whichever rank it is.
+                check_memory(&self.task(0), ranks, largest, data_type.bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what no device could run, whichever algorithm it would choose. `lines` are those over `ranks` ranks.
+    pub(super) fn check(&self, ranks: u32, lines: &[(u32, Selection)]) -> Result<(), Error> {
+        for &(root, selection) in lines {
+            for &data_type in &self.data_types {
+                let counts = self.counts(data_type, ranks)?;
+                let mut largest = Vec::<(Algorithm, usize)>::new();
+                for (&kind, &count) in DeviceKind::ALL.iter().flat_map(|kind| counts.iter().map(move |c| (kind, c))) {
+                    let algorithm = self.algorithm(selection, ranks, data_type, count, kind);
+                    match largest.iter_mut().find(|(known, _)| *known == algorithm) {
+                        Some((_, largest)) => *largest = count.max(*largest),
+                        None => largest.push((algorithm, count)),
                     }
-                    for (algorithm, count) in largest {
-                        let schedule = self.schedule(root, algorithm, ranks)?;
-                        let count = count.saturating_add(self.unalign);
-                        if self.collective != Collective::Barrier {
-                            check_count(self.collective, count)?;
-                            Payload::new(&schedule, count, data_type.bytes())?;
-                        }
-                        check_memory(&schedule, count, data_type.bytes())?;
+                }
+                for (algorithm, count) in largest {
+                    let schedule = self.schedule(root, algorithm, ranks)?;
+                    if self.collective != Collective::Barrier {
+                        Payload::new(&schedule, count.saturating_add(self.unalign), data_type.bytes())?;
                     }
                 }
             }
         }
-        match self {
-            _ if self.iterations == 0 => {
-                Err(Error::Usage("0 iterations measure nothing; give at least -n 1".to_owned()))
-            }
-            _ if self.skip >= self.iterations => Err(Error::Usage(format!(
-                "-K {} leaves out all of the {} iterations; give more of them with -n",
-                self.skip, self.iterations
-            ))),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -3,6 +3,8 @@
 //! No all-reduce can do with less traffic, so it is also the shortest time that one could take on this device.
 
 use std::sync::Barrier;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use wgccl::element::Element;
@@ -93,8 +95,19 @@ fn memcpy<T: Element>(from: &[T], to: &mut [T]) {
     to.copy_from_slice(from);
 }
 
-/// Every thread copies its part of every vector.
+/// Every thread copies its part of every vector; one thread everything, where others cannot start.
 fn copies<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, copy: fn(&[T], &mut [T])) -> Vec<f64> {
+    let by = |threads, outputs: &mut [Vec<T>]| copies_by(inputs, outputs, threads, copy);
+    by(threads, outputs).or_else(|| by(1, outputs)).unwrap_or_default()
+}
+
+/// None where not all of `threads` can start.
+fn copies_by<T: Element>(
+    inputs: &[&[T]],
+    outputs: &mut [Vec<T>],
+    threads: usize,
+    copy: fn(&[T], &mut [T]),
+) -> Option<Vec<f64>> {
     let mut parts: Vec<Vec<(&[T], &mut [T])>> = (0..threads).map(|_| Vec::new()).collect();
     for (input, output) in inputs.iter().zip(outputs) {
         let part = input.len().div_ceil(threads).max(1);
@@ -123,10 +136,22 @@ fn copies<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, c
     std::thread::scope(|scope| {
         let mut parts = parts.iter_mut();
         let mine = parts.next();
+        let mut starts = Vec::new();
         for part in parts {
-            scope.spawn(move || -> Vec<f64> { work(part) });
+            let (start, started) = channel();
+            // Nobody waits for those that never come: a thread begins when all are there, and ends if they are not.
+            let thread = move || {
+                if started.recv().is_ok() {
+                    let _: Vec<f64> = work(part);
+                }
+            };
+            Builder::new().spawn_scoped(scope, thread).ok()?;
+            starts.push(start);
         }
-        mine.map_or_else(Vec::new, work)
+        for start in &starts {
+            let _ = start.send(());
+        }
+        Some(mine.map_or_else(Vec::new, work))
     })
 }
 

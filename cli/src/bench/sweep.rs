@@ -3,6 +3,7 @@
 //! It prints nothing: an observer sees each row as it comes, so that a long sweep shows something and a failed one
 //! keeps what it had.
 
+use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 
 use wgccl::backend::Backend;
@@ -12,7 +13,7 @@ use wgccl::error::UserBuffer;
 use wgccl::low_level::inputs::{Fill, generate_parts};
 use wgccl::low_level::{Typed, typed};
 use wgccl::proof::{self, Proved, prove};
-use wgccl::schedule::Algorithm;
+use wgccl::schedule::{Algorithm, Selection};
 
 use super::measure::{Case, Deadline};
 use super::request::{ALL, Request};
@@ -46,10 +47,8 @@ pub trait Observer {
 /// [`Error`]; wrong elements are counted in rows and are none.
 pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Error> {
     let mut notes = Vec::new();
-    for &ranks in &request.ranks {
-        request.lines(ranks, &mut notes)?;
-    }
-    request.check()?;
+    request.check_numbers()?;
+    let redops = request.redops(&mut notes)?;
     let devices = devices(&request.devices, &mut notes)?;
     for device in &devices {
         if !request.only_sound {
@@ -62,12 +61,17 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
         }
         request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
     }
-    let redops = request.redops(&mut notes)?;
-    let mut rows = 0;
+    let mut lines = Vec::new();
     for &ranks in &request.ranks {
-        let lines = request.lines(ranks, &mut Vec::new())?.len();
+        let of_ranks = request.lines(ranks, &mut notes)?;
+        request.check(ranks, &of_ranks)?;
+        lines.push((ranks, of_ranks));
+    }
+    let mut rows = 0;
+    for (ranks, lines) in &lines {
+        let ranks = *ranks;
         for &(data_type, _) in &redops {
-            rows += request.counts(data_type, ranks)?.len() * lines;
+            rows += request.counts(data_type, ranks)?.len() * lines.len();
         }
         for &data_type in &request.data_types {
             let parts = Parts::of(request.collective, ranks);
@@ -84,8 +88,8 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     while request.cycles == 0 || cycle < request.cycles {
         for (index, device) in devices.iter().enumerate() {
             for &(data_type, redop) in &redops {
-                let observer = &mut *observer;
-                typed(data_type, OfDevice { request, index, device, redop, cycle, observer })?;
+                let (lines, observer) = (&lines[..], &mut *observer);
+                typed(data_type, OfDevice { request, lines, index, device, redop, cycle, observer })?;
             }
         }
         cycle += 1;
@@ -104,9 +108,13 @@ fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Er
     Ok(found)
 }
 
+/// Roots and algorithms over a number of ranks.
+type Lines = (u32, Vec<(u32, Selection)>);
+
 /// All rows of one device, element type and reduction.
 struct OfDevice<'a, O> {
     request: &'a Request,
+    lines: &'a [Lines],
     index: usize,
     device: &'a Device,
     redop: Option<Op>,
@@ -118,13 +126,14 @@ impl<O: Observer> Typed for OfDevice<'_, O> {
     type Output = Result<(), Error>;
 
     fn run<T: Element>(self) -> Result<(), Error> {
-        let Self { request, index, device, redop, cycle, observer } = self;
-        of_device::<T>(request, (index, device), redop, cycle, observer)
+        let Self { request, lines, index, device, redop, cycle, observer } = self;
+        of_device::<T>(request, lines, (index, device), redop, cycle, observer)
     }
 }
 
 fn of_device<T: Element>(
     request: &Request,
+    lines: &[Lines],
     (index, device): (usize, &Device),
     redop: Option<Op>,
     cycle: u64,
@@ -132,11 +141,11 @@ fn of_device<T: Element>(
 ) -> Result<(), Error> {
     let Request { collective, sync, .. } = *request;
     let (data_type, choices) = (T::TYPE, request.dispatch_on(device, &mut Vec::new()));
-    for &ranks in &request.ranks {
+    for (ranks, lines) in lines {
+        let ranks = *ranks;
         let counts = request.counts(data_type, ranks)?;
         // The copy knows no algorithm and no root: measured once for a size.
         let mut roofs: Vec<Option<Roof>> = vec![None; counts.len()];
-        let lines = request.lines(ranks, &mut Vec::new())?;
         for (dispatch, (root, selection)) in choices.iter().flat_map(|choice| lines.iter().map(move |l| (*choice, *l)))
         {
             let group_root = if collective.has_root() { root as i32 } else { -1 };
@@ -268,12 +277,16 @@ const MOST_ALONE: usize = 1 << 20;
 fn side_by_side<R: Send>(ranks: u32, make: impl Fn(u32) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
     let threads = threads().clamp(1, ranks.max(1) as usize);
     let make = &make;
+    let share = |first: usize| (first as u32..ranks).step_by(threads).map(make).collect::<Result<Vec<R>, _>>();
+    let share = &share;
     std::thread::scope(|scope| {
-        let of_thread = |first| move || (first as u32..ranks).step_by(threads).map(make).collect::<Result<Vec<R>, _>>();
-        let running: Vec<_> = (0..threads).map(|first| scope.spawn(of_thread(first))).collect();
-        let made = running.into_iter().map(|thread| match thread.join() {
-            Ok(made) => made,
-            Err(panic) => std::panic::resume_unwind(panic),
+        // The share of a thread that cannot start is made here.
+        let start = |first| Builder::new().spawn_scoped(scope, move || share(first)).map_err(|_| first);
+        let running: Vec<_> = (0..threads).map(start).collect();
+        let made = running.into_iter().map(|thread| match thread.map(ScopedJoinHandle::join) {
+            Ok(Ok(made)) => made,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(first) => share(first),
         });
         let mut made: Vec<_> = made.collect::<Result<Vec<_>, _>>()?.into_iter().map(Vec::into_iter).collect();
         Ok((0..ranks as usize).filter_map(|rank| made[rank % threads].next()).collect())

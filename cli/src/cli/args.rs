@@ -84,6 +84,12 @@ impl LaunchArgs {
         self.data_type.unwrap_or(DataType::F32)
     }
 
+    /// Refuses a type where nothing has one.
+    pub(super) fn check(&self, collective: Collective) -> Result<(), Error> {
+        let typed = collective == Collective::Barrier && self.data_type.is_some();
+        refuse_flags("a barrier has no payload", &[(typed, "--type")])
+    }
+
     /// The schedule, by a chosen algorithm if none is named. The device is looked for only then.
     pub(super) fn build(&self, args: &ScheduleArgs, collective: Collective, ranks: u32) -> Result<Schedule, Error> {
         let selection = args.algorithm(collective);

@@ -1,7 +1,7 @@
 //! `wgccl bench`: nccl-tests' flags in, its report out.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -22,6 +22,8 @@ use crate::bench::{check_new, compare, now, plot};
 use crate::device::AUTO;
 use crate::dispatch::{Dispatch, Wanted};
 use crate::error::{BenchError, Error, exit};
+use crate::text::plain;
+use crate::whole;
 
 /// What a CI sets to demand a bandwidth, in GB/s.
 const MIN_BW: &str = "WGCCL_MIN_BW";
@@ -120,9 +122,9 @@ pub(super) struct BenchArgs {
     /// Index of the first element in every buffer; CPU executor only
     #[arg(short = 'u', long, value_name = "N", default_value_t = 0)]
     unalign: usize,
-    /// Seed of the inputs
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Seed of the inputs [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Draw the --plot of a record instead of measuring
     #[arg(long, value_name = "RECORD.json", requires = "plot")]
     from: Option<PathBuf>,
@@ -271,8 +273,13 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     if collective == Collective::Barrier {
         let sizes = [args.first, args.last, args.step, args.factor];
         let flags = ["-b", "-e", "-i", "-f"].into_iter().zip(sizes).map(|(flag, size)| (size.is_some(), flag));
-        let flags: Vec<_> = flags.chain([(args.data_type.is_some(), "-d")]).collect();
+        let others = [(args.data_type.is_some(), "-d"), (args.unalign > 0, "-u"), (args.seed.is_some(), "--seed")];
+        let flags: Vec<_> = flags.chain(others).collect();
         super::args::refuse_flags("a barrier has no payload", &flags)?;
+    }
+    if args.json {
+        let flags = [(args.per_iteration, "-I"), (args.timestamps, "-S"), (args.memory, "-M")];
+        super::args::refuse_flags("--json prints the record, which always has what these add to the table", &flags)?;
     }
     if args.cycles == 0 && (args.record.is_some() || args.plot.is_some() || args.json) {
         return Err(Error::Usage("-N 0 never ends, so no result would be whole; give a number of cycles".to_owned()));
@@ -315,7 +322,7 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         cycles: args.cycles,
         unalign: args.unalign,
         timeout: args.timeout,
-        seed: args.seed,
+        seed: args.seed.unwrap_or(0),
     })
 }
 
@@ -382,17 +389,19 @@ impl Printer<'_> {
 impl Observer for Printer<'_> {
     fn begin(&mut self, devices: &[Device], rows: usize, notes: &[String]) -> Result<(), Error> {
         let BenchArgs { per_iteration, timestamps, memory, .. } = *self.args;
-        // Everything has been found to make sense by now, so a name that is taken will be filled.
-        self.record = self.args.record.as_deref().map(Record::create).transpose()?;
         self.devices = devices.to_vec();
-        self.update_record()?;
+        // Everything has been found to make sense by now.
+        if let Some(path) = &self.args.record {
+            self.record = Some(self.with_contents(&[], false, |contents| Record::create(path, contents))?);
+        }
         let table = self.table.insert(Table::new(Columns { per_iteration, timestamps, memory }, devices.to_vec()));
         let header = table.header(self.request);
         if let Some(record) = &self.record {
-            self.line(&format!("# Writing record to {}", record.path().display()))?;
+            self.line(&format!("# Writing record to {}", shown(record.path())))?;
         }
-        for note in notes {
-            self.line(&format!("# note: {note}"))?;
+        let written = self.args.record.iter().chain(&self.args.plot);
+        for note in notes.iter().cloned().chain(written.flat_map(|path| whole::notes(path))) {
+            self.line(&format!("# note: {}", plain(&note)))?;
         }
         self.line(&header)?;
         // Nothing is drawn where stderr is no terminal, and nothing between rows: a ticking thread would be measured.
@@ -414,6 +423,11 @@ impl Observer for Printer<'_> {
     }
 }
 
+/// A path that a glob may have found.
+fn shown(path: &Path) -> String {
+    plain(&path.display().to_string())
+}
+
 pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     if let [a, b] = &args.compare[..] {
         let comparison = compare::compare(a, b)?;
@@ -426,7 +440,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     if let (Some(record), Some(path)) = (&args.from, &args.plot) {
         let record = Recorded::read(record)?;
         plot::draw(path, &record.devices, &record.results)?;
-        print(&format!("# Picture written to {}", path.display()))?;
+        print(&format!("# Picture written to {}", shown(path)))?;
         return Ok(exit::OK);
     }
     let (request, least) = (request(args)?, least_bandwidth()?);
@@ -469,7 +483,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     }
     if let (Some(path), false) = (&args.plot, printer.rows.is_empty()) {
         match plot::draw(path, &printer.devices, &printer.rows) {
-            Ok(()) => drop(printer.line(&format!("# Picture written to {}", path.display()))),
+            Ok(()) => drop(printer.line(&format!("# Picture written to {}", shown(path)))),
             Err(failed) => error = error.or(Some(failed.into())),
         }
     }

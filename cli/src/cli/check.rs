@@ -9,7 +9,7 @@ use wgccl::proof::{self, Outcome, Report, Verdict};
 use wgccl::schedule::{Origin, SyncStyle};
 
 use super::args::{LaunchArgs, ScheduleArgs};
-use super::output::{BAD, DIM, GOOD, Spinner, details, how, plural, print, print_json};
+use super::output::{BAD, DIM, GOOD, Ticking, details, how, plural, print, print_json};
 use crate::error::{Error, of_report};
 use crate::identity;
 use crate::run::check_place;
@@ -59,12 +59,13 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (collective, sync) = (args.collective, args.schedule.sync);
     check_place(collective, args.in_place)?;
     let selection = args.schedule.algorithm(collective);
+    args.launch.check(collective)?;
     if !selection.is_auto() {
         let LaunchArgs { count, data_type, .. } = &args.launch;
         let flags = [(count.is_some(), "--count"), (data_type.is_some(), "--type")];
         super::args::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
     }
-    let spinner = Spinner::new("proving");
+    let spinner = Ticking::spinner("proving");
     let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
     let report = proof::check(&schedule, proof::Options::default().in_place(args.in_place));
     drop(spinner);

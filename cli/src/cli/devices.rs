@@ -8,12 +8,13 @@ use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
 
 use super::output::{DIM, print, print_json};
-use crate::device::{CPU, threads};
+use crate::device::{CPU, narrowed, threads};
 use crate::error::{Error, exit};
+use crate::text::plain;
 
 #[derive(Debug, Args)]
 pub(super) struct DevicesArgs {
-    /// Print one JSON list
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -46,6 +47,15 @@ enum Device<'a> {
     Cpu(CpuDevice),
 }
 
+#[derive(Serialize)]
+struct Json<'a> {
+    ok: bool,
+    /// Best first, the CPU executor last.
+    devices: Vec<Device<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
 pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
     let adapters = adapters();
     let threads = threads();
@@ -65,9 +75,9 @@ pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
         }),
     };
     if args.json {
-        let mut list: Vec<Device<'_>> = adapters.iter().map(|adapter| Device::Adapter(adapter.info())).collect();
-        list.push(Device::Cpu(cpu));
-        print_json(&list)?;
+        let mut devices: Vec<Device<'_>> = adapters.iter().map(|adapter| Device::Adapter(adapter.info())).collect();
+        devices.push(Device::Cpu(cpu));
+        print_json(&Json { ok: true, devices, note: narrowed() })?;
     } else {
         print(&table(&adapters, &cpu))?;
     }
@@ -82,7 +92,7 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
         let modes: Vec<String> = info.dispatch_modes.iter().map(ToString::to_string).collect();
         table.add_row([
             info.index.to_string(),
-            info.name.clone(),
+            plain(&info.name),
             info.backend.to_owned(),
             info.class.to_string(),
             info.limits.max_ranks.to_string(),
@@ -108,6 +118,9 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
         for refusal in &info.refused_modes {
             text.push_str(&format!("\n{DIM}{}: no {}, {}{DIM:#}", info.index, refusal.mode, refusal.reason));
         }
+    }
+    if let Some(why) = narrowed() {
+        text.push_str(&format!("\n{DIM}{why}{DIM:#}"));
     }
     text
 }

@@ -6,12 +6,13 @@ use clap::Args;
 use serde::Serialize;
 use wgccl::collective::{Collective, parse};
 use wgccl::element::DataType;
+use wgccl::error::PayloadError;
 use wgccl::low_level::payload::Payload;
-use wgccl::low_level::window::{Region, Stride, Window};
+use wgccl::low_level::window::{Region, Stride, StrideError, Window};
 use wgccl::schedule::{Algorithm, Origin};
 
 use super::args::{LaunchArgs, ScheduleArgs};
-use super::output::{DIM, Spinner, plural, print, print_json};
+use super::output::{DIM, Ticking, plural, print, print_json};
 use crate::error::{Error, exit};
 use crate::identity;
 use crate::memory::check_count;
@@ -69,9 +70,16 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let collective = args.collective;
     let selection = args.schedule.algorithm(collective);
     let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
-    let spinner = Spinner::new("building the schedule");
-    let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
+    check_flags(args)?;
     check_count(collective, count)?;
+    if count.checked_mul(data_type.bytes()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        return Err(PayloadError::TooLarge { count, ranks: args.ranks }.into());
+    }
+    if args.stride.columns(args.ranks) < args.ranks {
+        return Err(StrideError(args.ranks).into());
+    }
+    let spinner = Ticking::spinner("building the schedule");
+    let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
     drop(spinner);
@@ -106,6 +114,16 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         print(&table(&json))?
     }
     Ok(exit::OK)
+}
+
+/// A window is as large as that of the rank that needs most, whoever that is.
+fn check_flags(args: &LayoutArgs) -> Result<(), Error> {
+    args.launch.check(args.collective)?;
+    // What is wrong with them is said first.
+    args.schedule.task(args.collective)?;
+    let ScheduleArgs { root, sources, .. } = &args.schedule;
+    let flags = [(root.is_some(), "--root"), (!sources.sources.is_empty(), "--sources")];
+    super::args::refuse_flags("all ranks have windows of one layout, whoever gives and gets", &flags)
 }
 
 fn table(layout: &Json) -> String {

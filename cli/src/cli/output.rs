@@ -1,20 +1,25 @@
 //! What commands print, and how: text, one object, errors, colours, and a sign of life on a terminal.
 
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use wgccl::schedule::{Origin, SyncStyle};
 
 use crate::error::Error;
+use crate::text::plain_lines;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 
+/// What a message quotes may come from a file. Who closes stderr wants to know nothing.
 pub(super) fn print_error(error: &Error) {
-    anstream::eprintln!("{BAD}error:{BAD:#} {error}");
+    let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {}", plain_lines(&error.to_string()));
 }
 
 /// One object, and a broken pipe is no reason to panic.
@@ -24,16 +29,19 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Error> {
 }
 
 pub(super) fn print(text: &str) -> Result<(), Error> {
-    match print_or_fail(text) {
-        // Whoever has read enough has no use for an error.
-        Err(Error::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+    unless_gone(print_or_fail(text))
+}
+
+/// Whoever has read enough has no use for an error.
+pub(super) fn unless_gone(printed: Result<(), Error>) -> Result<(), Error> {
+    match printed {
+        Err(Error::Print(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
 }
 
 /// As [`print`], and a reader that has gone is an error: nothing is measured for nobody.
 pub(super) fn print_or_fail(text: &str) -> Result<(), Error> {
-    use std::io::Write;
     Ok(writeln!(anstream::stdout().lock(), "{text}")?)
 }
 
@@ -58,22 +66,57 @@ pub(super) fn plural(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { many })
 }
 
-/// Shows on a terminal that something goes on, if it takes longer than a tick; gone when dropped.
-pub(super) struct Spinner(ProgressBar);
+/// A progress bar on a terminal, drawn every tick until it is dropped, and never if that is before the first. Where no thread
+/// can start there is none.
+pub(super) struct Ticking {
+    bar: ProgressBar,
+    /// Ends the thread when dropped.
+    drawing: Option<(Sender<()>, JoinHandle<()>)>,
+}
 
-impl Spinner {
-    pub(super) fn new(what: &'static str) -> Self {
-        let bar = ProgressBar::new_spinner().with_message(what);
-        bar.enable_steady_tick(TICK);
-        Self(bar)
+impl Ticking {
+    pub(super) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+        let drawing = std::io::stderr().is_terminal().then(|| draw(bar.clone())).and_then(Result::ok);
+        Self { bar, drawing }
+    }
+
+    /// One that says `what`.
+    pub(super) fn spinner(what: &'static str) -> Self {
+        let ticking = Self::new();
+        ticking.bar.set_style(ProgressStyle::default_spinner());
+        ticking.bar.set_message(what);
+        ticking
+    }
+
+    /// What is drawn.
+    pub(super) fn bar(&self) -> &ProgressBar {
+        &self.bar
     }
 }
 
-impl Drop for Spinner {
+fn draw(bar: ProgressBar) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (end, ended) = channel::<()>();
+    let thread = Builder::new().spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
+            if bar.is_hidden() {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            bar.tick();
+        }
+        bar.finish_and_clear();
+    })?;
+    Ok((end, thread))
+}
+
+impl Drop for Ticking {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        if let Some((end, thread)) = self.drawing.take() {
+            drop(end);
+            let _ = thread.join();
+        }
     }
 }
 
-/// What takes less needs no spinner.
-pub(super) const TICK: Duration = Duration::from_millis(250);
+/// What takes less needs no bar.
+const TICK: Duration = Duration::from_millis(250);

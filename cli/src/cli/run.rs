@@ -15,12 +15,13 @@ use wgccl::low_level::{Typed, typed};
 use wgccl::lower::Protocol;
 
 use super::args::{COUNT, ScheduleArgs};
-use super::output::{BAD, DIM, GOOD, TICK, details, how, plural, print, print_json};
+use super::output::{BAD, DIM, GOOD, Ticking, details, how, plural, print, print_json};
 use crate::device::AUTO;
 use crate::dispatch::{self, Wanted};
 use crate::error::{Error, exit};
 use crate::run::{Finished, Outcome, Request, Source, Stage, Watch, run as execute};
-use crate::tensor;
+use crate::tensor::{self, Tensors};
+use crate::text::plain;
 
 const RANKS: u32 = 4;
 
@@ -64,8 +65,8 @@ pub(super) struct RunArgs {
     /// Tensor of a .safetensors file that holds several
     #[arg(long, value_name = "NAME", requires = "input")]
     tensor: Option<String>,
-    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one; a directory that holds such files,
-    /// or an input, is refused
+    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one: a new or an empty directory, which
+    /// appears with all of them or not at all
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Let every rank's input and output be one buffer, by NCCL's rules
@@ -115,21 +116,36 @@ fn drop_notify(text: &str) -> Result<Fault, String> {
 struct Json<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     check_flags(args)?;
-    let data_type = data_type(args)?;
-    typed(data_type, args)
+    if let Some(dir) = &args.output {
+        tensor::check_target(dir, &args.input)?;
+    }
+    let inputs = match args.input.is_empty() {
+        true => None,
+        false => Some(Tensors::open(&args.input, args.tensor.as_deref())?),
+    };
+    let request = request(args, inputs)?;
+    typed(request.data_type, Run { args, request })
 }
 
-impl Typed for &RunArgs {
+/// A run whose element type is known.
+struct Run<'a> {
+    args: &'a RunArgs,
+    request: Request,
+}
+
+impl Typed for Run<'_> {
     type Output = Result<u8, Error>;
 
     fn run<T: Element>(self) -> Result<u8, Error> {
-        run_typed::<T>(self)
+        run_typed::<T>(self.args, &self.request)
     }
 }
 
@@ -145,18 +161,22 @@ fn check_flags(args: &RunArgs) -> Result<(), Error> {
         super::args::refuse_flags("the pattern has no seed", &seeded[1..])?;
     }
     if collective == Collective::Barrier {
-        let typed = [(args.data_type.is_some(), "--type"), (args.output.is_some(), "--output")];
-        super::args::refuse_flags("a barrier has no payload", &[seeded, typed].concat())?;
+        let flags = [
+            (args.data_type.is_some(), "--type"),
+            (args.output.is_some(), "--output"),
+            (args.channels.is_some(), "--channels"),
+        ];
+        super::args::refuse_flags("a barrier has no payload", &[&seeded[..], &flags].concat())?;
     }
     Ok(())
 }
 
 /// That of the inputs, where there are files.
-fn data_type(args: &RunArgs) -> Result<DataType, Error> {
-    let Some(file) = args.input.first() else { return Ok(args.data_type.unwrap_or(DataType::F32)) };
-    let found = tensor::type_of(file, args.tensor.as_deref())?;
-    match args.data_type {
-        Some(wanted) if wanted != found => Err(Error::Usage(format!(
+fn data_type(args: &RunArgs, inputs: Option<&Tensors>) -> Result<DataType, Error> {
+    let Some(inputs) = inputs else { return Ok(args.data_type.unwrap_or(DataType::F32)) };
+    let found = inputs.data_type()?;
+    match (args.data_type, args.input.first()) {
+        (Some(wanted), Some(file)) if wanted != found => Err(Error::Usage(format!(
             "{} holds {found}, and --type says {wanted}; leave --type out to take what the inputs hold",
             file.display()
         ))),
@@ -164,19 +184,18 @@ fn data_type(args: &RunArgs) -> Result<DataType, Error> {
     }
 }
 
-fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
-    let request = request::<T>(args)?;
-    if let Some(dir) = &args.output {
-        tensor::check_target(dir, &args.input)?;
-    }
-    let bar = ProgressBar::new(0);
+fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error> {
+    let bar = Ticking::new();
     let watch: Watch = {
-        let bar = bar.clone();
+        let bar = bar.bar().clone();
         Arc::new(move |stage| show(&bar, stage))
     };
-    let finished = execute::<T>(&request, &watch);
-    bar.finish_and_clear();
+    let finished = execute::<T>(request, &watch);
+    drop(bar);
     let mut finished = finished?;
+    if let Some(dir) = &args.output {
+        finished.notes.extend(tensor::left_behind(dir));
+    }
     let mut error = finished.error();
     let mut text = if args.json { String::new() } else { table(&finished) };
     if let (Some(dir), None) = (&args.output, &error) {
@@ -184,14 +203,15 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
         // The verdict stands, even if the disk is full by now.
         match tensor::save(dir, &outputs) {
             Ok(()) => {
-                let _ = write!(text, "\nwritten   {}", dir.display());
+                let _ = write!(text, "\nwritten   {}", plain(&dir.display().to_string()));
             }
             Err(failed) => error = Some(failed.into()),
         }
     }
     finished.outcome.ok = error.is_none();
     if args.json {
-        print_json(&Json { outcome: &finished.outcome, error: error.as_ref().map(Error::to_string) })?;
+        let error = error.as_ref().map(Error::to_string);
+        print_json(&Json { outcome: &finished.outcome, notes: &finished.notes, error })?;
     } else {
         print(&text)?;
         if let Some(error) = &error {
@@ -201,7 +221,7 @@ fn run_typed<T: Element>(args: &RunArgs) -> Result<u8, Error> {
     Ok(error.map_or(exit::OK, |error| error.exit_code()))
 }
 
-/// Draws what the run is at, on a terminal only, and only if it takes longer than a tick.
+/// Says what the run is at.
 fn show(bar: &ProgressBar, stage: Stage) {
     let (template, message) = match stage {
         Stage::Launch { pieces, .. } if pieces > 1 => {
@@ -223,27 +243,29 @@ fn show(bar: &ProgressBar, stage: Stage) {
                 bar.set_length(part_bytes);
             }
             bar.set_message(message);
-            bar.enable_steady_tick(TICK);
         }
     }
 }
 
-fn request<T: Element>(args: &RunArgs) -> Result<Request, Error> {
+fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
     let collective = args.collective;
-    let source = if args.input.is_empty() {
-        let default = if collective == Collective::Barrier { 0 } else { COUNT };
-        let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(default));
-        Source::Generated { fill: args.fill.unwrap_or_default(), seed: args.seed.unwrap_or(0), ranks, count }
-    } else if args.count.is_some() {
-        return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
-    } else {
-        Source::Files { files: args.input.clone(), tensor: args.tensor.clone(), ranks: args.ranks }
+    let data_type = data_type(args, inputs.as_ref())?;
+    let source = match inputs {
+        None => {
+            let default = if collective == Collective::Barrier { 0 } else { COUNT };
+            let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(default));
+            Source::Generated { fill: args.fill.unwrap_or_default(), seed: args.seed.unwrap_or(0), ranks, count }
+        }
+        Some(_) if args.count.is_some() => {
+            return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
+        }
+        Some(tensors) => Source::Files { tensors, ranks: args.ranks },
     };
     Ok(Request {
         task: args.schedule.task(collective)?,
         algorithm: args.schedule.algorithm(collective),
         sync: args.schedule.sync,
-        data_type: T::TYPE,
+        data_type,
         op: args.op.unwrap_or(Op::Sum),
         in_place: args.in_place,
         source,
@@ -283,7 +305,7 @@ fn table<T: Element>(finished: &Finished<T>) -> String {
     let o = &finished.outcome;
     let mut text = String::new();
     for note in &finished.notes {
-        let _ = writeln!(text, "{DIM}note{DIM:#}      {note}");
+        let _ = writeln!(text, "{DIM}note{DIM:#}      {}", plain(note));
     }
     let _ = writeln!(text, "{}\n", title(o));
     let mut line = |name: &str, value: &str| {

@@ -2,8 +2,6 @@
 //!
 //! Apart from what a run does, because reading its inputs needs it, too.
 
-use std::path::PathBuf;
-
 use wgccl::collective::{Op, Task};
 use wgccl::element::DataType;
 use wgccl::fault::Fault;
@@ -11,6 +9,7 @@ use wgccl::low_level::inputs::Fill;
 use wgccl::schedule::{Selection, SyncStyle};
 
 use crate::dispatch::Dispatch;
+use crate::tensor::Tensors;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -56,9 +55,7 @@ pub enum Source {
     /// Read from files.
     Files {
         /// One per rank, or one for all. Where only the root gives something: its input, in one file.
-        files: Vec<PathBuf>,
-        /// The tensor in a file that has several.
-        tensor: Option<String>,
+        tensors: Tensors,
         /// For how many ranks, where files do not say so because only the root's is there.
         ranks: Option<u32>,
     },

@@ -1,8 +1,6 @@
 //! Where the inputs of a run come from: generated, or read from files.
 //!
-//! Files decide the number of ranks and the count, so they are read before anything else is known.
-
-use std::path::PathBuf;
+//! Headers decide the number of ranks before data is read, and data the count before a schedule is built.
 
 use wgccl::collective::{Collective, Task};
 use wgccl::element::Element;
@@ -14,7 +12,7 @@ use wgccl::schedule::Schedule;
 use super::request::{Request, Source};
 use crate::error::Error;
 use crate::memory::{address_map, reserved};
-use crate::tensor;
+use crate::tensor::Tensors;
 
 pub(super) fn generated<T: Element>(
     request: &Request,
@@ -33,35 +31,32 @@ pub(super) fn generated<T: Element>(
         .collect()
 }
 
-/// One vector for each rank, empty where the collective gives it no input.
-pub(super) fn load<T: Element>(
-    request: &Request,
-    files: &[PathBuf],
-    tensor: Option<&str>,
-    ranks: Option<u32>,
-) -> Result<Vec<Vec<T>>, Error> {
-    let Task { collective, root, .. } = request.task;
+/// How many ranks there are, as the headers of `tensors` say, or `given` where they cannot.
+pub(super) fn ranks_of(task: &Task, tensors: &Tensors, given: Option<u32>) -> Result<u32, Error> {
+    let Task { collective, root, .. } = *task;
     let usage = |text: &str| Err(Error::Usage(format!("{collective}: {text}")));
     if collective == Collective::Barrier {
         return usage("there is nothing to give in; leave --input out");
     }
-    if !collective.only_root_gives() {
-        if ranks.is_some() {
-            return usage("--input decides the number of ranks; leave --ranks out");
-        }
-        return Ok(tensor::load(files, tensor)?);
+    match (collective.only_root_gives(), given) {
+        (false, Some(_)) => usage("--input decides the number of ranks; leave --ranks out"),
+        (false, None) => Ok(u32::try_from(tensors.ranks()?).unwrap_or(u32::MAX)),
+        (true, None) => usage("--input is the root's alone and does not say how many ranks there are; give --ranks"),
+        (true, Some(_)) if tensors.len() > 1 => usage("only the root has an input; give one file"),
+        (true, Some(ranks)) if root >= ranks => usage(&format!("root {root} is not a rank; there are {ranks}")),
+        (true, Some(ranks)) => Ok(ranks),
     }
-    let Some(ranks) = ranks else {
-        return usage("--input is the root's alone and does not say how many ranks there are; give --ranks");
-    };
-    let [file] = files else {
-        return usage("only the root has an input; give one file");
-    };
-    if root >= ranks {
-        return usage(&format!("root {root} is not a rank; there are {ranks}"));
+}
+
+/// One vector for each of `ranks`, empty where the collective gives it no input.
+pub(super) fn load<T: Element>(task: &Task, tensors: &Tensors, ranks: u32) -> Result<Vec<Vec<T>>, Error> {
+    if !task.collective.only_root_gives() {
+        return Ok(tensors.read()?);
     }
     let mut inputs: Vec<Vec<T>> = (0..ranks).map(|_| Vec::new()).collect();
-    inputs[root as usize] = tensor::load_whole(file, tensor)?;
+    if let Some(input) = inputs.get_mut(task.root as usize) {
+        *input = tensors.read_whole()?;
+    }
     Ok(inputs)
 }
 

@@ -77,16 +77,6 @@ pub(super) const NAME: usize = 48;
 /// Characters that a reason may take in a message.
 pub(super) const SENTENCE: usize = 160;
 
-/// `text` on one line and at most `limit` characters of it.
-pub(super) fn one_line(text: &str, limit: usize) -> String {
-    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut line: String = characters.by_ref().take(limit).collect();
-    if characters.next().is_some() {
-        line.push_str("...");
-    }
-    line
-}
-
 /// A shape as `[4, 256]`, cut after eight axes.
 pub(super) fn shape_text(shape: &[u64]) -> String {
     const SHOWN: usize = 8;

@@ -8,10 +8,16 @@ use std::path::Path;
 
 use wgccl::element::DataType;
 
-use super::error::{self, TensorError, numpy_name, one_line};
+use super::error::{self, TensorError, numpy_name};
+use crate::text::one_line;
 
 /// Where a file keeps its elements, as its header says.
+#[derive(Debug, Clone)]
 pub(super) struct Layout {
+    /// None where this program has no such type.
+    pub(super) data_type: Option<DataType>,
+    /// The type in words.
+    pub(super) type_text: String,
     pub(super) shape: Vec<u64>,
     /// Offset of the first element.
     pub(super) start: u64,
@@ -63,13 +69,12 @@ impl<'a> Input<'a> {
             reason: one_line(reason.as_ref(), error::SENTENCE),
         }
     }
+}
 
-    pub(super) fn wrong_type(&self, found: &str, wanted: DataType) -> TensorError {
-        TensorError::Type {
-            path: self.path.to_owned(),
-            found: one_line(found, error::NAME),
-            wanted,
-            numpy: numpy_name(wanted),
-        }
+impl Layout {
+    /// That its elements, of the file at `path`, are not of the type that is wanted.
+    pub(super) fn wrong_type(&self, path: &Path, wanted: DataType) -> TensorError {
+        let found = one_line(&self.type_text, error::NAME);
+        TensorError::Type { path: path.to_owned(), found, wanted, numpy: numpy_name(wanted) }
     }
 }

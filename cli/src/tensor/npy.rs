@@ -7,8 +7,9 @@ use std::io::Seek;
 
 use wgccl::element::DataType;
 
-use super::error::{NAME, TensorError, class, one_line};
+use super::error::{NAME, TensorError, class};
 use super::input::{Input, Layout};
+use crate::text::one_line;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// No array of numbers has a header near this long; numpy itself refuses more than 10,000 bytes.
@@ -17,7 +18,7 @@ const MAX_HEADER: usize = 1 << 16;
 const ALIGNMENT: usize = 64;
 
 /// Where the elements lie.
-pub(super) fn layout(input: &mut Input<'_>, wanted: DataType) -> Result<Layout, TensorError> {
+pub(super) fn layout(input: &mut Input<'_>) -> Result<Layout, TensorError> {
     let preamble = input.take(MAGIC.len() + 2, "preamble")?;
     if !preamble.starts_with(MAGIC) {
         return Err(input.malformed("it does not begin with \\x93NUMPY"));
@@ -36,20 +37,16 @@ pub(super) fn layout(input: &mut Input<'_>, wanted: DataType) -> Result<Layout, 
     }
     let text = input.take(length, "header")?;
     let header = Header::parse(&String::from_utf8_lossy(&text)).map_err(|reason| input.malformed(reason))?;
-    let big_endian = match header.descr.split_at_checked(1) {
-        Some(("<", code)) if code == numpy_code(wanted) => false,
-        Some((">", code)) if code == numpy_code(wanted) => true,
-        // What has no byte order: bytes, and to numpy also what it has no name for.
-        Some(("|", code)) if code == numpy_code(wanted) && (wanted.bytes() == 1 || wanted == DataType::BF16) => false,
-        _ => return Err(input.wrong_type(&type_text(&header.descr), wanted)),
-    };
+    let (order, data_type) = known(&header.descr).unzip();
     let start =
         input.file.stream_position().map_err(|error| TensorError::Read { path: input.path.to_owned(), error })?;
     Ok(Layout {
+        data_type,
+        type_text: type_text(&header.descr),
         shape: header.shape,
         start,
         bytes: input.bytes.saturating_sub(start),
-        big_endian,
+        big_endian: order == Some(">"),
         fortran: header.fortran,
     })
 }
@@ -74,6 +71,18 @@ fn numpy_code(kind: DataType) -> String {
     match kind {
         DataType::BF16 => "V2".to_owned(),
         _ => format!("{}{}", class(kind).1, kind.bytes()),
+    }
+}
+
+/// The byte order and type of a `descr`, where this program has such a type.
+fn known(descr: &str) -> Option<(&str, DataType)> {
+    let (order, code) = descr.split_at_checked(1)?;
+    let data_type = DataType::ALL.iter().copied().find(|&data_type| numpy_code(data_type) == code)?;
+    match order {
+        "<" | ">" => Some((order, data_type)),
+        // What has no byte order: bytes, and to numpy also what it has no name for.
+        "|" if data_type.bytes() == 1 || data_type == DataType::BF16 => Some((order, data_type)),
+        _ => None,
     }
 }
 

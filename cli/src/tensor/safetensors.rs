@@ -5,9 +5,9 @@
 use safetensors::tensor::Metadata;
 use wgccl::element::DataType;
 
-use super::error::TensorError;
-use super::error::{NAME, one_line};
+use super::error::{NAME, TensorError};
 use super::input::{Input, Layout};
+use crate::text::one_line;
 
 /// The limit of the format's own library.
 const MAX_HEADER: u64 = 100_000_000;
@@ -15,7 +15,7 @@ const MAX_HEADER: u64 = 100_000_000;
 const SHOWN: usize = 8;
 
 /// Where the elements of the tensor `name`, or of the only tensor, lie.
-pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>, wanted: DataType) -> Result<Layout, TensorError> {
+pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>) -> Result<Layout, TensorError> {
     let length = input.take(size_of::<u64>(), "header length")?;
     let length = length.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte));
     let start = match length.checked_add(size_of::<u64>() as u64) {
@@ -52,12 +52,11 @@ pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>, wanted: DataType
             return choice(format!("holds {count} tensors; name the one to read: {names}"));
         }
     };
-    let found = info.dtype.to_string().to_lowercase();
-    if found != wanted.name() {
-        return Err(input.wrong_type(&found, wanted));
-    }
+    let type_text = info.dtype.to_string().to_lowercase();
     let (from, to) = info.data_offsets;
     Ok(Layout {
+        data_type: DataType::ALL.iter().copied().find(|data_type| data_type.name() == type_text),
+        type_text,
         shape: info.shape.iter().map(|&axis| axis as u64).collect(),
         start: start + from as u64,
         bytes: (to - from) as u64,

@@ -1,51 +1,66 @@
-//! Writes every rank's output as `rank{r}.npy`, all of them or none.
+//! Writes every rank's output as `rank{r}.npy`, all of them at once or none.
 //!
-//! Whoever finds the files may rely on them being whole and of one run, so they get their names only when all are written.
+//! Whoever finds the files may rely on them being whole and of one run, so their directory appears with all of them in it.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use wgccl::element::Element;
 
 use super::{TensorError, npy};
+use crate::text::plain;
+use crate::whole::{self, Folder};
 
-/// Refuses what [`save`] would refuse, and a directory that holds one of `inputs`: before anything is computed.
+/// Refuses what [`save`] would refuse, before anything is computed. Of a directory that holds one of `inputs` it says so.
 ///
 /// # Errors
 /// [`TensorError::Target`] or [`TensorError::Write`].
 pub fn check_target(dir: &Path, inputs: &[PathBuf]) -> Result<(), TensorError> {
-    let refused = |problem: String| Err(TensorError::Target { path: dir.to_owned(), problem });
+    place(dir, inputs).map(drop)
+}
+
+/// What a run that was killed has left beside `dir`, in words.
+pub(crate) fn left_behind(dir: &Path) -> Vec<String> {
+    whole::notes(&dir.canonicalize().unwrap_or_else(|_| dir.to_owned()))
+}
+
+fn refused<T>(dir: &Path, problem: String) -> Result<T, TensorError> {
+    Err(TensorError::Target { path: dir.to_owned(), problem })
+}
+
+/// Where the directory is to be, if it may be there.
+fn place(dir: &Path, inputs: &[PathBuf]) -> Result<PathBuf, TensorError> {
     if dir.as_os_str().is_empty() {
-        return refused("no directory was named; name one, or '.' for this one".to_owned());
+        return refused(dir, "no directory was named; name a new one".to_owned());
     }
     let failed = |error| TensorError::Write { path: dir.to_owned(), error };
-    // What will be written in: the directory, or the one that it will be made in.
-    let exists = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
-    let parent = dir.ancestors().find(exists).map_or(Path::new("."), here);
-    if !parent.is_dir() {
-        return refused(format!("{} is a file; name a directory", parent.display()));
+    let exists = |of: &&Path| of.as_os_str().is_empty() || of.exists();
+    let nearest = dir.ancestors().find(exists).map_or(Path::new("."), here);
+    if !nearest.is_dir() {
+        return refused(dir, format!("{} is a file; name a directory", nearest.display()));
     }
-    if dir.exists() {
-        for entry in fs::read_dir(dir).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            if is_output(&name.to_string_lossy()) {
-                return refused(format!(
-                    "it holds {} already, and nothing is overwritten; name another directory",
-                    name.to_string_lossy()
-                ));
-            }
+    let (place, above) = match dir.exists() {
+        true => {
+            let place = dir.canonicalize().map_err(failed)?;
+            check_empty(dir, &place, inputs)?;
+            let above = place.parent().unwrap_or(&place).to_owned();
+            check_replaceable(dir, &place, &above)?;
+            (place, above)
         }
-        let whole = dir.canonicalize().map_err(failed)?;
-        let beside =
-            |input: &&PathBuf| input.parent().is_some_and(|of| here(of).canonicalize().is_ok_and(|of| of == whole));
-        if let Some(input) = inputs.iter().find(beside) {
-            return refused(format!("it holds the input {}; name another directory", input.display()));
-        }
-    }
-    let probe = temporary(parent, "probe");
-    File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).map_err(failed)
+        false => (dir.to_owned(), nearest.to_owned()),
+    };
+    whole::probe(&above.join(place.file_name().unwrap_or_default())).or_else(|error| {
+        refused(
+            dir,
+            format!(
+                "it appears with all files in it, so {} must be writable, and that says: {}; name a directory in one that is",
+                above.display(),
+                error.kind()
+            ),
+        )
+    })?;
+    Ok(place)
 }
 
 /// The empty path is this directory.
@@ -53,95 +68,96 @@ fn here(dir: &Path) -> &Path {
     if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
 }
 
-/// `rank0.npy`, `rank1.npy`, ...: one of them left from another run would be taken for a rank of this one.
+/// One file more would be mixed with the outputs.
+fn check_empty(dir: &Path, place: &Path, inputs: &[PathBuf]) -> Result<(), TensorError> {
+    let beside =
+        |input: &&PathBuf| input.parent().is_some_and(|of| here(of).canonicalize().is_ok_and(|of| of == place));
+    if let Some(input) = inputs.iter().find(beside) {
+        return refused(dir, format!("it holds the input {}; name another directory", input.display()));
+    }
+    let failed = |error| TensorError::Write { path: dir.to_owned(), error };
+    let names = fs::read_dir(place).map_err(failed)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<io::Result<Vec<String>>>().map_err(failed)?;
+    match names.iter().min_by_key(|name| !is_output(name)) {
+        None => Ok(()),
+        Some(name) => refused(
+            dir,
+            format!(
+                "it holds {} already, and outputs get a directory of their own; name another directory, a new or an empty one",
+                plain(name)
+            ),
+        ),
+    }
+}
+
+/// `rank0.npy`, `rank1.npy`, ...: what another run has written.
 fn is_output(name: &str) -> bool {
     let digits = name.strip_prefix("rank").and_then(|name| name.strip_suffix(".npy"));
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A name that no other call uses.
-fn temporary(dir: &Path, what: &str) -> PathBuf {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    dir.join(format!(".{what}.{}-{call}.tmp", std::process::id()))
-}
-
-/// Writes `outputs[r]` to `rank{r}.npy` in `dir`, which is created if it is missing; a rank without an output, whose vector
-/// is empty, gets no file.
-///
-/// Nothing is overwritten: a directory that holds such a file is refused. Other files in `dir` are left alone.
-///
-/// # Errors
-/// [`TensorError::Target`] or [`TensorError::Write`]; then nothing that this call wrote before the renaming is left.
-pub fn save<T: Element>(dir: &Path, outputs: &[&[T]]) -> Result<(), TensorError> {
-    check_target(dir, &[])?;
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| TensorError::Write { path, error }
-    };
-    let outputs = outputs.iter().enumerate().filter(|(_, output)| !output.is_empty());
-    let mut targets = Vec::new();
-    let mut undo = Undo::default();
-    undo.create_dir(dir).map_err(failed(dir))?;
-    for (rank, output) in outputs {
-        let target = dir.join(format!("rank{rank}.npy"));
-        let mut file = undo.create_file(&temporary(dir, &format!("rank{rank}.npy"))).map_err(failed(&target))?;
-        write(&mut file, output).map_err(failed(&target))?;
-        targets.push(target);
+/// An empty directory is replaced by the full one, which must be possible, and must not pull it away from under a shell.
+fn check_replaceable(dir: &Path, place: &Path, above: &Path) -> Result<(), TensorError> {
+    let replaced = "is replaced by one with all files in it";
+    if std::env::current_dir().and_then(|current| current.canonicalize()).is_ok_and(|current| current == place) {
+        return refused(
+            dir,
+            format!("an empty directory {replaced}, and this is the current one; name a new one in it"),
+        );
     }
-    for (temporary, target) in undo.files.iter().zip(&targets) {
-        fs::rename(temporary, target).map_err(failed(target))?;
+    if is_mount(place, above) {
+        return refused(dir, format!("an empty directory {replaced}, and this is a mount point; name a new one in it"));
     }
-    undo.forget();
     Ok(())
 }
 
-fn write<T: Element>(file: &mut File, values: &[T]) -> io::Result<()> {
-    file.write_all(&npy::header(T::TYPE, values.len()))?;
+#[cfg(unix)]
+fn is_mount(place: &Path, above: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    place == above || device(place) != device(above)
+}
+
+#[cfg(not(unix))]
+fn is_mount(place: &Path, above: &Path) -> bool {
+    place == above
+}
+
+/// Writes `outputs[r]` to `rank{r}.npy` in `dir`, which must not exist yet or be empty; a rank without an output, whose vector is
+/// empty, gets no file.
+///
+/// `dir` appears with all files in it. Of several calls for one directory one succeeds.
+///
+/// # Errors
+/// [`TensorError::Target`] or [`TensorError::Write`]; then nothing that this call wrote is left.
+pub fn save<T: Element>(dir: &Path, outputs: &[&[T]]) -> Result<(), TensorError> {
+    let place = place(dir, &[])?;
+    let failed = |path: PathBuf| move |error| TensorError::Write { path, error };
+    let mut folder = Folder::create(&place).map_err(failed(dir.to_owned()))?;
+    for (rank, output) in outputs.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+        let name = format!("rank{rank}.npy");
+        let header = npy::header(T::TYPE, output.len());
+        let written = match cfg!(target_endian = "little") {
+            true => folder.write(&name, &[&header, bytemuck::cast_slice(output)]),
+            false => folder.write(&name, &[&header, &turned(output)]),
+        };
+        written.map_err(failed(dir.join(name)))?;
+    }
+    folder.publish().or_else(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => refused(
+            dir,
+            "another run, or somebody else, has written to it meanwhile, and nothing is overwritten; name another directory"
+                .to_owned(),
+        ),
+        io::ErrorKind::ResourceBusy => {
+            refused(dir, "it is in use as a whole, as a mount point say; name a new one in it".to_owned())
+        }
+        _ => Err(failed(dir.to_owned())(error)),
+    })
+}
+
+/// Elements with their bytes in the other order.
+fn turned<T: Element>(values: &[T]) -> Vec<u8> {
     let bytes = bytemuck::cast_slice::<T, u8>(values);
-    if cfg!(target_endian = "little") {
-        return file.write_all(bytes);
-    }
-    let little: Vec<u8> =
-        bytes.chunks_exact(size_of::<T>()).flat_map(|element| element.iter().rev().copied()).collect();
-    file.write_all(&little)
-}
-
-/// What has been created so far; removed again when dropped.
-#[derive(Default)]
-struct Undo {
-    files: Vec<PathBuf>,
-    /// The deepest first.
-    dirs: Vec<PathBuf>,
-}
-
-impl Undo {
-    fn create_dir(&mut self, dir: &Path) -> io::Result<()> {
-        let missing = |dir: &&Path| !dir.as_os_str().is_empty() && dir.symlink_metadata().is_err();
-        self.dirs = dir.ancestors().take_while(missing).map(Path::to_owned).collect();
-        fs::create_dir_all(dir)
-    }
-
-    fn create_file(&mut self, path: &Path) -> io::Result<File> {
-        let file = File::create_new(path)?;
-        self.files.push(path.to_owned());
-        Ok(file)
-    }
-
-    fn forget(&mut self) {
-        self.files.clear();
-        self.dirs.clear();
-    }
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        // A second failure here has nobody to tell; directories go only while they are empty.
-        for file in &self.files {
-            let _ = fs::remove_file(file);
-        }
-        for dir in &self.dirs {
-            let _ = fs::remove_dir(dir);
-        }
-    }
+    bytes.chunks_exact(size_of::<T>()).flat_map(|element| element.iter().rev().copied()).collect()
 }

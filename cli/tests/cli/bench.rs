@@ -147,9 +147,9 @@ fn every_collective_has_nccl_tests_rows() {
         let dir = tempfile::tempdir().unwrap();
         let mut all: Vec<&str> = args.split(' ').collect();
         all.extend(QUICK);
-        all.extend(["-u", "1", "-I", "1", "-J", "r.json", "--plot", "p.svg"]);
+        all.extend(["-I", "1", "-J", "r.json", "--plot", "p.svg"]);
         if args != "barrier" {
-            all.extend(["-b", "1000", "-e", "1000"]);
+            all.extend(["-u", "1", "-b", "1000", "-e", "1000"]);
         }
         let rows = rows(&bench_in(dir.path(), &all, &[]));
         assert_eq!((rows.len(), rows[0][..5].join(" ")), (1, expected.to_owned()), "{args}");
@@ -358,6 +358,8 @@ fn every_mistake_gets_one_clear_error() {
         ("all-gather -o max", 6, vec!["all-gather reduces nothing", "leave -o out"]),
         ("barrier -d double", 6, vec!["no payload", "leave -d out"]),
         ("barrier -f 2", 6, vec!["no payload", "leave -f out"]),
+        ("barrier -u 1 --device cpu", 6, vec!["no payload", "leave -u out"]),
+        ("barrier --seed 0", 6, vec!["no payload", "leave --seed out"]),
         ("--compare a.json b.json --device cpu", 6, vec!["--compare", "--device"]),
         ("all-gather --compare a.json b.json", 6, vec!["--compare", "COLLECTIVE"]),
         ("--compare a.json b.json -J zzz.json -b 8G", 6, vec!["--compare", "cannot be used with"]),
@@ -498,6 +500,9 @@ fn json_is_the_record_on_stdout_and_nothing_else() {
         ("-T 1e-9", 4, "Test timeout"),
         ("-T 0", 6, "above 0"),
         ("-N 0", 6, "never ends"),
+        ("-I", 6, "leave -I out"),
+        ("-S 1", 6, "leave -S out"),
+        ("-M", 6, "leave -M out"),
         ("--device nonesuch", 2, "no device"),
     ] {
         let output = bench(&[&args[..], &extra.split(' ').collect::<Vec<_>>()].concat());

@@ -39,7 +39,7 @@ fn gradients() -> Vec<PathBuf> {
 
 /// What `--device` takes on this machine.
 fn devices() -> Vec<String> {
-    let list = json(&["devices", "--json"]);
+    let list = json(&["devices", "--json"])["devices"].clone();
     let index = |device: &Value| device["index"].to_string().trim_matches('"').to_owned();
     list.as_array().unwrap().iter().map(index).collect()
 }
@@ -64,6 +64,120 @@ fn without_a_driver_it_says_so_in_one_line_and_uses_the_cpu() {
     assert_eq!(text.lines().filter(|line| line.contains("no GPU driver found")).count(), 1, "{text}");
     assert!(text.contains("CPU executor") && text.contains("bit-exact"), "{text}");
     assert_eq!(without_drivers(&["run", "--device", "0"]).status.code(), Some(2));
+}
+
+/// Nobody looks for a driver where a variable is to blame.
+#[test]
+fn a_variable_that_hides_devices_is_named() {
+    let with = |value: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+        command.args(args).env("WGPU_BACKEND", value).env("NO_COLOR", "1").output().unwrap()
+    };
+    let said = "WGPU_BACKEND is 'nonsense', which names no backend; give vulkan, metal, dx12 or gl";
+    for (args, code) in [
+        (&["run"][..], 0),
+        (&["run", "--json"], 0),
+        (&["bench", "-e", "1K", "-n", "1"], 0),
+        (&["devices"], 0),
+        (&["devices", "--json"], 0),
+        (&["run", "--device", "0"], 2),
+        (&["check", "--algorithm", "auto", "--device", "0"], 2),
+    ] {
+        let output = with("nonsense", args);
+        let text = stdout(&output) + &stderr(&output);
+        assert_eq!((output.status.code(), text.contains(said)), (Some(code), true), "{args:?}: {text}");
+    }
+    let text = stderr(&with("dx12, Metal", &["run", "--device", "0"]));
+    assert!(text.contains("WGPU_BACKEND is 'dx12, Metal', so others are not looked for"), "{text}");
+    let text = stderr(&with("x\u{1b}[31m", &["run", "--device", "0"]));
+    assert!(text.contains("WGPU_BACKEND is 'x [31m'") && !text.contains('\u{1b}'), "{text:?}");
+}
+
+/// Of a terminal that a stranger's file name would act on.
+#[test]
+fn errors_are_plain_text() {
+    let text = stderr(&wgccl(&["run", "--input", "\u{1b}[31m\u{202e}.npy"]));
+    assert!(text.contains("cannot read  [31m .npy"), "{text:?}");
+}
+
+/// A bar needs a thread, and nothing else that small does. No machine has a stack as large as this one.
+#[test]
+fn where_no_thread_can_start_there_is_no_bar() {
+    for args in [
+        "run --device cpu --json",
+        "run --device cpu",
+        "check --json",
+        "layout --json",
+        "bench --device cpu -e 1K -n 2 --json",
+        "bench --device cpu -e 32K -n 2",
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+        command.args(args.split(' ')).env("RUST_MIN_STACK", (1_u64 << 62).to_string());
+        let output = command.output().unwrap();
+        assert_eq!((output.status.code(), &*stderr(&output)), (Some(0), ""), "{args}");
+        if args.ends_with("--json") {
+            let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
+            assert_eq!(value["ok"], true, "{args}");
+        }
+    }
+}
+
+/// What is refused for a number alone is refused before gigabytes of schedule are built.
+#[cfg(target_os = "linux")]
+#[test]
+fn refusals_cost_nothing() {
+    for (args, fragment) in [
+        ("run --ranks 4096 --device cpu", "4096 ranks"),
+        ("run --ranks 4096 --device cpu --sync barrier", "4096 ranks"),
+        ("run --ranks 4096 --device cpu --algorithm ring-exchange --count 1G", "4096 ranks"),
+        ("run all-to-all --ranks 1024 --device cpu --algorithm ring --count 64G", "smaller count"),
+        ("run --ranks 1024 --device cpu --sync barrier --count 0", "0 elements"),
+        ("bench --device cpu -P 4096", "4096 ranks"),
+        ("bench --device cpu -P 4,2048 --sync barrier", "2048 ranks"),
+        ("bench --device cpu -P 1024 --sync barrier -b 1024G -e 1024G", "smaller count"),
+        ("bench --device cpu -P 1024 --sync barrier -e 1K -n 0", "-n 1"),
+        ("bench --device cpu -P 1024 --sync barrier -o avg -d int32", "avg of i32"),
+        ("layout --ranks 4096 --count 0", "0 elements"),
+        ("layout --ranks 4096 --count 18446744073709551615", "more than memory"),
+        ("layout --ranks 4096 --stride classic", "4096 ranks"),
+        ("layout send-recv --ranks 4096 --root 0", "no root"),
+    ] {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &format!("ulimit -v 1000000; exec \"$0\" {args}"), env!("CARGO_BIN_EXE_wgccl")]);
+        let output = sh.env("NO_COLOR", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{args}: {output:?}");
+        assert!(stderr(&output).contains(fragment), "{args}: {}", stderr(&output));
+    }
+}
+
+/// A result that nobody could get is not passed over in silence.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_told_on_stderr() {
+    for (args, code, fragment) in [
+        ("run --device cpu --json", 1, "cannot write the result: No space left"),
+        ("run --device cpu", 1, "cannot write the result"),
+        ("check --json", 1, "cannot write the result"),
+        ("layout --json", 1, "cannot write the result"),
+        ("devices --json", 1, "cannot write the result"),
+        ("bench --device cpu -e 1K -n 1 --json", 1, "cannot write the result"),
+        ("bench --device cpu -e 1K -n 1", 1, "cannot write the result"),
+        ("--help", 1, "cannot write the result"),
+        ("run --help", 1, "cannot write the result"),
+        ("--version", 1, "cannot write the result"),
+        ("run --device cpu --ranks 0 --json", 6, "0 ranks"),
+        ("run --no-such-option --json", 6, "--no-such-option"),
+    ] {
+        let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
+        command.args(args.split(' ')).env("NO_COLOR", "1");
+        let output = command.stdout(full()).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args}: {text}");
+        assert!(text.contains(fragment) && !text.contains("panicked"), "{args}: {text}");
+        // With nobody to tell, the code is the same.
+        assert_eq!(command.stdout(full()).stderr(full()).status().unwrap().code(), Some(code), "{args}");
+    }
 }
 
 #[test]
@@ -98,7 +212,9 @@ fn json_of_run_has_the_promised_keys() {
 
 #[test]
 fn json_of_devices_lists_what_device_takes() {
-    let list = json(&["devices", "--json"]);
+    let found = json(&["devices", "--json"]);
+    assert_eq!((&found["ok"], found.as_object().unwrap().len()), (&true.into(), 2), "{found}");
+    let list = &found["devices"];
     for device in list.as_array().unwrap() {
         for key in ["index", "name", "backend", "type", "driver", "limits", "dispatch_modes", "types"] {
             assert!(!device[key].is_null(), "{key}: {device}");
@@ -343,7 +459,6 @@ fn send_recv_has_sources() {
     let run = [&args("run")[..], &["--device", "cpu", "--json"]].concat();
     assert_eq!(json(&run)["sources"], serde_json::json!([2, 2, 0]));
     assert_eq!(json(&["run", "send-recv", "--device", "cpu", "--json"])["sources"], Value::Null);
-    assert_eq!(wgccl(&args("layout")).status.code(), Some(0));
 }
 
 #[test]
@@ -436,6 +551,13 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --algorithm tree --sync barrier", 6, &["tree", "barrier", "--sync"]),
         case("run all-gather --op max", 6, &["all-gather reduces nothing", "leave --op out"]),
         case("run barrier --type f64", 6, &["barrier has no payload", "leave --type out"]),
+        case("run barrier --channels 2", 6, &["barrier has no payload", "leave --channels out"]),
+        case("check barrier --algorithm auto --type f64", 6, &["barrier has no payload", "leave --type out"]),
+        case("layout barrier --type f64", 6, &["barrier has no payload", "leave --type out"]),
+        case("layout broadcast --root 1", 6, &["all ranks have windows of one layout", "leave --root out"]),
+        case("layout send-recv --sources 1,2,3,0", 6, &["of one layout", "leave --sources out"]),
+        case("layout --root 1", 6, &["no root", "leave --root out"]),
+        case("layout --sources 1,2,3,0", 6, &["only send-recv has sources"]),
         case("run barrier --output zz", 6, &["barrier has no payload", "leave --output out"]),
         case("run --fill pattern --seed 1", 6, &["the pattern has no seed", "leave --seed out"]),
         case("run barrier --seed 1", 6, &["barrier has no payload", "leave --seed out"]),
@@ -598,6 +720,7 @@ fn outputs_go_to_a_directory_of_their_own() {
         (&["--ranks", "2", "--seed", "9"][..], &*out, "out': it holds rank"),
         (&["reduce"], &*out, "already"),
         (&["--input", &input], dir, "holds the input"),
+        (&[], dir, "already"),
     ] {
         let (code, error) = run(args, out);
         assert_eq!(code, Some(6), "{args:?}: {error}");
@@ -667,7 +790,7 @@ fn texts_agree_with_their_numbers() {
 
 #[test]
 fn a_mode_that_is_not_sound_is_refused_when_named() {
-    for device in json(&["devices", "--json"]).as_array().unwrap() {
+    for device in json(&["devices", "--json"])["devices"].as_array().unwrap() {
         let modes = device["dispatch_modes"].as_array().unwrap();
         if device["index"] != "cpu" && !modes.contains(&"fused".into()) {
             let output = wgccl(&["run", "--device", &device["index"].to_string(), "--dispatch", "fused"]);

@@ -7,20 +7,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use wgccl::element::{Element, bf16, f16};
-use wgccl_cli::tensor::{TensorError, load, save};
+use wgccl::element::{DataType, Element, bf16, f16};
+use wgccl_cli::tensor::{TensorError, Tensors, load, save};
 
 use crate::root;
 
-/// The system's allocator, which remembers the largest request of each thread.
+/// The system's allocator, which remembers the largest request of each thread, and how much it was in all.
 struct Watched;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    static TOTAL: Cell<usize> = const { Cell::new(0) };
 }
 
 fn seen(bytes: usize) {
     let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(bytes)));
+    let _ = TOTAL.try_with(|total| total.set(total.get().saturating_add(bytes)));
 }
 
 // SAFETY: every call goes to the system's allocator unchanged; the note of its size allocates nothing.
@@ -157,14 +159,42 @@ fn a_tensor_is_found_by_its_name() {
     }
 }
 
+/// A header of a million tensors takes seconds: whoever opened a file has all of it.
+#[test]
+fn a_header_is_read_once() {
+    let dir = TempDir::new().unwrap();
+    let tensors: Vec<String> =
+        (0..5000).map(|i| format!(r#""t{i}":{{"dtype":"I16","shape":[0],"data_offsets":[0,0]}}"#)).collect();
+    let wanted = r#""x":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]}"#;
+    let json = format!("{{{},{wanted}}}", tensors.join(","));
+    let file = write(&dir, "many.safetensors", &safetensors(&json, &[1, 2, 3, 4, 5, 6]));
+    let files = [file];
+    let cost = |work: &dyn Fn()| {
+        TOTAL.set(0);
+        work();
+        TOTAL.get()
+    };
+    let open = || Tensors::open(&files, Some("x")).unwrap();
+    let once = cost(&|| drop(open()));
+    assert!(once > json.len(), "{once}");
+    let opened = open();
+    let rest = cost(&|| {
+        assert_eq!((opened.data_type().unwrap(), opened.ranks().unwrap()), (DataType::U8, 2));
+        assert_eq!(opened.read::<u8>().unwrap(), [[1, 2, 3], [4, 5, 6]]);
+        assert!(opened.read::<f32>().unwrap_err().to_string().contains("holds u8, but f32 is wanted"));
+    });
+    assert!(rest < 10_000, "{rest} after {once}");
+}
+
 #[test]
 fn nan_payloads_infinities_zeros_and_subnormals_keep_their_bits() {
     let dir = TempDir::new().unwrap();
     let bits = [0x7fc0_dead_u32, 0xffc0_0001, 0x7f80_0000, 0xff80_0000, 0x8000_0000, 1, 0x7f7f_ffff];
     let values = bits.map(f32::from_bits);
-    save(dir.path(), &[&values[..]]).unwrap();
+    let out = dir.path().join("out");
+    save(&out, &[&values[..]]).unwrap();
     let json = r#"{"x":{"dtype":"F32","shape":[7],"data_offsets":[0,28]}}"#;
-    for file in [dir.path().join("rank0.npy"), write(&dir, "x.safetensors", &safetensors(json, &little(&values)))] {
+    for file in [out.join("rank0.npy"), write(&dir, "x.safetensors", &safetensors(json, &little(&values)))] {
         let loaded = load::<f32>(&[file], None).unwrap();
         assert_eq!(loaded[0].iter().map(|value| value.to_bits()).collect::<Vec<_>>(), bits);
     }
@@ -428,6 +458,9 @@ fn what_is_saved_is_loaded_again_and_nothing_else_is_left() {
 fn a_save_that_cannot_be_done_changes_nothing() {
     let dir = TempDir::new().unwrap();
     let file = write(&dir, "file", b"mine");
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("a.npy"), b"old").unwrap();
     let (taken, folder) = (dir.path().join("taken"), dir.path().join("folder"));
     fs::create_dir_all(folder.join("rank1.npy")).unwrap();
     fs::create_dir(&taken).unwrap();
@@ -439,6 +472,7 @@ fn a_save_that_cannot_be_done_changes_nothing() {
         (file.join("below"), &["cannot write", "below", "file is a file; name a directory"]),
         (taken.clone(), &["taken", "holds rank7.npy already", "another directory"]),
         (folder.clone(), &["folder", "holds rank1.npy already"]),
+        (other.clone(), &["other", "holds a.npy already", "a new or an empty one"]),
     ] {
         let error = save(&target, &[&SIX[..], &SIX]).unwrap_err().to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}\nshould contain {parts:?}");
@@ -462,14 +496,16 @@ fn a_full_disk_leaves_nothing_half_written() {
     }
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("a.npy"), b"old").unwrap();
-    for out in [dir.path().to_owned(), dir.path().join("new/er")] {
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for out in [empty.clone(), dir.path().join("new"), dir.path().join("new/er")] {
         let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact tensor::a_full_disk_leaves_nothing_half_written";
         let child =
             Command::new("sh").args(["-c", limited]).arg(std::env::current_exe().unwrap()).env(KEY, &out).output();
         let child = child.unwrap();
         assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
         assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
-        assert_eq!(names(dir.path()), ["a.npy"]);
+        assert_eq!((names(dir.path()), names(&empty).len()), (vec!["a.npy".to_owned(), "empty".to_owned()], 0));
         assert_eq!(fs::read(dir.path().join("a.npy")).unwrap(), b"old");
     }
 }

@@ -1,0 +1,142 @@
+//! What is read of a record again: to compare it, to draw it.
+//!
+//! A record may be a stranger's, so its text is made plain here, before anything can print or draw it.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::SCHEMA;
+use crate::bench::older;
+use crate::bench::result::{Device, Row};
+use crate::error::BenchError;
+use crate::text::one_line;
+
+/// What is read of a record.
+#[derive(Debug, Deserialize)]
+pub struct Recorded {
+    /// The sweep went to its end.
+    #[serde(default = "yes")]
+    pub complete: bool,
+    #[serde(default)]
+    config: RecordedConfig,
+    /// Devices that rows name by index; each of them is there.
+    pub devices: Vec<Device>,
+    /// What was measured.
+    pub results: Vec<Row>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RecordedConfig {
+    #[serde(default)]
+    sources: Vec<u32>,
+}
+
+/// Records of before that key were only written at the end.
+fn yes() -> bool {
+    true
+}
+
+impl Recorded {
+    /// Reads the JSON at `path`.
+    ///
+    /// # Errors
+    /// [`BenchError::File`] and [`BenchError::Record`].
+    pub fn read(path: &Path) -> Result<Self, BenchError> {
+        let text = fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
+        Self::parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
+    }
+
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// Why it is no record.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        clean(&mut value);
+        match value["schema"].as_str() {
+            Some(SCHEMA) => {}
+            Some(older::SCHEMA) => older::upgrade(&mut value),
+            Some(other) => return Err(format!("its schema is '{other}', not '{SCHEMA}'")),
+            None => return Err("it names no schema".to_owned()),
+        }
+        let record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        match record.results.iter().find(|row| row.device >= record.devices.len()) {
+            Some(row) => Err(format!("it has no device {}", row.device)),
+            None => Ok(record),
+        }
+    }
+
+    /// Of send-recv, where given.
+    pub fn sources(&self) -> &[u32] {
+        &self.config.sources
+    }
+}
+
+/// Every text on one line, without what acts on a terminal; and names are no novels.
+fn clean(value: &mut Value) {
+    const LONGEST: usize = 200;
+    match value {
+        Value::String(text) => *text = one_line(text, LONGEST),
+        Value::Array(values) => values.iter_mut().for_each(clean),
+        Value::Object(values) => values.values_mut().for_each(clean),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Contents, json};
+    use super::*;
+    use crate::bench::request::Request;
+    use crate::bench::result::Summary;
+    use crate::bench::testing::row;
+
+    /// Wherever a stranger's record is printed or drawn, it was read here.
+    #[test]
+    fn no_text_of_a_record_acts_on_a_terminal() {
+        let evil = "\u{1b}]0;x\u{7}\u{202e}\r\n\u{9b}31m";
+        let device = Device {
+            index: None,
+            name: format!("gpu{evil}"),
+            backend: format!("cpu{evil}"),
+            kind: evil.to_owned(),
+            driver: Some(evil.repeat(1000)),
+            threads: None,
+        };
+        let mut rows = [row(1024, 10.0)];
+        rows[0].origin = wgccl::schedule::Origin::Custom(format!("mine{evil}"));
+        rows[0].timestamp = evil.to_owned();
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            request: &request,
+            devices: std::slice::from_ref(&device),
+            rows: &rows,
+            summary: &summary,
+            errors: &[],
+            start_time: evil,
+            complete: true,
+        };
+        let text = json(&contents).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (path, picture) = (dir.path().join("a.json"), dir.path().join("a.svg"));
+        fs::write(&path, &text).unwrap();
+        let record = Recorded::read(&path).unwrap();
+        let mut shown = crate::bench::compare::compare(&path, &path).unwrap().text;
+        shown += &crate::bench::table::Table::new(Default::default(), record.devices.clone()).row(&record.results[0]);
+        crate::bench::plot::draw(&picture, &record.devices, &record.results).unwrap();
+        shown += &fs::read_to_string(&picture).unwrap();
+        for (from, to) in
+            [("\"custom\"", "\"\\u001b[2J\""), ("wgccl-bench/2", "\\u001b[2J"), ("\"neighbor\"", "\"\\u009b2J\"")]
+        {
+            shown += &Recorded::parse(&text.replacen(from, to, 1)).unwrap_err();
+        }
+        assert!(shown.contains("gpu") && shown.contains("mine") && shown.contains("2J"), "{shown}");
+        let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!shown.contains(acts), "{:?}", shown.chars().find(|&c| acts(c)));
+        assert!(record.devices[0].driver.as_ref().unwrap().len() < 300);
+    }
+}
