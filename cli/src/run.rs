@@ -195,7 +195,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
         extents.prepare(rank, input, &mut output);
         outputs.push(output);
     }
-    let options = request.dispatch.options().channels(request.channels).fault(request.fault);
+    let options = request.dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
     let mut ready = device.prepare(&proved, Shape::new(count, T::TYPE, request.op), &options)?;
     let prepared = ready.prepared();
     let pieces = prepared.pieces;

@@ -77,7 +77,7 @@ fn slices_that_cannot_be_copied_cost_the_caller_no_commands() {
                 _ => false,
             };
             assert!(right, "{}: {error}", here.name);
-            let ((), failed) = caught(&here.device, || drop(here.queue.submit([encoder.finish()])));
+            let (_, failed) = caught(&here.device, || here.queue.submit([encoder.finish()]));
             assert!(!failed, "{}: {error}", here.name);
             assert_eq!(mark.contents(&here, "mark"), [vec![0; 4]], "{}", here.name);
         }
@@ -118,7 +118,7 @@ fn what_wgpu_refuses_later_was_never_executed() {
             }
             let (encoder, done) = record(&buffers);
             buffers.buffers[0].destroy();
-            let ((), failed) = caught(&host.device, || drop(host.queue.submit([encoder.finish()])));
+            let (_, failed) = caught(&host.device, || host.queue.submit([encoder.finish()]));
             assert!(failed);
             never_executed(&host, done, "a destroyed buffer");
         }
@@ -134,7 +134,7 @@ fn what_wgpu_refuses_later_was_never_executed() {
         let (inputs, outputs) = ([mapped.slice(..), mapped.slice(..)], buffers.of_ranks());
         let mut encoder = host.device.create_command_encoder(&Default::default());
         let done = resident.record(&mut encoder, &inputs, &outputs).unwrap();
-        let ((), failed) = caught(&host.device, || drop(host.queue.submit([encoder.finish()])));
+        let (_, failed) = caught(&host.device, || host.queue.submit([encoder.finish()]));
         assert!(failed);
         never_executed(&host, done, "a mapped buffer");
         // Into an encoder that is spoilt already.
@@ -228,7 +228,7 @@ fn a_lost_device_is_called_lost_at_every_moment() {
             let record = || {
                 let mut encoder = gpu.wgpu().0.create_command_encoder(&Default::default());
                 let done = resident.record_resident(&mut encoder)?;
-                caught(gpu.wgpu().0, || drop(gpu.wgpu().1.submit([encoder.finish()])));
+                caught(gpu.wgpu().0, || gpu.wgpu().1.submit([encoder.finish()]));
                 Ok::<_, RunError>(done)
             };
             let mut in_flight = record().unwrap();

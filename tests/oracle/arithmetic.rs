@@ -163,7 +163,7 @@ pub(crate) fn element(random: &mut Random, data_type: DataType) -> u64 {
         (DataType::F64, _) => float().to_bits(),
         (DataType::F16, _) => F16.encode(float()),
         (DataType::BF16, _) => BF16.encode(float()),
-        (_, 2..8) => bits % 11 & all,
+        (_, 2..8) => (bits % 11) & all,
         _ => bits & all,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use wgccl::backend::{Backend, Ready};
-use wgccl::gpu::{Gpu, open_all};
+use wgccl::gpu::Gpu;
 use wgccl::low_level::lower::Kernel;
 use wgccl::lower::{Mode, Protocol};
 
@@ -16,16 +16,6 @@ use super::oracle::launch::Device;
 
 /// Of a device's time, the part that compiling may take, in percent. A kernel takes as long as hundreds of launches.
 const COMPILING: u64 = 40;
-
-/// Every GPU that opens, or those whose title holds one of `names`.
-pub(crate) fn gpus(names: &[&str]) -> Vec<Device> {
-    let opened = open_all().into_iter().filter_map(Result::ok);
-    let wanted = |gpu: &Gpu| {
-        let title = gpu.info().title().to_lowercase();
-        names.is_empty() || names.iter().any(|name| title.contains(&name.to_lowercase()))
-    };
-    opened.filter(wanted).map(device).collect()
-}
 
 /// `gpu` as a device of the oracle.
 pub(crate) fn device(gpu: Gpu) -> Device {

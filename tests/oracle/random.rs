@@ -21,7 +21,7 @@ impl Random {
 
     /// Below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: u32) -> u32 {
-        ((self.bits() >> 32) * u64::from(end) >> 32) as u32
+        (((self.bits() >> 32) * u64::from(end)) >> 32) as u32
     }
 
     /// Of a list that is not empty.

@@ -4,6 +4,7 @@
 //! stands in `tests/oracle`, where its short form is a test.
 
 #[path = "../../tests/oracle/gpus.rs"]
+#[allow(clippy::expect_used, reason = "a test's, in which a panic is a failure")]
 mod gpus;
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
@@ -13,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wgccl::cpu::Cpu;
+use wgccl::gpu::{Gpu, open_all};
 
 use oracle::case::{Case, Effort, Machines, examine};
 use oracle::launch::Device;
@@ -36,6 +38,16 @@ struct Asked<'a> {
     cases: u64,
     show: bool,
     devices: Vec<&'a str>,
+}
+
+/// Every GPU that opens, or those whose title holds one of `names`.
+fn gpus(names: &[&str]) -> Vec<Device> {
+    let opened = open_all().into_iter().filter_map(Result::ok);
+    let wanted = |gpu: &Gpu| {
+        let title = gpu.info().title().to_lowercase();
+        names.is_empty() || names.iter().any(|name| title.contains(&name.to_lowercase()))
+    };
+    opened.filter(wanted).map(gpus::device).collect()
 }
 
 fn parse<'a>(options: &[&'a str]) -> Option<Asked<'a>> {
@@ -67,7 +79,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
         println!("seed {}, {}, in place: {}\n{text}", case.seed, case.kind, case.in_place);
         return Ok(());
     }
-    let devices = if asked.devices == ["cpu"] { Vec::new() } else { gpus::gpus(&asked.devices) };
+    let devices = if asked.devices == ["cpu"] { Vec::new() } else { gpus(&asked.devices) };
     println!("seed {}; GPUs: {}", asked.seed, names(&devices));
     // Panics are failures, told with their seed.
     std::panic::set_hook(Box::new(|_| {}));

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use wgccl::backend::{Backend, Prepared, Ready, Shape};
+use wgccl::backend::{Backend, Options, Prepared, Ready, Shape};
 use wgccl::collective::Op;
 use wgccl::element::Element;
 use wgccl::golden::Goldens;
@@ -81,7 +81,7 @@ impl<T: Element> Case<'_, T> {
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
     ) -> Result<(Placement, Samples), Error> {
         let shape = Shape::new(self.payload.count, T::TYPE, self.op);
-        let mut ready = self.device.prepare(self.proved, shape, &self.dispatch.options())?;
+        let mut ready = self.device.prepare(self.proved, shape, &self.options())?;
         let prepared = ready.prepared();
         let (times, dispatches) = self.times(&mut ready)?;
         let nwrong = self.wrong(&mut ready)?;
@@ -89,6 +89,12 @@ impl<T: Element> Case<'_, T> {
         drop(ready);
         let roof = roof(prepared.pieces)?;
         self.placement(Raw { times, nwrong, dispatches, prepared, device_bytes, kernel }, &roof)
+    }
+
+    /// What a row may take bounds every wait of it.
+    fn options(&self) -> Options {
+        let timeout = if self.device.gpu().is_some() { self.request.timeout } else { None };
+        self.dispatch.options().timeout(timeout)
     }
 
     /// Times of the iterations, each over all pieces, and most dispatches of a launch.

@@ -1,5 +1,7 @@
 //! Arguments that several commands share: which schedule, and which launch `auto` chooses for.
 
+use std::time::Duration;
+
 use clap::Args;
 use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
@@ -59,6 +61,13 @@ impl ScheduleArgs {
         task.sources = self.sources.of(collective)?;
         Ok(task)
     }
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "give a number of seconds above 0".to_owned())
 }
 
 /// The launch that `auto` chooses an algorithm for, where nothing is launched.

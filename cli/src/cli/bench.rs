@@ -117,7 +117,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "FILE.svg|png")]
     plot: Option<PathBuf>,
     /// Seconds that one row may take (exit code 4)
-    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = super::args::seconds)]
     timeout: Option<Duration>,
     /// Index of the first element in every buffer; CPU executor only
     #[arg(short = 'u', long, value_name = "N", default_value_t = 0)]
@@ -252,13 +252,6 @@ fn flag(text: &str) -> Result<bool, String> {
 fn ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|&ratio: &f64| ratio >= 1.0 && ratio.is_finite());
     ratio.ok_or_else(|| "give a ratio of times of at least 1, such as 1.1".to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "give a number of seconds above 0".to_owned())
 }
 
 fn request(args: &BenchArgs) -> Result<Request, Error> {

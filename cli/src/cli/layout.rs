@@ -8,7 +8,7 @@ use wgccl::collective::{Collective, parse};
 use wgccl::element::DataType;
 use wgccl::error::PayloadError;
 use wgccl::low_level::payload::Payload;
-use wgccl::low_level::window::{Region, Stride, StrideError, Window};
+use wgccl::low_level::window::{Region, Stride, Window, WindowError};
 use wgccl::schedule::{Algorithm, Origin};
 
 use super::args::{LaunchArgs, ScheduleArgs};
@@ -76,7 +76,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         return Err(PayloadError::TooLarge { count, ranks: args.ranks }.into());
     }
     if args.stride.columns(args.ranks) < args.ranks {
-        return Err(StrideError(args.ranks).into());
+        return Err(WindowError::Stride(args.ranks).into());
     }
     let spinner = Ticking::spinner("building the schedule");
     let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;

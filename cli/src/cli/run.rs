@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -75,6 +76,9 @@ pub(super) struct RunArgs {
     /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
     channels: Option<u32>,
+    /// Seconds that the host waits for a submission on a GPU, before it gives up with exit code 4 [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = super::args::seconds)]
+    timeout: Option<Duration>,
     /// Lose the notifies that a rank sends on a signal row, to see the report: RANK:ROW
     #[arg(long, value_name = "RANK:ROW", value_parser = drop_notify)]
     drop_notify: Option<Fault>,
@@ -272,6 +276,7 @@ fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
         device: args.device.clone(),
         dispatch: args.dispatch.by(args.protocol)?,
         channels: args.channels,
+        timeout: args.timeout,
         fault: args.drop_notify,
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Apart from what a run does, because reading its inputs needs it, too.
 
+use std::time::Duration;
+
 use wgccl::collective::{Op, Task};
 use wgccl::element::DataType;
 use wgccl::fault::Fault;
@@ -34,6 +36,8 @@ pub struct Request {
     pub dispatch: Dispatch,
     /// Channels; chosen if not given.
     pub channels: Option<u32>,
+    /// How long to wait for a submission on a GPU.
+    pub timeout: Option<Duration>,
     /// A defect to put in.
     pub fault: Option<Fault>,
 }
