@@ -289,7 +289,7 @@ impl Typed for Expected<'_> {
     fn run<T: Element>(self) -> Vec<Vec<u8>> {
         let Launch { proved, count, op, schedule, .. } = *self.launch;
         let payload = proved.payload(count, T::TYPE).expect("a count that the schedule takes");
-        let golden = Golden::new(proved, &payload, op, &elements::<T>(self.inputs)).expect("the schedule's own inputs");
+        let golden = Golden::new(proved, &payload, op, &elements::<T>(self.inputs)).expect("inputs of every rank");
         (0..schedule.ranks).map(|rank| bytemuck::cast_slice(golden.expected(rank)).to_vec()).collect()
     }
 }
@@ -315,7 +315,7 @@ impl Typed for Flushed<'_> {
             .collect();
         let outputs: Vec<&[T]> = outputs.iter().map(Vec::as_slice).collect();
         let inputs = elements::<T>(self.inputs);
-        let goldens = Goldens::new(proved, &payload, op, &inputs).expect("the schedule's own inputs");
+        let goldens = Goldens::new(proved, &payload, op, &inputs).expect("inputs of every rank");
         let mut flushed = 0;
         for (rank, output) in (0..).zip(outputs) {
             let (kept, without) = (goldens.golden().expected(rank), goldens.flushed().expected(rank));
