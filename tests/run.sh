@@ -3,6 +3,7 @@
 #
 #   ./tests/run.sh              all tests
 #   ./tests/run.sh miri tsan    only these steps, of: tests pure loom miri tsan fmt clippy docs deny msrv targets
+#   ./tests/run.sh --sanitize   random schedules under ThreadSanitizer and AddressSanitizer
 #
 # Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
 # counted and listed at the end. WGCCL_REQUIRE_GPU=1 makes an absent device a failure, WGCCL_REQUIRE_STEPS=1 an absent tool.
@@ -163,16 +164,29 @@ miri() {
     return $executor
 }
 
+# The tests named by the last arguments, with a sanitizer built into them and into the standard library.
+sanitized() {
+    local sanitizer=$1 target=x86_64-unknown-linux-gnu
+    shift
+    [ "$(rustc -vV | sed -n 's/^host: //p')" = $target ] || { skip "$sanitizer sanitizer: needs $target" && return; }
+    toolchain nightly rust-src || { skip "$sanitizer sanitizer: there is no nightly Rust with rust-src" && return; }
+    RUSTFLAGS="-Zsanitizer=$sanitizer --cfg sanitized" CARGO_TARGET_DIR=target/$sanitizer CARGO_PROFILE_TEST_OPT_LEVEL=1 \
+        TSAN_OPTIONS=allocator_may_return_null=1 ASAN_OPTIONS=allocator_may_return_null=1 \
+        cargo +nightly test -Zbuild-std --target $target -p wgccl --no-default-features --lib --test pure -- "$@"
+}
+
 # What is streamed past the caches by `movntdq` is unseen; the fences of `rest` are unknown to it but publish nothing, so there
 # is nothing to be suppressed.
 tsan() {
-    local target=x86_64-unknown-linux-gnu
-    [ "$(rustc -vV | sed -n 's/^host: //p')" = $target ] || { skip "ThreadSanitizer: needs $target" && return; }
-    toolchain nightly rust-src || { skip "ThreadSanitizer: there is no nightly Rust with rust-src" && return; }
     say "the CPU executor under ThreadSanitizer"
-    RUSTFLAGS="-Zsanitizer=thread --cfg tsan" TSAN_OPTIONS=allocator_may_return_null=1 CARGO_TARGET_DIR=target/tsan \
-        CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo +nightly test -Zbuild-std --target $target \
-        -p wgccl --no-default-features --lib --test pure -- cpu::
+    sanitized thread cpu::
+}
+
+# By `--sanitize` only: random schedules, under both.
+sanitize() {
+    say "the oracle and the CPU executor under ThreadSanitizer and AddressSanitizer"
+    sanitized thread cpu:: soak::
+    sanitized address cpu:: soak::
 }
 
 # --- Checks ---
@@ -230,7 +244,7 @@ targets() {
         say "types on $target"
         case $target in
         wasm32-*) cargo check -p wgccl --target $target ;;
-        *) cargo check --workspace --target $target ;;
+        *) cargo check -p wgccl -p wgccl-cli --target $target ;;
         esac
     done
 }
@@ -238,9 +252,9 @@ targets() {
 [ $# -gt 0 ] || set -- tests pure loom miri tsan
 for name in "$@"; do
     case $name in
-    tests | pure | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets) ;;
+    tests | pure | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
     *) echo "there is no step $name; there are tests pure loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
     esac
 done
 trap summary EXIT
-for name in "$@"; do run "$name"; done
+for name in "$@"; do run "${name#--}"; done

@@ -74,7 +74,7 @@ fn every_algorithm_agrees_with_the_golden() {
     let mut case = 0;
     for (algorithm, sync) in crate::common::algorithms() {
         let some: &[u32] = if algorithm.needs_power_of_two() { &[4] } else { &[3] };
-        let all: &[u32] = if cfg!(tsan) { &[2, 4, 5] } else { &[1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33] };
+        let all: &[u32] = if cfg!(sanitized) { &[2, 4, 5] } else { &[1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33] };
         let ranks = if cfg!(miri) { some } else { all };
         for ranks in ranks.iter().copied().filter(|&ranks| crate::common::defined(algorithm, ranks)) {
             for in_place in [false, true] {
@@ -82,7 +82,7 @@ fn every_algorithm_agrees_with_the_golden() {
                 let p = ranks as usize;
                 let counts: &[usize] = match () {
                     () if cfg!(miri) => &[13],
-                    () if cfg!(tsan) => &[p - 1, 1000],
+                    () if cfg!(sanitized) => &[p - 1, 1000],
                     () => &[1, 3, p - 1, p, 255, 256, 1000, (1 << 18) + 3],
                 };
                 for count in counts.iter().copied().filter(|&n| n > 0) {
@@ -131,7 +131,7 @@ fn auto_runs_small_payloads_inline_and_large_ones_on_every_worker() {
 }
 
 #[test]
-#[cfg_attr(any(miri, tsan), ignore = "minutes to hours for its proofs")]
+#[cfg_attr(any(miri, sanitized), ignore = "minutes to hours for its proofs")]
 fn hundreds_of_ranks_on_a_few_threads() {
     for (algorithm, ranks, count) in [
         (Algorithm::Ring, 256, 1000),
