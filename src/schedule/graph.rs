@@ -4,9 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Instruction, MAX_RANKS, Schedule, Signal, Site};
-
-const _: () = assert!(MAX_RANKS <= 1 << 16);
+use super::{Instruction, Schedule, Signal, Site};
 
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -44,7 +42,7 @@ pub(crate) enum Sources<'a> {
 /// Numbers of the signals that are in use. A barrier uses nearly all there are, a neighbour ring few of them.
 enum Cells {
     All { rows: usize, ranks: usize, cells: Vec<u32> },
-    Few(FxHashMap<u64, u32>),
+    Few(FxHashMap<(u64, u32), u32>),
 }
 
 impl Cells {
@@ -64,11 +62,7 @@ impl Cells {
             Self::All { rows, ranks, cells } => {
                 &mut cells[(rank as usize * *rows + row as usize) * *ranks + sender as usize]
             }
-            // Ranks have 16 bits at most.
-            Self::Few(cells) => {
-                let key = u64::from(row) << 32 | u64::from(rank) << 16 | u64::from(sender);
-                cells.entry(key).or_insert(Self::NEW)
-            }
+            Self::Few(cells) => cells.entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     schedule: ScheduleArgs,
     /// Number of ranks, at most 4096. What grows with their square takes its time: a ring of 1024 a second and half a GB, of
-    /// 4096 some 20 seconds and 8 GB. With --sync barrier it is their cube: 323 in an all-reduce by ring, in some 6 GB
+    /// 4096 some 20 seconds and 8 GB. With --sync barrier it is their cube: 323 in an all-reduce by ring, in some 5 GB
     #[arg(long, default_value_t = 4, value_name = "P")]
     ranks: u32,
     #[command(flatten)]
