@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use wgccl_cli::tensor::{load, load_whole, type_of};
+use wgccl::element::bf16;
+use wgccl_cli::tensor::{Tensors, load};
 
 thread_local! {
     static DIRECTORY: RefCell<TempDir> = RefCell::new(TempDir::new().expect("a directory for the file"));
@@ -17,12 +18,15 @@ fuzz_target!(|data: &[u8]| {
     let name = if data.starts_with(b"\x93NUM") { "input.npy" } else { "input.safetensors" };
     let path: PathBuf = DIRECTORY.with_borrow(|directory| directory.path().join(name));
     fs::write(&path, data).expect("room for the file");
-    let _ = type_of(&path, None);
-    let _ = type_of(&path, Some("a"));
-    if let Ok(values) = load_whole::<f32>(&path, None) {
-        assert!(size_of_val(&values[..]) <= data.len(), "no more elements than the file has");
+    for tensor in [None, Some("a")] {
+        let Ok(tensors) = Tensors::open(std::slice::from_ref(&path), tensor) else { continue };
+        let _ = (tensors.data_type(), tensors.ranks());
+        if let Ok(values) = tensors.read_whole::<f32>() {
+            assert!(size_of_val(&values[..]) <= data.len(), "no more elements than the file has");
+        }
+        let _ = tensors.read_whole::<u8>();
+        let _ = tensors.read::<bf16>();
     }
-    let _ = load_whole::<u8>(&path, None);
     if let Ok(ranks) = load::<f64>(std::slice::from_ref(&path), None) {
         assert!(ranks.iter().all(|rank| rank.len() == ranks[0].len()));
     }
