@@ -4,15 +4,19 @@
 //! caller's submission has completed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use super::blocking::MAY_WAIT;
+use super::blocking::{Instant, MAY_WAIT};
 use super::device::Device;
 use super::ledger::Numbered;
 use super::memory::Memory;
 use crate::error::{DeviceError, RunError};
 use crate::lower::words::Progress;
+
+/// How long a callback that was taken may take to come. What was never submitted is known by then.
+const CALLBACK: Duration = Duration::from_millis(100);
 
 /// A launch that was recorded. Outputs are results once [`check`](Self::check) or [`wait`](Self::wait) says so; who drops
 /// this without asking takes the schedule's proof and the driver's word for it. A launch that did not finish also stops those
@@ -134,7 +138,15 @@ impl Pending {
 
     fn block(&mut self, device: &Device) -> Result<(), RunError> {
         device.wait(None)?;
-        if self.look(device)? { Ok(()) } else { Err(RunError::NotLaunched) }
+        // Another thread that polls may have taken the callback, and be about to call it.
+        let start = Instant::now();
+        while !self.look(device)? {
+            if start.elapsed() > CALLBACK {
+                return Err(RunError::NotLaunched);
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Whether it is mapped by now.
