@@ -277,7 +277,8 @@ impl Device {
             });
         })?;
         let result = self.wait(Some(submitted)).and_then(|()| {
-            match arrived.try_recv() {
+            // Another thread that polls may have taken the callback, and be about to call it.
+            match arrived.recv_timeout(self.patience) {
                 Ok(result) => result.map_err(|error| self.refused(error))?,
                 Err(_) => return Err(self.refused("a buffer could not be mapped")),
             }
