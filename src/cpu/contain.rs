@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Destructors of what destructors have thrown that are tried; what the last one throws is forgotten.
+/// How often what was thrown is dropped, where dropping it throws again; then it is forgotten.
 const TRIES: usize = 8;
 
 /// What `f` returns, unless it panics.
@@ -27,7 +27,7 @@ pub(super) fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
 mod tests {
     use super::*;
 
-    /// Throws one that has one throw left less, when it is dropped.
+    /// Throws another when it is dropped, so many times in all.
     struct Bomb(usize);
 
     impl Drop for Bomb {

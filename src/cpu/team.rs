@@ -12,8 +12,8 @@ use super::contain::contained;
 use super::cut::cores;
 use super::rest::Rest;
 
-/// What every worker does in a launch. If it panics on the calling thread, the launch unwinds once all others have left; what
-/// it does on another thread to its end, a panic included, must be told by what it shares.
+/// What every worker does in a launch. A panic on the calling thread unwinds from the launch once all other workers have left; a
+/// panic on another thread ends there, and nobody hears of it but from the work itself.
 pub(super) trait Work: Send + Sync + 'static {
     fn work(&self, worker: usize);
 }
