@@ -6,10 +6,15 @@
 
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    for (var hosted = 0u; hosted < HOSTED; hosted++) {
-        let place = place_of(workgroup.x, hosted);
-        if (place.exists) {
-            run(place, invocation);
+    // A loop of one turn is a loop to SwiftShader, and costs a small launch a fifth of its time.
+    if (HOSTED == 1u) {
+        run(place_of(workgroup.x, 0u), invocation);
+    } else {
+        for (var hosted = 0u; hosted < HOSTED; hosted++) {
+            let place = place_of(workgroup.x, hosted);
+            if (place.exists) {
+                run(place, invocation);
+            }
         }
     }
 }
