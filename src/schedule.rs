@@ -12,6 +12,7 @@ mod graph;
 mod label;
 mod origin;
 mod recipe;
+pub(crate) mod room;
 mod selection;
 mod site;
 mod text;

@@ -303,4 +303,17 @@ mod tests {
         assert_eq!((&value["slots"], &value["divisible_by"]), (&serde_json::json!([0, 2, 1]), &4.into()));
         assert_eq!(serde_json::from_value::<Schedule>(value).unwrap(), schedule);
     }
+
+    #[test]
+    fn windows_without_slots_at_the_end_are_left_out() {
+        let good = serde_json::to_value(Schedule::new("few", Collective::AllReduce, 3, 2)).unwrap();
+        for (listed, kept) in [(&[0][..], &[][..]), (&[0, 0, 0], &[]), (&[3, 0], &[3]), (&[0, 1, 0], &[0, 1])] {
+            let mut document = good.clone();
+            document["slots"] = listed.into();
+            let schedule: Schedule = serde_json::from_value(document).unwrap();
+            assert_eq!(schedule.slots, kept);
+            let again = serde_json::to_value(&schedule).unwrap();
+            assert_eq!(serde_json::from_value::<Schedule>(again).unwrap(), schedule);
+        }
+    }
 }

@@ -42,6 +42,11 @@ pub enum LowerError {
     /// The program's words do not fit a binding.
     #[error("its program takes {words} bytes, a binding holds {bytes}; use fewer ranks or the CPU executor")]
     Words { words: u64, bytes: u64 },
+    /// A protocol that looks at every chunk, for a schedule that moves too many.
+    #[error(
+        "protocol ll lists {moves} moves of single chunks, more than {most}; use the simple protocol or the CPU executor"
+    )]
+    Moves { moves: u64, most: u64 },
     /// One instruction is more than a dispatch may do.
     #[error("{0}; use fewer ranks or the CPU executor")]
     TooLong(#[from] TooLong),

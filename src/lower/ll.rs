@@ -19,7 +19,7 @@ use super::tuning::Tuning;
 use crate::fault::Fault;
 use crate::hang::{Evidence, Hang, StuckChannel};
 use crate::proof::Proved;
-use crate::schedule::{Address, Buffer};
+use crate::schedule::{Address, Buffer, Instruction, Schedule};
 
 /// `Operand.source` in the shader.
 const NOTHING: u32 = 0;
@@ -59,7 +59,21 @@ pub(super) struct Ll {
     flow: Dataflow,
 }
 
+/// Most moves of single chunks: each is some hundreds of bytes on the host before anything is asked of the device.
+const MOST_MOVES: u64 = 1 << 22;
+
 impl Ll {
+    /// # Errors
+    /// [`LowerError::Moves`] where the list would be too long to make.
+    pub(super) fn admit(schedule: &Schedule) -> Result<(), LowerError> {
+        let instructions = schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+        let of = |instruction: &Instruction| {
+            u64::from(instruction.chunks) * instruction.from.len().max(instruction.to.len()) as u64
+        };
+        let moves = instructions.fold(0_u64, |moves, instruction| moves.saturating_add(of(instruction)));
+        if moves > MOST_MOVES { Err(LowerError::Moves { moves, most: MOST_MOVES }) } else { Ok(()) }
+    }
+
     /// # Errors
     /// [`Unsound::Shared`] where lanes share more than results.
     pub(super) fn new(proved: &Proved) -> Result<Self, Unsound> {
@@ -180,12 +194,25 @@ impl Code for Ll {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collective::Collective;
     use crate::lower::simple::tests::same_layout;
     use crate::lower::source::sources;
+    use crate::schedule::Lane;
 
     fn executor() -> naga::Module {
         let source = sources().into_iter().find(|source| source.name.starts_with("fused-ll"));
         naga::front::wgsl::parse_str(&source.unwrap().text).unwrap()
+    }
+
+    #[test]
+    fn moves_are_counted_before_they_are_listed() {
+        let copy = Instruction::new("move").copy(Address::input(0, 0)).to(Address::output(0, 0));
+        let of = |chunks| {
+            let lane = Lane::new(0).with(copy.clone().chunks(chunks)).with(copy.clone());
+            Ll::admit(&Schedule::new("long", Collective::AllReduce, 1, chunks).lane(lane))
+        };
+        assert_eq!(of(MOST_MOVES as u32 - 1), Ok(()));
+        assert_eq!(of(MOST_MOVES as u32), Err(LowerError::Moves { moves: MOST_MOVES + 1, most: MOST_MOVES }));
     }
 
     #[test]

@@ -129,7 +129,10 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
     target.support(mode, protocol).map_err(unsound)?;
     let code: Arc<dyn Code> = match protocol {
         Protocol::Simple => Arc::new(Simple::new(proved)),
-        Protocol::Ll => Arc::new(Ll::new(proved).map_err(unsound)?),
+        Protocol::Ll => {
+            Ll::admit(proved.schedule())?;
+            Arc::new(Ll::new(proved).map_err(unsound)?)
+        }
     };
 
     let payload = proved.payload(request.count, data_type)?;

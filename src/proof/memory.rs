@@ -1,11 +1,11 @@
 //! The memory that a proof takes, asked for before it is taken: a schedule is input, and input must not end the process.
 //!
 //! A few words can name millions of chunks and lanes can know of each other, so what grows with either is counted here.
-//! All else that a proof makes is as long as the schedule itself, up to a factor.
+//! All else that a proof makes is as long as the schedule itself, up to a factor: of that it is only asked whether it is there.
 
 use std::fmt;
 
-use crate::schedule::Instruction;
+use crate::schedule::{Instruction, room};
 
 /// Bytes that every proof may take for chunks, clocks and terms.
 const FLOOR: u64 = 1 << 30;
@@ -21,17 +21,22 @@ const MOST_ITEMS: usize = 1 << 31;
 pub(super) struct Size {
     pub(super) waits: u64,
     pub(super) notifies: u64,
+    instructions: u64,
     bytes: u64,
 }
 
 impl Size {
     /// With one more instruction.
     pub(super) fn add(&mut self, instruction: &Instruction) {
-        let Instruction { waits, from, to, notifies, .. } = instruction;
-        self.waits += waits.len() as u64;
-        self.notifies += notifies.len() as u64;
-        let lists = waits.heap_bytes() + from.heap_bytes() + to.heap_bytes() + notifies.heap_bytes();
-        self.bytes += (size_of::<Instruction>() + lists) as u64;
+        self.waits += instruction.waits.len() as u64;
+        self.notifies += instruction.notifies.len() as u64;
+        self.instructions += 1;
+        self.bytes += (size_of::<Instruction>() + instruction.heap_bytes()) as u64;
+    }
+
+    /// What is as long as the schedule: the graph and the order, and a copy if instructions are to be left out.
+    fn as_long(&self, copied: bool) -> u64 {
+        32 * self.instructions + 64 * self.waits.max(self.notifies) + if copied { self.bytes } else { 0 }
     }
 }
 
@@ -68,6 +73,13 @@ impl Memory {
     /// For a schedule of this size, or what a user allows.
     pub(super) fn new(size: &Size, most: Option<u64>) -> Self {
         Self { most: most.unwrap_or(FLOOR + PER_BYTE * size.bytes), taken: 0 }
+    }
+
+    /// Asks for what is as long as the schedule, a copy of it too if it may be `copied`.
+    pub(super) fn ask(&self, size: &Size, copied: bool) -> Result<(), Short> {
+        let needs = size.as_long(copied);
+        let short = Short { what: "signals and order", needs, may: needs };
+        if room::is_there(needs) { Ok(()) } else { Err(short) }
     }
 
     /// What is taken now.

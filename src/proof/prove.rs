@@ -57,7 +57,8 @@ fn analyse(schedule: &Schedule, options: Options) -> (Report, Option<Derived>) {
     };
     // What does not fit is told like every other number that is too large.
     let mut memory = Memory::new(&size, options.memory);
-    derive(schedule, options, map, &mut memory).unwrap_or_else(|short| {
+    let derived = memory.ask(&size, options.in_place).and_then(|()| derive(schedule, options, map, &mut memory));
+    derived.unwrap_or_else(|short| {
         let mut findings = Findings::default();
         findings.push(|| Finding::new(short.to_string()));
         (Report::of_structure(findings), None)

@@ -2,6 +2,7 @@
 //!
 //! Which algorithm carries out which collective stands in one table, so that names, help and errors agree with it.
 
+mod assemble;
 mod direct;
 mod dissemination;
 mod forwarding;
@@ -15,8 +16,9 @@ mod ring;
 mod tree;
 mod two_phase;
 
-use super::{Algorithm, MAX_RANKS, Schedule, SyncStyle};
+use super::{Algorithm, MAX_RANKS, Origin, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};
+use assemble::Built;
 
 /// Why a schedule cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,11 @@ pub enum BuildError {
          more than the {MOST_PARTS} that are built: use up to {fit} ranks, or leave --sync out"
     )]
     Barrier { collective: Collective, algorithm: Algorithm, ranks: u32, parts: u64, fit: u32 },
+    /// More than the machine has.
+    #[error(
+        "{collective} by {origin} of {ranks} ranks takes {bytes} bytes of memory, which are not there: use fewer ranks"
+    )]
+    Memory { collective: Collective, origin: Origin, ranks: u32, bytes: u64 },
     /// A root or a source that is no rank.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -80,13 +87,13 @@ struct Order {
 }
 
 impl Order {
-    fn ring(self, staging: ring::Staging) -> Schedule {
+    fn ring(self, staging: ring::Staging) -> Built {
         ring::build(self.algorithm, self.task.collective, self.ranks, staging, self.sync)
     }
 }
 
 /// What carries out which collective how, if anything does.
-fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> Schedule> {
+fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> Built> {
     use Algorithm as A;
     use Collective as C;
     Some(match (collective, algorithm) {
@@ -138,7 +145,7 @@ pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     if sync == SyncStyle::Barrier {
         check_barrier(collective, algorithm, ranks)?;
     }
-    Ok(builder(Order { algorithm, task, ranks, sync }))
+    builder(Order { algorithm, task, ranks, sync })
 }
 
 /// Refuses what would be too large, before any of it is there.

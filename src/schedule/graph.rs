@@ -74,12 +74,17 @@ impl Graph {
         let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
         let waits = instructions().map(|instruction| instruction.waits.len()).sum();
         let notifies = instructions().map(|instruction| instruction.notifies.len()).sum();
+        let firsts = |len: usize| {
+            let mut firsts = Vec::with_capacity(len + 1);
+            firsts.push(0);
+            firsts
+        };
         let mut graph = Self {
-            first: vec![0],
+            first: firsts(schedule.lanes.len()),
             lane_of: Vec::with_capacity(total),
-            wait_first: vec![0],
+            wait_first: firsts(total),
             waits: Vec::with_capacity(waits),
-            notify_first: vec![0],
+            notify_first: firsts(total),
             notifies: Vec::with_capacity(notifies),
             signals: Vec::new(),
             notifier_first: Vec::new(),

@@ -148,10 +148,12 @@ impl Schedule {
         self
     }
 
-    /// Gives each rank's window its own number of chunk slots, in rank order.
+    /// Gives each rank's window its own number of chunk slots, in rank order; those at the end that have none are left out.
     #[must_use]
     pub fn slots_of_ranks(mut self, slots: impl IntoIterator<Item = u32>) -> Self {
         self.slots = slots.into_iter().collect();
+        // So that one meaning is one value, whoever wrote it.
+        self.slots.truncate(self.slots.iter().rposition(|&slots| slots > 0).map_or(0, |last| last + 1));
         self
     }
 
@@ -258,9 +260,21 @@ impl Lane {
         self.push(instruction);
         self
     }
+
+    /// Bytes of its allocations.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let lists = self.instructions.iter().map(Instruction::heap_bytes).sum::<usize>();
+        self.instructions.capacity() * size_of::<Instruction>() + lists
+    }
 }
 
 impl Instruction {
+    /// Bytes of its lists, as far as they do not lie in it.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Self { waits, from, to, notifies, .. } = self;
+        waits.heap_bytes() + from.heap_bytes() + to.heap_bytes() + notifies.heap_bytes()
+    }
+
     /// An instruction of one chunk that does nothing yet.
     #[inline]
     pub fn new(label: impl Into<Label>) -> Self {

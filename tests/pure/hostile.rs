@@ -90,6 +90,18 @@ const CASES: &[(&str, Judge)] = &[
             "{refused}"
         );
     }),
+    // 4.3 GB of instructions, of which the first lane tells.
+    ("a ring of all ranks", || {
+        let refused = build(Collective::AllReduce, Algorithm::Ring, 4096, SyncStyle::Neighbor).unwrap_err();
+        assert!(refused.to_string().contains("all-reduce by ring of 4096 ranks takes 4"), "{refused}");
+    }),
+    // There is room for the schedule, and not for what a proof makes of it.
+    ("a ring that leaves no room", || {
+        let ring = build(Collective::AllReduce, Algorithm::Ring, 2048, SyncStyle::Neighbor).unwrap();
+        let _taken = Vec::<u8>::with_capacity(400 << 20);
+        let report = check(&ring, Options::default());
+        assert!(says(&report, "with its signals and order") && says(&report, "there are not so many"), "{report}");
+    }),
     ("a document", || {
         let document = |slots: &str, instructions: &str| {
             format!(

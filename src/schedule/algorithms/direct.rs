@@ -3,14 +3,14 @@
 //! Every input is read once and every output written once, the least traffic that there is on one device; nobody waits
 //! for anybody. All chunks are added in rank order, so all ranks agree in every bit.
 
+use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
-    let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks);
-    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
-    schedule
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+    let schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks);
+    assemble(schedule, |rank| [lane(rank, ranks)])
 }
 
 fn lane(rank: u32, ranks: u32) -> Lane {

@@ -6,12 +6,13 @@
 //! lie in that half of the output, which no partner reads as input, so no slot is needed, in place neither. Each chunk is
 //! summed in one place, so all ranks agree in every bit.
 
+use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, RS};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
 /// All-reduce, reduce-scatter or all-gather. `ranks` is a power of two.
-pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Schedule {
+pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Built {
     let halves = Halves { reduces: collective.reduces(), gathers: collective.gives_all_the_same(), ranks };
     let chunks = if halves.reduces && halves.gathers { ranks } else { 1 };
     // The first step of either half reads inputs, which are ready from the beginning.
@@ -20,8 +21,7 @@ pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Sche
     if !halves.gathers && ranks > 2 {
         schedule = schedule.slots(ranks / 2);
     }
-    schedule.lanes = (0..ranks).map(|rank| halves.lane(rank)).collect();
-    schedule
+    assemble(schedule, |rank| [halves.lane(rank)])
 }
 
 struct Halves {

@@ -3,21 +3,22 @@
 //! What an output must hold says whom to read from, so one function builds nearly all collectives. Only ordinary inputs are
 //! read and every chunk is written once, so nobody waits; reductions are in rank order. The least rounds there are.
 
+use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::{Collective, Holds, Task};
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn build(name: Algorithm, task: Task, ranks: u32) -> Schedule {
+pub(super) fn build(name: Algorithm, task: Task, ranks: u32) -> Built {
     let barrier = task.collective == Collective::Barrier;
-    let mut schedule = Schedule::new(name, task, ranks, 1).signal_rows(barrier.into());
-    schedule.lanes = (0..ranks)
-        .map(|rank| match schedule.task.collective {
+    let schedule = Schedule::new(name, task, ranks, 1).signal_rows(barrier.into());
+    let without_lanes = schedule.clone();
+    assemble(schedule, |rank| {
+        [match without_lanes.task.collective {
             Collective::Barrier => meet(rank, ranks),
             Collective::AllToAll => push(rank, ranks),
-            _ => pull(&schedule, rank),
-        })
-        .collect();
-    schedule
+            _ => pull(&without_lanes, rank),
+        }]
+    })
 }
 
 /// Every part of the own output, from where it is.

@@ -3,6 +3,7 @@
 //! Inputs are staged in a slot, as the upstream kernels do it, so that a rank whose output is its input can overwrite it
 //! while others still read. Every rank reads all contributions: P times the reads of [`super::two_phase`] in one step.
 
+use super::assemble::{Built, assemble};
 use super::phase::{MOVE, STAGE_IN};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
@@ -17,12 +18,11 @@ pub(super) enum Order {
     OwnFirst,
 }
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32, order: Order) -> Schedule {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32, order: Order) -> Built {
     let alone = ranks == 1;
-    let mut schedule =
+    let schedule =
         Schedule::new(name, Collective::AllReduce, ranks, 1).slots(u32::from(!alone)).signal_rows(u32::from(!alone));
-    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks, order)).collect();
-    schedule
+    assemble(schedule, |rank| [lane(rank, ranks, order)])
 }
 
 fn lane(rank: u32, ranks: u32, order: Order) -> Lane {

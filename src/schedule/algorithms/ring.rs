@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
@@ -46,13 +47,7 @@ struct Ring {
 }
 
 /// All-reduce; without staging also reduce-scatter and all-gather.
-pub(super) fn build(
-    name: Algorithm,
-    collective: Collective,
-    ranks: u32,
-    staging: Staging,
-    sync: SyncStyle,
-) -> Schedule {
+pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Built {
     let ring = Ring { collective, ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
     let slots = match staging {
         Staging::Exchange => ranks + 1,
@@ -60,13 +55,12 @@ pub(super) fn build(
         _ => 0,
     };
     let chunks = if ring.reduces() && ring.gathers() { ranks } else { 1 };
-    let mut schedule = Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rows());
-    schedule.lanes = (0..ranks).map(|rank| ring.lane(rank)).collect();
-    schedule
+    let schedule = Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rows());
+    assemble(schedule, |rank| [ring.lane(rank)])
 }
 
 /// Two rings in opposite directions, a lane of each rank for either.
-pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Schedule {
+pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Built {
     let collective = Collective::AllReduce;
     let (staging, direction) = (Staging::Outputs, Direction::Right);
     let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
@@ -74,9 +68,8 @@ pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Sch
     let apart = ranks == 2 || sync == SyncStyle::Barrier;
     let first_row = if apart { right.rows() } else { 0 };
     let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
-    let mut schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
-    schedule.lanes = (0..ranks).flat_map(|rank| [right.lane(rank), left.lane(rank)]).collect();
-    schedule
+    let schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
+    assemble(schedule, |rank| [right.lane(rank), left.lane(rank)])
 }
 
 /// Instructions, waits and notifies of such a schedule, of `lanes` lanes a rank, told without building it.

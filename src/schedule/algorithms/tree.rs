@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, RS};
 use crate::collective::{Collective, Task};
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
@@ -17,41 +18,38 @@ use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 /// Chunks of a ring: NCCL_STEPS, what NCCL's rings have on the way at a time. The pipeline of P ranks is full for 8 of P+6 steps.
 const PIPELINE: u32 = 8;
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
     let collective = Collective::AllReduce;
     let trees = [Shape::Plain, Shape::Twin].map(|shape| Tree::new(collective, shape, 0, ranks));
     let chunks = trees[0].height().max(1);
     let rows = if ranks == 1 { 0 } else { 2 };
-    let mut schedule = Schedule::new(name, collective, ranks, 2 * chunks).signal_rows(rows);
-    for rank in 0..ranks {
-        for (row, tree) in (0..).zip(&trees) {
-            schedule.lanes.extend(tree.lanes(rank, row, row * chunks..(row + 1) * chunks));
-        }
-    }
-    schedule
+    let schedule = Schedule::new(name, collective, ranks, 2 * chunks).signal_rows(rows);
+    assemble(schedule, |rank| {
+        let rows = (0..).zip(&trees);
+        rows.flat_map(move |(row, tree)| tree.lanes(rank, row, row * chunks..(row + 1) * chunks))
+    })
 }
 
 /// Reduce or broadcast by a tree.
-pub(super) fn tree(name: Algorithm, task: Task, ranks: u32) -> Schedule {
+pub(super) fn tree(name: Algorithm, task: Task, ranks: u32) -> Built {
     let tree = Tree::new(task.collective, Shape::Plain, task.root, ranks);
     let chunks = tree.height().max(1);
     rooted(name, task, ranks, &tree, chunks)
 }
 
 /// Reduce or broadcast by a ring.
-pub(super) fn ring(name: Algorithm, task: Task, ranks: u32) -> Schedule {
+pub(super) fn ring(name: Algorithm, task: Task, ranks: u32) -> Built {
     let tree = Tree::new(task.collective, Shape::Chain, task.root, ranks);
     // Two ranks are no pipeline.
     rooted(name, task, ranks, &tree, if ranks > 2 { PIPELINE } else { 1 })
 }
 
-fn rooted(name: Algorithm, task: Task, ranks: u32, tree: &Tree, chunks: u32) -> Schedule {
+fn rooted(name: Algorithm, task: Task, ranks: u32, tree: &Tree, chunks: u32) -> Built {
     // Next to the inputs nobody waits, and nobody keeps anything.
     let inner = ranks > 2;
     let slots = if inner && tree.collective.reduces() { chunks } else { 0 };
-    let mut schedule = Schedule::new(name, task, ranks, chunks).slots(slots).signal_rows(inner.into());
-    schedule.lanes = (0..ranks).flat_map(|rank| tree.lanes(rank, 0, 0..chunks)).collect();
-    schedule
+    let schedule = Schedule::new(name, task, ranks, chunks).slots(slots).signal_rows(inner.into());
+    assemble(schedule, |rank| tree.lanes(rank, 0, 0..chunks))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

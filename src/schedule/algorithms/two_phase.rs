@@ -3,14 +3,14 @@
 //! Between the phases stands no barrier: a copy waits only for the owner of its chunk, who by then has also read what
 //! the copy overwrites in place. Chunks are added in rank order in one place, so all ranks agree in every bit.
 
+use super::assemble::{Built, assemble};
 use super::phase::{AG, RS};
 use crate::collective::Collective;
 use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Schedule {
-    let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).signal_rows(u32::from(ranks > 1));
-    schedule.lanes = (0..ranks).map(|rank| lane(rank, ranks)).collect();
-    schedule
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+    let schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).signal_rows(u32::from(ranks > 1));
+    assemble(schedule, |rank| [lane(rank, ranks)])
 }
 
 fn lane(rank: u32, ranks: u32) -> Lane {
