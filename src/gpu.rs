@@ -27,6 +27,7 @@ mod slices;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod turn;
 mod verify;
 
 pub use adapter::{

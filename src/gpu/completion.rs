@@ -131,7 +131,7 @@ impl Pending {
     async fn arrive(&mut self, device: &Device) -> Result<(), RunError> {
         if !self.arrived {
             let mapped = (&mut self.mapped).await;
-            self.arrived = take(device, mapped.map(Some))?;
+            self.arrived = self.take(device, mapped.map(Some))?;
         }
         Ok(())
     }
@@ -152,22 +152,26 @@ impl Pending {
     /// Whether it is mapped by now.
     fn look(&mut self, device: &Device) -> Result<bool, RunError> {
         if !self.arrived {
-            self.arrived = take(device, self.mapped.try_recv())?;
+            let mapped = self.mapped.try_recv();
+            self.arrived = self.take(device, mapped)?;
         }
         Ok(self.arrived)
     }
-}
 
-/// Whether there was something, unless it was an error.
-fn take(
-    device: &Device,
-    mapped: Result<Option<Result<(), wgpu::BufferAsyncError>>, oneshot::Canceled>,
-) -> Result<bool, RunError> {
-    match mapped {
-        Ok(None) => Ok(false),
-        Ok(Some(Ok(()))) => Ok(true),
-        Ok(Some(Err(error))) => Err(device.refused(error).into()),
-        Err(oneshot::Canceled) => Err(RunError::NotLaunched),
+    /// Whether there was something, unless it was an error.
+    fn take(
+        &self,
+        device: &Device,
+        mapped: Result<Option<Result<(), wgpu::BufferAsyncError>>, oneshot::Canceled>,
+    ) -> Result<bool, RunError> {
+        match mapped {
+            Ok(None) => Ok(false),
+            Ok(Some(Ok(()))) => Ok(true),
+            Ok(Some(Err(error))) => Err(device.refused(error).into()),
+            // wgpu may drop a callback on its way: the buffer itself knows whether it is mapped.
+            Err(oneshot::Canceled) if self.buffer.get_mapped_range(..).is_ok() => Ok(true),
+            Err(oneshot::Canceled) => Err(RunError::NotLaunched),
+        }
     }
 }
 

@@ -3,19 +3,24 @@
 //! wgpu's defaults are to panic on uncaught errors and on device loss; neither may reach a user.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::adapter::{Adapter, AdapterInfo, describe};
 use super::blocking::{Instant, MAY_WAIT, block_on};
+use super::turn::Turns;
 use crate::error::DeviceError;
 use crate::payload::VECTOR_BYTES;
 
 /// How long one submission may take, if nobody says otherwise. Nothing in the kernel waits without a bound, so only a broken
 /// driver needs it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// OpenGL clamps a single wait to about two seconds; waiting in slices works on every backend.
-const SLICE: Duration = Duration::from_millis(500);
+/// OpenGL clamps a single wait to about two seconds, and lets no other thread in meanwhile.
+const GL_SLICE: Duration = Duration::from_millis(500);
+/// What wgpu-core's `Device::maintain` panics with where a wait has ended early and then another thread was faster to poll.
+/// Nothing is wrong then but its assertion; callbacks that it was about to call are dropped, however.
+const OVERTAKEN: &str = "If the queue is empty, the current submission index";
 
 /// Features that are used where they are: fused dispatch needs the first, times from the device's own clock the second.
 const OPTIONAL: wgpu::Features = wgpu::Features::MEMORY_DECORATION_COHERENT.union(wgpu::Features::TIMESTAMP_QUERY);
@@ -28,6 +33,7 @@ pub(super) struct Device {
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     faults: Arc<Faults>,
+    turns: Arc<Turns>,
     patience: Duration,
 }
 
@@ -96,7 +102,8 @@ impl Device {
 
     fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
-        Self { info, device, queue, limits, faults, patience: PATIENCE }
+        let turns = Arc::new(Turns::new(device.adapter_info().backend == wgpu::Backend::Gl));
+        Self { info, device, queue, limits, faults, turns, patience: PATIENCE }
     }
 
     /// A handle whose waits end after `patience`, if that is given.
@@ -115,6 +122,7 @@ impl Device {
     /// another's comes in, and none of these reaches a handler, which may be a caller's.
     fn watched<R>(&self, f: impl FnOnce() -> R) -> (R, Option<wgpu::Error>) {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let _turn = self.turns.take();
         let scopes = [Validation, Internal, OutOfMemory].map(|filter| self.device.push_error_scope(filter));
         let result = f();
         // Ready at once on native backends, and in a browser nobody may wait for them; popped in reverse, as scopes nest. What
@@ -203,13 +211,25 @@ impl Device {
         }
     }
 
-    /// wgpu panics when the device is lost while it polls.
+    /// wgpu panics when the device is lost while it polls, and so may a callback of a program's own.
     fn try_poll(&self, poll: wgpu::PollType) -> Result<Result<wgpu::PollStatus, wgpu::PollError>, DeviceError> {
-        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))).map_err(|_| {
-            let reason =
-                locked(&self.faults.lost).get_or_insert_with(|| "the driver gave no reason".to_owned()).clone();
-            DeviceError::Lost { device: self.info.title(), reason }
-        })
+        let _turn = self.turns.take();
+        let thrown = match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
+            Ok(status) => return Ok(status),
+            Err(thrown) => thrown,
+        };
+        let said = thrown.downcast_ref::<String>().map(String::as_str).or(thrown.downcast_ref::<&str>().copied());
+        let said = said.unwrap_or("the driver gave no reason").to_owned();
+        // Dropped, it might panic again.
+        std::mem::forget(thrown);
+        if said.starts_with(OVERTAKEN) {
+            return Ok(Err(wgpu::PollError::Timeout));
+        }
+        if self.here().is_ok() {
+            return Err(DeviceError::Refused { device: self.info.title(), reason: said });
+        }
+        let reason = locked(&self.faults.lost).get_or_insert(said).clone();
+        Err(DeviceError::Lost { device: self.info.title(), reason })
     }
 
     /// For one submission, or for all.
@@ -217,15 +237,17 @@ impl Device {
         if !MAY_WAIT {
             return Err(DeviceError::CannotWait { device: self.info.title() });
         }
+        // Where nothing forces it, no wait ends early: see `OVERTAKEN`.
+        let slice = if self.info.backend == "gl" { GL_SLICE } else { self.patience };
         let start = Instant::now();
         loop {
-            let timeout = Some(SLICE.min(self.patience));
+            let timeout = Some(slice.min(self.patience));
             let poll = wgpu::PollType::Wait { submission_index: submitted.cloned(), timeout };
             match self.try_poll(poll)? {
                 Ok(_) => return Ok(()),
                 Err(wgpu::PollError::Timeout) if start.elapsed() < self.patience => {}
                 Err(wgpu::PollError::Timeout) => {
-                    return Err(DeviceError::Deadline { device: self.info.title(), timeout: self.patience });
+                    return Err(self.late());
                 }
                 Err(error) => {
                     self.check()?;
@@ -233,6 +255,10 @@ impl Device {
                 }
             }
         }
+    }
+
+    fn late(&self) -> DeviceError {
+        DeviceError::Deadline { device: self.info.title(), timeout: self.patience }
     }
 
     /// Hands the first bytes of `from` to `read`, once all that was submitted before is through. `readback` is at least as long.
@@ -269,7 +295,7 @@ impl Device {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, DeviceError> {
         let slice = buffer.slice(..bytes);
-        let (mapped, arrived) = std::sync::mpsc::channel();
+        let (mapped, arrived) = channel();
         self.scoped(|| {
             slice.map_async(wgpu::MapMode::Read, move |result| {
                 // The receiver is alive until it has this.
@@ -280,7 +306,9 @@ impl Device {
             // Another thread that polls may have taken the callback, and be about to call it.
             match arrived.recv_timeout(self.patience) {
                 Ok(result) => result.map_err(|error| self.refused(error))?,
-                Err(_) => return Err(self.refused("a buffer could not be mapped")),
+                Err(RecvTimeoutError::Timeout) => return Err(self.late()),
+                // Lost on the way (see `OVERTAKEN`): the buffer itself knows whether it is mapped.
+                Err(RecvTimeoutError::Disconnected) => {}
             }
             slice.get_mapped_range().map(|view| read(&view)).map_err(|error| self.refused(error))
         });

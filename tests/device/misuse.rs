@@ -282,3 +282,38 @@ fn no_wait_is_longer_than_its_timeout() {
         assert!(outputs.iter().all(|output| bytemuck::cast_slice::<u8, f32>(output).iter().all(|&x| x == 4.0)));
     }
 }
+
+/// What one thread waits for may be through, and seen to by another thread, right after the first has given up.
+#[test]
+fn a_wait_that_is_overtaken_loses_no_device() {
+    let _turn = one_at_a_time();
+    const ROUNDS: usize = 3000;
+    for device in devices() {
+        let schedule = build(Collective::AllReduce, Algorithm::Direct, 2, SyncStyle::Neighbor).unwrap();
+        let proved = prove(schedule, proof::Options::default()).unwrap();
+        let launch = |timeout: Option<Duration>| {
+            let options = Options::default().timeout(timeout);
+            let mut ready = device.gpu.prepare(&proved, Shape::new(COUNT, DataType::F32, Op::Sum), &options).unwrap();
+            let inputs = vec![bytemuck::cast_slice::<f32, u8>(&[1.0; COUNT]).to_vec(); 2];
+            let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+            let mut outputs = vec![vec![0_u8; 4 * COUNT]; 2];
+            for _ in 0..ROUNDS {
+                let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                match ready.run(&inputs, &mut views) {
+                    Ok(_) => {}
+                    Err(RunError::Device(DeviceError::Deadline { .. })) => {
+                        assert!(timeout.is_some(), "{}", device.name)
+                    }
+                    Err(error) => panic!("{}: {error}", device.name),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for timeout in [Some(Duration::ZERO), Some(Duration::from_micros(30)), None] {
+                let launch = &launch;
+                scope.spawn(move || launch(timeout));
+            }
+        });
+        device.gpu.finish().unwrap();
+    }
+}
