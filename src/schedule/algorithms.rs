@@ -16,9 +16,9 @@ mod ring;
 mod tree;
 mod two_phase;
 
-use super::{Algorithm, MAX_RANKS, Origin, Schedule, SyncStyle};
+use super::{Algorithm, MAX_RANKS, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};
-use assemble::Built;
+use assemble::{Built, Missing};
 
 /// Why a schedule cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,9 +42,9 @@ pub enum BuildError {
     Barrier { collective: Collective, algorithm: Algorithm, ranks: u32, parts: u64, fit: u32 },
     /// More than the machine has.
     #[error(
-        "{collective} by {origin} of {ranks} ranks takes {bytes} bytes of memory, which are not there: use fewer ranks"
+        "{collective} by {algorithm} of {ranks} ranks takes {bytes} bytes of memory, which are not there: use fewer ranks"
     )]
-    Memory { collective: Collective, origin: Origin, ranks: u32, bytes: u64 },
+    Memory { collective: Collective, algorithm: Algorithm, ranks: u32, bytes: u64 },
     /// A root or a source that is no rank.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -145,7 +145,12 @@ pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     if sync == SyncStyle::Barrier {
         check_barrier(collective, algorithm, ranks)?;
     }
-    builder(Order { algorithm, task, ranks, sync })
+    builder(Order { algorithm, task, ranks, sync }).map_err(|Missing(bytes)| BuildError::Memory {
+        collective,
+        algorithm,
+        ranks,
+        bytes,
+    })
 }
 
 /// Refuses what would be too large, before any of it is there.

@@ -21,4 +21,5 @@ mod layers;
 mod model;
 mod proof_findings;
 mod proof_mutants;
+mod security;
 mod soak;

@@ -2,12 +2,15 @@
 //!
 //! A number of ranks is four characters of input; what they ask for must not end the process.
 
-use super::BuildError;
 use crate::schedule::room::is_there;
 use crate::schedule::{Lane, Schedule};
 
-/// What a builder makes, or that there is no memory for it.
-pub(super) type Built = Result<Schedule, BuildError>;
+/// Bytes that a schedule takes, and that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Missing(pub(super) u64);
+
+/// What a builder makes.
+pub(super) type Built = Result<Schedule, Missing>;
 
 /// `schedule` with the lanes of every rank.
 ///
@@ -20,8 +23,7 @@ pub(super) fn assemble<L: IntoIterator<Item = Lane>>(mut schedule: Schedule, lan
         if rank.is_power_of_two() {
             let whole = bytes / u64::from(rank) * u64::from(ranks);
             if !is_there(whole - bytes) {
-                let (origin, collective) = (schedule.origin, schedule.task.collective);
-                return Err(BuildError::Memory { origin, collective, ranks, bytes: whole });
+                return Err(Missing(whole));
             }
         }
         for lane in lanes(rank) {
@@ -41,17 +43,13 @@ mod tests {
     /// Told of the first lanes, of which there are few, and by size and not by number.
     #[test]
     fn what_nobody_has_is_not_begun() {
-        let long = |rank| [Lane { rank, instructions: Vec::with_capacity(1 << 20) }];
-        let made = assemble(Schedule::new("", Collective::AllReduce, u32::MAX, 1), |rank| {
+        let of = |ranks| Schedule::new("", Collective::AllReduce, ranks, 1);
+        let made = assemble(of(u32::MAX), |rank| {
             assert!(rank < 4, "the first of them say that there is no room");
-            long(rank)
+            [Lane { rank, instructions: Vec::with_capacity(1 << 20) }]
         });
-        let Err(BuildError::Memory { ranks: u32::MAX, bytes, .. }) = made else { panic!("{made:?}") };
         let lane = ((size_of::<Instruction>() << 20) + size_of::<Lane>()) as u64;
-        assert_eq!(bytes, lane * u64::from(u32::MAX));
-        assert_eq!(
-            assemble(Schedule::new("", Collective::AllReduce, 5, 1), |rank| [Lane::new(rank)]).unwrap().lanes.len(),
-            5
-        );
+        assert_eq!(made, Err(Missing(lane * u64::from(u32::MAX))));
+        assert_eq!(assemble(of(5), |rank| [Lane::new(rank)]).unwrap().lanes.len(), 5);
     }
 }
