@@ -1,19 +1,22 @@
 //! The expected result: each output chunk's own tree of additions, evaluated on the CPU in the element's precision.
 //!
 //! Because the order comes from the schedule's proof, a device must agree in every bit. Stated exceptions: payloads of
-//! NaN, and devices that flush subnormals to zero. A second golden, of higher precision, has no order and gives the
-//! rounding error.
+//! NaN, and devices that flush subnormals to zero. What such a result is worth is told by [`Accuracy`].
+
+mod accuracy;
+mod stretch;
 
 use std::cell::OnceCell;
-use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
 use crate::buffers::{BufferError, UserBuffer};
 use crate::collective::{Holds, Op};
-use crate::element::{Element, scale, with_op};
+use crate::element::Element;
 use crate::payload::Payload;
-use crate::proof::{Node, Proved, Term, Terms};
+use crate::proof::Proved;
+pub use accuracy::{Accuracy, Tolerance, Worst};
+pub use stretch::{Stretch, Subnormals};
 
 /// Elements that are evaluated together: small enough for the first-level cache, large enough to amortise the tree walk.
 const BLOCK: usize = 1024;
@@ -49,13 +52,6 @@ pub struct Golden<T> {
     of_rank: Vec<usize>,
 }
 
-/// How subnormal numbers are treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subnormals {
-    Kept,
-    Flushed,
-}
-
 impl<T: Element> Golden<T> {
     /// Evaluates what every rank must get from `inputs`, one slice per rank, empty where it has none.
     ///
@@ -76,20 +72,22 @@ impl<T: Element> Golden<T> {
     }
 
     fn evaluate(proved: &Proved, payload: &Payload, op: Op, inputs: &[&[T]], subnormals: Subnormals) -> Self {
-        let op = proved.schedule().task.collective.op(op);
-        let terms = proved.terms();
-        let mut known = FxHashMap::<&[Term], usize>::default();
-        let mut distinct = Vec::new();
-        let of_rank = (0..proved.schedule().ranks)
-            .map(|rank| {
-                let outputs = terms.outputs(rank);
-                *known.entry(outputs).or_insert_with(|| {
-                    distinct.push(output(terms, outputs, payload, op, inputs, subnormals));
-                    distinct.len() - 1
-                })
-            })
-            .collect();
-        Self { distinct, of_rank }
+        let (ranks_of, of_rank) = stretch::alike(proved);
+        let distinct = ranks_of.iter().map(|ranks| {
+            let chunks = proved.terms().outputs(ranks[0]).len();
+            let mut expected = vec![T::poison(); chunks / payload.chunks as usize * payload.count];
+            for stretch in stretch::of_ranks(proved, payload, op, ranks) {
+                let mut views = Vec::with_capacity(stretch.inputs.len());
+                for (number, into) in expected[stretch.elements.clone()].chunks_mut(BLOCK).enumerate() {
+                    views.clear();
+                    let starts = stretch.inputs.iter().map(|&(rank, start)| (rank, start + number * BLOCK));
+                    views.extend(starts.map(|(rank, start)| &inputs[rank as usize][start..start + into.len()]));
+                    stretch.evaluate(&views, subnormals, into);
+                }
+            }
+            expected
+        });
+        Self { distinct: distinct.collect(), of_rank }
     }
 
     /// What `rank` must get; nothing where there is no such rank.
@@ -111,98 +109,37 @@ impl<T: Element> Golden<T> {
     }
 }
 
-fn output<T: Element>(
-    terms: &Terms,
-    outputs: &[Term],
-    payload: &Payload,
-    op: Op,
-    inputs: &[&[T]],
-    subnormals: Subnormals,
-) -> Vec<T> {
-    let mut expected = vec![T::poison(); outputs.len() / payload.chunks as usize * payload.count];
-    for (chunk, &term) in (0..).zip(outputs) {
-        let elements = in_buffer(payload, chunk);
-        let postfix = terms.evaluation(term);
-        let mut start = elements.start;
-        while start < elements.end {
-            let end = (start + BLOCK).min(elements.end);
-            let offset = start - elements.start;
-            block(&postfix, payload, op, inputs, offset, subnormals, &mut expected[start..end]);
-            start = end;
-        }
+/// The stretches of all outputs, each of which one tree of reductions gives: a golden of data that is not in memory.
+///
+/// # Errors
+/// [`GoldenError::Payload`].
+///
+/// ```
+/// use wgccl::collective::{Collective, Op};
+/// use wgccl::element::DataType;
+/// use wgccl::golden::{Subnormals, stretches};
+/// use wgccl::proof::prove;
+/// use wgccl::schedule::Recipe;
+///
+/// let proved = prove(Recipe::new(Collective::AllReduce, 2).build()?, Default::default())?;
+/// let inputs = [[1.0_f32, 2.0], [10.0, 20.0]];
+/// let mut expected = [0.0; 2];
+/// for stretch in stretches(&proved, &proved.payload(2, DataType::F32)?, Op::Sum)? {
+///     let into = &mut expected[stretch.elements.clone()];
+///     let part = |&(rank, start): &(u32, usize)| &inputs[rank as usize][start..start + into.len()];
+///     let parts: Vec<&[f32]> = stretch.inputs.iter().map(part).collect();
+///     stretch.evaluate(&parts, Subnormals::Kept, into);
+/// }
+/// assert_eq!(expected, [11.0, 22.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn stretches(proved: &Proved, payload: &Payload, op: Op) -> Result<Vec<Stretch>, GoldenError> {
+    let &Payload { count, element_bytes, .. } = payload;
+    if Payload::new(proved.schedule(), count, element_bytes).as_ref() != Ok(payload) {
+        return Err(GoldenError::Payload { count, element_bytes });
     }
-    expected
-}
-
-/// Elements of chunk `chunk` in a user's buffer, counted through all its parts.
-fn in_buffer(payload: &Payload, chunk: u32) -> Range<usize> {
-    let (part, elements) = (chunk / payload.chunks, payload.elements(chunk % payload.chunks));
-    let start = part as usize * payload.count;
-    start + elements.start..start + elements.end
-}
-
-/// Evaluates `into.len()` elements, `offset` elements into the chunk.
-fn block<T: Element>(
-    postfix: &[Node],
-    payload: &Payload,
-    op: Op,
-    inputs: &[&[T]],
-    offset: usize,
-    subnormals: Subnormals,
-    into: &mut [T],
-) {
-    enum Value<'a, T> {
-        Input(&'a [T]),
-        Computed(Vec<T>),
-    }
-    impl<T> Value<'_, T> {
-        fn elements(&self) -> &[T] {
-            match self {
-                Self::Input(elements) => elements,
-                Self::Computed(elements) => elements,
-            }
-        }
-    }
-    let mut stack: Vec<Value<'_, T>> = Vec::new();
-    let mut spare: Vec<Vec<T>> = Vec::new();
-    for node in postfix {
-        match *node {
-            Node::Unknown => return,
-            Node::Input { rank, chunk } => {
-                let start = in_buffer(payload, chunk).start + offset;
-                let input = &inputs[rank as usize][start..start + into.len()];
-                stack.push(match scale::<T>(op, inputs.len() as u32) {
-                    None => Value::Input(input),
-                    Some(by) => Value::Computed(input.iter().map(|&x| product(subnormals, x, by)).collect()),
-                });
-            }
-            Node::Reduce(..) => {
-                let (Some(b), Some(a)) = (stack.pop(), stack.pop()) else { return };
-                let mut sum = spare.pop().unwrap_or_default();
-                sum.clear();
-                let pairs = a.elements().iter().zip(b.elements());
-                match subnormals {
-                    Subnormals::Kept => with_op!(op, OP => sum.extend(pairs.map(|(&a, &b)| T::combine(OP, a, b)))),
-                    Subnormals::Flushed => sum.extend(pairs.map(|(&a, &b)| T::combine_flushed(op, a, b))),
-                }
-                spare.extend([a, b].into_iter().filter_map(|value| match value {
-                    Value::Computed(elements) => Some(elements),
-                    Value::Input(_) => None,
-                }));
-                stack.push(Value::Computed(sum));
-            }
-        }
-    }
-    if let Some(value) = stack.pop() {
-        into.copy_from_slice(value.elements());
-    }
-}
-
-fn product<T: Element>(subnormals: Subnormals, a: T, b: T) -> T {
-    match subnormals {
-        Subnormals::Kept => T::combine(Op::Prod, a, b),
-        Subnormals::Flushed => T::combine_flushed(Op::Prod, a, b),
-    }
+    let (ranks_of, _) = stretch::alike(proved);
+    Ok(ranks_of.iter().flat_map(|ranks| stretch::of_ranks(proved, payload, op, ranks)).collect())
 }
 
 /// How outputs compare with what they must be.
@@ -217,8 +154,8 @@ pub struct Comparison {
     pub flushed: u64,
     /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
-    /// Largest error against the order-free reference of higher precision, in units of the last place.
-    pub max_ulp: f64,
+    /// How near reductions are to exact ones.
+    pub accuracy: Accuracy,
 }
 
 /// What outputs are held against: the golden, and where they differ from it, what flushing subnormals makes of it.
@@ -278,8 +215,8 @@ impl<'a, T: Element> Goldens<'a, T> {
         let count = self.payload.count;
         let mut first = FxHashMap::<Holds, &[T]>::default();
         for (rank, output) in (0..).zip(outputs) {
-            for (part, elements) in (0..).zip(output.chunks_exact(count.max(1))) {
-                let holds = self.proved.schedule().holds(rank, part);
+            for (number, elements) in output.chunks_exact(count.max(1)).enumerate() {
+                let holds = self.proved.schedule().holds(rank, number as u32);
                 if let Some(same) = first.get(&holds) {
                     comparison.bit_identical &=
                         bytemuck::cast_slice::<T, u8>(elements) == bytemuck::cast_slice::<T, u8>(same);
@@ -289,7 +226,7 @@ impl<'a, T: Element> Goldens<'a, T> {
                 if let Holds::Reduction { part } = holds {
                     let start = part as usize * count;
                     let parts: Vec<&[T]> = self.inputs.iter().map(|input| &input[start..start + count]).collect();
-                    comparison.max_ulp = comparison.max_ulp.max(max_ulp(self.op, &parts, elements));
+                    comparison.accuracy.add(self.op, &parts, elements, rank, number * count);
                 }
             }
         }
@@ -309,26 +246,4 @@ pub fn compare<T: Element>(
     outputs: &[&[T]],
 ) -> Result<Comparison, GoldenError> {
     Goldens::new(proved, payload, op, inputs)?.compare(outputs)
-}
-
-/// Against the type's own reference of higher precision, in rank order: f64 has room for the sum of some 2^29 f32 of
-/// like size without an error here.
-fn max_ulp<T: Element>(op: Op, inputs: &[&[T]], output: &[T]) -> f64 {
-    let Some((first, rest)) = inputs.split_first() else { return 0.0 };
-    let mut most = 0.0_f64;
-    let mut reference: Vec<T::Wide> = Vec::with_capacity(BLOCK);
-    for (block, output) in output.chunks(BLOCK).enumerate() {
-        let elements = block * BLOCK..block * BLOCK + output.len();
-        reference.clear();
-        reference.extend(first[elements.clone()].iter().map(|x| x.widen()));
-        for input in rest {
-            let pairs = reference.iter_mut().zip(&input[elements.clone()]);
-            with_op!(op, OP => pairs.for_each(|(all, x)| *all = T::combine_wide(OP, *all, x.widen())));
-        }
-        for (got, &all) in output.iter().zip(&reference) {
-            let exact = if op == Op::Avg { T::mean_wide(all, inputs.len() as u32) } else { all };
-            most = most.max(got.ulp_error(exact));
-        }
-    }
-    most
 }

@@ -18,4 +18,4 @@ pub use contribution::Unscalable;
 pub use prove::{Refused, check, prove};
 pub use proved::{Options, Proved};
 pub use report::{Finding, Outcome, Proof, Report, Verdict};
-pub(crate) use result::{Node, Term, Terms};
+pub(crate) use result::{Node, Term};

@@ -9,6 +9,7 @@ mod devices;
 mod layout;
 mod output;
 mod run;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -40,6 +41,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Prove a schedule: deadlock, races, result
     Check(check::CheckArgs),
+    /// Hold what another program computed against the golden, bit by bit
+    Verify(verify::VerifyArgs),
     /// Show the window of a rank, byte by byte
     Layout(layout::LayoutArgs),
     /// List the devices and what each can do
@@ -60,6 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Check(args) => check::check(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Layout(args) => layout::layout(&args),
         Command::Devices(args) => devices::devices(&args),
     };

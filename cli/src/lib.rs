@@ -15,5 +15,6 @@ pub mod run;
 mod signals;
 pub mod tensor;
 mod text;
+pub mod verify;
 pub mod views;
 mod whole;

@@ -2,6 +2,7 @@
 //!
 //! What `wgccl run` does, without any printing; the same request always gives the same bits.
 
+mod accuracy;
 mod fault;
 mod request;
 mod source;
@@ -25,9 +26,11 @@ use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
 use crate::views::{bytes, bytes_mut, microseconds, views};
+pub use accuracy::Accuracy;
 use fault::check_fault;
 pub use request::{Request, Source};
-use source::{generated, load, part_of, ranks_of};
+use source::{generated, load};
+pub(crate) use source::{part_of, ranks_of};
 
 /// What came out.
 #[derive(Debug, Clone, Serialize)]
@@ -85,8 +88,9 @@ pub struct Outcome {
     pub flushed: u64,
     /// Ranks that must hold the same hold the same bits.
     pub bit_identical: bool,
-    /// Largest error against a reference of higher precision, in units of the last place.
-    pub max_ulp: f64,
+    /// How near reductions are to exact ones, where there are any.
+    #[serde(flatten)]
+    pub accuracy: Option<Accuracy>,
     /// Microseconds from the first input to the last output, copies to and from the device included.
     pub time_us: f64,
     /// Microseconds that the proof took.
@@ -165,7 +169,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
         Source::Generated { count, .. } => (*count, None),
         Source::Files { tensors, .. } => {
             let inputs = load::<T>(&request.task, tensors, ranks)?;
-            (part_of(&request.task, &inputs)?, Some(inputs))
+            (part_of(&request.task, &inputs.iter().map(Vec::len).collect::<Vec<_>>())?, Some(inputs))
         }
     };
     check_count(collective, count)?;
@@ -218,7 +222,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
 
     watch(Stage::Compare);
     let (input_views, output_views) = (views(&inputs), views(&outputs));
-    let Comparison { wrong, first_wrong, flushed, bit_identical, max_ulp, .. } =
+    let Comparison { wrong, first_wrong, flushed, bit_identical, accuracy, .. } =
         compare(&proved, &payload, request.op, &input_views, &output_views)?;
     let Description { index, name, backend, driver, .. } = device.describe();
     let device_name = if index.is_some() { name } else { CPU.to_owned() };
@@ -248,7 +252,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
         wrong,
         flushed,
         bit_identical,
-        max_ulp,
+        accuracy: collective.reduces().then(|| Accuracy::new(&accuracy, T::TYPE)),
         time_us: microseconds(time),
         proof_us: microseconds(proof),
         ok: wrong == 0,

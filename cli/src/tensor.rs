@@ -6,6 +6,7 @@
 mod error;
 mod input;
 mod npy;
+mod rows;
 mod safetensors;
 mod save;
 
@@ -17,6 +18,7 @@ use wgccl::element::{DataType, Element};
 use wgccl::schedule::MAX_RANKS;
 
 pub use error::TensorError;
+pub use rows::Rows;
 pub(crate) use save::left_behind;
 pub use save::{check_target, save};
 

@@ -142,11 +142,23 @@ impl Numeric for f32 {
         sum / f64::from(ranks)
     }
 
+    fn holds(reference: f64) -> bool {
+        (reference as f32).is_finite()
+    }
+
+    fn wide_to_f64(reference: f64) -> f64 {
+        reference
+    }
+
+    fn error(self, reference: f64) -> f64 {
+        (f64::from(self) - reference).abs()
+    }
+
     fn ulp_error(self, reference: f64) -> f64 {
-        if !self.is_finite() || !(reference as f32).is_finite() {
+        if !self.is_finite() || !Self::holds(reference) {
             return 0.0;
         }
-        (f64::from(self) - reference).abs() / ulp(reference, Self::TYPE.precision(), -126)
+        self.error(reference) / ulp(reference, Self::TYPE.precision(), -126)
     }
 }
 
@@ -233,12 +245,23 @@ impl Numeric for f64 {
         Pair(quotient, (rest + sum.1) / ranks)
     }
 
+    fn holds(reference: Pair) -> bool {
+        reference.0.is_finite()
+    }
+
+    fn wide_to_f64(reference: Pair) -> f64 {
+        reference.0 + reference.1
+    }
+
+    fn error(self, reference: Pair) -> f64 {
+        ((self - reference.0) - reference.1).abs()
+    }
+
     fn ulp_error(self, reference: Pair) -> f64 {
-        let Pair(reference, rest) = reference;
-        if !self.is_finite() || !reference.is_finite() {
+        if !self.is_finite() || !Self::holds(reference) {
             return 0.0;
         }
-        ((self - reference) - rest).abs() / ulp(reference, Self::TYPE.precision(), -1022)
+        self.error(reference) / ulp(reference.0, Self::TYPE.precision(), -1022)
     }
 }
 

@@ -129,11 +129,23 @@ macro_rules! half {
                 sum / f64::from(ranks)
             }
 
+            fn holds(reference: f64) -> bool {
+                <Self as Numeric>::from_f64(reference).is_finite()
+            }
+
+            fn wide_to_f64(reference: f64) -> f64 {
+                reference
+            }
+
+            fn error(self, reference: f64) -> f64 {
+                (Numeric::to_f64(self) - reference).abs()
+            }
+
             fn ulp_error(self, reference: f64) -> f64 {
-                if !self.is_finite() || !<Self as Numeric>::from_f64(reference).is_finite() {
+                if !self.is_finite() || !Self::holds(reference) {
                     return 0.0;
                 }
-                (Numeric::to_f64(self) - reference).abs() / ulp(reference, Self::TYPE.precision(), $exponent)
+                self.error(reference) / ulp(reference, Self::TYPE.precision(), $exponent)
             }
         }
     };

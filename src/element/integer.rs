@@ -1,4 +1,4 @@
-//! Integers: everything wraps and is exact, so any order gives the same bits and the reference is the type itself.
+//! Integers: everything wraps and is exact, so any order gives the same bits. The reference does not wrap: it says what did.
 
 use super::data_type::DataType;
 use super::numeric::{Numeric, sealed::Sealed};
@@ -14,7 +14,8 @@ macro_rules! integer {
 
 impl Numeric for $type {
             const TYPE: DataType = DataType::$name;
-            type Wide = Self;
+            // Sums of all ranks fit. Products stop at its ends, and so stay beyond every type's.
+            type Wide = i128;
 
             #[inline(always)]
             fn combine(op: Op, a: Self, b: Self) -> Self {
@@ -60,20 +61,37 @@ impl Numeric for $type {
                 multiple as Self
             }
 
-            fn widen(self) -> Self {
-                self
+            fn widen(self) -> i128 {
+                self.into()
             }
 
-            fn combine_wide(op: Op, a: Self, b: Self) -> Self {
-                Self::combine(op, a, b)
+            fn combine_wide(op: Op, a: i128, b: i128) -> i128 {
+                match op {
+                    Op::Sum | Op::Avg => a.saturating_add(b),
+                    Op::Prod => a.saturating_mul(b),
+                    Op::Min => a.min(b),
+                    Op::Max => a.max(b),
+                }
             }
 
-            fn mean_wide(sum: Self, _: u32) -> Self {
+            fn mean_wide(sum: i128, _: u32) -> i128 {
                 sum
             }
 
-            fn ulp_error(self, reference: Self) -> f64 {
-                self.abs_diff(reference) as f64
+            fn holds(reference: i128) -> bool {
+                Self::try_from(reference).is_ok()
+            }
+
+            fn wide_to_f64(reference: i128) -> f64 {
+                reference as f64
+            }
+
+            fn error(self, reference: i128) -> f64 {
+                i128::from(self).abs_diff(reference) as f64
+            }
+
+            fn ulp_error(self, reference: i128) -> f64 {
+                self.error(reference)
             }
         }
     )+};
@@ -94,6 +112,6 @@ mod tests {
         assert_eq!(i64::combine(Op::Min, -1, 1), -1);
         assert_eq!(u64::combine(Op::Min, u64::MAX, 1), 1);
         assert_eq!((u8::from_f64(-1.0), i8::from_f64(300.0), u64::from_f64(-1.0)), (255, 44, u64::MAX));
-        assert_eq!((i8::MIN.ulp_error(i8::MAX), 5_u8.ulp_error(5)), (255.0, 0.0));
+        assert_eq!((i8::MIN.ulp_error(Numeric::widen(i8::MAX)), 5_u8.ulp_error(5)), (255.0, 0.0));
     }
 }

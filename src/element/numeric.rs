@@ -58,6 +58,15 @@ pub trait Numeric: bytemuck::Pod + Send + Sync + PartialEq + std::fmt::Display +
     /// A reference divided by `ranks`.
     fn mean_wide(sum: Self::Wide, ranks: u32) -> Self::Wide;
 
+    /// Whether the type can hold a value near `reference`: an integer the value itself, a float one that is finite.
+    fn holds(reference: Self::Wide) -> bool;
+
+    /// The f64 nearest to a reference.
+    fn wide_to_f64(reference: Self::Wide) -> f64;
+
+    /// Distance from `reference`.
+    fn error(self, reference: Self::Wide) -> f64;
+
     /// Distance from `reference` in units of the last place of this type at `reference`; 0 where either is not finite.
     fn ulp_error(self, reference: Self::Wide) -> f64;
 }

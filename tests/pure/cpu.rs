@@ -383,6 +383,18 @@ impl Numeric for Fragile {
         f32::mean_wide(sum, ranks)
     }
 
+    fn holds(reference: f64) -> bool {
+        f32::holds(reference)
+    }
+
+    fn wide_to_f64(reference: f64) -> f64 {
+        reference
+    }
+
+    fn error(self, reference: f64) -> f64 {
+        self.0.error(reference)
+    }
+
     fn ulp_error(self, reference: f64) -> f64 {
         self.0.ulp_error(reference)
     }

@@ -365,9 +365,9 @@ fn table<T: Element>(finished: &Finished<T>) -> String {
         o.elements - o.wrong,
         o.elements
     );
-    if let Some(op) = o.op {
-        let finite = finished.outputs.iter().flatten().all(|x| x.to_f64().is_finite());
-        let _ = write!(text, "\n{DIM}rounding{DIM:#}  {}", rounding(op, o.max_ulp, finite));
+    for (name, said) in o.op.zip(o.accuracy).map(|(op, accuracy)| accuracy.lines(op, o.data_type)).into_iter().flatten()
+    {
+        let _ = write!(text, "\n{DIM}{name:<9}{DIM:#} {said}");
     }
     text
 }
@@ -380,24 +380,6 @@ fn pieces(o: &Outcome) -> String {
     }
 }
 
-fn rounding(op: Op, ulp: f64, finite: bool) -> String {
-    let what = match op {
-        Op::Sum => "sum",
-        Op::Prod => "product",
-        Op::Min => "minimum",
-        Op::Max => "maximum",
-        Op::Avg => "average",
-        other => other.name(),
-    };
-    match ulp {
-        0.0 if !finite => format!("none: every finite {what} is exact"),
-        0.0 => format!("none: every {what} is exact"),
-        ulp => {
-            format!("at most {ulp:.2} ulp from the {what} in higher precision, in the order that the schedule takes")
-        }
-    }
-}
-
 fn time(microseconds: f64) -> String {
     match microseconds {
         us if us < 1e3 => format!("{us:.1} us"),
@@ -406,20 +388,76 @@ fn time(microseconds: f64) -> String {
     }
 }
 
-/// The first elements, short enough for a column.
+/// The first elements, short enough for a column; at least one of them.
 fn first<T: Element>(values: &[T]) -> String {
     const WIDTH: usize = 32;
     if values.is_empty() {
         return "-".to_owned();
     }
     let mut text = String::new();
-    for (i, value) in values.iter().enumerate() {
-        let value = format!("{value:.5}");
-        let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
-        if text.len() + value.len() + 3 > WIDTH {
+    for (i, &value) in values.iter().enumerate() {
+        let value = legible(value);
+        if i > 0 && text.len() + value.len() + 3 > WIDTH {
             return format!("{text} …");
         }
         let _ = write!(text, "{}{value}", if i == 0 { "" } else { " " });
     }
     text
+}
+
+/// Integers whole; floats with some six digits, and with an exponent where these would be zeros.
+fn legible<T: Element>(value: T) -> String {
+    let magnitude = value.to_f64().abs();
+    if !T::TYPE.is_float() || magnitude == 0.0 || !magnitude.is_finite() {
+        return value.to_string();
+    }
+    let (text, exponent) = match magnitude {
+        1e-4..1e6 => (format!("{:.5}", value.to_f64()), None),
+        _ => {
+            let text = format!("{:.4e}", value.to_f64());
+            match text.split_once('e') {
+                Some((mantissa, exponent)) => (mantissa.to_owned(), Some(format!("e{exponent}"))),
+                None => (text, None),
+            }
+        }
+    };
+    let digits = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{digits}{}", exponent.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use wgccl::element::{bf16, f16};
+
+    use super::*;
+
+    #[test]
+    fn values_are_legible_whatever_their_size() {
+        for (value, shown) in [
+            (0.0_f32, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (-0.125_73, "-0.12573"),
+            (1e-5, "1e-5"),
+            (1.175e-38, "1.175e-38"),
+            (f32::from_bits(1), "1.4013e-45"),
+            (3.4e38, "3.4e38"),
+            (999_999.0, "999999"),
+            (1e6, "1e6"),
+            (123_456_789.0, "1.2346e8"),
+            (f32::NAN, "NaN"),
+            (f32::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(legible(value), shown, "{value:e}");
+        }
+        assert_eq!((legible(u64::MAX), legible(-128_i8)), ("18446744073709551615".to_owned(), "-128".to_owned()));
+        assert_eq!(
+            (legible(f16::from_f32(65504.0)), legible(bf16::from_f32(-0.0625))),
+            ("65504".into(), "-0.0625".into())
+        );
+        assert_eq!(first(&[i64::MIN, i64::MIN]), "-9223372036854775808 …");
+        assert_eq!(first(&[1.0_f64, 1e-300]), "1 1e-300");
+        assert_eq!(first::<f32>(&[]), "-");
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn generated<T: Element>(
 }
 
 /// How many ranks there are, as the headers of `tensors` say, or `given` where they cannot.
-pub(super) fn ranks_of(task: &Task, tensors: &Tensors, given: Option<u32>) -> Result<u32, Error> {
+pub(crate) fn ranks_of(task: &Task, tensors: &Tensors, given: Option<u32>) -> Result<u32, Error> {
     let Task { collective, root, .. } = *task;
     let usage = |text: &str| Err(Error::Usage(format!("{collective}: {text}")));
     if collective == Collective::Barrier {
@@ -60,11 +60,11 @@ pub(super) fn load<T: Element>(task: &Task, tensors: &Tensors, ranks: u32) -> Re
     Ok(inputs)
 }
 
-/// Elements of a part, where `inputs` are whole inputs of equal length.
-pub(super) fn part_of<T>(task: &Task, inputs: &[Vec<T>]) -> Result<usize, Error> {
-    let giver = inputs.iter().position(|input| !input.is_empty()).unwrap_or(0);
-    let length = inputs.get(giver).map_or(0, Vec::len);
-    let parts = task.input_parts(giver as u32, inputs.len() as u32).max(1) as usize;
+/// Elements of a part, where inputs are whole, of these lengths and equal ones.
+pub(crate) fn part_of(task: &Task, lengths: &[usize]) -> Result<usize, Error> {
+    let giver = lengths.iter().position(|&length| length > 0).unwrap_or(0);
+    let length = lengths.get(giver).copied().unwrap_or(0);
+    let parts = task.input_parts(giver as u32, lengths.len() as u32).max(1) as usize;
     if length % parts == 0 {
         return Ok(length / parts);
     }

@@ -11,6 +11,7 @@ mod devices;
 mod bench;
 mod cli;
 mod tensor;
+mod verify;
 mod whole;
 
 use std::path::Path;
