@@ -54,10 +54,10 @@ impl Tensors {
     /// The type of the first file's elements.
     ///
     /// # Errors
-    /// [`TensorError::Type`] where no type of this program is that of the file.
+    /// [`TensorError::NoType`] where no type of this program is that of the file.
     pub fn data_type(&self) -> Result<DataType, TensorError> {
         let first = self.sources.first().ok_or(TensorError::NoFiles)?;
-        first.layout.data_type.ok_or_else(|| first.layout.wrong_type(&first.path, DataType::F32))
+        first.layout.data_type.ok_or_else(|| first.layout.no_type(&first.path))
     }
 
     /// The files.
@@ -143,9 +143,10 @@ impl Source {
 
     /// The number of elements, if they are of the type that is wanted and as many bytes as there are.
     fn count(&self, wanted: DataType) -> Result<usize, TensorError> {
-        match self.layout.data_type == Some(wanted) {
-            true => count(&self.path, &self.layout, wanted),
-            false => Err(self.layout.wrong_type(&self.path, wanted)),
+        match self.layout.data_type {
+            Some(found) if found == wanted => count(&self.path, &self.layout, wanted),
+            Some(_) => Err(self.layout.wrong_type(&self.path, wanted)),
+            None => Err(self.layout.no_type(&self.path)),
         }
     }
 

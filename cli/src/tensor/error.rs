@@ -34,9 +34,16 @@ pub enum TensorError {
     /// A shape that needs more or fewer bytes than there are.
     #[error("{} is damaged: shape {shape} needs {claimed} bytes, but {present} bytes are there; save or copy it again", path.display())]
     Size { path: PathBuf, shape: String, claimed: String, present: u64 },
-    /// Elements of another type.
-    #[error("{} holds {found}, but {wanted} is wanted; convert it, for example with numpy: a.astype({numpy})", path.display())]
+    /// Elements of another type than those of the first file.
+    #[error(
+        "{} holds {found}, but {wanted} is wanted, which the first file holds; convert one of them, for example with numpy: \
+         a.astype({numpy})",
+        path.display()
+    )]
     Type { path: PathBuf, found: String, wanted: DataType, numpy: String },
+    /// Elements of a type that no device computes here.
+    #[error("{} holds {found}, and the types are {}; {}", path.display(), types(), remedy(found))]
+    NoType { path: PathBuf, found: String },
     /// An axis of length 0.
     #[error("{} has shape {shape}, which is no element at all; give at least 1 element per rank", path.display())]
     NoElements { path: PathBuf, shape: String },
@@ -76,6 +83,25 @@ pub enum TensorError {
 pub(super) const NAME: usize = 48;
 /// Characters that a reason may take in a message.
 pub(super) const SENTENCE: usize = 160;
+
+fn types() -> String {
+    DataType::ALL.iter().map(|data_type| data_type.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// What can be done with elements that are none of these, and keeps what they say.
+fn remedy(found: &str) -> &'static str {
+    match found {
+        "complex numbers" | "c64" | "c128" => "give real and imaginary parts as files of their own: a.real, a.imag",
+        "bool" => "convert it, for example with numpy: a.astype('uint8')",
+        "i16" | "u16" => "convert it to a wider type, for example with numpy: a.astype('int32')",
+        "text" | "Python objects" | "dates or times" => "give numbers",
+        _ if found.starts_with("records") => "give one of its fields as a file of its own",
+        _ if found.starts_with("f8_") || found.starts_with("f4") || found.starts_with("f6_") => {
+            "convert it, with PyTorch for example: t.to(torch.float16)"
+        }
+        _ => "if these are numbers, convert them to one of these types",
+    }
+}
 
 /// A shape as `[4, 256]`, cut after eight axes.
 pub(super) fn shape_text(shape: &[u64]) -> String {

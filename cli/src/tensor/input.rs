@@ -77,4 +77,9 @@ impl Layout {
         let found = one_line(&self.type_text, error::NAME);
         TensorError::Type { path: path.to_owned(), found, wanted, numpy: numpy_name(wanted) }
     }
+
+    /// That its elements, of the file at `path`, are of no type of this program.
+    pub(super) fn no_type(&self, path: &Path) -> TensorError {
+        TensorError::NoType { path: path.to_owned(), found: one_line(&self.type_text, error::NAME) }
+    }
 }

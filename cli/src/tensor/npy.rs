@@ -74,21 +74,27 @@ fn numpy_code(kind: DataType) -> String {
     }
 }
 
-/// The byte order and type of a `descr`, where this program has such a type.
+/// The byte order and type of a `descr`, where this program has such a type. Like numpy: without an order, or with `=`, it is this
+/// machine's.
 fn known(descr: &str) -> Option<(&str, DataType)> {
-    let (order, code) = descr.split_at_checked(1)?;
+    let native = if cfg!(target_endian = "big") { ">" } else { "<" };
+    let (order, code) = match descr.split_at_checked(1)? {
+        ("=", code) => (native, code),
+        (order @ ("<" | ">" | "|"), code) => (order, code),
+        _ => (native, descr),
+    };
     let data_type = DataType::ALL.iter().copied().find(|&data_type| numpy_code(data_type) == code)?;
     match order {
-        "<" | ">" => Some((order, data_type)),
         // What has no byte order: bytes, and to numpy also what it has no name for.
         "|" if data_type.bytes() == 1 || data_type == DataType::BF16 => Some((order, data_type)),
-        _ => None,
+        "|" => None,
+        _ => Some((order, data_type)),
     }
 }
 
 /// A `descr` in this program's words where it has some.
 fn type_text(descr: &str) -> String {
-    let code = descr.strip_prefix(['<', '>', '|']).unwrap_or_default();
+    let code = descr.strip_prefix(['<', '>', '|', '=']).unwrap_or(descr);
     let known = match code {
         "f2" => "f16",
         "f4" if !descr.starts_with('|') => "f32",
