@@ -192,8 +192,8 @@ fn report(mut a: Source, mut b: Source) -> Result<Comparison, BenchError> {
         if source.is_nccl {
             note(name, "is by nccl-tests: its rows meet those of the same collective, type, operation and size");
         }
-        if source.entries.iter().all(|entry| entry.times.is_empty()) {
-            note(name, "holds one mean a row and no samples, so means are compared, and nothing says how sure that is");
+        if source.entries.iter().any(|entry| entry.times.is_empty()) {
+            note(name, "has rows of a mean without samples: there means are compared, and nothing says how sure that is");
         }
     }
     let telling = telling(&a.entries, &b.entries);
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!(comparison.rows, [(0.5, Verdict::Unknown), (0.25, Verdict::Unknown)]);
         for fragment in [
             "# note: A is by nccl-tests",
-            "# note: A holds one mean a row",
+            "# note: A has rows of a mean without samples",
             "8/4",
             "ring\n",
             "direct\n",
