@@ -14,7 +14,9 @@ pub fn cleaned(args: impl IntoIterator<Item = OsString>) -> Vec<String> {
 fn short(arg: &str) -> String {
     let value = match arg.find('=') {
         Some(at) if arg.starts_with("--") => at + 1,
-        _ if arg.starts_with('-') && !arg.starts_with("--") => arg.char_indices().nth(2).map_or(arg.len(), |(at, _)| at),
+        _ if arg.starts_with('-') && !arg.starts_with("--") => {
+            arg.char_indices().nth(2).map_or(arg.len(), |(at, _)| at)
+        }
         _ => 0,
     };
     let (flag, value) = arg.split_at(value);

@@ -125,11 +125,14 @@ impl<'a> Pair<'a> {
         let ranks = |entry: &Entry| entry.ranks.map_or_else(|| "-".to_owned(), |ranks| ranks.to_string());
         let (of_a, of_b) = (ranks(a), ranks(b));
         let ranks = if of_a == of_b { of_a } else { format!("{of_a}/{of_b}") };
-        let spread = |entry: &Entry| spread_pct(&entry.times).map_or_else(|| "-".to_owned(), |pct| cell(pct, 5).trim().to_owned());
+        let spread = |entry: &Entry| {
+            spread_pct(&entry.times).map_or_else(|| "-".to_owned(), |pct| cell(pct, 5).trim().to_owned())
+        };
         let (interval, p) = match significance {
-            Some(Significance { interval: (low, high), p }) => {
-                (format!("[{}, {}]", digits(*low), digits(*high)), if *p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") })
-            }
+            Some(Significance { interval: (low, high), p }) => (
+                format!("[{}, {}]", digits(*low), digits(*high)),
+                if *p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") },
+            ),
             None => ("-".to_owned(), "-".to_owned()),
         };
         format!(
@@ -157,7 +160,8 @@ fn pairs<'a>(a: &'a Source, b: &'a Source, telling: [bool; HOW.len()]) -> Vec<Pa
     let loose = a.is_nccl || b.is_nccl;
     let key = |entry: &'a Entry| {
         let ours = (!loose).then(|| {
-            let how: Vec<&str> = entry.how.iter().zip(telling).filter(|(_, telling)| *telling).map(|(how, _)| how.as_str()).collect();
+            let how: Vec<&str> =
+                entry.how.iter().zip(telling).filter(|(_, telling)| *telling).map(|(how, _)| how.as_str()).collect();
             (entry.ranks, &entry.roles, how)
         });
         (entry.collective, &entry.data_type, &entry.redop, entry.size, entry.placement, ours)
@@ -193,7 +197,10 @@ fn report(mut a: Source, mut b: Source) -> Result<Comparison, BenchError> {
             note(name, "is by nccl-tests: its rows meet those of the same collective, type, operation and size");
         }
         if source.entries.iter().any(|entry| entry.times.is_empty()) {
-            note(name, "has rows of a mean without samples: there means are compared, and nothing says how sure that is");
+            note(
+                name,
+                "has rows of a mean without samples: there means are compared, and nothing says how sure that is",
+            );
         }
     }
     let telling = telling(&a.entries, &b.entries);
@@ -259,7 +266,8 @@ fn summary(pairs: &[Pair<'_>], entries: usize) -> String {
         let _ = write!(text, "geometric mean of B/A {} over ", digits(mean));
     }
     let _ = write!(text, "{} rows", pairs.len());
-    let met: std::collections::HashSet<*const Entry> = pairs.iter().flat_map(|pair| [pair.a, pair.b]).map(std::ptr::from_ref).collect();
+    let met: std::collections::HashSet<*const Entry> =
+        pairs.iter().flat_map(|pair| [pair.a, pair.b]).map(std::ptr::from_ref).collect();
     if entries > met.len() {
         let _ = write!(text, "; {} rows are in one record only", entries - met.len());
     }
@@ -295,7 +303,12 @@ mod tests {
 
     fn theirs(entries: &[Entry]) -> Source {
         let bare = |entry: &Entry| Entry { how: Default::default(), ranks: Some(8), ..entry.clone() };
-        Source { entries: entries.iter().map(bare).collect(), is_nccl: true, complete: true, machine: Machine::default() }
+        Source {
+            entries: entries.iter().map(bare).collect(),
+            is_nccl: true,
+            complete: true,
+            machine: Machine::default(),
+        }
     }
 
     /// Twenty launches: most near the median, and a tail that is the machine's.
@@ -330,7 +343,10 @@ mod tests {
         let b = ours(&[entry(8, "x", "ring", &launches(133.2, 400.0))]);
         let text = report(a, b).unwrap().text;
         let row = text.lines().find(|line| !line.starts_with('#')).unwrap();
-        assert_eq!(row.split_whitespace().collect::<Vec<_>>().join(" "), "8 4 out-of-place 41.77 166.2 132.80 101.4 3.179 [0.738, 9.604] 0.003 slower");
+        assert_eq!(
+            row.split_whitespace().collect::<Vec<_>>().join(" "),
+            "8 4 out-of-place 41.77 166.2 132.80 101.4 3.179 [0.738, 9.604] 0.003 slower"
+        );
     }
 
     #[test]
@@ -371,7 +387,10 @@ mod tests {
             Entry { redop: "max".to_owned(), ..a[0].clone() },
             Entry { placement: "in-place", ..a[0].clone() },
         ] {
-            assert!(matches!(report(ours(&a), ours(std::slice::from_ref(&other))), Err(BenchError::Unrelated)), "{other:?}");
+            assert!(
+                matches!(report(ours(&a), ours(std::slice::from_ref(&other))), Err(BenchError::Unrelated)),
+                "{other:?}"
+            );
         }
     }
 

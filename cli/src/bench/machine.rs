@@ -37,7 +37,8 @@ impl Machine {
         let cores = system.cpus();
         // A limit is only known where the total is.
         let total = Some(system.total_memory()).filter(|&bytes| bytes > 0);
-        let memory_bytes = total.map(|bytes| system.cgroup_limits().map_or(bytes, |limits| limits.total_memory.min(bytes)));
+        let memory_bytes =
+            total.map(|bytes| system.cgroup_limits().map_or(bytes, |limits| limits.total_memory.min(bytes)));
         Self {
             processor: said(cores.first().map(|core| core.brand().to_owned())),
             architecture: said(Some(System::cpu_arch())),
@@ -93,7 +94,12 @@ mod tests {
         let machine = Machine { processor: Some("x".to_owned()), os: Some("y".to_owned()), ..Machine::default() };
         assert_eq!(machine.title(), "x, y");
         assert_eq!(Machine::default().title(), "");
-        let known = Machine { memory_bytes: Some(3 << 29), logical_cores: Some(2), os_version: said(Some(" 12\n".to_owned())), ..machine };
+        let known = Machine {
+            memory_bytes: Some(3 << 29),
+            logical_cores: Some(2),
+            os_version: said(Some(" 12\n".to_owned())),
+            ..machine
+        };
         assert_eq!(known.title(), "x, 2 logical cores, 1.5 GiB, y 12");
         assert_eq!(said(Some(" \n".to_owned())), None);
         assert_eq!(serde_json::from_str::<Machine>("{\"processor\": \"x\", \"newer\": 1}").unwrap().title(), "x");

@@ -30,9 +30,8 @@ pub(super) struct Test {
 }
 
 /// Columns of a table whose `#` lines are gone.
-const COLUMNS: [&str; 13] = [
-    "size", "count", "type", "redop", "root", "time", "algbw", "busbw", "#wrong", "time", "algbw", "busbw", "#wrong",
-];
+const COLUMNS: [&str; 13] =
+    ["size", "count", "type", "redop", "root", "time", "algbw", "busbw", "#wrong", "time", "algbw", "busbw", "#wrong"];
 
 /// Reads a table, or several.
 ///
@@ -43,7 +42,8 @@ pub(super) fn table(text: &str) -> Result<Vec<Test>, String> {
     let (mut collective, mut ranks) = (None, None);
     let mut tests = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
-        let words: Vec<&str> = line.trim_start_matches(['#', ' ', '\t']).split_whitespace().take(MOST_COLUMNS + 1).collect();
+        let words: Vec<&str> =
+            line.trim_start_matches(['#', ' ', '\t']).split_whitespace().take(MOST_COLUMNS + 1).collect();
         if line.trim_start().starts_with('#') {
             match words[..] {
                 ["Collective", "test", "starting:", .., program] => collective = named(program),
@@ -198,7 +198,10 @@ mod tests {
             let collective = test.collective.map_or("?", Collective::name);
             let ranks = test.ranks.map_or_else(|| "?".to_owned(), |ranks| ranks.to_string());
             let place = if test.in_place { "in" } else { "out" };
-            format!("{collective} {ranks} {} {} {} {place} {} {:?}", test.size, test.data_type, test.redop, test.time, test.times)
+            format!(
+                "{collective} {ranks} {} {} {} {place} {} {:?}",
+                test.size, test.data_type, test.redop, test.time, test.times
+            )
         };
         tests.iter().map(one).collect()
     }

@@ -283,7 +283,9 @@ mod tests {
             let all = sections(&[base.clone(), second.clone()], Columns::default(), None);
             assert_eq!(all.len(), count + 1, "{second:?}");
             for section in &all[..count] {
-                for line in ["# wgccl version", "# nThread 1", "# Using devices", "#       size ", "# Out of", "# Avg bus"] {
+                for line in
+                    ["# wgccl version", "# nThread 1", "# Using devices", "#       size ", "# Out of", "# Avg bus"]
+                {
                     assert_eq!(section.matches(line).count(), 1, "{line}: {section}");
                 }
                 // Nothing stands between the rows.
@@ -296,7 +298,9 @@ mod tests {
         tree.out_of_place.dispatch = Some(Mode::PerRank);
         let all = sections(&[auto.clone(), Row { size: 2048, ..auto }, tree], Columns::default(), None);
         assert_eq!(all.len(), 2);
-        for line in ["by auto (neighbor)", "# chosen: ring, per-step for 1024 to 2048 bytes\n", ": tree, per-rank for 4096"] {
+        for line in
+            ["by auto (neighbor)", "# chosen: ring, per-step for 1024 to 2048 bytes\n", ": tree, per-rank for 4096"]
+        {
             assert!(all[0].contains(line), "{}", all[0]);
         }
     }
@@ -311,7 +315,12 @@ mod tests {
         let all = sections(&[row(1024, 1.0), slow], Columns { memory: true, ..Columns::default() }, Some(1.0));
         for (section, lines) in all.iter().zip([
             ["values : 0 OK\n", "bandwidth    : 1.536 OK\n", "nRanks 4 seed", "Memory bandwidth     : at most 50.0 %"],
-            ["values : 3 FAILED\n", "bandwidth    : 0.25 FAILED\n", "# in-place: all-reduce has none", "Total  1.00 MB"],
+            [
+                "values : 3 FAILED\n",
+                "bandwidth    : 0.25 FAILED\n",
+                "# in-place: all-reduce has none",
+                "Total  1.00 MB",
+            ],
         ]) {
             assert!(lines.iter().all(|line| section.contains(line)), "{lines:?}: {section}");
         }

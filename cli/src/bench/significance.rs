@@ -68,7 +68,8 @@ fn interval(a: &[f64], b: &[f64]) -> (f64, f64) {
 
 /// Two-sided, by the normal distribution, corrected for ties and for continuity.
 fn rank_test(a: &[f64], b: &[f64]) -> f64 {
-    let mut all: Vec<(f64, bool)> = a.iter().map(|&time| (time, true)).chain(b.iter().map(|&time| (time, false))).collect();
+    let mut all: Vec<(f64, bool)> =
+        a.iter().map(|&time| (time, true)).chain(b.iter().map(|&time| (time, false))).collect();
     all.sort_by(|x, y| x.0.total_cmp(&y.0));
     let (mut ranks_of_a, mut ties, mut before) = (0.0, 0.0, 0.0);
     for equal in all.chunk_by(|x, y| x.0 == y.0) {
@@ -141,7 +142,8 @@ mod tests {
     /// A wide tail hid this once: the median of one is three times that of the other.
     #[test]
     fn forty_two_and_a_hundred_and_thirty_three_differ() {
-        let a: Vec<f64> = (0..20).map(|i| if i < 14 { 41.0 + 0.09 * f64::from(i) } else { 90.0 + 10.0 * f64::from(i) }).collect();
+        let a: Vec<f64> =
+            (0..20).map(|i| if i < 14 { 41.0 + 0.09 * f64::from(i) } else { 90.0 + 10.0 * f64::from(i) }).collect();
         let b: Vec<f64> = (0..20).map(|i| if i < 3 { 60.0 } else { 130.0 + 0.457 * f64::from(i) }).collect();
         let found = Significance::of(&a, &b).unwrap();
         assert_eq!(nearest_rank(&sorted(&a), 50), 41.81);

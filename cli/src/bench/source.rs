@@ -159,7 +159,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("long");
         std::fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
-        assert_eq!(Source::read(&path).unwrap_err().to_string(), format!("{}: no benchmark record: it is longer than 64 MiB", path.display()));
+        assert_eq!(
+            Source::read(&path).unwrap_err().to_string(),
+            format!("{}: no benchmark record: it is longer than 64 MiB", path.display())
+        );
         assert!(matches!(Recorded::read(&path), Err(BenchError::Record { .. })));
     }
 }

@@ -135,7 +135,10 @@ fn more_columns_stand_on_the_right_on_request() {
     let text = stdout(&bench(dir.path(), "--columns wgccl all-to-all --device cpu -b 1K -e 1K -n 3"));
     assert_eq!(from_the_left(&text)[0][4..], ["N/A", "N/A", "N/A"], "{text}");
     let text = stdout(&bench(dir.path(), "all-to-all --device cpu -b 1K -e 1K -n 3"));
-    for line in ["# in-place: all-to-all has none, so its numbers are those of out-of-place again", "# Memory bandwidth     : at most "] {
+    for line in [
+        "# in-place: all-to-all has none, so its numbers are those of out-of-place again",
+        "# Memory bandwidth     : at most ",
+    ] {
         assert!(text.contains(line), "{text}");
     }
     let refused = bench(dir.path(), "--columns all");
@@ -157,7 +160,8 @@ fn compare(dir: &Path, a: &Path, b: &Path) -> Output {
 fn results_of_nccl_tests_are_compared() {
     let dir = tempfile::tempdir().unwrap();
     drop(stdout(&bench(dir.path(), "--device cpu --algorithm ring,direct -b 1K -e 16K -f 4 -n 20 -J ours.json")));
-    std::fs::write(dir.path().join("ours.txt"), stdout(&bench(dir.path(), "--device cpu -b 1K -e 16K -f 4 -n 20"))).unwrap();
+    std::fs::write(dir.path().join("ours.txt"), stdout(&bench(dir.path(), "--device cpu -b 1K -e 16K -f 4 -n 20")))
+        .unwrap();
     let ours = dir.path().join("ours.json");
     for (a, b, parts) in [
         (
@@ -165,11 +169,19 @@ fn results_of_nccl_tests_are_compared() {
             example("older.txt"),
             &["6 too few samples; geometric mean of B/A 2.000 over 6 rows\n", "B does not say of which collective"][..],
         ),
-        (example("all_reduce.json"), example("all_reduce.json"), &["3 within noise, 3 too few samples", "   1.000    [0.976, 1.024]   1.000  within noise\n"]),
+        (
+            example("all_reduce.json"),
+            example("all_reduce.json"),
+            &["3 within noise, 3 too few samples", "   1.000    [0.976, 1.024]   1.000  within noise\n"],
+        ),
         (example("all_reduce.txt"), ours.clone(), &["12 too few samples", " ring", " direct", "over 12 rows\n"]),
         (ours.clone(), example("older.txt"), &["12 too few samples", "over 12 rows\n", "B is by nccl-tests"]),
         // One algorithm's three rows out of place have samples there.
-        (example("all_reduce.json"), ours.clone(), &["6 too few samples", "over 12 rows\n", "# note: A is by nccl-tests"]),
+        (
+            example("all_reduce.json"),
+            ours.clone(),
+            &["6 too few samples", "over 12 rows\n", "# note: A is by nccl-tests"],
+        ),
         // What we print is as good.
         (example("all_reduce.txt"), dir.path().join("ours.txt"), &["6 too few samples", "over 6 rows\n"]),
     ] {
@@ -186,7 +198,10 @@ fn what_is_no_result_gets_one_clear_error() {
     for (text, why) in [
         (String::new(), "neither JSON nor a table"),
         ("\u{1b}[2J hello\n".to_owned(), "neither JSON nor a table"),
-        (table.replacen("sum      -1     9.00", "sum     9.00", 1), "line 15 has 12 fields, and 13 columns were announced"),
+        (
+            table.replacen("sum      -1     9.00", "sum     9.00", 1),
+            "line 15 has 12 fields, and 13 columns were announced",
+        ),
         (table.replace("12.50", "12.5O"), "line 16: '12.5O' is no time"),
         (json.replace("\"results\"", "\"rows\""), "it names no schema"),
         (json.replace("1024", "\"many\""), "invalid type"),

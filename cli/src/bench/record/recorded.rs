@@ -94,7 +94,10 @@ pub(in crate::bench) fn text(path: &Path) -> Result<String, BenchError> {
     let mut text = String::new();
     let file = File::open(path).map_err(failed)?;
     match file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(failed)? as u64 > MOST_BYTES {
-        true => Err(BenchError::Record { path: path.to_owned(), why: format!("it is longer than {} MiB", MOST_BYTES >> 20) }),
+        true => Err(BenchError::Record {
+            path: path.to_owned(),
+            why: format!("it is longer than {} MiB", MOST_BYTES >> 20),
+        }),
         false => Ok(text),
     }
 }
@@ -175,7 +178,10 @@ mod tests {
         {
             shown += &Recorded::parse(&text.replacen(from, to, 1)).unwrap_err();
         }
-        assert!(shown.contains("gpu") && shown.contains("core") && shown.contains("mine") && shown.contains("2J"), "{shown}");
+        assert!(
+            shown.contains("gpu") && shown.contains("core") && shown.contains("mine") && shown.contains("2J"),
+            "{shown}"
+        );
         let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!shown.contains(acts), "{:?}", shown.chars().find(|&c| acts(c)));
         assert!(record.devices[0].driver.as_ref().unwrap().len() < 300);
