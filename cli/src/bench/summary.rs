@@ -56,3 +56,29 @@ pub(super) fn is_one_section(request: &Request, a: &Row, b: &Row) -> bool {
         && (a.algorithm_auto || a.origin == b.origin)
         && (request.dispatch.len() == 1 || way(a) == way(b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::testing::row;
+
+    /// A fast section must not make up for a slow one.
+    #[test]
+    fn every_section_has_to_be_fast_enough() {
+        let of = |ranks, bus_bw| {
+            let mut row = Row { ranks, in_place: None, in_place_per_iter: None, ..row(1024, 1.0) };
+            row.out_of_place.bus_bw = bus_bw;
+            row
+        };
+        for (rows, average, slowest, fast_enough) in [
+            (vec![of(4, 8.0), of(4, 2.0)], 5.0, 5.0, true),
+            (vec![of(4, 8.0), of(8, 2.0)], 5.0, 2.0, false),
+            (vec![of(4, 8.0), of(8, 3.6)], 5.8, 3.6, true),
+        ] {
+            let summary = Summary::of(&Request::default(), &rows, Some(4.0));
+            assert_eq!((summary.average_bus_bw, summary.slowest), (average, slowest));
+            assert_eq!(summary.fast_enough(), Some(fast_enough), "{summary:?}");
+        }
+        assert_eq!(Summary::of(&Request::default(), &[], None).fast_enough(), None);
+    }
+}
