@@ -5,23 +5,30 @@
 
 pub mod bandwidth;
 pub mod chart;
+pub mod command;
 pub mod compare;
+pub mod machine;
 mod measure;
+mod nccl;
 mod number;
 mod older;
 pub mod plot;
 pub mod record;
+pub mod report;
 pub mod request;
 pub mod result;
 mod roof;
+mod significance;
 pub mod size;
+mod source;
 mod stamp;
 mod statistics;
+pub mod summary;
 pub mod sweep;
 pub mod table;
 #[cfg(test)]
 mod testing;
 
 pub use chart::check_new;
-pub use stamp::now;
+pub use stamp::{now, utc};
 pub use statistics::Statistics;

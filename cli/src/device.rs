@@ -48,6 +48,9 @@ pub struct Description {
     pub driver: Option<String>,
     /// Threads of the CPU executor.
     pub threads: Option<usize>,
+    /// Vendor and device on the PCI bus, as `10de:2335`, where a driver says it.
+    #[serde(default)]
+    pub pci: Option<String>,
 }
 
 /// Threads that the CPU executor may use.
@@ -145,12 +148,13 @@ impl Device {
                 kind: CPU.to_owned(),
                 driver: None,
                 threads: Some(threads()),
+                pci: None,
             },
             Self::Gpu(gpu) => {
-                let AdapterInfo { index, name, backend, class, driver, .. } = gpu.info().clone();
+                let AdapterInfo { index, name, backend, class, driver, pci, .. } = gpu.info().clone();
                 let (name, driver) = (plain(&name), plain(&driver));
                 let (backend, kind) = (backend.to_owned(), class.to_string());
-                Description { index: Some(index), name, backend, kind, driver: Some(driver), threads: None }
+                Description { index: Some(index), name, backend, kind, driver: Some(driver), threads: None, pci }
             }
         }
     }

@@ -19,6 +19,8 @@ pub struct Accuracy {
     pub wrapped: u64,
     /// Of floats: those that are infinite or NaN, though all that went into them is finite.
     pub overflowed: u64,
+    /// Of floats: those into which an infinity or a NaN went. Nothing else is said of them.
+    pub nonfinite: u64,
     /// The largest error, over the magnitudes of what was summed: Higham's backward error of a sum, which no cancellation
     /// makes large. Of a product or an average, minimum or maximum: over its own magnitude, or that of the summands.
     pub backward: Option<Worst>,
@@ -71,7 +73,7 @@ impl Tolerance {
 
     /// Whether an error is more than that. One that is no number is.
     pub fn exceeded(self, error: f64, expected: f64) -> bool {
-        !(error <= self.atol + self.rtol * expected.abs())
+        error.is_nan() || error > self.atol + self.rtol * expected.abs()
     }
 }
 
@@ -93,6 +95,7 @@ impl Accuracy {
     fn judge<T: Element>(&mut self, op: Op, got: T, sum: &Reference<T>, tolerance: Tolerance, at: (u32, usize)) {
         let &Reference { exact, magnitude, finite } = sum;
         if !finite {
+            self.nonfinite += 1;
             return;
         }
         if !T::TYPE.is_float() {
@@ -187,7 +190,7 @@ mod tests {
         let most = f16::from_f32(65504.0);
         let inputs = [&[most, most, f16::INFINITY, f16::NAN][..], &[most, -most, most, most]];
         let accuracy = of(Op::Sum, &inputs, &[f16::INFINITY, f16::from_f32(0.0), f16::INFINITY, f16::NAN]);
-        assert_eq!((accuracy.overflowed, accuracy.beyond), (1, 0));
+        assert_eq!((accuracy.overflowed, accuracy.nonfinite, accuracy.beyond), (1, 2, 0));
         // The average is 65504, and was summed beyond it.
         assert_eq!(of(Op::Avg, &[&[f64::MAX][..], &[f64::MAX]], &[f64::INFINITY]).overflowed, 1);
     }

@@ -32,6 +32,8 @@ pub struct AdapterInfo {
     pub class: DeviceClass,
     /// Driver and version.
     pub driver: String,
+    /// Vendor and device on the PCI bus, as `10de:2335`, where the driver says it.
+    pub pci: Option<String>,
     /// The limits that decide about sizes.
     pub limits: AdapterLimits,
     /// Sound dispatch modes of the default protocol, by name.
@@ -178,6 +180,7 @@ pub(super) fn describe(
         name: info.name,
         backend: backend_name(info.backend),
         class,
+        pci: pci(info.vendor, info.device),
         driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
         limits: AdapterLimits {
             max_ranks: MAX_RANKS,
@@ -192,6 +195,12 @@ pub(super) fn describe(
         types: types(arithmetic),
         target,
     }
+}
+
+/// Interfaces without PCI ids say 0, and vendors without one have numbers beyond 16 bits.
+fn pci(vendor: u32, device: u32) -> Option<String> {
+    let is_id = |id| (1..=0xffff).contains(&id);
+    (is_id(vendor) && is_id(device)).then(|| format!("{vendor:04x}:{device:04x}"))
 }
 
 /// Most ranks on a GPU.
@@ -313,6 +322,7 @@ mod tests {
             backend,
             class: DeviceClass::Discrete,
             driver: "driver 1.0".to_owned(),
+            pci: None,
             limits: AdapterLimits {
                 max_ranks: 0,
                 max_binding_bytes: 0,
@@ -325,6 +335,20 @@ mod tests {
             protocols: Vec::new(),
             types: Vec::new(),
             target: Target::new(DeviceClass::Discrete, Limits::WEBGPU, None),
+        }
+    }
+
+    #[test]
+    fn ids_are_those_of_the_bus() {
+        for (vendor, device, text) in [
+            (0x10de, 0x2335, Some("10de:2335")),
+            (0x5, 0x1, Some("0005:0001")),
+            (0, 0, None),
+            (0x8086, 0, None),
+            // Mesa's, of a software device.
+            (0x10005, 0, None),
+        ] {
+            assert_eq!(pci(vendor, device).as_deref(), text, "{vendor:x}");
         }
     }
 

@@ -495,6 +495,7 @@ mod tests {
             kind: "software".to_owned(),
             driver: None,
             threads: None,
+            pci: None,
         };
         let picture = Picture::of(&[device("a"), device("b")], &rows);
         assert_eq!((picture.panels.len(), picture.labels.len()), (6, algorithms.len()));

@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::machine::Machine;
 use super::request::Request;
-use super::result::{Device, Row, Summary, redop_name};
+use super::result::{Device, Row, redop_name};
 use super::size::Step;
-use super::stamp::now;
+use super::stamp::{now, utc};
+use super::summary::Summary;
 use crate::error::BenchError;
 use crate::whole;
 pub use recorded::Recorded;
+pub(super) use recorded::{plain, text};
 
 /// The layout of the JSON; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "wgccl-bench/2";
@@ -40,8 +43,13 @@ struct Json<'a> {
     ok: bool,
     /// The sweep went to its end.
     complete: bool,
+    /// Of the program, where its build knew.
+    commit: Option<&'static str>,
     start_time: &'a str,
+    /// The same moment, anywhere.
+    start_time_utc: &'a str,
     args: &'a [String],
+    machine: &'a Machine,
     config: Config<'a>,
     devices: &'a [Device],
     results: &'a [Row],
@@ -49,6 +57,7 @@ struct Json<'a> {
     average_bus_bandwidth: Average,
     errors: &'a [String],
     end_time: String,
+    end_time_utc: String,
 }
 
 #[derive(Serialize)]
@@ -86,8 +95,10 @@ struct Average {
 /// What a record is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents<'a> {
-    /// Command line.
+    /// Command line, [cleaned](super::command::cleaned).
     pub args: &'a [String],
+    /// What it runs on.
+    pub machine: &'a Machine,
     /// What was asked for.
     pub request: &'a Request,
     /// Devices that rows name by index.
@@ -98,8 +109,10 @@ pub struct Contents<'a> {
     pub summary: &'a Summary,
     /// What went wrong.
     pub errors: &'a [String],
-    /// When it began.
+    /// When it began, by the local clock and in UTC.
     pub start_time: &'a str,
+    /// The same moment.
+    pub start_time_utc: &'a str,
     /// The sweep went to its end.
     pub complete: bool,
 }
@@ -181,7 +194,7 @@ impl Record {
 /// # Errors
 /// None in practice.
 pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
-    let Contents { args, request, devices, rows, summary, errors, start_time, complete } = *contents;
+    let Contents { args, machine, request, devices, rows, summary, errors, complete, .. } = *contents;
     let (step_factor, step_bytes) = match request.range.step {
         Step::Factor(by) => (Some(by), None),
         Step::Bytes(by) => (None, Some(by)),
@@ -191,8 +204,11 @@ pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
         version: env!("CARGO_PKG_VERSION"),
         ok: complete && errors.is_empty(),
         complete,
-        start_time,
+        commit: option_env!("WGCCL_COMMIT"),
+        start_time: contents.start_time,
+        start_time_utc: contents.start_time_utc,
         args,
+        machine,
         config: Config {
             minimum_bytes: request.range.first,
             maximum_bytes: request.range.last,
@@ -215,6 +231,7 @@ pub fn json(contents: &Contents<'_>) -> Result<String, serde_json::Error> {
         average_bus_bandwidth: Average { bandwidth: summary.average_bus_bw, okay: summary.fast_enough() },
         errors,
         end_time: now(),
+        end_time_utc: utc(),
     })?;
     text.push('\n');
     Ok(text)
@@ -310,6 +327,8 @@ mod tests {
         let (request, summary) = (Request::default(), Summary::default());
         let contents = Contents {
             args: &[],
+            machine: &Machine::default(),
+            start_time_utc: "",
             request: &request,
             devices: &[],
             rows: &[],
@@ -342,10 +361,13 @@ mod tests {
             kind: "cpu".to_owned(),
             driver: None,
             threads: Some(2),
+            pci: None,
         };
         let (request, summary) = (Request::default(), Summary::default());
         let contents = Contents {
             args: &[],
+            machine: &Machine::default(),
+            start_time_utc: "",
             request: &request,
             devices: &[device],
             rows: &rows,
@@ -374,10 +396,13 @@ mod tests {
             kind: "software".to_owned(),
             driver: None,
             threads: None,
+            pci: None,
         };
         let request = Request { sources: vec![1, 0], ..Request::default() };
         let contents = Contents {
             args: &[],
+            machine: &Machine::default(),
+            start_time_utc: "",
             request: &request,
             devices: std::slice::from_ref(&device),
             rows: &rows,
@@ -403,6 +428,8 @@ mod tests {
         let (request, summary) = (Request::default(), Summary::default());
         let contents = Contents {
             args: &["x".to_owned()],
+            machine: &Machine::default(),
+            start_time_utc: "",
             request: &request,
             devices: &[],
             rows: &rows,

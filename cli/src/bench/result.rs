@@ -238,35 +238,3 @@ impl Group {
         self.origin.as_ref().map_or(Selection::AUTO, Origin::name)
     }
 }
-
-/// Sums over all rows, as the footer and the exit code have them.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Summary {
-    /// Wrong elements.
-    pub wrong: u64,
-    /// Plain mean of busbw over all sizes and both placements.
-    pub average_bus_bw: f64,
-    /// What `WGCCL_MIN_BW` asks for.
-    pub least_bus_bw: Option<f64>,
-}
-
-/// nccl-tests' tolerance below the demanded bandwidth.
-const TOLERANCE: f64 = 0.9;
-
-impl Summary {
-    /// Sums up `rows`.
-    pub fn of(rows: &[Row], least_bus_bw: Option<f64>) -> Self {
-        let placements = || rows.iter().flat_map(Row::placements).map(|(_, placement, _)| placement);
-        let count = placements().count().max(1) as f64;
-        Self {
-            wrong: placements().filter_map(|placement| placement.nwrong).sum(),
-            average_bus_bw: placements().map(|placement| placement.bus_bw).sum::<f64>() / count,
-            least_bus_bw,
-        }
-    }
-
-    /// Whether the demanded bandwidth is reached; `None` if none is demanded.
-    pub fn fast_enough(&self) -> Option<bool> {
-        self.least_bus_bw.map(|least| self.average_bus_bw >= TOLERANCE * least)
-    }
-}

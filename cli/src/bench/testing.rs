@@ -7,8 +7,20 @@ use wgccl::element::DataType;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::schedule::{Algorithm, SyncStyle};
 
-use super::result::{Clock, Placement, Roof, Row, Samples};
+use super::result::{Clock, Device, Placement, Roof, Row, Samples};
 use super::statistics::Statistics;
+
+pub(crate) fn device() -> Device {
+    Device {
+        index: Some(0),
+        name: "Device".to_owned(),
+        backend: "vulkan".to_owned(),
+        kind: "software".to_owned(),
+        driver: Some("driver 1".to_owned()),
+        threads: None,
+        pci: None,
+    }
+}
 
 pub(crate) fn row(size: u64, time: f64) -> Row {
     let placement = Placement {

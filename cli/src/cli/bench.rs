@@ -12,13 +12,16 @@ use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
 use super::output::{print, print_error};
+use crate::bench::machine::Machine;
 use crate::bench::record::{self, Contents, Record, Recorded};
+use crate::bench::report::Report;
 use crate::bench::request::{Request, Roots};
-use crate::bench::result::{Device, Row, Summary};
+use crate::bench::result::{Device, Row};
 use crate::bench::size::{self, Range, Step};
+use crate::bench::summary::Summary;
 use crate::bench::sweep::{Observer, sweep};
-use crate::bench::table::{Columns, Table};
-use crate::bench::{check_new, compare, now, plot};
+use crate::bench::table::Columns;
+use crate::bench::{check_new, command, compare, now, plot, utc};
 use crate::device::AUTO;
 use crate::dispatch::{Dispatch, Wanted};
 use crate::error::{BenchError, Error, exit};
@@ -33,9 +36,9 @@ const MIN_BW: &str = "WGCCL_MIN_BW";
 WGCCL_MIN_BW=X fails the run (exit code 7) when the average busbw is below 0.9 x X GB/s.\n\
 A record (-J) is written anew after every row: what is ended early, by Ctrl-C say, leaves the rows so far, and says so \
 (\"complete\": false).\n\
---compare: a row's noise is what its iterations show, but at least 15 % of its median by the host's clock, which is what \
-most rows of the same program run twice stay within, and 3 % by the device's own. On a busy machine some rows differ by far \
-more: repeat before you believe.")]
+--compare: B/A is of medians, with its 95 % interval by bootstrap and the p-value of a Mann-Whitney test; a row whose \
+interval leaves 1 out is no noise. Two runs of one program may differ by 15 % by the host's clock, and by far more on a busy \
+machine: repeat before you believe.")]
 pub(super) struct BenchArgs {
     /// What to compute
     #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
@@ -95,6 +98,9 @@ pub(super) struct BenchArgs {
     /// Repeat everything; 0 for ever
     #[arg(short = 'N', long = "run_cycles", value_name = "N", default_value_t = 1)]
     cycles: u64,
+    /// Columns of the table: nccl, which are exactly those of nccl-tests, or wgccl, with membw, roof% and dispatches to their right
+    #[arg(long, value_name = "nccl|wgccl", default_value = "nccl", value_parser = ["nccl", "wgccl"])]
+    columns: String,
     /// 1: statistics of the iterations in every row
     #[arg(short = 'I', long = "per_iter_timing", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
     per_iteration: bool,
@@ -128,8 +134,9 @@ pub(super) struct BenchArgs {
     /// Draw the --plot of a record instead of measuring
     #[arg(long, value_name = "RECORD.json", requires = "plot")]
     from: Option<PathBuf>,
-    /// Compare two records instead of measuring: which rows of B are faster, slower or within noise
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
+    /// Compare two records instead of measuring: which rows of B are faster, slower or within noise; what nccl-tests printed
+    /// or wrote with -J is read, too
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
     compare: Vec<PathBuf>,
     /// With --compare: fail (exit code 7) where a row of B is slower, and takes more than RATIO times as long as in A
     #[arg(long, value_name = "RATIO", requires = "compare", value_parser = ratio)]
@@ -271,7 +278,8 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         super::args::refuse_flags("a barrier has no payload", &flags)?;
     }
     if args.json {
-        let flags = [(args.per_iteration, "-I"), (args.timestamps, "-S"), (args.memory, "-M")];
+        let columns = (args.columns != "nccl", "--columns");
+        let flags = [(args.per_iteration, "-I"), (args.timestamps, "-S"), (args.memory, "-M"), columns];
         super::args::refuse_flags("--json prints the record, which always has what these add to the table", &flags)?;
     }
     if args.cycles == 0 && (args.record.is_some() || args.plot.is_some() || args.json) {
@@ -335,9 +343,11 @@ struct Printer<'a> {
     args: &'a BenchArgs,
     request: &'a Request,
     least: Option<f64>,
-    start_time: String,
+    /// By the local clock and in UTC.
+    start: [String; 2],
+    machine: Machine,
     /// Once the sweep has begun.
-    table: Option<Table>,
+    report: Option<Report<'a>>,
     record: Option<Record>,
     devices: Vec<Device>,
     rows: Vec<Row>,
@@ -354,21 +364,22 @@ impl Printer<'_> {
     }
 
     fn with_contents<T>(&self, errors: &[String], complete: bool, then: impl FnOnce(&Contents<'_>) -> T) -> T {
-        let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
         then(&Contents {
-            args: &arguments,
+            args: &command::cleaned(std::env::args_os()),
+            machine: &self.machine,
             request: self.request,
             devices: &self.devices,
             rows: &self.rows,
             summary: &self.summary(),
             errors,
-            start_time: &self.start_time,
+            start_time: &self.start[0],
+            start_time_utc: &self.start[1],
             complete,
         })
     }
 
     fn summary(&self) -> Summary {
-        Summary::of(&self.rows, self.least)
+        Summary::of(self.request, &self.rows, self.least)
     }
 
     fn update_record(&mut self) -> Result<(), Error> {
@@ -387,8 +398,8 @@ impl Observer for Printer<'_> {
         if let Some(path) = &self.args.record {
             self.record = Some(self.with_contents(&[], false, |contents| Record::create(path, contents))?);
         }
-        let table = self.table.insert(Table::new(Columns { per_iteration, timestamps, memory }, devices.to_vec()));
-        let header = table.header(self.request);
+        let columns = Columns { ours: self.args.columns == "wgccl", per_iteration, timestamps, memory };
+        self.report = Some(Report::new(columns, self.request, devices.to_vec(), self.least));
         if let Some(record) = &self.record {
             self.line(&format!("# Writing record to {}", shown(record.path())))?;
         }
@@ -396,7 +407,6 @@ impl Observer for Printer<'_> {
         for note in notes.iter().cloned().chain(written.flat_map(|path| whole::notes(path))) {
             self.line(&format!("# note: {}", plain(&note)))?;
         }
-        self.line(&header)?;
         // Nothing is drawn where stderr is no terminal, and nothing between rows: a ticking thread would be measured.
         self.bar.set_length(rows as u64 * self.request.cycles.max(1));
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {elapsed} (about {eta} left)") {
@@ -407,7 +417,7 @@ impl Observer for Printer<'_> {
     }
 
     fn row(&mut self, row: Row) -> Result<(), Error> {
-        let text = self.table.as_mut().map_or_else(String::new, |table| table.row(&row));
+        let text = self.report.as_mut().map_or_else(String::new, |report| report.row(&row));
         self.rows.push(row);
         self.update_record()?;
         self.line(&text)?;
@@ -444,8 +454,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         args,
         request: &request,
         least,
-        start_time: now(),
-        table: None,
+        start: [now(), utc()],
+        machine: Machine::this(),
+        report: None,
         record: None,
         devices: Vec::new(),
         rows: Vec::new(),
@@ -453,7 +464,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     };
     let result = sweep(&request, &mut printer);
     printer.bar.finish_and_clear();
-    if printer.table.is_none() {
+    if printer.report.is_none() {
         return result.map(|()| exit::OK);
     }
 
@@ -464,7 +475,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         Err(error) => Some(error),
         Ok(()) if summary.wrong > 0 => Some(BenchError::Wrong(summary.wrong).into()),
         Ok(()) if summary.fast_enough() == Some(false) => {
-            let (average, least) = (summary.average_bus_bw, least.unwrap_or_default());
+            let (average, least) = (summary.slowest, least.unwrap_or_default());
             Some(BenchError::Slow { average, least }.into())
         }
         Ok(()) => None,
@@ -487,8 +498,8 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     if args.json {
         let text = printer.with_contents(&errors, complete, record::json).map_err(std::io::Error::from)?;
         print(text.trim_end())?;
-    } else if let Some(table) = &printer.table {
-        print(&table.footer(&request, &summary, &errors))?;
+    } else if let Some(report) = &printer.report {
+        print(&report.finish(&errors))?;
     }
     Ok(match error {
         Some(error) => {

@@ -16,6 +16,8 @@ pub struct Accuracy {
     pub wrapped: u64,
     /// Infinities and NaN out of finite inputs.
     pub overflowed: u64,
+    /// Reductions into which an infinity or a NaN went.
+    pub nonfinite: u64,
     /// The largest error over the magnitudes of what was reduced; none of integers, and where nothing is finite.
     pub backward_error: Option<f64>,
     /// A rank that has it.
@@ -34,12 +36,13 @@ pub struct Accuracy {
 
 impl Accuracy {
     pub(crate) fn new(golden: &Golden, data_type: DataType) -> Self {
-        let &Golden { reductions, wrapped, overflowed, backward, max_ulp, beyond, .. } = golden;
+        let &Golden { reductions, wrapped, overflowed, nonfinite, backward, max_ulp, beyond, .. } = golden;
         let Tolerance { rtol, atol, .. } = Tolerance::of(data_type);
         Self {
             reductions,
             wrapped,
             overflowed,
+            nonfinite,
             backward_error: backward.map(|worst| worst.error),
             backward_error_rank: backward.map(|worst| worst.rank),
             backward_error_index: backward.map(|worst| worst.index),
@@ -52,14 +55,15 @@ impl Accuracy {
 
     /// Names and texts of what there is to say.
     pub fn lines(&self, op: Op, data_type: DataType) -> Vec<(&'static str, String)> {
-        let Self { reductions, wrapped, overflowed, max_ulp, beyond_tolerance, rtol, atol, .. } = *self;
+        let Self { reductions, wrapped, overflowed, nonfinite, max_ulp, beyond_tolerance, rtol, atol, .. } = *self;
         let (one, many) = nouns(op);
         let of = |some: u64| format!("{some} of {reductions} {}", if reductions == 1 { one } else { many });
+        let finite = if nonfinite > 0 { "finite " } else { "" };
         let mut lines = Vec::new();
         if data_type.is_float() {
             match self.backward_error.zip(self.backward_error_rank).zip(self.backward_error_index) {
                 None | Some(((0.0, _), _)) if overflowed > 0 => {}
-                None | Some(((0.0, _), _)) => lines.push(("rounding", format!("none: every {one} is exact"))),
+                None | Some(((0.0, _), _)) => lines.push(("rounding", format!("none: every {finite}{one} is exact"))),
                 Some(((error, rank), index)) => {
                     let what = match op {
                         Op::Sum | Op::Avg => {
@@ -114,6 +118,7 @@ mod tests {
         reductions: 12,
         wrapped: 0,
         overflowed: 0,
+        nonfinite: 0,
         backward_error: None,
         backward_error_rank: None,
         backward_error_index: None,
@@ -126,13 +131,13 @@ mod tests {
     #[test]
     fn what_is_worth_saying_is_said() {
         let rounded = Accuracy {
-            backward_error: Some(1.25e-4),
+            backward_error: Some(1.5e-4),
             backward_error_rank: Some(2),
             backward_error_index: Some(7),
             max_ulp: 0.5,
             ..NONE
         };
-        let inexact = "at most 1.2e-4 of the magnitudes that were summed, at rank 2, element 7; at most 0.50 ulp where nothing cancels";
+        let inexact = "at most 1.5e-4 of the magnitudes that were summed, at rank 2, element 7; at most 0.50 ulp where nothing cancels";
         for (accuracy, op, data_type, expected) in [
             (NONE, Op::Sum, DataType::I8, &[("rounding", "none: every sum is exact")][..]),
             (
@@ -153,13 +158,19 @@ mod tests {
                 DataType::F32,
                 &[("rounding", "none: every maximum is exact")],
             ),
+            (
+                Accuracy { nonfinite: 4, ..NONE },
+                Op::Sum,
+                DataType::F32,
+                &[("rounding", "none: every finite sum is exact")],
+            ),
             (rounded, Op::Sum, DataType::F16, &[("rounding", inexact)]),
             (
                 Accuracy { overflowed: 1, beyond_tolerance: 2, ..rounded },
                 Op::Prod,
                 DataType::F16,
                 &[
-                    ("rounding", "at most 1.2e-4 of the product, at rank 2, element 7; at most 0.50 ulp"),
+                    ("rounding", "at most 1.5e-4 of the product, at rank 2, element 7; at most 0.50 ulp"),
                     ("", "2 of 12 products beyond rtol 1e-3, atol 1e-5 of the exact value"),
                     ("overflow", "1 of 12 products: infinite or NaN, though all inputs are finite"),
                 ],

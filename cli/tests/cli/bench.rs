@@ -93,15 +93,17 @@ fn all_types_and_operations_are_swept() {
 fn rows_have_the_columns_of_nccl_tests() {
     // Flags, words of a row, the column of in-place #wrong.
     for (args, words, wrong) in [
-        ("", 16, "0"),
-        ("-c 0", 16, "N/A"),
-        ("-c 2", 16, "0"),
-        ("-I 1", 25, "0"),
-        ("-I 0 -S 0", 16, "0"),
-        ("-S 1", 18, "0"),
-        ("-I -S", 27, "0"),
-        ("-M 1 -K 2 -N 1 -T 100 -u 3 -o sum -d float --seed 3", 16, "0"),
-        ("-o sum --sync barrier", 16, "0"),
+        ("", 13, "0"),
+        ("-c 0", 13, "N/A"),
+        ("-c 2", 13, "0"),
+        ("-I 1", 21, "0"),
+        ("-I 0 -S 0", 13, "0"),
+        ("-S 1", 15, "0"),
+        ("-I -S", 23, "0"),
+        ("--columns wgccl", 16, "0"),
+        ("--columns wgccl -I -S", 27, "0"),
+        ("-M 1 -K 2 -N 1 -T 100 -u 3 -o sum -d float --seed 3", 13, "0"),
+        ("-o sum --sync barrier --algorithm ring", 13, "0"),
     ] {
         let mut all: Vec<&str> = QUICK.to_vec();
         all.extend(["-b", "1000", "-e", "1000", "-P", "3"]);
@@ -153,7 +155,7 @@ fn every_collective_has_nccl_tests_rows() {
         }
         let rows = rows(&bench_in(dir.path(), &all, &[]));
         assert_eq!((rows.len(), rows[0][..5].join(" ")), (1, expected.to_owned()), "{args}");
-        assert_eq!(rows[0].len(), 25, "{args}: {:?}", rows[0]);
+        assert_eq!(rows[0].len(), 21, "{args}: {:?}", rows[0]);
         assert_eq!(rows[0][8], "0", "{args}: {:?}", rows[0]);
         let in_place = !["all-to-all", "send-recv", "barrier"].contains(&args);
         assert_eq!(rows[0][16], if in_place { "0" } else { "N/A" }, "{args}: {:?}", rows[0]);
@@ -283,16 +285,18 @@ fn auto_is_chosen_for_every_size() {
     let output = bench_in(dir.path(), &all, &[]);
     assert_eq!(rows(&output).len(), 8);
     let text = stdout(&output);
-    let parts: Vec<&str> = text.lines().filter(|line| line.contains(" by ")).map(|line| &line[2..40]).collect();
+    let shown = |line: &&str| line.contains(" by ") || line.starts_with("# chosen: ");
+    let parts: Vec<&str> = text.lines().filter(shown).map(|line| &line[2..line.len().min(41)]).collect();
     let expected = [
-        "all-reduce by direct (auto, neighbor),",
-        "all-reduce by tree (neighbor), 3 ranks",
-        "all-reduce by direct (auto, neighbor),",
-        "all-reduce by tree (auto, neighbor), 1",
-        "all-reduce by tree (neighbor), 128 ran",
+        "all-reduce by auto (neighbor), 3 ranks,",
+        "chosen: direct for 2048 to 4096 bytes",
+        "all-reduce by tree (neighbor), 3 ranks,",
+        "all-reduce by auto (neighbor), 128 rank",
+        "chosen: direct for 2048 bytes",
+        "chosen: tree for 4096 bytes",
+        "all-reduce by tree (neighbor), 128 rank",
     ];
     assert_eq!(parts, expected, "{text}");
-    assert!(text.contains("# algorithm: auto,tree "), "{text}");
     let record = json(&dir.path().join("r.json"));
     let results = record["results"].as_array().unwrap();
     let of: Vec<String> =
@@ -451,6 +455,21 @@ fn records_hold_what_was_run_and_are_never_overwritten() {
     for key in ["version", "start_time", "args", "config", "devices", "results", "out_of_bounds", "end_time"] {
         assert!(!record[key].is_null(), "{key}");
     }
+    // What it was measured on, when, by which command; and not where on whose disk.
+    for key in ["architecture", "logical_cores", "memory_bytes"] {
+        assert!(!record["machine"][key].is_null(), "{key}: {}", record["machine"]);
+    }
+    for key in ["start_time_utc", "end_time_utc"] {
+        assert!(record[key].as_str().is_some_and(|time| time.len() == 20 && time.ends_with('Z')), "{record}");
+    }
+    let asked: Vec<Value> = ["wgccl", "bench"].iter().chain(&args).map(|&arg| arg.into()).collect();
+    assert_eq!(record["args"], Value::from(asked));
+    let elsewhere = dir.path().join("elsewhere.json");
+    let args = ["--device", "cpu", "-e", "1K", "-n", "2", "-J", elsewhere.to_str().unwrap()];
+    assert_eq!(bench_in(dir.path(), &args, &[]).status.code(), Some(0));
+    let text = std::fs::read_to_string(&elsewhere).unwrap();
+    let here = [dir.path(), Path::new(env!("CARGO_BIN_EXE_wgccl"))].map(|path| path.to_str().unwrap());
+    assert!(text.contains("\"elsewhere.json\"") && !here.iter().any(|path| text.contains(path)), "{text}");
     assert_eq!(record["out_of_bounds"]["okay"], true);
     assert_eq!(record["average_bus_bandwidth"]["okay"], Value::Null);
     assert_eq!(record["config"]["iterations"], 4);
@@ -503,6 +522,7 @@ fn json_is_the_record_on_stdout_and_nothing_else() {
         ("-I", 6, "leave -I out"),
         ("-S 1", 6, "leave -S out"),
         ("-M", 6, "leave -M out"),
+        ("--columns wgccl", 6, "leave --columns out"),
         ("--device nonesuch", 2, "no device"),
     ] {
         let output = bench(&[&args[..], &extra.split(' ').collect::<Vec<_>>()].concat());

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wgccl_cli::bench::plot;
 use wgccl_cli::bench::record::Recorded;
-use wgccl_cli::bench::table::{self, Columns};
+use wgccl_cli::bench::report::title;
+use wgccl_cli::bench::table::Columns;
 
 /// A page whose tables are stale, or a picture that is.
 #[derive(Debug)]
@@ -464,31 +465,21 @@ fn report(definition: &Definition, table: &Table, results: &Path) -> Result<Stri
     let record: Recorded = read(&path, Recorded::parse)?;
     let command = definition.command.split(" -J ").next().unwrap_or_default().replace("{device}", &source.device);
     let mut text = format!("```text\n$ {}\n", command.trim());
-    let mut printed = table::Table::new(Columns::default(), record.devices);
-    let mut first = true;
+    let columns = Columns::default();
+    let mut last = String::new();
     for row in record.results.iter().filter(|row| table.ranks.is_empty() || table.ranks.contains(&row.ranks)) {
-        let lines = printed.row(row);
-        let lines: Vec<&str> = lines.lines().collect();
-        if lines.len() > 1 {
-            text.push_str("...\n");
+        let title = record.devices.get(row.device).map_or_else(String::new, |device| title(row, device));
+        if title != last {
+            let _ = write!(text, "...\n{title}");
+            // One head of columns is enough.
+            if last.is_empty() {
+                text.extend(columns.captions().lines().skip(1).map(|line| format!("{}\n", line.trim_end())));
+            }
+            last = title;
         }
-        for line in lines.into_iter().filter(|line| is_shown(line, first)) {
-            let _ = writeln!(text, "{}", line.trim_end());
-        }
-        first = false;
+        let _ = writeln!(text, "{}", columns.row(row).trim_end());
     }
     Ok(text + "```")
-}
-
-/// Devices, drivers and process numbers are any machine's own, and one head of columns is enough.
-fn is_shown(line: &str, first: bool) -> bool {
-    let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| line.starts_with(beginning));
-    match line {
-        "#" => false,
-        _ if starts(&["# Using devices", "#  Rank", "#  and", "# Driver"]) => false,
-        _ if starts(&["# roof%", "#   "]) => first,
-        _ => true,
-    }
 }
 
 /// Three significant digits.

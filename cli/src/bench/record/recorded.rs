@@ -2,13 +2,15 @@
 //!
 //! A record may be a stranger's, so its text is made plain here, before anything can print or draw it.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::SCHEMA;
+use crate::bench::machine::Machine;
 use crate::bench::older;
 use crate::bench::result::{Device, Row};
 use crate::error::BenchError;
@@ -22,6 +24,9 @@ pub struct Recorded {
     pub complete: bool,
     #[serde(default)]
     config: RecordedConfig,
+    /// What it was measured on. Older records do not say.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// Devices that rows name by index; each of them is there.
     pub devices: Vec<Device>,
     /// What was measured.
@@ -45,8 +50,7 @@ impl Recorded {
     /// # Errors
     /// [`BenchError::File`] and [`BenchError::Record`].
     pub fn read(path: &Path) -> Result<Self, BenchError> {
-        let text = fs::read_to_string(path).map_err(|error| BenchError::File { path: path.to_owned(), error })?;
-        Self::parse(&text).map_err(|why| BenchError::Record { path: path.to_owned(), why })
+        Self::parse(&text(path)?).map_err(|why| BenchError::Record { path: path.to_owned(), why })
     }
 
     /// Reads JSON.
@@ -54,8 +58,11 @@ impl Recorded {
     /// # Errors
     /// Why it is no record.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        clean(&mut value);
+        Self::of(plain(text)?)
+    }
+
+    /// Reads JSON that is plain.
+    pub(in crate::bench) fn of(mut value: Value) -> Result<Self, String> {
         match value["schema"].as_str() {
             Some(SCHEMA) => {}
             Some(older::SCHEMA) => older::upgrade(&mut value),
@@ -75,6 +82,36 @@ impl Recorded {
     }
 }
 
+/// A record of three million iterations; one takes up to some twenty times as much memory to be read.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The text at `path`, unless it is longer than any record.
+///
+/// # Errors
+/// [`BenchError::File`] and [`BenchError::Record`].
+pub(in crate::bench) fn text(path: &Path) -> Result<String, BenchError> {
+    let failed = |error| BenchError::File { path: path.to_owned(), error };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    match file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(failed)? as u64 > MOST_BYTES {
+        true => Err(BenchError::Record {
+            path: path.to_owned(),
+            why: format!("it is longer than {} MiB", MOST_BYTES >> 20),
+        }),
+        false => Ok(text),
+    }
+}
+
+/// JSON whose texts are plain.
+///
+/// # Errors
+/// Why it is none.
+pub(in crate::bench) fn plain(text: &str) -> Result<Value, String> {
+    let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    clean(&mut value);
+    Ok(value)
+}
+
 /// Every text on one line, without what acts on a terminal; and names are no novels.
 fn clean(value: &mut Value) {
     const LONGEST: usize = 200;
@@ -88,10 +125,12 @@ fn clean(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::{Contents, json};
     use super::*;
     use crate::bench::request::Request;
-    use crate::bench::result::Summary;
+    use crate::bench::summary::Summary;
     use crate::bench::testing::row;
 
     /// Wherever a stranger's record is printed or drawn, it was read here.
@@ -105,13 +144,17 @@ mod tests {
             kind: evil.to_owned(),
             driver: Some(evil.repeat(1000)),
             threads: None,
+            pci: Some(evil.to_owned()),
         };
         let mut rows = [row(1024, 10.0)];
         rows[0].origin = wgccl::schedule::Origin::Custom(format!("mine{evil}"));
         rows[0].timestamp = evil.to_owned();
+        let machine = Machine { processor: Some(format!("core{evil}")), ..Machine::default() };
         let (request, summary) = (Request::default(), Summary::default());
         let contents = Contents {
             args: &[],
+            machine: &machine,
+            start_time_utc: evil,
             request: &request,
             devices: std::slice::from_ref(&device),
             rows: &rows,
@@ -126,7 +169,8 @@ mod tests {
         fs::write(&path, &text).unwrap();
         let record = Recorded::read(&path).unwrap();
         let mut shown = crate::bench::compare::compare(&path, &path).unwrap().text;
-        shown += &crate::bench::table::Table::new(Default::default(), record.devices.clone()).row(&record.results[0]);
+        shown += &crate::bench::report::Report::new(Default::default(), &request, record.devices.clone(), None)
+            .row(&record.results[0]);
         crate::bench::plot::draw(&picture, &record.devices, &record.results).unwrap();
         shown += &fs::read_to_string(&picture).unwrap();
         for (from, to) in
@@ -134,7 +178,10 @@ mod tests {
         {
             shown += &Recorded::parse(&text.replacen(from, to, 1)).unwrap_err();
         }
-        assert!(shown.contains("gpu") && shown.contains("mine") && shown.contains("2J"), "{shown}");
+        assert!(
+            shown.contains("gpu") && shown.contains("core") && shown.contains("mine") && shown.contains("2J"),
+            "{shown}"
+        );
         let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!shown.contains(acts), "{:?}", shown.chars().find(|&c| acts(c)));
         assert!(record.devices[0].driver.as_ref().unwrap().len() < 300);
