@@ -22,7 +22,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::Algorithm;
-use crate::collective::{Collective, Task, UnknownName};
+use crate::collective::{Collective, Task, UnknownName, same_name};
 
 /// What executes a schedule, as far as the choice of an algorithm depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,7 +138,7 @@ impl FromStr for Selection {
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
         match name {
-            Self::AUTO => Ok(Self::Auto),
+            name if same_name(name, Self::AUTO) => Ok(Self::Auto),
             name => name.parse().map(Self::Named).map_err(|error: UnknownName| UnknownName {
                 known: format!("{}, {}", error.known, Self::AUTO),
                 ..error
