@@ -25,8 +25,8 @@ pub(crate) fn is(text: &str, word: &str) -> bool {
 pub(crate) fn explain(error: &UnknownName, more: &[&str]) -> String {
     let UnknownName { kind, name, known, .. } = error;
     let all: Vec<&str> = known.split(", ").chain(more.iter().copied()).collect();
-    let meant = nearest(name, &all).map_or_else(String::new, |meant| format!(" did you mean {meant}?"));
-    format!("{kind} '{name}' does not exist here;{meant} choose one of: {}", all.join(", "))
+    let meant = nearest(name, &all).map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    format!("{kind} '{name}' does not exist here{meant}; choose one of: {}", all.join(", "))
 }
 
 /// Of few letters, two names can differ in one and have nothing to do with each other.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -12,7 +13,7 @@ use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
 use super::args::collectives;
-use super::output::{is_quiet, print, print_error};
+use super::output::{is_quiet, plural, print, print_error};
 use super::run::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG};
 use super::values::{ALL, List, Names, device, list, one_of};
 use crate::amount::{bytes, whole};
@@ -27,6 +28,7 @@ use crate::device::AUTO;
 use crate::dispatch::{Dispatch, Wanted};
 use crate::error::{BenchError, Error, exit};
 use crate::names::{self, parse};
+use crate::signals::say;
 use crate::text::plain;
 use crate::whole;
 
@@ -329,6 +331,8 @@ struct Printer<'a> {
     devices: Vec<Device>,
     rows: Vec<Row>,
     bar: ProgressBar,
+    /// What a signal leaves.
+    kept: Arc<Mutex<String>>,
 }
 
 impl Printer<'_> {
@@ -358,11 +362,29 @@ impl Printer<'_> {
         Summary::of(&self.rows, self.least)
     }
 
+    /// Notes what a signal leaves from now on.
+    fn keep(&self) {
+        let rows = plural(self.rows.len() as u64, "row");
+        let text = match &self.record {
+            Some(record) => format!("interrupted: {} keeps {rows}", shown(record.path())),
+            None => format!("interrupted after {rows}: with -J FILE a record keeps them"),
+        };
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
     fn update_record(&mut self) -> Result<(), Error> {
-        let Some(mut record) = self.record.take() else { return Ok(()) };
-        let updated = self.with_contents(&[], false, |contents| record.update(contents));
-        self.record = Some(record);
-        Ok(updated?)
+        let written = match self.record.take() {
+            None => true,
+            Some(mut record) => {
+                let updated = self.with_contents(&[], false, |contents| record.update(contents));
+                self.record = Some(record);
+                updated?
+            }
+        };
+        if written {
+            self.keep();
+        }
+        Ok(())
     }
 }
 
@@ -374,6 +396,7 @@ impl Observer for Printer<'_> {
         if let Some(path) = &self.args.record {
             self.record = Some(self.with_contents(&[], false, |contents| Record::create(path, contents))?);
         }
+        self.keep();
         let table = self.table.insert(Table::new(Columns { per_iteration, timestamps, memory }, devices.to_vec()));
         let header = table.header(self.request);
         if let Some(record) = &self.record {
@@ -464,9 +487,13 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         record: None,
         devices: Vec::new(),
         rows: Vec::new(),
-        bar: ProgressBar::new(0),
+        bar: if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(0) },
+        kept: Arc::new(Mutex::new("interrupted before the first row".to_owned())),
     };
+    let kept = printer.kept.clone();
+    let saying = say(move || kept.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let result = sweep(&request, &mut printer);
+    drop(saying);
     printer.bar.finish_and_clear();
     if printer.table.is_none() {
         return result.map(|()| exit::OK);

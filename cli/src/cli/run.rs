@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element};
+use wgccl::error::PrepareError;
 use wgccl::fault::Fault;
 use wgccl::low_level::inputs::Fill;
 use wgccl::low_level::{Typed, typed};
@@ -24,6 +25,7 @@ use crate::device::AUTO;
 use crate::dispatch::{self, Wanted};
 use crate::error::{Error, exit};
 use crate::run::{Finished, Outcome, Request, Source, Stage, Watch, run as execute};
+use crate::signals::say;
 use crate::tensor::{self, Tensors};
 use crate::text::plain;
 
@@ -205,9 +207,10 @@ fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error>
         let bar = bar.bar().clone();
         Arc::new(move |stage| show(&bar, stage))
     };
+    let saying = say(|| "interrupted before there was a result: nothing is kept".to_owned());
     let finished = execute::<T>(request, &watch);
-    drop(bar);
-    let mut finished = finished?;
+    drop((saying, bar));
+    let mut finished = finished.map_err(|error| of_first_axis(args, error))?;
     if let Some(dir) = &args.output {
         finished.notes.extend(tensor::left_behind(dir));
     }
@@ -307,6 +310,20 @@ fn ranks_beside(args: &RunArgs, tensors: &Tensors) -> Result<Option<u32>, Error>
         files => format!("{files} inputs are {files} ranks"),
     };
     Err(Error::Usage(format!("--ranks says {ranks}, and {why}; leave --ranks out")))
+}
+
+/// Where a file's first axis is more ranks than there can be, it hardly was meant so.
+fn of_first_axis(args: &RunArgs, error: Error) -> Error {
+    match (&error, &args.input[..]) {
+        (Error::Prepare(PrepareError::Ranks { ranks, .. }), [file]) if !args.collective.only_root_gives() => {
+            Error::Usage(format!(
+                "{error}\nthe first axis of {}, which is {ranks} long, was taken as ranks: give a file for each rank, or one \
+                 of a single axis for one rank",
+                file.display()
+            ))
+        }
+        _ => error,
+    }
 }
 
 /// What was computed, in a line.
