@@ -3,7 +3,7 @@
 //! What removes a temporary file must run first. Handlers only set a number and wake a thread where there is something to say;
 //! at any other time a signal does what it does to every program.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -112,7 +112,9 @@ fn settle(state: &State) {
     AT_ONCE.store(state.line.is_none(), Ordering::SeqCst);
     if let came @ 1.. = CAME.load(Ordering::SeqCst) {
         if let Some(line) = &state.line {
-            let _ = writeln!(io::stderr(), "{}", line());
+            // Below the bar and the ^C that are there.
+            let apart = if io::stderr().is_terminal() { "\n" } else { "" };
+            let _ = writeln!(io::stderr(), "{apart}{}", line());
         }
         let _ = emulate_default_handler(came as i32);
     }
