@@ -225,11 +225,14 @@ mod tests {
 
     #[test]
     fn selections_have_names() {
-        for (name, selection) in
-            [("auto", Some(Selection::Auto)), ("tree", Some(Algorithm::Tree.into())), ("Auto", None), ("", None)]
-        {
+        for (name, selection) in [
+            ("auto", Some(Selection::Auto)),
+            ("tree", Some(Algorithm::Tree.into())),
+            ("Auto", Some(Selection::Auto)),
+            ("", None),
+        ] {
             assert_eq!(name.parse().ok(), selection, "{name}");
-            assert!(selection.is_none_or(|selection: Selection| selection.to_string() == name));
+            assert!(selection.is_none_or(|selection: Selection| selection.to_string() == name.to_lowercase()));
         }
         let error = "trees".parse::<Selection>().unwrap_err().to_string();
         assert!(error.contains("'trees'") && error.ends_with(", auto"), "{error}");

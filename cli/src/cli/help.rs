@@ -9,8 +9,8 @@ const WIDTH: usize = 100;
 
 /// Options by what they are about. Those of one name mean the same in every command.
 const HEADINGS: [(&str, &[&str]); 7] = [
-    ("Schedule", &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride"]),
-    ("Data", &["count", "data_type", "op", "fill", "seed", "unalign"]),
+    ("Schedule", &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride", "collective"]),
+    ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
     ("Files", &["input", "tensor", "output"]),
     ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
     ("Sizes", &["first", "last", "step", "factor"]),
@@ -34,7 +34,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
 ];
 
 /// At the end of the help of each command.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     (
         "run",
         "  wgccl run                                        the ring all-reduce of 4 ranks\n  \
@@ -56,6 +56,12 @@ const EXAMPLES: [(&str, &str); 7] = [
         "  wgccl check                                      the six proofs of the ring all-reduce\n  \
            wgccl check --algorithm tree -P 100              of another algorithm, over 100 ranks\n  \
            wgccl check broadcast --root 3 --json            for a script",
+    ),
+    (
+        "verify",
+        "  wgccl verify --input grads/*.npy --output sum.npy\n  \
+           wgccl verify --input grads/*.npy --output sum.npy --algorithm ring\n  \
+           wgccl verify --input grads/*.npy --output sum.npy --rtol 1e-6",
     ),
     (
         "layout",

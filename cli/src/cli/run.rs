@@ -277,7 +277,7 @@ fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
         Some(_) if args.count.is_some() => {
             return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
         }
-        Some(tensors) => Source::Files { ranks: ranks_beside(args, &tensors)?, tensors },
+        Some(tensors) => Source::Files { tensors, ranks: args.ranks },
     };
     Ok(Request {
         task: args.schedule.task(collective)?,
@@ -293,23 +293,6 @@ fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
         timeout: args.timeout,
         fault: args.drop_notify,
     })
-}
-
-/// What `--ranks` says that the inputs do not: nothing where it agrees with them.
-fn ranks_beside(args: &RunArgs, tensors: &Tensors) -> Result<Option<u32>, Error> {
-    let Some(ranks) = args.ranks.filter(|_| !args.collective.only_root_gives()) else { return Ok(args.ranks) };
-    let found = tensors.ranks()?;
-    if found == ranks as usize {
-        return Ok(None);
-    }
-    let why = match tensors.len() {
-        1 => format!(
-            "the first axis of {} is {found} ranks",
-            args.input.first().map_or_else(String::new, |file| file.display().to_string())
-        ),
-        files => format!("{files} inputs are {files} ranks"),
-    };
-    Err(Error::Usage(format!("--ranks says {ranks}, and {why}; leave --ranks out")))
 }
 
 /// Where a file's first axis is more ranks than there can be, it hardly was meant so.

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 7] = ["run", "bench", "check", "layout", "devices", "completions", "man"];
+const COMMANDS: [&str; 8] = ["run", "bench", "check", "verify", "layout", "devices", "completions", "man"];
 
 fn command(args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));
@@ -122,7 +122,7 @@ fn what_is_meant_is_said() {
         ("chek", &["chek", "check"]),
         ("run -n 20", &["-n", "'wgccl bench' takes -n"]),
         ("run --iters 20", &["--iters", "'wgccl bench' takes --iters"]),
-        ("check --op sum", &["--op", "'wgccl run' and 'wgccl bench' take --op"]),
+        ("check --op sum", &["--op", "'wgccl run' and 'wgccl bench' and 'wgccl verify' take --op"]),
         ("bench --count 5", &["'wgccl run' and 'wgccl check' and 'wgccl layout' take --count"]),
         ("completions fishy", &["fishy", "fish"]),
         ("man runn", &["'runn'", "run, bench"]),
@@ -362,9 +362,9 @@ fn ranks_beside_inputs_may_agree_with_them() {
         ("--ranks 3", vec![&rows], 3, ""),
         ("", vec![&rows], 3, ""),
         ("--ranks 1", vec![&flat], 1, ""),
-        ("--ranks 3", vec![&flat, &flat], 0, "--ranks says 3, and 2 inputs are 2 ranks; leave --ranks out"),
+        ("--ranks 3", vec![&flat, &flat], 0, "--ranks says 3, and the 2 inputs are 2 ranks; leave --ranks out"),
         ("", vec![&tall], 0, "tall.npy, which is 1025 long, was taken as ranks: give a file for each rank"),
-        ("--ranks 2", vec![&rows], 0, "rows.npy is 3 ranks; leave --ranks out"),
+        ("--ranks 2", vec![&rows], 0, "first axis of the input is 3 ranks; leave --ranks out"),
     ] {
         let mut command = command(&format!("run --device cpu --json {args} --input"));
         let output = command.args(&files).output().unwrap();
