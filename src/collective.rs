@@ -22,7 +22,7 @@ pub struct UnknownName {
     pub known: String,
 }
 
-/// An enum whose values have one stable, lower-case name each; parsing and printing are each other's inverse.
+/// An enum whose values have one stable, lower-case name each: what is printed is parsed again.
 pub(crate) trait Named: Sized + Copy + 'static {
     const KIND: &'static str;
     const ALL: &'static [Self];
@@ -31,14 +31,32 @@ pub(crate) trait Named: Sized + Copy + 'static {
     /// What others call it.
     fn aliases(self) -> &'static [&'static str];
 
+    /// In any case, and with `-`, `_`, a space or nothing between words.
     fn parse(name: &str) -> Result<Self, UnknownName> {
-        let is = |value: &Self| value.name() == name || value.aliases().contains(&name);
-        Self::ALL.iter().copied().find(is).ok_or_else(|| UnknownName {
-            kind: Self::KIND,
-            name: name.to_owned(),
-            known: Self::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),
-        })
+        find(name, same_name)
     }
+
+    /// Letter for letter, as files have it.
+    fn exactly(name: &str) -> Result<Self, UnknownName> {
+        find(name, |a, b| a == b)
+    }
+}
+
+fn find<T: Named>(name: &str, same: impl Fn(&str, &str) -> bool) -> Result<T, UnknownName> {
+    let is = |value: &T| same(value.name(), name) || value.aliases().iter().any(|alias| same(alias, name));
+    T::ALL.iter().copied().find(is).ok_or_else(|| UnknownName {
+        kind: T::KIND,
+        name: name.to_owned(),
+        known: T::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Whether two names differ in no more than case and what stands between words.
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
+    fn letters(name: &str) -> impl Iterator<Item = char> {
+        name.chars().filter(|c| !['-', '_', ' '].contains(c)).map(|c| c.to_ascii_lowercase())
+    }
+    letters(a).eq(letters(b))
 }
 
 /// Gives a [`Named`] enum its public `name`, `ALL`, `Display`, `FromStr` and serde form.
@@ -76,7 +94,7 @@ macro_rules! named {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = <String as serde::Deserialize>::deserialize(deserializer)?;
-                name.parse().map_err(serde::de::Error::custom)
+                $crate::collective::Named::exactly(&name).map_err(serde::de::Error::custom)
             }
         }
         impl serde::Serialize for $type {
@@ -118,7 +136,7 @@ named!(Collective, "collective", {
     AllReduce => "all-reduce",
     AllGather => "all-gather",
     ReduceScatter => "reduce-scatter",
-    Broadcast => "broadcast",
+    Broadcast => "broadcast" | "bcast",
     Reduce => "reduce",
     Gather => "gather",
     Scatter => "scatter",
@@ -175,7 +193,13 @@ pub enum Op {
     Avg,
 }
 
-named!(Op, "operation", { Sum => "sum", Prod => "prod", Min => "min", Max => "max", Avg => "avg" });
+named!(Op, "operation", {
+    Sum => "sum" | "add",
+    Prod => "prod" | "product",
+    Min => "min" | "minimum",
+    Max => "max" | "maximum",
+    Avg => "avg" | "average" | "mean",
+});
 
 /// Prints a list of ranks as `0, 2, 5`, cut after eight.
 pub(crate) struct Ranks<'a>(pub &'a [u32]);
@@ -199,4 +223,76 @@ impl fmt::Display for Ranks<'_> {
 /// [`UnknownName`] with the list of names.
 pub fn parse<T: FromStr<Err = UnknownName>>(name: &str) -> Result<T, UnknownName> {
     name.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::DataType;
+    use crate::lower::{Mode, Protocol};
+    use crate::schedule::{Algorithm, Selection, SyncStyle};
+
+    fn read<T: FromStr<Err = UnknownName> + ToString>(name: &str) -> String {
+        parse::<T>(name).map_or_else(|error| error.to_string(), |value| value.to_string())
+    }
+
+    #[test]
+    fn names_are_read_as_hands_type_them() {
+        for (read, name, value) in [
+            (read::<Collective> as fn(&str) -> String, "allreduce", "all-reduce"),
+            (read::<Collective>, "all_reduce", "all-reduce"),
+            (read::<Collective>, "AllReduce", "all-reduce"),
+            (read::<Collective>, "ALL REDUCE", "all-reduce"),
+            (read::<Collective>, "alltoall", "all-to-all"),
+            (read::<Collective>, "sendrecv", "send-recv"),
+            (read::<Collective>, "ReduceScatter", "reduce-scatter"),
+            (read::<Collective>, "bcast", "broadcast"),
+            (read::<Op>, "SUM", "sum"),
+            (read::<Op>, "Average", "avg"),
+            (read::<DataType>, "FP32", "f32"),
+            (read::<DataType>, "Float16", "f16"),
+            (read::<DataType>, "half", "f16"),
+            (read::<DataType>, "BFloat16", "bf16"),
+            (read::<DataType>, "double", "f64"),
+            (read::<DataType>, "UINT8", "u8"),
+            (read::<Algorithm>, "one_phase_own_first", "one-phase-own-first"),
+            (read::<Selection>, "Auto", "auto"),
+            (read::<Selection>, "HalvingDoubling", "halving-doubling"),
+            (read::<SyncStyle>, "Neighbor", "neighbor"),
+            (read::<SyncStyle>, "neighbour", "neighbor"),
+            (read::<Mode>, "perStep", "per-step"),
+            (read::<Protocol>, "LL", "ll"),
+        ] {
+            assert_eq!(read(name), value, "{name}");
+        }
+        for name in ["", "-", "all", "reduces", "all.reduce"] {
+            assert!(parse::<Collective>(name).is_err(), "{name}");
+        }
+    }
+
+    /// So tolerance never chooses.
+    #[test]
+    fn no_two_values_have_the_same_name() {
+        fn check<T: Named>() {
+            let names = |value: &T| [&[value.name()], value.aliases()].concat();
+            let every: Vec<&str> = T::ALL.iter().flat_map(names).collect();
+            for (i, name) in every.iter().enumerate() {
+                assert!(every[..i].iter().all(|other| !same_name(other, name)), "{} {name}", T::KIND);
+            }
+        }
+        check::<Collective>();
+        check::<Op>();
+        check::<DataType>();
+        check::<Algorithm>();
+        check::<SyncStyle>();
+        check::<Mode>();
+        check::<Protocol>();
+    }
+
+    #[test]
+    fn files_have_the_names_and_no_other_spelling() {
+        let read = |name: &str| serde_json::from_str::<Collective>(&format!("\"{name}\""));
+        assert_eq!(read("all-reduce").ok(), Some(Collective::AllReduce));
+        assert!(read("AllReduce").is_err() && read("all_reduce").is_err());
+    }
 }

@@ -5,30 +5,49 @@
 mod args;
 mod bench;
 mod check;
+mod completions;
 mod devices;
+mod help;
 mod layout;
+mod man;
 mod output;
 mod run;
+mod values;
 mod verify;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{Error, exit};
 use crate::signals;
 use output::{print_error, print_json, unless_gone};
 
+const NAME: &str = "wgccl";
+
 #[derive(Debug, Parser)]
-#[command(name = "wgccl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = NAME, version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    shown: ShownArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-const EXIT_CODES: &str = "Without a command, `wgccl run` with its defaults.\n\n\
+/// How everything is shown.
+#[derive(Debug, Args)]
+struct ShownArgs {
+    /// Colours: on a terminal unless NO_COLOR is set, always, or never
+    #[arg(long, alias = "colour", global = true, value_name = "WHEN", default_value = "auto", ignore_case = true)]
+    color: ColorChoice,
+    /// Results and errors only: no progress, no notes
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+const EXIT_CODES: &str = "Without a command, `wgccl run` with its defaults. `wgccl COMMAND --help` has examples.\n\n\
 Exit codes: 0 ok, 1 internal, 2 no such device or device lost, 4 did not finish (hang report),\n\
             6 usage or bad input, also a directory or file that another run has taken,\n\
             7 wrong data or (bench) too slow; 128 + its number where a shell reports a signal: 130 is Ctrl-C";
@@ -47,6 +66,20 @@ enum Command {
     Layout(layout::LayoutArgs),
     /// List the devices and what each can do
     Devices(devices::DevicesArgs),
+    /// Print what a shell completes command lines with
+    Completions(completions::CompletionsArgs),
+    /// Print the manual
+    Man(man::ManArgs),
+}
+
+/// The program's command line.
+fn command() -> clap::Command {
+    help::dress(Cli::command())
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// Runs the program with `arguments`, the first being its own name, and returns the exit code.
@@ -55,10 +88,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     signals::install();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let json = arguments.iter().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse_from(&arguments) {
+    color(&arguments);
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error, json),
+        Err(error) => return refuse(with_tip(error), json),
     };
+    output::be_quiet(cli.shown.quiet);
     let result = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::bench(&args),
@@ -66,6 +101,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Verify(args) => verify::run(&args),
         Command::Layout(args) => layout::layout(&args),
         Command::Devices(args) => devices::devices(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     };
     match result {
         Ok(code) => code,
@@ -84,7 +121,50 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// Whether these are a command line: what `fuzz/` asks.
 #[doc(hidden)]
 pub fn accepts(arguments: impl IntoIterator<Item = OsString>) -> bool {
-    Cli::try_parse_from(arguments).is_ok()
+    parse(&arguments.into_iter().collect::<Vec<_>>()).is_ok()
+}
+
+/// Before arguments are understood, because what is wrong with them is shown so, too.
+fn color(arguments: &[OsString]) {
+    let mut choice = ColorChoice::Auto;
+    for (i, argument) in arguments.iter().enumerate() {
+        let argument = argument.to_string_lossy();
+        let (name, value) = argument.split_once('=').map_or((&*argument, None), |(name, value)| (name, Some(value)));
+        if ["--color", "--colour"].contains(&name) {
+            let next = arguments.get(i + 1).map(|value| value.to_string_lossy());
+            let value = value.or(next.as_deref()).unwrap_or_default();
+            choice = ColorChoice::from_str(value, true).unwrap_or(choice);
+        }
+    }
+    match choice {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// With the commands that take an option which this one does not.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return error };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    let given = given.split('=').next().unwrap_or(given).to_owned();
+    let takes = |arg: &clap::Arg| match given.strip_prefix("--") {
+        Some(long) => arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&long)),
+        None => arg.get_short().is_some_and(|short| given == format!("-{short}")),
+    };
+    let program = command();
+    let has = |command: &&clap::Command| command.get_arguments().any(|arg| !arg.is_hide_set() && takes(arg));
+    let names: Vec<String> =
+        program.get_subcommands().filter(has).map(|command| format!("'{NAME} {}'", command.get_name())).collect();
+    if !names.is_empty() {
+        let verb = if names.len() == 1 { "takes" } else { "take" };
+        let tip = format!("{} {verb} {given}", names.join(" and "));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// What every failed command prints with `--json`.
@@ -97,7 +177,7 @@ struct Failure<'a> {
 }
 
 /// Help and version are not errors; everything else is one line with a hint.
-fn refuse(error: &clap::Error, json: bool) -> u8 {
+fn refuse(error: clap::Error, json: bool) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match unless_gone(error.print().map_err(Error::from)) {
             Ok(()) => exit::OK,
@@ -126,7 +206,6 @@ mod tests {
 
     #[test]
     fn arguments_are_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

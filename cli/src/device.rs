@@ -53,6 +53,17 @@ pub struct Description {
     pub pci: Option<String>,
 }
 
+impl Description {
+    /// The kind of device that it is to [`Algorithm::choose`](wgccl::schedule::Algorithm::choose).
+    pub fn device_kind(&self) -> DeviceKind {
+        match self.kind.as_str() {
+            CPU => DeviceKind::Cpu,
+            "software" => DeviceKind::Software,
+            _ => DeviceKind::Gpu,
+        }
+    }
+}
+
 /// Threads that the CPU executor may use.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -97,6 +108,22 @@ fn select<'a>(adapters: &'a [Adapter], wanted: &str) -> Result<&'a Adapter, Erro
     })
 }
 
+/// Which of several devices of a name was taken. An index names one.
+fn also(adapters: &[Adapter], taken: &Adapter, wanted: &str) -> Option<String> {
+    let others = |adapter: &&Adapter| {
+        adapter.info().index != taken.info().index && gpu::select(std::slice::from_ref(*adapter), wanted).is_ok()
+    };
+    let line = |adapter: &Adapter| format!("{} {}", adapter.info().index, plain(&adapter.info().title()));
+    let others: Vec<String> = match wanted.parse::<usize>() {
+        Ok(index) if index < adapters.len() => return None,
+        _ => adapters.iter().filter(others).map(line).collect(),
+    };
+    let (wanted, taken) = (one_line(wanted, 48), line(taken));
+    (!others.is_empty()).then(|| {
+        format!("--device {wanted} names several: took {taken}, not {}; give an index to choose", others.join(", "))
+    })
+}
+
 impl Device {
     /// The CPU executor.
     pub fn cpu() -> Self {
@@ -108,7 +135,12 @@ impl Device {
         match wanted {
             CPU => Ok(Self::cpu()),
             AUTO => Ok(Self::best(&adapters(), notes)),
-            name => Ok(Self::Gpu(Box::new(Gpu::open(select(&adapters(), name)?)?))),
+            name => {
+                let adapters = adapters();
+                let adapter = select(&adapters, name)?;
+                notes.extend(also(&adapters, adapter, name));
+                Ok(Self::Gpu(Box::new(Gpu::open(adapter)?)))
+            }
         }
     }
 

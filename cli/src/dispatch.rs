@@ -3,10 +3,10 @@
 use std::fmt;
 
 use wgccl::backend::Options;
-use wgccl::collective::parse;
 use wgccl::lower::{Mode, Protocol};
 
 use crate::error::Error;
+use crate::names;
 
 /// The word that leaves a choice to the device, or the device to the program.
 pub const AUTO: &str = "auto";
@@ -39,13 +39,18 @@ impl Wanted {
     /// # Errors
     /// What there is.
     pub fn parse(name: &str) -> Result<Self, String> {
-        match name {
-            AUTO => Ok(Self::AUTO),
-            FUSED_LL => Ok(Self { mode: Some(Mode::Fused), protocol: Some(Protocol::Ll) }),
-            name => parse::<Mode>(name)
-                .map(|mode| Self { mode: Some(mode), protocol: None })
-                .map_err(|error| format!("{error}, {FUSED_LL}, {AUTO}")),
+        let fused_ll = Self { mode: Some(Mode::Fused), protocol: Some(Protocol::Ll) };
+        match name.parse::<Mode>() {
+            Ok(mode) => Ok(Self { mode: Some(mode), protocol: None }),
+            Err(_) if names::is(name, AUTO) => Ok(Self::AUTO),
+            Err(_) if names::is(&name.replace('_', "-"), FUSED_LL) => Ok(fused_ll),
+            Err(error) => Err(names::explain(&error, &[FUSED_LL, AUTO])),
         }
+    }
+
+    /// What [`Self::parse`] takes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        [AUTO].into_iter().chain(Mode::ALL.iter().map(|mode| mode.name())).chain([FUSED_LL])
     }
 
     /// With what `--protocol` says.
@@ -113,6 +118,9 @@ mod tests {
             ("fused-ll", Some(Protocol::Ll), Some("fused-ll")),
             ("fused-ll", Some(Protocol::Simple), None),
             ("per-step", Some(Protocol::Simple), Some("per-step")),
+            ("PerStep", None, Some("per-step")),
+            ("FUSED_LL", None, Some("fused-ll")),
+            ("Auto", None, Some("auto")),
         ] {
             let dispatch = Wanted::parse(text).unwrap().by(protocol);
             assert_eq!(dispatch.ok().map(|dispatch| dispatch.to_string()).as_deref(), shown, "{text} {protocol:?}");

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod amount;
 pub mod bench;
 pub mod cli;
 pub mod device;
@@ -11,6 +12,7 @@ pub mod dispatch;
 pub mod error;
 mod identity;
 mod memory;
+mod names;
 pub mod run;
 mod signals;
 pub mod tensor;

@@ -31,16 +31,16 @@ pub enum DataType {
 }
 
 named!(DataType, "type", {
-    F32 => "f32" | "float" | "float32",
-    F16 => "f16" | "half" | "float16",
+    F32 => "f32" | "float" | "float32" | "fp32",
+    F16 => "f16" | "half" | "float16" | "fp16",
     BF16 => "bf16" | "bfloat16",
-    F64 => "f64" | "double" | "float64",
-    I32 => "i32" | "int32",
+    F64 => "f64" | "double" | "float64" | "fp64",
+    I32 => "i32" | "int32" | "int",
     U32 => "u32" | "uint32",
     I64 => "i64" | "int64",
     U64 => "u64" | "uint64",
-    I8 => "i8" | "int8",
-    U8 => "u8" | "uint8",
+    I8 => "i8" | "int8" | "char",
+    U8 => "u8" | "uint8" | "byte",
 });
 
 /// Runs an expression with the Rust type of a [`DataType`]: the only place that knows which is which.

@@ -86,4 +86,4 @@ pub enum SyncStyle {
     Barrier,
 }
 
-named!(SyncStyle, "sync", { Neighbor => "neighbor", Barrier => "barrier" });
+named!(SyncStyle, "sync", { Neighbor => "neighbor" | "neighbour", Barrier => "barrier" });

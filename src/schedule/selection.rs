@@ -22,7 +22,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::Algorithm;
-use crate::collective::{Collective, Task, UnknownName};
+use crate::collective::{Collective, Task, UnknownName, same_name};
 
 /// What executes a schedule, as far as the choice of an algorithm depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,7 +138,7 @@ impl FromStr for Selection {
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
         match name {
-            Self::AUTO => Ok(Self::Auto),
+            name if same_name(name, Self::AUTO) => Ok(Self::Auto),
             name => name.parse().map(Self::Named).map_err(|error: UnknownName| UnknownName {
                 known: format!("{}, {}", error.known, Self::AUTO),
                 ..error
@@ -225,11 +225,14 @@ mod tests {
 
     #[test]
     fn selections_have_names() {
-        for (name, selection) in
-            [("auto", Some(Selection::Auto)), ("tree", Some(Algorithm::Tree.into())), ("Auto", None), ("", None)]
-        {
+        for (name, selection) in [
+            ("auto", Some(Selection::Auto)),
+            ("tree", Some(Algorithm::Tree.into())),
+            ("Auto", Some(Selection::Auto)),
+            ("", None),
+        ] {
             assert_eq!(name.parse().ok(), selection, "{name}");
-            assert!(selection.is_none_or(|selection: Selection| selection.to_string() == name));
+            assert!(selection.is_none_or(|selection: Selection| selection.to_string() == name.to_lowercase()));
         }
         let error = "trees".parse::<Selection>().unwrap_err().to_string();
         assert!(error.contains("'trees'") && error.ends_with(", auto"), "{error}");

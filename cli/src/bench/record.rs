@@ -154,14 +154,15 @@ impl Record {
         &self.path
     }
 
-    /// As [`Self::write`], unless that would take more than a tenth of the time: many quick rows in a long record.
+    /// As [`Self::write`], unless that would take more than a tenth of the time: many quick rows in a long record. Whether it
+    /// was written.
     ///
     /// # Errors
     /// [`BenchError::File`].
-    pub fn update(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
+    pub fn update(&mut self, contents: &Contents<'_>) -> Result<bool, BenchError> {
         match self.written {
-            Some((at, took)) if at.elapsed() < 10 * took => Ok(()),
-            _ => self.write(contents),
+            Some((at, took)) if at.elapsed() < 10 * took => Ok(false),
+            _ => self.write(contents).map(|()| true),
         }
     }
 

@@ -7,8 +7,11 @@ use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
 use wgccl::schedule::{Algorithm, Recipe, Schedule, Selection, SyncStyle};
 
+use super::values::{Names, device, one_of, selection};
+use crate::amount::whole;
 use crate::device::{AUTO, kind_of};
 use crate::error::Error;
+use crate::names;
 
 /// Elements of a part where nobody said how many.
 pub(super) const COUNT: usize = 256;
@@ -16,15 +19,17 @@ pub(super) const COUNT: usize = 256;
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ScheduleArgs {
-    #[arg(long, value_name = "NAME", value_parser = wgccl::collective::parse::<Selection>,
-          help = format!("Algorithm: auto (the fastest by collective, size, ranks and device), {}; a collective has those that \
-                          it names when given another [default: mesh, of an all-reduce ring]", algorithms()))]
+    /// Algorithm, or auto [default: mesh, of an all-reduce ring]
+    ///
+    /// Auto is what was measured to be the fastest for collective, size, ranks and device. A collective has those algorithms
+    /// that it names when given another [default: mesh, of an all-reduce ring].
+    #[arg(long, alias = "algo", value_name = "NAME", value_parser = selection())]
     pub(super) algorithm: Option<Selection>,
-    /// Who waits for whom between rounds: neighbor or barrier
-    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = wgccl::collective::parse::<SyncStyle>)]
+    /// Who waits for whom between rounds
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = one_of(SyncStyle::ALL, SyncStyle::name))]
     pub(super) sync: SyncStyle,
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
-    #[arg(long, value_name = "RANK")]
+    #[arg(short, long, value_name = "RANK", value_parser = whole::<u32>)]
     pub(super) root: Option<u32>,
     #[command(flatten)]
     pub(super) sources: SourcesArgs,
@@ -33,7 +38,7 @@ pub(super) struct ScheduleArgs {
 /// Who sends to whom.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SourcesArgs {
-    /// Of send-recv: the rank from which each rank receives, such as 2,0,1 [default: the one before it]
+    /// Of send-recv: the rank from which each receives, as 2,0,1 [default: the one before it]
     #[arg(long, value_name = "RANK,..", value_delimiter = ',')]
     pub(super) sources: Vec<u32>,
 }
@@ -73,14 +78,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 /// The launch that `auto` chooses an algorithm for, where nothing is launched.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LaunchArgs {
-    /// Elements of a part, NCCL's count; K, M and G multiply by powers of 1024 [default: 256]
-    #[arg(long, value_name = "N", value_parser = count)]
+    /// Elements of a part, NCCL's count: 1000, 64K, 1e6 [default: 256]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub(super) count: Option<usize>,
-    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32]
-    #[arg(long = "type", value_name = "TYPE", value_parser = wgccl::collective::parse::<DataType>)]
+    /// Element type, by these names or NCCL's [default: f32]
+    #[arg(short = 'd', long = "type", visible_alias = "datatype", alias = "dtype", value_name = "TYPE", value_parser = one_of(DataType::ALL, DataType::name))]
     pub(super) data_type: Option<DataType>,
-    /// For --algorithm auto, as `wgccl run` takes it: auto, cpu, or an index or words of a name [default: auto]
-    #[arg(long, value_name = "DEVICE")]
+    /// For --algorithm auto, as `wgccl run` takes it [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
     pub(super) device: Option<String>,
 }
 
@@ -127,45 +132,16 @@ pub(super) fn check_op(collective: Collective, given: bool, flag: &str) -> Resul
     refuse_flags(&format!("{collective} reduces nothing"), &[(given && !collective.reduces(), flag)])
 }
 
-/// The names of all algorithms, for help.
-pub(super) fn algorithms() -> String {
-    let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
-    names.join(", ")
-}
-
-/// What is computed, for the positional argument.
-pub(super) fn collective(name: &str) -> Result<Collective, String> {
+fn collective(name: &str) -> Result<Collective, String> {
     if name.ends_with(".xml") || name.ends_with(".json") {
         return Err(format!(
             "'{name}' is a schedule file, and importing those is not supported yet; name a collective"
         ));
     }
-    wgccl::collective::parse(name).map_err(|error| error.to_string())
+    names::parse(name)
 }
 
-/// A count of elements: an integer, with K, M or G for the powers of 1024.
-pub(super) fn count(text: &str) -> Result<usize, String> {
-    let (digits, shift) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 30),
-        _ => (text, 0),
-    };
-    let number: usize = digits.parse().map_err(|_| "give a whole number such as 256, 64K or 1M".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "that is more than memory can be addressed for".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_have_binary_suffixes() {
-        for (text, value) in
-            [("256", Some(256)), ("64K", Some(65536)), ("1m", Some(1 << 20)), ("-1", None), ("1.5G", None), ("", None)]
-        {
-            assert_eq!(count(text).ok(), value, "{text}");
-        }
-        assert!(count("99999999999999999G").is_err());
-    }
+/// The positional argument.
+pub(super) fn collectives() -> Names<Collective> {
+    Names::new(Collective::ALL.iter().map(|collective| collective.name()), collective)
 }

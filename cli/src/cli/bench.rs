@@ -2,22 +2,27 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressStyle};
-use wgccl::collective::{Collective, Op, UnknownName, parse};
+use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
 use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
-use super::output::{print, print_error};
+use super::args::collectives;
+use super::output::{is_quiet, plural, print, print_error};
+use super::run::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG};
+use super::values::{ALL, List, Names, device, list, one_of};
+use crate::amount::{bytes, whole};
 use crate::bench::machine::Machine;
 use crate::bench::record::{self, Contents, Record, Recorded};
 use crate::bench::report::Report;
 use crate::bench::request::{Request, Roots};
 use crate::bench::result::{Device, Row};
-use crate::bench::size::{self, Range, Step};
+use crate::bench::size::{Parts, Range, Step};
 use crate::bench::summary::Summary;
 use crate::bench::sweep::{Observer, sweep};
 use crate::bench::table::Columns;
@@ -25,6 +30,8 @@ use crate::bench::{check_new, command, compare, now, plot, utc};
 use crate::device::AUTO;
 use crate::dispatch::{Dispatch, Wanted};
 use crate::error::{BenchError, Error, exit};
+use crate::names::{self, parse};
+use crate::signals::say;
 use crate::text::plain;
 use crate::whole;
 
@@ -32,63 +39,66 @@ use crate::whole;
 const MIN_BW: &str = "WGCCL_MIN_BW";
 
 #[derive(Debug, Args)]
-#[command(after_help = "Sizes: 8, 1K, 32M, 1.5G, also KB, KiB, ...: all binary. Flags are those of nccl-tests.\n\
+#[command(
+    after_long_help = "Sizes: 8, 1K, 32M, 1.5G, also KB, KiB, ..., 1e6, 1_000: letters are powers of 1024. Flags are those of nccl-tests; of one that is repeated the last counts.\n\
 WGCCL_MIN_BW=X fails the run (exit code 7) when the average busbw is below 0.9 x X GB/s.\n\
 A record (-J) is written anew after every row: what is ended early, by Ctrl-C say, leaves the rows so far, and says so \
 (\"complete\": false).\n\
 --compare: B/A is of medians, with its 95 % interval by bootstrap and the p-value of a Mann-Whitney test; a row whose \
 interval leaves 1 out is no noise. Two runs of one program may differ by 15 % by the host's clock, and by far more on a busy \
-machine: repeat before you believe.")]
+machine: repeat before you believe."
+)]
 pub(super) struct BenchArgs {
     /// What to compute
-    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
+    #[arg(default_value = "all-reduce", value_parser = collectives())]
     collective: Collective,
     /// Number of ranks, several separated by commas
-    #[arg(short = 'P', long, value_name = "P,..", value_delimiter = ',', default_value = "4")]
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P,..", value_delimiter = ',', default_value = "4", value_parser = whole::<u32>)]
     ranks: Vec<u32>,
-    #[arg(long, value_name = "NAME,..", value_parser = algorithms,
-          help = format!("Algorithms separated by commas, or all that are defined for the collective and P: auto (for each \
-                          size the fastest on the device), {} [default: mesh, of \
-                          an all-reduce ring]", super::args::algorithms()))]
+    /// Algorithms, separated by commas [default: auto, with --sync barrier ring]
+    ///
+    /// Auto is for each size the fastest on the device; all are those that are defined for the collective and P
+    /// [default: auto, with --sync barrier ring].
+    #[arg(long, alias = "algo", value_name = "NAME,..", value_parser = algorithms())]
     algorithm: Option<List<Selection>>,
-    /// Who waits for whom between rounds: neighbor or barrier
-    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = parse::<SyncStyle>)]
+    /// Who waits for whom between rounds
+    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = one_of(SyncStyle::ALL, SyncStyle::name))]
     sync: SyncStyle,
     /// Devices as in `wgccl devices`, separated by commas or given repeatedly; or all
-    #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO)]
+    #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO, value_parser = device)]
     device: Vec<String>,
-    #[arg(long, default_value = AUTO, value_name = "MODE,..", value_parser = dispatch_modes,
-          help = format!("{}; several separated by commas, or all that are sound on a device", super::run::DISPATCH))]
+    #[arg(long, default_value = AUTO, value_name = "MODE,..", value_parser = dispatch_modes(),
+          help = format!("{DISPATCH}, several separated by commas"),
+          long_help = format!("{DISPATCH_LONG}; several separated by commas, or all that are sound on a device"))]
     dispatch: List<Wanted>,
-    #[arg(long, value_name = "NAME", value_parser = parse::<Protocol>, help = super::run::PROTOCOL)]
+    #[arg(long, alias = "proto", value_name = "NAME", value_parser = one_of(Protocol::ALL, Protocol::name), help = PROTOCOL, long_help = PROTOCOL_LONG)]
     protocol: Option<Protocol>,
     /// First size, of a rank's input or output, whichever is longer [default: 1K]
-    #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = size::parse)]
+    #[arg(short = 'b', long = "minbytes", value_name = "SIZE", value_parser = bytes)]
     first: Option<u64>,
     /// Last size [default: 4M]
-    #[arg(short = 'e', long = "maxbytes", value_name = "SIZE", value_parser = size::parse)]
+    #[arg(short = 'e', long = "maxbytes", value_name = "SIZE", value_parser = bytes)]
     last: Option<u64>,
     /// Add so much from one size to the next
-    #[arg(short = 'i', long = "stepbytes", value_name = "SIZE", value_parser = size::parse)]
+    #[arg(short = 'i', long = "stepbytes", value_name = "SIZE", value_parser = bytes)]
     step: Option<u64>,
     /// Multiply from one size to the next; wins over -i [default: 4]
-    #[arg(short = 'f', long = "stepfactor", value_name = "N")]
+    #[arg(short = 'f', long = "stepfactor", value_name = "N", value_parser = whole::<u64>)]
     factor: Option<u64>,
     /// Timed iterations
-    #[arg(short = 'n', long = "iters", value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long = "iters", alias = "iterations", value_name = "N", default_value_t = 20, value_parser = whole::<usize>)]
     iterations: usize,
     /// Iterations before them
-    #[arg(short = 'w', long = "warmup_iters", value_name = "N", default_value_t = 5)]
+    #[arg(short = 'w', long = "warmup_iters", alias = "warmup", value_name = "N", default_value_t = 5, value_parser = whole::<usize>)]
     warmup: usize,
     /// Checked iterations, apart from the timed ones; 0 for none
-    #[arg(short = 'c', long = "check", value_name = "N", default_value_t = 1)]
+    #[arg(short = 'c', long = "check", value_name = "N", default_value_t = 1, value_parser = whole::<usize>)]
     checks: usize,
-    /// Operations separated by commas: sum, prod, min, max, avg; or all [default: sum]
-    #[arg(short = 'o', long, value_name = "OP", value_parser = |text: &str| list(text, Op::ALL))]
+    /// Operations, separated by commas [default: sum]
+    #[arg(short = 'o', long, alias = "redop", value_name = "OP,..", value_parser = several(Op::ALL, Op::name, |text| list(text, parse)))]
     op: Option<List<Op>>,
-    /// Element types separated by commas, by nccl-tests' names or ours: float, half, bfloat16, double, int32, uint32, int64,
-    /// uint64, int8, uint8; or all [default: f32]
-    #[arg(short = 'd', long = "datatype", value_name = "TYPE", value_parser = |text: &str| list(text, DataType::ALL))]
+    /// Element types, separated by commas, by these names or nccl-tests' [default: f32]
+    #[arg(short = 'd', long = "datatype", visible_alias = "type", alias = "dtype", value_name = "TYPE,..", value_parser = several(DataType::ALL, DataType::name, |text| list(text, parse)))]
     data_type: Option<List<DataType>>,
     /// Root rank of broadcast, reduce, gather and scatter, or all [default: 0]
     #[arg(short = 'r', long, value_name = "RANK", value_parser = roots)]
@@ -96,7 +106,7 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     sources: super::args::SourcesArgs,
     /// Repeat everything; 0 for ever
-    #[arg(short = 'N', long = "run_cycles", value_name = "N", default_value_t = 1)]
+    #[arg(short = 'N', long = "run_cycles", alias = "cycles", value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     cycles: u64,
     /// Columns of the table: nccl, which are exactly those of nccl-tests, or wgccl, with membw, roof% and dispatches to their right
     #[arg(long, value_name = "nccl|wgccl", default_value = "nccl", value_parser = ["nccl", "wgccl"])]
@@ -105,7 +115,7 @@ pub(super) struct BenchArgs {
     #[arg(short = 'I', long = "per_iter_timing", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
     per_iteration: bool,
     /// Leave the first iterations out of times and statistics; the record keeps them
-    #[arg(short = 'K', long = "per_iter_skip", value_name = "N", default_value_t = 0)]
+    #[arg(short = 'K', long = "per_iter_skip", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
     skip: usize,
     /// 1: when each row was done
     #[arg(short = 'S', long = "report_timestamps", value_name = "0|1", default_value = "0", value_parser = flag, num_args = 0..=1, default_missing_value = "1")]
@@ -126,19 +136,22 @@ pub(super) struct BenchArgs {
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = super::args::seconds)]
     timeout: Option<Duration>,
     /// Index of the first element in every buffer; CPU executor only
-    #[arg(short = 'u', long, value_name = "N", default_value_t = 0)]
+    #[arg(short = 'u', long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
     unalign: usize,
     /// Seed of the inputs [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     seed: Option<u64>,
     /// Draw the --plot of a record instead of measuring
     #[arg(long, value_name = "RECORD.json", requires = "plot")]
     from: Option<PathBuf>,
-    /// Compare two records instead of measuring: which rows of B are faster, slower or within noise; what nccl-tests printed
-    /// or wrote with -J is read, too
-    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    /// Compare two records instead of measuring: which rows of B are faster, slower or within noise
+    ///
+    /// What nccl-tests printed or wrote with -J is read, too.
+    #[arg(long, num_args = 2, value_names = ["A", "B"], action = ArgAction::Set)]
     compare: Vec<PathBuf>,
-    /// With --compare: fail (exit code 7) where a row of B is slower, and takes more than RATIO times as long as in A
+    /// With --compare: fail (exit code 7) where a row of B takes more than RATIO times as long
+    ///
+    /// And is slower beyond noise.
     #[arg(long, value_name = "RATIO", requires = "compare", value_parser = ratio)]
     fail_above: Option<f64>,
     #[command(flatten)]
@@ -197,54 +210,29 @@ impl Args for Refused {
     }
 }
 
-/// Several names, or all of them. A type of its own: clap takes a vector for a flag that may be repeated.
-#[derive(Debug, Clone)]
-struct List<T> {
-    names: Vec<T>,
-    /// "all" was given, and not these names.
-    all: bool,
-}
-
-fn list<T>(text: &str, every: &[T]) -> Result<List<T>, String>
+/// Some of the names, or all.
+fn several<T>(every: &[T], name: fn(T) -> &'static str, parse: fn(&str) -> Result<List<T>, String>) -> Names<List<T>>
 where
-    T: Clone + std::str::FromStr<Err = UnknownName>,
+    T: Copy,
 {
-    match text {
-        "all" => Ok(List { names: every.to_vec(), all: true }),
-        names => Ok(List { names: named(names)?, all: false }),
-    }
-}
-
-fn named<T>(names: &str) -> Result<Vec<T>, String>
-where
-    T: std::str::FromStr<Err = UnknownName>,
-{
-    match names.split(',').any(|name| name == "all") {
-        true => Err("'all' stands alone; leave the other names out, or 'all'".to_owned()),
-        false => names.split(',').map(|name| name.parse().map_err(|error: UnknownName| error.to_string())).collect(),
-    }
+    Names::new(every.iter().map(|&value| name(value)).chain([ALL]), parse)
 }
 
 /// All is all of the named ones: what `auto` takes is one of them.
-fn algorithms(text: &str) -> Result<List<Selection>, String> {
-    match text {
-        "all" => Ok(List { names: Vec::new(), all: true }),
-        names => Ok(List { names: named(names)?, all: false }),
-    }
+fn algorithms() -> Names<List<Selection>> {
+    let every = [AUTO].into_iter().chain(Algorithm::ALL.iter().map(|algorithm| algorithm.name()));
+    Names::new(every.chain([ALL]), |text| list(text, parse))
 }
 
 /// All is every mode, as far as a device bears it.
-fn dispatch_modes(text: &str) -> Result<List<Wanted>, String> {
-    match text {
-        "all" => Ok(List { names: Vec::new(), all: true }),
-        names => Ok(List { names: names.split(',').map(Wanted::parse).collect::<Result<_, _>>()?, all: false }),
-    }
+fn dispatch_modes() -> Names<List<Wanted>> {
+    Names::new(Wanted::names().chain([ALL]), |text| list(text, Wanted::parse))
 }
 
 fn roots(text: &str) -> Result<Roots, String> {
     match text {
-        "all" => Ok(Roots::All),
-        rank => rank.parse().map(Roots::One).map_err(|_| "give a rank, or all".to_owned()),
+        text if names::is(text, ALL) => Ok(Roots::All),
+        rank => whole(rank).map(Roots::One).map_err(|_| "give a rank, or all".to_owned()),
     }
 }
 
@@ -288,13 +276,15 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
     let defaults = Request::default();
     let first = args.first.unwrap_or(defaults.range.first.min(args.last.unwrap_or(u64::MAX)));
     let last = args.last.unwrap_or(defaults.range.last.max(first));
-    let step = match (args.factor.filter(|&factor| factor != 1), args.step) {
+    let step = match (args.factor, args.step) {
+        (None | Some(1), Some(bytes)) => Step::Bytes(bytes),
         (Some(factor), _) => Step::Factor(factor),
-        (None, Some(bytes)) => Step::Bytes(bytes),
         (None, None) => defaults.range.step,
     };
     let algorithms = match &args.algorithm {
-        None => vec![Algorithm::default_of(collective).into()],
+        // The table of `auto` is of neighbours.
+        None if args.sync == SyncStyle::Barrier => vec![Algorithm::default_of(collective).into()],
+        None => vec![Selection::Auto],
         Some(List { all: true, .. }) => Algorithm::of(collective).into_iter().map(Selection::from).collect(),
         Some(List { names, .. }) => names.clone(),
     };
@@ -310,8 +300,8 @@ fn request(args: &BenchArgs) -> Result<Request, Error> {
         only_defined: args.algorithm.as_ref().is_some_and(|algorithm| algorithm.all),
         sync: args.sync,
         ranks: args.ranks.clone(),
-        data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.names.clone()),
-        ops: args.op.as_ref().map_or(defaults.ops, |op| op.names.clone()),
+        data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.or_all(DataType::ALL)),
+        ops: args.op.as_ref().map_or(defaults.ops, |op| op.or_all(Op::ALL)),
         devices: args.device.clone(),
         dispatch,
         only_sound: args.dispatch.all,
@@ -352,6 +342,8 @@ struct Printer<'a> {
     devices: Vec<Device>,
     rows: Vec<Row>,
     bar: ProgressBar,
+    /// What a signal leaves.
+    kept: Arc<Mutex<String>>,
 }
 
 impl Printer<'_> {
@@ -382,11 +374,29 @@ impl Printer<'_> {
         Summary::of(self.request, &self.rows, self.least)
     }
 
+    /// Notes what a signal leaves from now on.
+    fn keep(&self) {
+        let rows = plural(self.rows.len() as u64, "row");
+        let text = match &self.record {
+            Some(record) => format!("interrupted: {} keeps {rows}", shown(record.path())),
+            None => format!("interrupted after {rows}: with -J FILE a record keeps them"),
+        };
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
     fn update_record(&mut self) -> Result<(), Error> {
-        let Some(mut record) = self.record.take() else { return Ok(()) };
-        let updated = self.with_contents(&[], false, |contents| record.update(contents));
-        self.record = Some(record);
-        Ok(updated?)
+        let written = match self.record.take() {
+            None => true,
+            Some(mut record) => {
+                let updated = self.with_contents(&[], false, |contents| record.update(contents));
+                self.record = Some(record);
+                updated?
+            }
+        };
+        if written {
+            self.keep();
+        }
+        Ok(())
     }
 }
 
@@ -398,13 +408,19 @@ impl Observer for Printer<'_> {
         if let Some(path) = &self.args.record {
             self.record = Some(self.with_contents(&[], false, |contents| Record::create(path, contents))?);
         }
+        self.keep();
         let columns = Columns { ours: self.args.columns == "wgccl", per_iteration, timestamps, memory };
         self.report = Some(Report::new(columns, self.request, devices.to_vec(), self.least));
         if let Some(record) = &self.record {
             self.line(&format!("# Writing record to {}", shown(record.path())))?;
         }
         let written = self.args.record.iter().chain(&self.args.plot);
-        for note in notes.iter().cloned().chain(written.flat_map(|path| whole::notes(path))) {
+        let notes = notes
+            .iter()
+            .cloned()
+            .chain(chosen(self.args, self.request, devices))
+            .chain(written.flat_map(|path| whole::notes(path)));
+        for note in notes.filter(|_| !is_quiet()) {
             self.line(&format!("# note: {}", plain(&note)))?;
         }
         // Nothing is drawn where stderr is no terminal, and nothing between rows: a ticking thread would be measured.
@@ -424,6 +440,29 @@ impl Observer for Printer<'_> {
         self.bar.inc(1);
         Ok(())
     }
+}
+
+/// What `auto` takes, where nobody named an algorithm.
+fn chosen(args: &BenchArgs, request: &Request, devices: &[Device]) -> Option<String> {
+    if args.algorithm.is_some() || !request.algorithms.contains(&Selection::Auto) {
+        return None;
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (device, &ranks) in devices.iter().flat_map(|device| request.ranks.iter().map(move |ranks| (device, ranks))) {
+        for &data_type in &request.data_types {
+            let bytes = data_type.bytes() as u64;
+            let counts =
+                request.range.counts(data_type.bytes(), Parts::of(request.collective, ranks)).unwrap_or_default();
+            for count in counts {
+                let algorithm =
+                    Algorithm::choose(request.collective, ranks, count as u64 * bytes, device.device_kind());
+                if !names.contains(&algorithm.name()) {
+                    names.push(algorithm.name());
+                }
+            }
+        }
+    }
+    Some(format!("no --algorithm: measuring {}, which auto takes here", names.join(" and ")))
 }
 
 /// A path that a glob may have found.
@@ -460,9 +499,13 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         record: None,
         devices: Vec::new(),
         rows: Vec::new(),
-        bar: ProgressBar::new(0),
+        bar: if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(0) },
+        kept: Arc::new(Mutex::new("interrupted before the first row".to_owned())),
     };
+    let kept = printer.kept.clone();
+    let saying = say(move || kept.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let result = sweep(&request, &mut printer);
+    drop(saying);
     printer.bar.finish_and_clear();
     if printer.report.is_none() {
         return result.map(|()| exit::OK);

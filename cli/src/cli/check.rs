@@ -8,8 +8,9 @@ use wgccl::collective::Collective;
 use wgccl::proof::{self, Outcome, Report, Verdict};
 use wgccl::schedule::{Origin, SyncStyle};
 
-use super::args::{LaunchArgs, ScheduleArgs};
+use super::args::{LaunchArgs, ScheduleArgs, collectives};
 use super::output::{BAD, DIM, GOOD, Ticking, details, how, plural, print, print_json};
+use crate::amount::whole;
 use crate::error::{Error, of_report};
 use crate::identity;
 use crate::run::check_place;
@@ -17,13 +18,15 @@ use crate::run::check_place;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// What the schedule is to compute
-    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
+    #[arg(default_value = "all-reduce", value_parser = collectives())]
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,
-    /// Number of ranks, at most 4096. What grows with their square takes its time: a ring of 1024 a second and half a GB, of
+    /// Number of ranks, at most 4096
+    ///
+    /// What grows with their square takes its time: a ring of 1024 a second and half a GB, of
     /// 4096 some 20 seconds and 8 GB. With --sync barrier it is their cube: 323 in an all-reduce by ring, in some 5 GB
-    #[arg(long, default_value_t = 4, value_name = "P")]
+    #[arg(short = 'P', long, alias = "nranks", default_value_t = 4, value_name = "P", value_parser = whole::<u32>)]
     ranks: u32,
     #[command(flatten)]
     launch: LaunchArgs,

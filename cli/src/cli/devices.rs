@@ -7,7 +7,7 @@ use wgccl::element::DataType;
 use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
 
-use super::output::{DIM, print, print_json};
+use super::output::{DIM, is_quiet, print, print_json};
 use crate::device::{CPU, narrowed, threads};
 use crate::error::{Error, exit};
 use crate::text::plain;
@@ -119,7 +119,7 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
             text.push_str(&format!("\n{DIM}{}: no {}, {}{DIM:#}", info.index, refusal.mode, refusal.reason));
         }
     }
-    if let Some(why) = narrowed() {
+    if let Some(why) = narrowed().filter(|_| !is_quiet()) {
         text.push_str(&format!("\n{DIM}{why}{DIM:#}"));
     }
     text

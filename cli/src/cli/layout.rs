@@ -4,15 +4,17 @@ use std::fmt::Write;
 
 use clap::Args;
 use serde::Serialize;
-use wgccl::collective::{Collective, parse};
+use wgccl::collective::Collective;
 use wgccl::element::DataType;
 use wgccl::error::PayloadError;
 use wgccl::low_level::payload::Payload;
 use wgccl::low_level::window::{Region, Stride, Window, WindowError};
 use wgccl::schedule::{Algorithm, Origin};
 
-use super::args::{LaunchArgs, ScheduleArgs};
+use super::args::{LaunchArgs, ScheduleArgs, collectives};
 use super::output::{DIM, Ticking, plural, print, print_json};
+use super::values::one_of;
+use crate::amount::whole;
 use crate::error::{Error, exit};
 use crate::identity;
 use crate::memory::check_count;
@@ -20,18 +22,20 @@ use crate::memory::check_count;
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
     /// What the schedule computes
-    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
+    #[arg(default_value = "all-reduce", value_parser = collectives())]
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,
-    /// Number of ranks, at most 4096. The schedule is built whole: a ring of 1024 takes a quarter of a GB, of 4096 some 4 GB.
+    /// Number of ranks, at most 4096
+    ///
+    /// The schedule is built whole: a ring of 1024 takes a quarter of a GB, of 4096 some 4 GB.
     /// With --sync barrier: 323 in an all-reduce by ring, in some 2 GB
-    #[arg(long, default_value_t = 4, value_name = "P")]
+    #[arg(short = 'P', long, alias = "nranks", default_value_t = 4, value_name = "P", value_parser = whole::<u32>)]
     ranks: u32,
     #[command(flatten)]
     launch: LaunchArgs,
-    /// Columns of the signal matrix: compact (one per rank) or classic (16)
-    #[arg(long, default_value = "compact", value_name = "STRIDE", value_parser = parse::<Stride>)]
+    /// Columns of the signal matrix: one per rank, or 16
+    #[arg(long, default_value = "compact", value_name = "STRIDE", value_parser = one_of(Stride::ALL, Stride::name))]
     stride: Stride,
     /// Print one JSON object
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! What commands print, and how: text, one object, errors, colours, and a sign of life on a terminal.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -16,6 +17,18 @@ use crate::text::plain_lines;
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
+
+/// `--quiet`: of the process, as colours are.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether to leave out what is neither result nor error.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// What a message quotes may come from a file. Who closes stderr wants to know nothing.
 pub(super) fn print_error(error: &Error) {
@@ -77,7 +90,8 @@ pub(super) struct Ticking {
 impl Ticking {
     pub(super) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-        let drawing = std::io::stderr().is_terminal().then(|| draw(bar.clone())).and_then(Result::ok);
+        let drawn = !is_quiet() && std::io::stderr().is_terminal();
+        let drawing = drawn.then(|| draw(bar.clone())).and_then(Result::ok);
         Self { bar, drawing }
     }
 

@@ -8,19 +8,24 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use wgccl::collective::{Collective, Op, parse};
+use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element};
+use wgccl::error::PrepareError;
 use wgccl::fault::Fault;
 use wgccl::low_level::inputs::Fill;
 use wgccl::low_level::{Typed, typed};
 use wgccl::lower::Protocol;
+use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
-use super::args::{COUNT, ScheduleArgs};
-use super::output::{BAD, DIM, GOOD, Ticking, details, how, plural, print, print_json};
+use super::args::{COUNT, ScheduleArgs, collectives};
+use super::output::{BAD, DIM, GOOD, Ticking, details, how, is_quiet, plural, print, print_json};
+use super::values::{device, dispatch as dispatch_mode, one_of};
+use crate::amount::whole;
 use crate::device::AUTO;
 use crate::dispatch::{self, Wanted};
 use crate::error::{Error, exit};
 use crate::run::{Finished, Outcome, Request, Source, Stage, Watch, run as execute};
+use crate::signals::say;
 use crate::tensor::{self, Tensors};
 use crate::text::plain;
 
@@ -29,45 +34,51 @@ const RANKS: u32 = 4;
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// What to compute
-    #[arg(default_value = "all-reduce", value_parser = super::args::collective)]
+    #[arg(default_value = "all-reduce", value_parser = collectives())]
     collective: Collective,
     #[command(flatten)]
     schedule: ScheduleArgs,
     /// Number of ranks [default: 4, or as many as there are inputs]
-    #[arg(long, value_name = "P")]
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
     ranks: Option<u32>,
-    /// Elements of a part, NCCL's count: what a rank gives in an all-gather and gets in a reduce-scatter, an all-reduce's
-    /// whole vector; K, M and G multiply by powers of 1024 [default: 256, or as the inputs have]
-    #[arg(long, value_name = "N", value_parser = super::args::count)]
+    /// Elements of a part, NCCL's count: 1000, 64K, 1e6 [default: 256, or as the inputs have]
+    ///
+    /// What a rank gives in an all-gather and gets in a reduce-scatter, an all-reduce's whole vector. K, M and G are powers of
+    /// 1024 [default: 256, or as the inputs have].
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     count: Option<usize>,
-    /// Element type: f32, f16, bf16, f64, i32, u32, i64, u64, i8 or u8 [default: f32, or that of the inputs]
-    #[arg(long = "type", value_name = "TYPE", value_parser = parse::<DataType>)]
+    /// Element type, by these names or NCCL's [default: f32, or that of the inputs]
+    #[arg(short = 'd', long = "type", visible_alias = "datatype", alias = "dtype", value_name = "TYPE", value_parser = one_of(DataType::ALL, DataType::name))]
     data_type: Option<DataType>,
-    /// Reduction: sum, prod, min, max or avg (of floats) [default: sum]
-    #[arg(long, value_name = "OP", value_parser = parse::<Op>)]
+    /// Reduction; avg is of floats [default: sum]
+    #[arg(short, long, alias = "redop", value_name = "OP", value_parser = one_of(Op::ALL, Op::name))]
     op: Option<Op>,
     /// auto, cpu, or an index or words of a name from `wgccl devices`
-    #[arg(long, default_value = AUTO, value_name = "DEVICE")]
+    #[arg(long, default_value = AUTO, value_name = "DEVICE", value_parser = device)]
     device: String,
-    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = Wanted::parse, help = DISPATCH)]
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode(), help = DISPATCH, long_help = DISPATCH_LONG)]
     dispatch: Wanted,
-    #[arg(long, value_name = "NAME", value_parser = parse::<Protocol>, help = PROTOCOL)]
+    #[arg(long, alias = "proto", value_name = "NAME", value_parser = one_of(Protocol::ALL, Protocol::name), help = PROTOCOL, long_help = PROTOCOL_LONG)]
     protocol: Option<Protocol>,
-    /// Generated inputs: exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal
-    /// [default: exact]
-    #[arg(long, value_name = "KIND", value_parser = parse::<Fill>)]
+    /// Generated inputs [default: exact]
+    ///
+    /// Exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal [default: exact].
+    #[arg(long, value_name = "KIND", value_parser = one_of(Fill::ALL, Fill::name))]
     fill: Option<Fill>,
     /// Seed of generated inputs [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     seed: Option<u64>,
-    /// Inputs: .npy or .safetensors, one file per rank or one of shape [ranks, n]; of broadcast and scatter the root's alone
+    /// Inputs: .npy or .safetensors, a file per rank
+    ///
+    /// One file per rank, or one of shape [ranks, n]; of broadcast and scatter the root's alone.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Tensor of a .safetensors file that holds several
     #[arg(long, value_name = "NAME", requires = "input")]
     tensor: Option<String>,
-    /// Write the outputs there, as rank0.npy, rank1.npy, ..., of the ranks that have one: a new or an empty directory, which
-    /// appears with all of them or not at all
+    /// Write the outputs there: a new or an empty directory
+    ///
+    /// As rank0.npy, rank1.npy, ..., of the ranks that have one. The directory appears with all of them or not at all.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Let every rank's input and output be one buffer, by NCCL's rules
@@ -76,10 +87,10 @@ pub(super) struct RunArgs {
     /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
     channels: Option<u32>,
-    /// Seconds that the host waits for a submission on a GPU, before it gives up with exit code 4 [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = super::args::seconds)]
+    /// Seconds to wait for a submission on a GPU (exit code 4) [default: 60]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = super::args::seconds)]
     timeout: Option<Duration>,
-    /// Lose the notifies that a rank sends on a signal row, to see the report: RANK:ROW
+    /// Lose the notifies that a rank sends on a signal row, to see the report
     #[arg(long, value_name = "RANK:ROW", value_parser = drop_notify)]
     drop_notify: Option<Fault>,
     /// Print one JSON object
@@ -100,14 +111,16 @@ impl Default for RunArgs {
 }
 
 /// What `--dispatch` means.
-pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches: per-rank (one after the other, as far as each can \
-                                   go), per-step (all ranks, a step at a time), fused (all in one, where the device is found \
-                                   to bear it), fused-ll (fused, with --protocol ll) or auto (fused on hardware that bears it, \
-                                   else per-step)";
+pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches";
+pub(super) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\n\nPer-rank (one after the other, as far as each \
+                                        can go), per-step (all ranks, a step at a time), fused (all in one, where the device \
+                                        is found to bear it), fused-ll (fused, with --protocol ll) or auto (fused on hardware \
+                                        that bears it, else per-step)";
 
 /// What `--protocol` means.
-pub(super) const PROTOCOL: &str = "How lanes know that data has arrived: simple (signals) or ll (data carries its own flag, in \
-                                   fused dispatch: for small payloads) [default: simple]";
+pub(super) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
+pub(super) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
+                                        carries its own flag, in fused dispatch: for small payloads)";
 
 fn drop_notify(text: &str) -> Result<Fault, String> {
     let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
@@ -194,14 +207,15 @@ fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error>
         let bar = bar.bar().clone();
         Arc::new(move |stage| show(&bar, stage))
     };
+    let saying = say(|| "interrupted before there was a result: nothing is kept".to_owned());
     let finished = execute::<T>(request, &watch);
-    drop(bar);
-    let mut finished = finished?;
+    drop((saying, bar));
+    let mut finished = finished.map_err(|error| of_first_axis(args, error))?;
     if let Some(dir) = &args.output {
         finished.notes.extend(tensor::left_behind(dir));
     }
     let mut error = finished.error();
-    let mut text = if args.json { String::new() } else { table(&finished) };
+    let mut text = if args.json { String::new() } else { table(&finished, faster(args, &finished.outcome)) };
     if let (Some(dir), None) = (&args.output, &error) {
         let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
         // The verdict stands, even if the disk is full by now.
@@ -281,6 +295,20 @@ fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
     })
 }
 
+/// Where a file's first axis is more ranks than there can be, it hardly was meant so.
+fn of_first_axis(args: &RunArgs, error: Error) -> Error {
+    match (&error, &args.input[..]) {
+        (Error::Prepare(PrepareError::Ranks { ranks, .. }), [file]) if !args.collective.only_root_gives() => {
+            Error::Usage(format!(
+                "{error}\nthe first axis of {}, which is {ranks} long, was taken as ranks: give a file for each rank, or one \
+                 of a single axis for one rank",
+                file.display()
+            ))
+        }
+        _ => error,
+    }
+}
+
 /// What was computed, in a line.
 fn title(o: &Outcome) -> String {
     let how = how(&o.origin, o.algorithm_auto, o.sync);
@@ -305,11 +333,26 @@ fn title(o: &Outcome) -> String {
     text
 }
 
+/// What `auto` takes in place of an algorithm that nobody named.
+fn faster(args: &RunArgs, o: &Outcome) -> Option<Algorithm> {
+    if args.schedule.algorithm.is_some() || args.schedule.sync != SyncStyle::default() {
+        return None;
+    }
+    let kinds: &[DeviceKind] = match o.dispatch {
+        None => &[DeviceKind::Cpu],
+        Some(_) => &[DeviceKind::Software, DeviceKind::Gpu],
+    };
+    let part_bytes = (o.count as u64).saturating_mul(o.data_type.bytes() as u64);
+    let mut chosen = kinds.iter().map(|&kind| Algorithm::choose(o.collective, o.ranks, part_bytes, kind));
+    let first = chosen.next()?;
+    (chosen.all(|other| other == first) && o.origin.algorithm() != Some(first)).then_some(first)
+}
+
 /// What a person reads.
-fn table<T: Element>(finished: &Finished<T>) -> String {
+fn table<T: Element>(finished: &Finished<T>, faster: Option<Algorithm>) -> String {
     let o = &finished.outcome;
     let mut text = String::new();
-    for note in &finished.notes {
+    for note in finished.notes.iter().filter(|_| !is_quiet()) {
         let _ = writeln!(text, "{DIM}note{DIM:#}      {}", plain(note));
     }
     let _ = writeln!(text, "{}\n", title(o));
@@ -336,6 +379,10 @@ fn table<T: Element>(finished: &Finished<T>) -> String {
             line("device", "CPU executor");
             line("launch", &format!("{}, {}", plural(o.channels.into(), "channel"), time(o.time_us)));
         }
+    }
+
+    if let Some(faster) = faster.filter(|_| !is_quiet()) {
+        line("faster", &format!("{faster} is what --algorithm auto takes here"));
     }
 
     if o.collective == Collective::Barrier {

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::ProgressStyle;
 use serde::Serialize;
-use wgccl::collective::{Collective, Op, Task, UnknownName, parse};
+use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::Element;
 use wgccl::golden::Tolerance;
 use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::Algorithm;
 
-use super::args::algorithms;
+use super::args::collectives;
 use super::output::{BAD, DIM, GOOD, Ticking, plural, print, print_error, print_json};
+use super::values::{Names, one_of};
+use crate::amount::whole;
 use crate::error::{Error, exit};
+use crate::names;
 use crate::tensor::Tensors;
 use crate::verify::{Expected, Report, Request, Watch, verify};
 
@@ -25,34 +28,40 @@ const ANY: &str = "any";
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// What was computed
-    #[arg(long, default_value = "all-reduce", value_name = "NAME", value_parser = super::args::collective)]
+    #[arg(long, default_value = "all-reduce", value_name = "NAME", value_parser = collectives())]
     collective: Collective,
-    /// What went in: .npy or .safetensors, one file per rank or one of shape [ranks, n]; of broadcast and scatter the root's
-    /// alone
+    /// What went in: .npy or .safetensors, a file per rank
+    ///
+    /// One file per rank, or one of shape [ranks, n]; of broadcast and scatter the root's alone.
     #[arg(long, num_args = 1.., value_name = "FILE", required = true)]
     input: Vec<PathBuf>,
-    /// What came out: as --input, of each rank that has an output; where all get the same, one file may stand for all
+    /// What came out: as --input, of each rank that has an output
+    ///
+    /// Where all get the same, one file may stand for all.
     #[arg(long, num_args = 1.., value_name = "FILE", required = true)]
     output: Vec<PathBuf>,
     /// Tensor of .safetensors files that hold several
     #[arg(long, value_name = "NAME")]
     tensor: Option<String>,
-    #[arg(long, value_name = "NAME", value_parser = expected,
-          help = format!("The algorithm whose order of additions is expected: {}; or any, to find out which orders give these \
-                          bits [default: any]", algorithms()))]
+    /// Algorithm whose order of additions is expected, or any [default: any]
+    ///
+    /// Any finds out which orders give these bits [default: any].
+    #[arg(long, alias = "algo", value_name = "NAME", value_parser = expected())]
     algorithm: Option<Expected>,
-    /// Reduction: sum, prod, min, max or avg (of floats) [default: sum]
-    #[arg(long, value_name = "OP", value_parser = parse::<Op>)]
+    /// Reduction; avg is of floats [default: sum]
+    #[arg(short, long, alias = "redop", value_name = "OP", value_parser = one_of(Op::ALL, Op::name))]
     op: Option<Op>,
     /// Number of ranks, where the root's input alone does not say it
-    #[arg(long, value_name = "P")]
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
     ranks: Option<u32>,
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
-    #[arg(long, value_name = "RANK")]
+    #[arg(short, long, value_name = "RANK", value_parser = whole::<u32>)]
     root: Option<u32>,
     #[command(flatten)]
     sources: super::args::SourcesArgs,
-    /// Accept elements that are at most `atol + rtol * |expected|` apart; without --rtol and --atol every bit must be equal
+    /// Accept elements that are at most `atol + rtol * |expected|` apart
+    ///
+    /// Without --rtol and --atol every bit must be equal.
     #[arg(long, value_name = "X", value_parser = tolerance)]
     rtol: Option<f64>,
     /// See --rtol
@@ -63,8 +72,12 @@ pub(super) struct VerifyArgs {
     json: bool,
 }
 
-fn expected(name: &str) -> Result<Expected, UnknownName> {
-    if name.eq_ignore_ascii_case(ANY) { Ok(Expected::Any) } else { parse::<Algorithm>(name).map(Expected::Of) }
+fn expected() -> Names<Expected> {
+    let every = [ANY].into_iter().chain(Algorithm::ALL.iter().map(|algorithm| algorithm.name()));
+    Names::new(every, |name| match names::is(name, ANY) {
+        true => Ok(Expected::Any),
+        false => names::parse(name).map(Expected::Of),
+    })
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

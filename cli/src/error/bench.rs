@@ -11,9 +11,6 @@ use std::time::Duration;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the messages say what each field is")]
 pub enum BenchError {
-    /// Not a size.
-    #[error("'{0}' is no size; give a number such as 8, 1K, 32M or 1.5G")]
-    Size(String),
     /// A sweep that makes no sense.
     #[error("sizes from {first} to {last} bytes: {why}")]
     Range { first: u64, last: u64, why: &'static str },

@@ -39,8 +39,15 @@ pub(crate) fn ranks_of(task: &Task, tensors: &Tensors, given: Option<u32>) -> Re
         return usage("there is nothing to give in; leave --input out");
     }
     match (collective.only_root_gives(), given) {
-        (false, Some(_)) => usage("--input decides the number of ranks; leave --ranks out"),
-        (false, None) => Ok(u32::try_from(tensors.ranks()?).unwrap_or(u32::MAX)),
+        (false, given) => match (u32::try_from(tensors.ranks()?).unwrap_or(u32::MAX), given) {
+            (ranks, Some(given)) if given != ranks => usage(&match tensors.len() {
+                1 => {
+                    format!("--ranks says {given}, and the first axis of the input is {ranks} ranks; leave --ranks out")
+                }
+                files => format!("--ranks says {given}, and the {files} inputs are {ranks} ranks; leave --ranks out"),
+            }),
+            (ranks, _) => Ok(ranks),
+        },
         (true, None) => usage("--input is the root's alone and does not say how many ranks there are; give --ranks"),
         (true, Some(_)) if tensors.len() > 1 => usage("only the root has an input; give one file"),
         (true, Some(ranks)) if root >= ranks => usage(&format!("root {root} is not a rank; there are {ranks}")),

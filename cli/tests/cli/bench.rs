@@ -341,6 +341,7 @@ fn every_mistake_gets_one_clear_error() {
         ("-b 0", 6, vec!["less than an element"]),
         ("-b 8 -e 16 -i 0", 6, vec!["leads nowhere"]),
         ("-b 8 -e 16 -f 0", 6, vec!["leads nowhere"]),
+        ("-b 8 -e 16 -f 1", 6, vec!["leads nowhere"]),
         ("-e 1K -n 0", 6, vec!["-n 1"]),
         ("-e 1K -n 5 -K 5", 6, vec!["-K 5", "5 iterations"]),
         ("-o mulsum", 6, vec!["'mulsum'", "sum, prod"]),
@@ -443,7 +444,8 @@ fn a_row_that_takes_too_long_ends_the_run() {
 fn records_hold_what_was_run_and_are_never_overwritten() {
     let _turn = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--device", "all", "-b", "1K", "-e", "1K", "-n", "4", "-K", "1", "-J", "r.json"];
+    let mut args = vec!["--device", "all", "-b", "1K", "-e", "1K", "-n", "4", "-K", "1", "-J", "r.json"];
+    args.extend(["--algorithm", "ring"]);
     for name in ["r.json", "r.json.0", "r.json.1"] {
         let output = bench_in(dir.path(), &args, &[("WGCCL_A_SECRET", "hunter2")]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

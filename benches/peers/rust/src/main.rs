@@ -97,7 +97,7 @@ struct Run {
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    let bytes = wgccl_cli::bench::size::parse(text).map_err(|error| error.to_string())?;
+    let bytes = wgccl_cli::amount::bytes(text)?;
     match usize::try_from(bytes) {
         Ok(bytes) if bytes >= 4 && bytes.is_multiple_of(4) && bytes < 1 << 31 => Ok(bytes),
         _ => Err("give a multiple of 4 below 2G".to_owned()),
