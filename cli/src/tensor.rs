@@ -20,8 +20,9 @@ use wgccl::schedule::MAX_RANKS;
 pub use error::TensorError;
 pub use rows::Rows;
 pub(crate) use save::left_behind;
-pub use save::{check_target, save};
+pub use save::{check_target, save, save_as};
 
+use crate::text::one_line;
 use error::shape_text;
 use input::{Input, Layout};
 
@@ -79,6 +80,38 @@ impl Tensors {
             [one] => one.rows(),
             several => Ok(several.len()),
         }
+    }
+
+    /// The shape of what a rank has, where all ranks have one shape: that of the files, or of the rows of a single file;
+    /// `whole`: of the first file. None of more axes than anybody has.
+    pub fn shape(&self, whole: bool) -> Option<Vec<u64>> {
+        const MOST_AXES: usize = 64;
+        let (first, others) = self.sources.split_first()?;
+        let shape = match first.layout.shape.as_slice() {
+            [_, row @ ..] if !whole && others.is_empty() && !row.is_empty() => row,
+            shape => shape,
+        };
+        let alike = whole || others.iter().all(|other| other.layout.shape == first.layout.shape);
+        (alike && shape.len() <= MOST_AXES).then(|| shape.to_vec())
+    }
+
+    /// In words, what tells files of as many elements apart: that they are summed may be a mistake.
+    pub fn unlike(&self) -> Option<String> {
+        let first = self.sources.first()?;
+        let other = |differs: fn(&Layout, &Layout) -> bool| {
+            self.sources.iter().find(|other| differs(&first.layout, &other.layout))
+        };
+        let text = |what: &str, of: &dyn Fn(&Source) -> String, other: &Source| {
+            let at = |source: &Source| format!("{} in {}", of(source), source.path.display());
+            format!("{what} differ, {} and {}: taken element by element, in C order", at(first), at(other))
+        };
+        let shapes = other(|a, b| a.shape != b.shape);
+        let names = other(|a, b| a.name != b.name);
+        let name =
+            |source: &Source| format!("'{}'", one_line(source.layout.name.as_deref().unwrap_or(""), error::NAME));
+        shapes
+            .map(|other| text("shapes", &|source| shape_text(&source.layout.shape), other))
+            .or_else(|| names.map(|other| text("names of tensors", &name, other)))
     }
 
     /// Reads one vector per rank.

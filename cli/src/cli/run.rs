@@ -211,6 +211,11 @@ fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error>
     let finished = execute::<T>(request, &watch);
     drop((saying, bar));
     let mut finished = finished.map_err(|error| of_first_axis(args, error))?;
+    let files = match &request.source {
+        Source::Files { tensors, .. } => Some(tensors),
+        Source::Generated { .. } => None,
+    };
+    finished.notes.extend(files.and_then(Tensors::unlike));
     if let Some(dir) = &args.output {
         finished.notes.extend(tensor::left_behind(dir));
     }
@@ -219,7 +224,8 @@ fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error>
     if let (Some(dir), None) = (&args.output, &error) {
         let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
         // The verdict stands, even if the disk is full by now.
-        match tensor::save(dir, &outputs) {
+        let shape = files.and_then(|files| files.shape(args.collective.only_root_gives()));
+        match tensor::save_as(dir, &outputs, shape.as_deref()) {
             Ok(()) => {
                 let _ = write!(text, "\nwritten   {}", plain(&dir.display().to_string()));
             }

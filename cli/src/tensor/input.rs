@@ -19,6 +19,8 @@ pub(super) struct Layout {
     /// The type in words.
     pub(super) type_text: String,
     pub(super) shape: Vec<u64>,
+    /// The tensor's, where the format has names.
+    pub(super) name: Option<String>,
     /// Offset of the first element.
     pub(super) start: u64,
     /// Bytes from there that belong to the tensor.

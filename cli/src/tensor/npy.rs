@@ -44,6 +44,7 @@ pub(super) fn layout(input: &mut Input<'_>) -> Result<Layout, TensorError> {
         data_type,
         type_text: type_text(&header.descr),
         shape: header.shape,
+        name: None,
         start,
         bytes: input.bytes.saturating_sub(start),
         big_endian: order == Some(">"),
@@ -51,15 +52,19 @@ pub(super) fn layout(input: &mut Input<'_>) -> Result<Layout, TensorError> {
     })
 }
 
-/// Everything that goes before `count` little-endian elements.
-pub(super) fn header(kind: DataType, count: usize) -> Vec<u8> {
+/// Everything that goes before the little-endian elements of an array of `shape`.
+pub(super) fn header(kind: DataType, shape: &[u64]) -> Vec<u8> {
     let order = if kind.bytes() == 1 { '|' } else { '<' };
-    let dict = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({count},), }}", numpy_code(kind));
+    let axes = shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    // A tuple of one has a comma.
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let dict =
+        format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({axes}{comma}), }}", numpy_code(kind));
     let before = MAGIC.len() + 4;
     let length = (before + dict.len() + 1).next_multiple_of(ALIGNMENT) - before;
     let mut bytes = MAGIC.to_vec();
     bytes.extend([1, 0]);
-    // The dict is below 100 bytes whatever the count.
+    // The caller keeps shapes short: see `Tensors::shape`.
     bytes.extend((length as u16).to_le_bytes());
     bytes.extend(format!("{dict:<width$}\n", width = length - 1).into_bytes());
     bytes
@@ -293,10 +298,14 @@ mod tests {
     #[test]
     fn a_written_header_is_as_numpy_writes_it() {
         let expected = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }";
-        let header = header(DataType::F32, 5);
+        let header = header(DataType::F32, &[5]);
         assert!(header.starts_with(expected) && header.len() == 128 && header.ends_with(b" \n"));
-        for count in [1, 10_usize.pow(6), usize::MAX] {
-            assert_eq!(super::header(DataType::F32, count).len() % ALIGNMENT, 0, "{count}");
+        for (shape, written) in
+            [(&[][..], "()"), (&[u64::MAX], "(18446744073709551615,)"), (&[64, 32, 1], "(64, 32, 1)")]
+        {
+            let header = super::header(DataType::F32, shape);
+            let text = String::from_utf8_lossy(&header);
+            assert!(header.len() % ALIGNMENT == 0 && text.contains(&format!("'shape': {written}, }}")), "{text}");
         }
     }
 }

@@ -36,16 +36,16 @@ pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>) -> Result<Layout
 
     let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
     let choice = |problem| Err(TensorError::Choice { path: input.path.to_owned(), problem });
-    let info = match (name, names.as_slice()) {
+    let (name, info) = match (name, names.as_slice()) {
         (_, []) => return choice("holds no tensor; save it again with one".to_owned()),
         (Some(name), _) => match tensors.get(name) {
-            Some(info) => info,
+            Some(info) => (name, info),
             None => {
                 let name = one_line(name, NAME);
                 return choice(format!("holds no tensor '{name}'; choose one of: {}", listed(&names)));
             }
         },
-        (None, [only]) => &tensors[*only],
+        (None, [only]) => (*only, &tensors[*only]),
         (None, several) => {
             let (count, names) = (several.len(), listed(&names));
             return choice(format!("holds {count} tensors; name the one to read: {names}"));
@@ -57,6 +57,7 @@ pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>) -> Result<Layout
         data_type: DataType::ALL.iter().copied().find(|data_type| data_type.name() == type_text),
         type_text,
         shape: info.shape.clone(),
+        name: Some(name.to_owned()),
         start: start + from,
         bytes: to - from,
         big_endian: false,

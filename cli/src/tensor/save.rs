@@ -131,12 +131,22 @@ fn is_mount(place: &Path, above: &Path) -> bool {
 /// # Errors
 /// [`TensorError::Target`] or [`TensorError::Write`]; then nothing that this call wrote is left.
 pub fn save<T: Element>(dir: &Path, outputs: &[&[T]]) -> Result<(), TensorError> {
+    save_as(dir, outputs, None)
+}
+
+/// As [`save`], outputs of as many elements as `shape` in that shape, others flat.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_as<T: Element>(dir: &Path, outputs: &[&[T]], shape: Option<&[u64]>) -> Result<(), TensorError> {
     let place = place(dir, &[])?;
     let failed = |path: PathBuf| move |error| TensorError::Write { path, error };
     let mut folder = Folder::create(&place).map_err(failed(dir.to_owned()))?;
     for (rank, output) in outputs.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
         let name = format!("rank{rank}.npy");
-        let header = npy::header(T::TYPE, output.len());
+        let flat = [output.len() as u64];
+        let fits = |shape: &&[u64]| shape.iter().try_fold(1_u64, |all, &axis| all.checked_mul(axis)) == Some(flat[0]);
+        let header = npy::header(T::TYPE, shape.filter(fits).unwrap_or(&flat));
         let written = match cfg!(target_endian = "little") {
             true => folder.write(&name, &[&header, bytemuck::cast_slice(output)]),
             false => folder.write(&name, &[&header, &turned(output)]),

@@ -385,16 +385,17 @@ fn ranks_beside_inputs_may_agree_with_them() {
 fn a_signal_says_what_was_kept() {
     use std::os::unix::process::ExitStatusExt;
 
-    for (args, said) in [
-        ("bench --device cpu -b 1K -e 1K -n 20000 -N 0", "with -J FILE a record keeps them\n"),
-        ("bench --device cpu -b 1K -e 1K -n 20000 -N 1000 -J r.json", "interrupted: r.json keeps "),
-        ("run --device cpu --ranks 64 --count 1M", "interrupted before there was a result: nothing is kept\n"),
+    // A run of some seconds: it must not be over by then.
+    for (args, after, said) in [
+        ("bench --device cpu -b 1K -e 1K -n 20000 -N 0", 1500, "with -J FILE a record keeps them\n"),
+        ("bench --device cpu -b 1K -e 1K -n 20000 -N 1000 -J r.json", 1500, "interrupted: r.json keeps "),
+        ("run --device cpu --ranks 64 --count 2M", 700, "interrupted before there was a result: nothing is kept\n"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let mut started = command(args);
         started.current_dir(dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = started.spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(1500));
+        std::thread::sleep(std::time::Duration::from_millis(after));
         let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         assert!(kill.unwrap().success(), "{args}");
         let output = child.wait_with_output().unwrap();

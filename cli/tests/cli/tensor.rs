@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use wgccl::element::{DataType, Element, bf16, f16};
-use wgccl_cli::tensor::{TensorError, Tensors, load, save};
+use wgccl_cli::tensor::{TensorError, Tensors, load, save, save_as};
 
 use crate::root;
 
@@ -488,6 +488,40 @@ fn what_is_saved_is_loaded_again_and_nothing_else_is_left() {
     let bytes = fs::read(out.join("rank3.npy")).unwrap();
     let header = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }  ";
     assert!(bytes.starts_with(header) && bytes[127] == b'\n' && bytes[128..] == little(&[6.0; 5]));
+}
+
+#[test]
+fn outputs_keep_the_shape_of_inputs_and_unlike_ones_are_told() {
+    let dir = TempDir::new().unwrap();
+    let file = |name: &str, shape: &str| write(&dir, name, &f4(shape, &SIX));
+    let [a, b, turned] = [("a.npy", "(2, 3)"), ("b.npy", "(2, 3)"), ("turned.npy", "(3, 2)")].map(|(n, s)| file(n, s));
+    let named = |name: &str| {
+        let header = format!(r#"{{"{name}":{{"dtype":"F32","shape":[6],"data_offsets":[0,24]}}}}"#);
+        write(&dir, &format!("{name}.safetensors"), &safetensors(&header, &little(&SIX)))
+    };
+    for (files, whole, shape, told) in [
+        (vec![a.clone(), b.clone()], false, Some(vec![2, 3]), None),
+        (vec![a.clone()], false, Some(vec![3]), None),
+        (vec![a.clone()], true, Some(vec![2, 3]), None),
+        (vec![file("flat.npy", "(6,)")], false, Some(vec![6]), None),
+        (vec![a.clone(), turned.clone()], false, None, Some("shapes differ, [2, 3] in ")),
+        (vec![named("grad"), named("weight")], false, Some(vec![6]), Some("names of tensors differ, 'grad' in ")),
+    ] {
+        let tensors = Tensors::open(&files, None).unwrap();
+        assert_eq!(tensors.shape(whole), shape, "{files:?}");
+        let said = tensors.unlike();
+        assert_eq!(said.is_some(), told.is_some(), "{said:?}");
+        assert!(said.unwrap_or_default().contains(told.unwrap_or_default()), "{files:?}");
+    }
+    for (shape, written) in
+        [(Some(&[2, 3][..]), "(2, 3)"), (Some(&[1, 6]), "(1, 6)"), (Some(&[7]), "(6,)"), (None, "(6,)")]
+    {
+        let out = dir.path().join(format!("{shape:?}"));
+        save_as(&out, &[&SIX[..]], shape).unwrap();
+        let bytes = fs::read(out.join("rank0.npy")).unwrap();
+        assert!(String::from_utf8_lossy(&bytes).contains(&format!("'shape': {written}, }}")), "{shape:?}");
+        assert_eq!(Tensors::open(&[out.join("rank0.npy")], None).unwrap().read_whole::<f32>().unwrap(), SIX);
+    }
 }
 
 #[test]
