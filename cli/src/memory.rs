@@ -2,6 +2,7 @@
 //!
 //! Being killed half-way is the worst of all error messages.
 
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use wgccl::collective::{Collective, Task};
 use wgccl::error::PayloadError;
 use wgccl::low_level::AddressMap;
@@ -46,10 +47,30 @@ pub(crate) fn check_memory(task: &Task, ranks: u32, count: usize, element_bytes:
     }
 }
 
-/// Bytes that can be had without swapping, on Linux.
+/// Bytes that can be had without swapping: what the machine has free, or a container may still take, whichever is less.
 fn available() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes << 10)
+    let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(ram);
+    let free = Some(system.available_memory()).filter(|&bytes| bytes > 0)?;
+    Some(least(free, system.cgroup_limits().map(|limits| (limits.total_memory, limits.rss))))
+}
+
+/// A container's files in memory are not in its way: they are dropped when it wants more.
+fn least(free: u64, container: Option<(u64, u64)>) -> u64 {
+    container.map_or(free, |(limit, taken)| free.min(limit.saturating_sub(taken)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_has_what_is_left_of_its_limit() {
+        for (free, container, available) in
+            [(100, None, 100), (100, Some((1000, 10)), 100), (100, Some((60, 10)), 50), (100, Some((60, 70)), 0)]
+        {
+            assert_eq!(least(free, container), available, "{free} {container:?}");
+        }
+        assert!(available().is_none_or(|bytes| bytes > 0));
+    }
 }

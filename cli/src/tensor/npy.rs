@@ -305,7 +305,10 @@ mod tests {
         {
             let header = super::header(DataType::F32, shape);
             let text = String::from_utf8_lossy(&header);
-            assert!(header.len() % ALIGNMENT == 0 && text.contains(&format!("'shape': {written}, }}")), "{text}");
+            assert!(
+                header.len().is_multiple_of(ALIGNMENT) && text.contains(&format!("'shape': {written}, }}")),
+                "{text}"
+            );
         }
     }
 }
