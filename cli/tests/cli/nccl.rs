@@ -87,6 +87,12 @@ fn recorded(row: &Value) -> [String; 7] {
     [row["size"].to_string(), time(apart), bus(apart), wrong(apart), time(in_place), bus(in_place), last]
 }
 
+/// A record drops digits that may decide how the last one of a cell is rounded.
+fn is_same(a: &str, b: &str) -> bool {
+    let apart = |a: f64, b: f64| (a - b).abs() < if a < 1000.0 { 0.011 } else { 0.11 };
+    a == b || a.contains('.') && a.parse().is_ok_and(|a| b.parse().is_ok_and(|b| apart(a, b)))
+}
+
 #[test]
 fn what_reads_nccl_tests_reads_this() {
     let average = Regex::new(r"(?m)^# Avg bus bandwidth    : ([\d.e+-]+) ?$").unwrap();
@@ -113,7 +119,9 @@ fn what_reads_nccl_tests_reads_this() {
             let rows: Found = expected.by_ref().take(all[0].len()).collect();
             assert!(rows.len() >= 3, "{args}: {section}");
             for found in all {
-                assert_eq!(found, rows, "{args}: {section}");
+                let same =
+                    found.iter().zip(&rows).all(|(found, row)| found.iter().zip(row).all(|(a, b)| is_same(a, b)));
+                assert!(found.len() == rows.len() && same, "{args}: {found:?} {rows:?} {section}");
             }
             let average: Vec<f64> = average.captures_iter(section).map(|found| found[1].parse().unwrap()).collect();
             let bus = rows.iter().flat_map(|row| [&row[2], &row[5]]).map(|bus| bus.parse::<f64>().unwrap());
