@@ -92,11 +92,11 @@ pub fn verify<T: Element>(request: &Request, watch: &Watch) -> Result<Report, Er
     }
     let ranks = ranks_of(task, &request.inputs, request.ranks)?;
     let inputs: Rows<T> = request.inputs.rows(collective.only_root_gives())?;
-    let outputs: Rows<T> = request.outputs.rows(false)?;
     let count = part_of(task, &lengths_of(task, ranks, &inputs.lengths()))?;
     let (tried, candidates) = candidates(request, ranks, count)?;
     let first = candidates.first().ok_or_else(|| nothing_defined(task, ranks))?;
-    let mut files = Files::new(task, first, count, inputs, outputs)?;
+    let outputs = outputs_of(&request.outputs, first, count)?;
+    let mut files = Files::new(first, count, inputs, outputs)?;
 
     let mut equal = Vec::new();
     if request.expected == Expected::Any {
@@ -138,6 +138,17 @@ fn lengths_of(task: &Task, ranks: u32, given: &[usize]) -> Vec<usize> {
     }
     let length = given.first().copied().unwrap_or(0);
     (0..ranks).map(|rank| if rank == task.root { length } else { 0 }).collect()
+}
+
+/// A row for each rank that has an output, or where one may stand for all, a single file as one: outputs have axes, too.
+fn outputs_of<T: Element>(files: &Tensors, proved: &Proved, count: usize) -> Result<Rows<T>, Error> {
+    let (schedule, extents) = (proved.schedule(), proved.extents(count));
+    let lengths = (0..schedule.ranks).map(|rank| extents.len(UserBuffer::Output, rank));
+    let wanted: Vec<usize> = lengths.filter(|&length| length > 0).collect();
+    let alone = files.len() == 1 && (wanted.len() == 1 || schedule.task.collective.gives_all_the_same());
+    let rows = files.rows(false);
+    let fits = rows.as_ref().is_ok_and(|rows| rows.lengths() == wanted);
+    Ok(if alone && !fits { files.rows(true)? } else { rows? })
 }
 
 fn nothing_defined(task: &Task, ranks: u32) -> Error {

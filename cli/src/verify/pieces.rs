@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wgccl::collective::{Op, Task};
+use wgccl::collective::Op;
 use wgccl::element::Element;
 use wgccl::error::UserBuffer;
 use wgccl::golden::{Accuracy, Stretch, Subnormals, Tolerance, stretches};
@@ -42,14 +42,8 @@ struct Buffers<T> {
 impl<T: Element> Files<T> {
     /// # Errors
     /// [`Error::Usage`] where files are not what the collective gives.
-    pub(super) fn new(
-        task: &Task,
-        proved: &Proved,
-        count: usize,
-        inputs: Rows<T>,
-        outputs: Rows<T>,
-    ) -> Result<Self, Error> {
-        let collective = task.collective;
+    pub(super) fn new(proved: &Proved, count: usize, inputs: Rows<T>, outputs: Rows<T>) -> Result<Self, Error> {
+        let collective = proved.schedule().task.collective;
         let (ranks, extents) = (proved.schedule().ranks, proved.extents(count));
         let rows = |what| {
             let mut next = 0..;
@@ -70,13 +64,18 @@ impl<T: Element> Files<T> {
                 lengths.len()
             )));
         }
-        for (rank, row) in (0..).zip(&output_row) {
-            let (wanted, Some(row)) = (proved.extents(count).len(UserBuffer::Output, rank), *row) else { continue };
-            if lengths[row] != wanted {
-                return Err(Error::Usage(format!(
-                    "{collective}: the output of rank {rank} has {} elements, and must have {wanted} of these inputs",
-                    lengths[row]
-                )));
+        let input_lengths = inputs.lengths();
+        for (what, rows, lengths) in
+            [(UserBuffer::Input, &input_row, &input_lengths), (UserBuffer::Output, &output_row, &lengths)]
+        {
+            for (rank, row) in (0..).zip(rows) {
+                let (wanted, Some(row)) = (extents.len(what, rank), *row) else { continue };
+                if lengths[row] != wanted {
+                    return Err(Error::Usage(format!(
+                        "{collective}: the {what} of rank {rank} has {} elements, and must have {wanted} of these inputs",
+                        lengths[row]
+                    )));
+                }
             }
         }
         let of_all = BYTES / (ranks as usize + 2) / size_of::<T>();

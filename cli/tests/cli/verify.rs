@@ -145,6 +145,26 @@ fn files_of(dir: &TempDir, name: &str) -> Vec<String> {
     files(&dir.path().join(name))
 }
 
+/// What a run writes has the shape of its inputs, and that is no number of ranks.
+#[test]
+fn an_output_with_axes_is_one_output() {
+    let dir = TempDir::new().unwrap();
+    let all: Vec<Vec<f32>> = (0..2).map(|rank| generate(Fill::Normal, 5, rank, 2, COUNT)).collect();
+    let views: Vec<&[f32]> = all.iter().map(Vec::as_slice).collect();
+    for shape in [[2, 300], [300, 2], [60, 10]] {
+        let name = format!("{shape:?}");
+        tensor::save_as(&dir.path().join(&name), &views, Some(&shape)).unwrap();
+        let inputs = files_of(&dir, &name);
+        for collective in ["all-reduce", "reduce", "all-gather"] {
+            let outputs = outputs(dir.path(), &format!("{collective} {name}"), &inputs, &[collective]);
+            for given in [&outputs[..], &outputs[..1]] {
+                let (code, report) = verify(&inputs, given, &["--collective", collective]);
+                assert_eq!(code, Some(0), "{collective} {name}: {report}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_mistake_gets_one_clear_error() {
     let dir = TempDir::new().unwrap();
@@ -167,5 +187,12 @@ fn every_mistake_gets_one_clear_error() {
         let (code, report) = verify(&ins, outputs, args);
         let error = report["error"].as_str().unwrap_or_default();
         assert!(code == Some(6) && error.contains(said), "{args:?}: {code:?} {report}");
+    }
+    // Longer is no better than shorter: what is behind the end would be passed over.
+    tensor::save(&dir.path().join("long"), &[&[1.0_f32; COUNT + 5][..]]).unwrap();
+    for (other, said) in [(files_of(&dir, "long"), "has 605 elements"), (short, "has 3 elements")] {
+        let (code, report) = verify(&[&ins[..3], &other[..1]].concat(), &ins, &[]);
+        let error = report["error"].as_str().unwrap_or_default();
+        assert!(code == Some(6) && error.contains("the input of rank 3") && error.contains(said), "{code:?} {report}");
     }
 }
