@@ -312,8 +312,15 @@ impl Device {
             }
             slice.get_mapped_range().map(|view| read(&view)).map_err(|error| self.refused(error))
         });
-        // Also if the device is late: a buffer that became mapped after all would spoil the next submission.
-        self.scoped(|| buffer.unmap())?;
+        // Also if the device is late: a buffer that became mapped after all would spoil the next submission. While another
+        // thread maps it, wgpu takes it for one that is not mapped: it is with the callback.
+        match self.scoped(|| buffer.unmap()) {
+            Err(DeviceError::Refused { .. }) if result.is_err() => {
+                let _ = arrived.recv_timeout(PATIENCE);
+                self.scoped(|| buffer.unmap())?;
+            }
+            unmapped => unmapped?,
+        }
         result
     }
 
