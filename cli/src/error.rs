@@ -88,6 +88,14 @@ pub enum Error {
     /// A benchmark.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// One tensor of several.
+    #[error("tensor '{name}': {error}")]
+    OfTensor {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// Options that do not go together.
     #[error("{0}")]
     Usage(String),
@@ -112,6 +120,7 @@ impl Error {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::OfTensor { error, .. } => error.exit_code(),
             Self::Select(_) | Self::Narrowed { .. } => exit::DEVICE,
             Self::Device(error) | Self::Prepare(PrepareError::Device(error)) | Self::Run(RunError::Device(error)) => {
                 of_device(error)

@@ -110,8 +110,6 @@ pub struct Finished<T> {
     pub outputs: Vec<Vec<T>>,
     /// Where the first wrong element is.
     pub first_wrong: Option<(u32, usize)>,
-    /// Why a device other than the one that a user would expect was taken.
-    pub notes: Vec<String>,
 }
 
 impl<T> Finished<T> {
@@ -145,17 +143,15 @@ pub enum Stage {
 /// Is told what a run is at.
 pub type Watch = Arc<dyn Fn(Stage) + Send + Sync>;
 
-/// Runs `request`, and tells `watch` how far it is.
+/// Runs `request` on `device`, and tells `watch` how far it is.
 ///
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
-pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, Error> {
+pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Result<Finished<T>, Error> {
     let collective = request.task.collective;
     if collective.reduces() {
         supported(T::TYPE, request.op)?;
     }
-    let mut notes = Vec::new();
-    let device = Device::find(&request.device, &mut notes)?;
     device.check_dispatch(request.dispatch)?;
     check_place(collective, request.in_place)?;
     // What can be refused without data is refused before data is made, and what needs no schedule before one is built: that
@@ -257,7 +253,7 @@ pub fn run<T: Element>(request: &Request, watch: &Watch) -> Result<Finished<T>, 
         proof_us: microseconds(proof),
         ok: wrong == 0,
     };
-    Ok(Finished { outcome, inputs, outputs, first_wrong, notes })
+    Ok(Finished { outcome, inputs, outputs, first_wrong })
 }
 
 /// Said in the program's words, before the proof says it in its own.

@@ -1,36 +1,45 @@
-//! Tensor files: one vector of elements per rank from `.npy` and `.safetensors`, and back to `.npy`.
+//! Tensor files: one vector of elements per rank from `.npy`, `.npz` and `.safetensors`, and back to the same.
 //!
 //! So that a user's own gradients go through a collective and come back. Files are not trusted: every size that a
 //! header claims is compared with the size of the file before memory is asked for.
 
+mod container;
 mod error;
+mod index;
 mod input;
 mod npy;
+mod npz;
+mod packed;
 mod rows;
 mod safetensors;
 mod save;
+mod source;
+mod stored;
+mod target;
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use wgccl::element::{DataType, Element};
-use wgccl::schedule::MAX_RANKS;
 
 pub use error::TensorError;
 pub use rows::Rows;
-pub(crate) use save::left_behind;
-pub use save::{check_target, save, save_as};
+pub use save::{Output, Outputs, save, save_as};
+pub use target::check_target;
+pub(crate) use target::left_behind;
 
 use crate::text::one_line;
+use container::{Container, STDIN};
 use error::shape_text;
-use input::{Input, Layout};
+use input::Layout;
+use source::Source;
 
 /// Files whose headers have been read, each of them once: one may take seconds.
 #[derive(Debug, Clone)]
 pub struct Tensors {
     /// At least one.
     sources: Vec<Source>,
+    /// A single file is one rank.
+    whole: bool,
 }
 
 /// Reads one vector per rank, as [`Tensors::read`].
@@ -41,15 +50,84 @@ pub fn load<T: Element>(files: &[PathBuf], tensor: Option<&str>) -> Result<Vec<V
     Tensors::open(files, tensor)?.read()
 }
 
+/// Tensors of files, each in all of them.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// At least one: those that were named, or all.
+    pub tensors: Vec<Tensors>,
+    /// How outputs are written.
+    pub outputs: Outputs,
+}
+
+impl Files {
+    /// Reads the headers of `files`. `names` are tensors of files that have names; where there are none, all tensors are taken.
+    ///
+    /// # Errors
+    /// [`TensorError`] for the first file that is none, or damaged, or has not all of the tensors.
+    pub fn open(files: &[PathBuf], names: &[String]) -> Result<Self, TensorError> {
+        if files.iter().filter(|path| path.as_os_str() == STDIN).count() > 1 {
+            return Err(TensorError::Twice);
+        }
+        let containers = files.iter().map(|path| Container::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let first = containers.first().ok_or(TensorError::NoFiles)?;
+        let outputs = Outputs::like(first.format, containers.iter().map(|file| file.metadata.clone()).collect());
+        if names.is_empty() {
+            let only = containers.iter().map(Container::only).collect::<Result<Option<Vec<_>>, _>>()?;
+            if let Some(sources) = only {
+                return Ok(Self { tensors: vec![Tensors::of(sources)], outputs });
+            }
+            for other in &containers {
+                if let Some(name) = other.names().find(|name| !first.has(name)) {
+                    let name = one_line(name, error::NAME);
+                    let problem = format!("holds no tensor '{name}', which another file holds; name those to take");
+                    return Err(first.choice(problem));
+                }
+            }
+        }
+        let names: Vec<&str> = match names {
+            [] => first.names().collect(),
+            names => names.iter().map(String::as_str).collect(),
+        };
+        let tensor = |name: &&str| {
+            let sources = containers.iter().map(|file| file.named(name));
+            Ok(Tensors::of(sources.collect::<Result<_, _>>()?))
+        };
+        let mut tensors = names.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
+        // As outputs have them: wider ones first.
+        tensors.sort_by_key(|tensors| std::cmp::Reverse(tensors.data_type().map_or(0, DataType::bytes)));
+        Ok(Self { tensors, outputs })
+    }
+
+    /// Takes a single file as one rank, whatever its first axis.
+    pub fn as_one_rank(mut self) -> Self {
+        self.tensors.iter_mut().for_each(|tensors| tensors.whole = true);
+        self
+    }
+}
+
 impl Tensors {
-    /// Reads the headers of `files`. `tensor` names the tensor of `.safetensors` files and may be left out where a file holds
-    /// exactly one.
+    fn of(sources: Vec<Source>) -> Self {
+        Self { sources, whole: false }
+    }
+
+    /// Its name, where the first file has names.
+    pub fn name(&self) -> Option<&str> {
+        self.sources.first()?.layout.name.as_deref()
+    }
+
+    /// Reads the headers of `files`. `tensor` names the tensor of files that have names, and may be left out where a file
+    /// holds exactly one.
     ///
     /// # Errors
     /// [`TensorError`] for the first file that is none, or damaged.
     pub fn open(files: &[PathBuf], tensor: Option<&str>) -> Result<Self, TensorError> {
-        let sources = files.iter().map(|path| Source::open(path, tensor)).collect::<Result<Vec<_>, _>>()?;
-        if sources.is_empty() { Err(TensorError::NoFiles) } else { Ok(Self { sources }) }
+        let names: Vec<String> = tensor.map(str::to_owned).into_iter().collect();
+        let mut tensors = Files::open(files, &names)?.tensors;
+        match (tensors.len(), tensors.pop()) {
+            (1, Some(only)) => Ok(only),
+            (_, None) => Err(TensorError::NoFiles),
+            (several, Some(_)) => Err(TensorError::Several { several }),
+        }
     }
 
     /// The type of the first file's elements.
@@ -59,6 +137,11 @@ impl Tensors {
     pub fn data_type(&self) -> Result<DataType, TensorError> {
         let first = self.sources.first().ok_or(TensorError::NoFiles)?;
         first.layout.data_type.ok_or_else(|| first.layout.no_type(&first.path))
+    }
+
+    /// Bytes of its elements in all files.
+    pub fn bytes(&self) -> u64 {
+        self.sources.iter().map(|source| source.layout.data.bytes()).sum()
     }
 
     /// The files.
@@ -77,9 +160,27 @@ impl Tensors {
     /// [`TensorError::Ranks`] of a single file with too long a first axis.
     pub fn ranks(&self) -> Result<usize, TensorError> {
         match self.sources.as_slice() {
-            [one] => one.rows(),
+            [one] => self.rows_of(one),
             several => Ok(several.len()),
         }
+    }
+
+    /// How many ranks a file is.
+    fn rows_of(&self, source: &Source) -> Result<usize, TensorError> {
+        if self.whole || self.sources.len() > 1 { Ok(1) } else { source.rows() }
+    }
+
+    /// In words, that the first axis of a single file was taken as ranks.
+    pub fn first_axis(&self) -> Option<String> {
+        let [only] = &self.sources[..] else { return None };
+        let shape = &only.layout.shape;
+        (!self.whole && shape.len() > 1).then(|| {
+            let path = one_line(&only.path.display().to_string(), error::SENTENCE);
+            format!(
+                "the first axis of {path}, of shape {}, was taken as ranks; --ranks 1 takes it whole",
+                shape_text(shape)
+            )
+        })
     }
 
     /// The shape of what a rank has, where all ranks have one shape: that of the files, or of the rows of a single file;
@@ -87,6 +188,7 @@ impl Tensors {
     pub fn shape(&self, whole: bool) -> Option<Vec<u64>> {
         const MOST_AXES: usize = 64;
         let (first, others) = self.sources.split_first()?;
+        let whole = whole || self.whole;
         let shape = match first.layout.shape.as_slice() {
             [_, row @ ..] if !whole && others.is_empty() && !row.is_empty() => row,
             shape => shape,
@@ -125,7 +227,7 @@ impl Tensors {
         // All before any data: a wrong last file is not found out after minutes of reading.
         let counts = self.sources.iter().map(|source| source.count(T::TYPE)).collect::<Result<Vec<_>, _>>()?;
         if let ([one], [count]) = (&self.sources[..], &counts[..]) {
-            return one.read(*count, one.rows()?);
+            return one.read(*count, self.rows_of(one)?);
         }
         let first = self.sources.first().ok_or(TensorError::NoFiles)?;
         if let Some((other, &count)) = self.sources.iter().zip(&counts).find(|(_, count)| **count != counts[0]) {
@@ -152,132 +254,5 @@ impl Tensors {
     pub fn read_whole<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let first = self.sources.first().ok_or(TensorError::NoFiles)?;
         Ok(first.read(first.count(T::TYPE)?, 1)?.concat())
-    }
-}
-
-/// A file whose header has been read.
-#[derive(Debug, Clone)]
-struct Source {
-    path: PathBuf,
-    layout: Layout,
-}
-
-impl Source {
-    fn open(path: &Path, tensor: Option<&str>) -> Result<Self, TensorError> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-        let layout = match extension.as_deref() {
-            Some("npy") if tensor.is_some() => return Err(TensorError::Unnamed { path: path.to_owned() }),
-            Some("npy") => npy::layout(&mut Input::open(path, "npy")?)?,
-            Some("safetensors") => safetensors::layout(&mut Input::open(path, "safetensors")?, tensor)?,
-            _ => return Err(TensorError::Extension { path: path.to_owned() }),
-        };
-        Ok(Self { path: path.to_owned(), layout })
-    }
-
-    /// The number of elements, if they are of the type that is wanted and as many bytes as there are.
-    fn count(&self, wanted: DataType) -> Result<usize, TensorError> {
-        match self.layout.data_type {
-            Some(found) if found == wanted => count(&self.path, &self.layout, wanted),
-            Some(_) => Err(self.layout.wrong_type(&self.path, wanted)),
-            None => Err(self.layout.no_type(&self.path)),
-        }
-    }
-
-    /// How many ranks the file is, if it is the only one.
-    fn rows(&self) -> Result<usize, TensorError> {
-        match *self.layout.shape {
-            [] | [_] => Ok(1),
-            [ranks, ..] if ranks > u64::from(MAX_RANKS) => {
-                Err(TensorError::Ranks { path: self.path.clone(), shape: shape_text(&self.layout.shape), ranks })
-            }
-            [ranks, ..] => Ok(ranks as usize),
-        }
-    }
-
-    fn read<T: Element>(&self, count: usize, rows: usize) -> Result<Vec<Vec<T>>, TensorError> {
-        let failed = |error| TensorError::Read { path: self.path.clone(), error };
-        let mut file = File::open(&self.path).map_err(failed)?;
-        file.seek(SeekFrom::Start(self.layout.start)).map_err(failed)?;
-        let length = count / rows;
-        if self.layout.fortran {
-            let stored = self.read_next::<T>(&mut file, count)?;
-            return Ok(in_c_order(&stored, &self.layout.shape).chunks_exact(length).map(<[T]>::to_vec).collect());
-        }
-        (0..rows).map(|_| self.read_next(&mut file, length)).collect()
-    }
-
-    fn read_next<T: Element>(&self, file: &mut File, length: usize) -> Result<Vec<T>, TensorError> {
-        let mut values = Vec::new();
-        if values.try_reserve_exact(length).is_err() {
-            return Err(TensorError::Memory { path: self.path.to_owned(), bytes: self.layout.bytes });
-        }
-        values.resize(length, T::zeroed());
-        let bytes = bytemuck::cast_slice_mut::<T, u8>(&mut values);
-        file.read_exact(bytes).map_err(|error| TensorError::Read { path: self.path.to_owned(), error })?;
-        if self.layout.big_endian != cfg!(target_endian = "big") {
-            bytes.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
-        }
-        Ok(values)
-    }
-}
-
-/// The number of elements, if the shape agrees with the bytes that are there.
-fn count(path: &Path, layout: &Layout, wanted: DataType) -> Result<usize, TensorError> {
-    let shape = || shape_text(&layout.shape);
-    if layout.shape.contains(&0) {
-        return Err(TensorError::NoElements { path: path.to_owned(), shape: shape() });
-    }
-    let count = layout.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
-    let claimed = count.and_then(|count| count.checked_mul(wanted.bytes() as u64));
-    match (claimed == Some(layout.bytes), count.and_then(|count| usize::try_from(count).ok())) {
-        (true, Some(count)) => Ok(count),
-        _ => Err(TensorError::Size {
-            path: path.to_owned(),
-            shape: shape(),
-            claimed: claimed.map_or("more than 2^64".to_owned(), |bytes| bytes.to_string()),
-            present: layout.bytes,
-        }),
-    }
-}
-
-/// Fortran-ordered `values` of `shape`, none of whose axes is 0, in C order.
-fn in_c_order<T: Copy>(values: &[T], shape: &[u64]) -> Vec<T> {
-    // Axes of length 1 move nothing; without them at most 63 are left, however many the header lists.
-    let axes: Vec<usize> = shape.iter().filter(|&&axis| axis > 1).map(|&axis| axis as usize).collect();
-    let mut index = vec![0; axes.len()];
-    let mut ordered = Vec::with_capacity(values.len());
-    let mut from = 0;
-    while ordered.len() < values.len() {
-        ordered.push(values[from]);
-        let mut stride = values.len();
-        for (position, &axis) in index.iter_mut().zip(&axes).rev() {
-            stride /= axis;
-            *position += 1;
-            from += stride;
-            if *position < axis {
-                break;
-            }
-            from -= axis * stride;
-            *position = 0;
-        }
-    }
-    ordered
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_c_order;
-
-    #[test]
-    fn fortran_order_becomes_c_order() {
-        for (shape, stored, expected) in [
-            (&[][..], &[7][..], &[7][..]),
-            (&[4], &[0, 1, 2, 3], &[0, 1, 2, 3]),
-            (&[2, 3], &[0, 3, 1, 4, 2, 5], &[0, 1, 2, 3, 4, 5]),
-            (&[3, 1, 2, 1], &[0, 2, 4, 1, 3, 5], &[0, 1, 2, 3, 4, 5]),
-            (&[2, 2, 2], &[0, 4, 2, 6, 1, 5, 3, 7], &[0, 1, 2, 3, 4, 5, 6, 7]),
-        ] {
-            assert_eq!(in_c_order(stored, shape), expected, "{shape:?}");
-        }
     }
 }

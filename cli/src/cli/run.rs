@@ -1,7 +1,9 @@
 //! `wgccl run`: one collective, judged bit for bit.
 
-use std::fmt::Write;
-use std::path::PathBuf;
+mod all;
+mod text;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use wgccl::collective::{Collective, Op};
-use wgccl::element::{DataType, Element};
+use wgccl::element::{DataType, Element, supported};
 use wgccl::error::PrepareError;
 use wgccl::fault::Fault;
 use wgccl::low_level::inputs::Fill;
@@ -18,16 +20,17 @@ use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
 use super::args::{COUNT, ScheduleArgs, collectives};
-use super::output::{BAD, DIM, GOOD, Ticking, details, how, is_quiet, plural, print, print_json};
+use super::output::{DIM, Ticking, print, print_json};
 use super::values::{device, dispatch as dispatch_mode, one_of};
 use crate::amount::whole;
-use crate::device::AUTO;
-use crate::dispatch::{self, Wanted};
+use crate::device::{AUTO, Device};
+use crate::dispatch::Wanted;
 use crate::error::{Error, exit};
-use crate::run::{Finished, Outcome, Request, Source, Stage, Watch, run as execute};
+use crate::run::{Outcome, Request, Source, Stage, Watch, run as execute};
 use crate::signals::say;
-use crate::tensor::{self, Tensors};
+use crate::tensor::{self, Files, Output, Outputs, Tensors};
 use crate::text::plain;
+use text::table;
 
 const RANKS: u32 = 4;
 
@@ -68,17 +71,19 @@ pub(super) struct RunArgs {
     /// Seed of generated inputs [default: 0]
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     seed: Option<u64>,
-    /// Inputs: .npy or .safetensors, a file per rank
+    /// Inputs: .npy, .npz or .safetensors, a file per rank
     ///
-    /// One file per rank, or one of shape [ranks, n]; of broadcast and scatter the root's alone.
+    /// One file per rank, or one of shape [ranks, n], which --ranks 1 takes whole; of broadcast and scatter the root's alone. An
+    /// index of safetensors files stands for all of them, - is standard input. Of files that hold several tensors all are taken.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
-    /// Tensor of a .safetensors file that holds several
-    #[arg(long, value_name = "NAME", requires = "input")]
-    tensor: Option<String>,
+    /// Of files that hold several tensors, take these
+    #[arg(long, num_args = 1.., value_name = "NAME", requires = "input")]
+    tensor: Vec<String>,
     /// Write the outputs there: a new or an empty directory
     ///
-    /// As rank0.npy, rank1.npy, ..., of the ranks that have one. The directory appears with all of them or not at all.
+    /// As rank0.npy, rank1.npy, ... or in the format of the inputs, of the ranks that have one. The directory appears with all
+    /// of them or not at all.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Let every rank's input and output be one buffer, by NCCL's rules
@@ -144,25 +149,46 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     if let Some(dir) = &args.output {
         tensor::check_target(dir, &args.input)?;
     }
-    let inputs = match args.input.is_empty() {
-        true => None,
-        false => Some(Tensors::open(&args.input, args.tensor.as_deref())?),
+    let Some(files) = files(args)? else {
+        let request = request(args, None)?;
+        return one(args, request, &Outputs::default());
     };
-    let request = request(args, inputs)?;
-    typed(request.data_type, Run { args, request })
+    match &files.tensors[..] {
+        [only] => one(args, request(args, Some(only.clone()))?, &files.outputs),
+        _ => all::run(args, &files),
+    }
+}
+
+/// What `--input` names.
+fn files(args: &RunArgs) -> Result<Option<Files>, Error> {
+    if args.input.is_empty() {
+        return Ok(None);
+    }
+    let files = Files::open(&args.input, &args.tensor)?;
+    Ok(Some(if args.ranks == Some(1) { files.as_one_rank() } else { files }))
+}
+
+fn one(args: &RunArgs, request: Request, outputs: &Outputs) -> Result<u8, Error> {
+    let mut notes = Vec::new();
+    check_op(&request)?;
+    let device = Device::find(&args.device, &mut notes)?;
+    typed(request.data_type, One { args, request, outputs, device, notes })
 }
 
 /// A run whose element type is known.
-struct Run<'a> {
+struct One<'a> {
     args: &'a RunArgs,
     request: Request,
+    outputs: &'a Outputs,
+    device: Device,
+    notes: Vec<String>,
 }
 
-impl Typed for Run<'_> {
+impl Typed for One<'_> {
     type Output = Result<u8, Error>;
 
     fn run<T: Element>(self) -> Result<u8, Error> {
-        run_typed::<T>(self.args, &self.request)
+        run_one::<T>(self)
     }
 }
 
@@ -201,41 +227,41 @@ fn data_type(args: &RunArgs, inputs: Option<&Tensors>) -> Result<DataType, Error
     }
 }
 
-fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error> {
+fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
+    let One { args, request, outputs, device, mut notes } = of;
     let bar = Ticking::new();
     let watch: Watch = {
         let bar = bar.bar().clone();
         Arc::new(move |stage| show(&bar, stage))
     };
-    let saying = say(|| "interrupted before there was a result: nothing is kept".to_owned());
-    let finished = execute::<T>(request, &watch);
+    let saying = say(|| INTERRUPTED.to_owned());
+    let finished = execute::<T>(&request, &device, &watch);
     drop((saying, bar));
     let mut finished = finished.map_err(|error| of_first_axis(args, error))?;
     let files = match &request.source {
         Source::Files { tensors, .. } => Some(tensors),
         Source::Generated { .. } => None,
     };
-    finished.notes.extend(files.and_then(Tensors::unlike));
+    notes.extend(files.into_iter().flat_map(|tensors| of_tensors(args, tensors)));
     if let Some(dir) = &args.output {
-        finished.notes.extend(tensor::left_behind(dir));
+        notes.extend(tensor::left_behind(dir));
     }
     let mut error = finished.error();
-    let mut text = if args.json { String::new() } else { table(&finished, faster(args, &finished.outcome)) };
+    let mut text = if args.json { String::new() } else { table(&finished, &notes, faster(args, &finished.outcome)) };
     if let (Some(dir), None) = (&args.output, &error) {
-        let outputs: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
-        // The verdict stands, even if the disk is full by now.
+        let views: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
         let shape = files.and_then(|files| files.shape(args.collective.only_root_gives()));
-        match tensor::save_as(dir, &outputs, shape.as_deref()) {
-            Ok(()) => {
-                let _ = write!(text, "\nwritten   {}", plain(&dir.display().to_string()));
-            }
+        let name = files.and_then(Tensors::name);
+        // The verdict stands, even if the disk is full by now.
+        match outputs.save(dir, &[Output::new(name, &views, shape)]) {
+            Ok(()) => text += &written(dir),
             Err(failed) => error = Some(failed.into()),
         }
     }
     finished.outcome.ok = error.is_none();
     if args.json {
         let error = error.as_ref().map(Error::to_string);
-        print_json(&Json { outcome: &finished.outcome, notes: &finished.notes, error })?;
+        print_json(&Json { outcome: &finished.outcome, notes: &notes, error })?;
     } else {
         print(&text)?;
         if let Some(error) = &error {
@@ -243,6 +269,27 @@ fn run_typed<T: Element>(args: &RunArgs, request: &Request) -> Result<u8, Error>
         }
     }
     Ok(error.map_or(exit::OK, |error| error.exit_code()))
+}
+
+/// What a signal says.
+const INTERRUPTED: &str = "interrupted before there was a result: nothing is kept";
+
+fn written(dir: &Path) -> String {
+    format!("\n{DIM}written{DIM:#}   {}", plain(&dir.display().to_string()))
+}
+
+/// What is to be said of inputs that were given otherwise than they may have been meant.
+fn of_tensors(args: &RunArgs, tensors: &Tensors) -> Vec<String> {
+    let taken = (args.ranks.is_none() && !args.collective.only_root_gives()).then(|| tensors.first_axis()).flatten();
+    taken.into_iter().chain(tensors.unlike()).collect()
+}
+
+/// Before a device is opened.
+fn check_op(request: &Request) -> Result<(), Error> {
+    if request.task.collective.reduces() {
+        supported(request.data_type, request.op)?;
+    }
+    Ok(())
 }
 
 /// Says what the run is at.
@@ -293,7 +340,6 @@ fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
         op: args.op.unwrap_or(Op::Sum),
         in_place: args.in_place,
         source,
-        device: args.device.clone(),
         dispatch: args.dispatch.by(args.protocol)?,
         channels: args.channels,
         timeout: args.timeout,
@@ -306,37 +352,13 @@ fn of_first_axis(args: &RunArgs, error: Error) -> Error {
     match (&error, &args.input[..]) {
         (Error::Prepare(PrepareError::Ranks { ranks, .. }), [file]) if !args.collective.only_root_gives() => {
             Error::Usage(format!(
-                "{error}\nthe first axis of {}, which is {ranks} long, was taken as ranks: give a file for each rank, or one \
-                 of a single axis for one rank",
+                "{error}\nthe first axis of {}, which is {ranks} long, was taken as ranks: give a file for each rank, or \
+                 --ranks 1 for one rank",
                 file.display()
             ))
         }
         _ => error,
     }
-}
-
-/// What was computed, in a line.
-fn title(o: &Outcome) -> String {
-    let how = how(&o.origin, o.algorithm_auto, o.sync);
-    let mut text = format!("{} by {how}: {}", o.collective, plural(o.ranks.into(), "rank"));
-    let size = format!("{} {}", o.count, o.data_type);
-    match o.collective {
-        Collective::Barrier => {}
-        Collective::AllReduce | Collective::Broadcast | Collective::Reduce | Collective::SendRecv => {
-            let _ = write!(text, " of {size}");
-        }
-        _ => {
-            let _ = write!(text, ", parts of {size}");
-        }
-    }
-    if let Some(op) = o.op {
-        let _ = write!(text, ", {op}");
-    }
-    text.push_str(&details(o.root, &o.sources));
-    if o.in_place {
-        text.push_str(", in place");
-    }
-    text
 }
 
 /// What `auto` takes in place of an algorithm that nobody named.
@@ -352,165 +374,4 @@ fn faster(args: &RunArgs, o: &Outcome) -> Option<Algorithm> {
     let mut chosen = kinds.iter().map(|&kind| Algorithm::choose(o.collective, o.ranks, part_bytes, kind));
     let first = chosen.next()?;
     (chosen.all(|other| other == first) && o.origin.algorithm() != Some(first)).then_some(first)
-}
-
-/// What a person reads.
-fn table<T: Element>(finished: &Finished<T>, faster: Option<Algorithm>) -> String {
-    let o = &finished.outcome;
-    let mut text = String::new();
-    for note in finished.notes.iter().filter(|_| !is_quiet()) {
-        let _ = writeln!(text, "{DIM}note{DIM:#}      {}", plain(note));
-    }
-    let _ = writeln!(text, "{}\n", title(o));
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{DIM}{name:<9}{DIM:#} {value}");
-    };
-    line(
-        "proved",
-        &format!(
-            "no deadlock, no race, right result: {} in {}",
-            plural(o.instructions as u64, "instruction"),
-            time(o.proof_us)
-        ),
-    );
-    match (&o.driver, o.dispatch.zip(o.protocol)) {
-        (Some(driver), Some((mode, protocol))) => {
-            let mode = dispatch::name(mode, protocol);
-            line("device", &format!("{}, {}, {driver}", o.device, o.backend));
-            let (dispatches, channels) =
-                (plural(o.dispatches.into(), "dispatch"), plural(o.channels.into(), "channel"));
-            line("launch", &format!("{mode}: {dispatches}, {channels}{}, {} with copies", pieces(o), time(o.time_us)));
-        }
-        _ => {
-            line("device", "CPU executor");
-            line("launch", &format!("{}, {}", plural(o.channels.into(), "channel"), time(o.time_us)));
-        }
-    }
-
-    if let Some(faster) = faster.filter(|_| !is_quiet()) {
-        line("faster", &format!("{faster} is what --algorithm auto takes here"));
-    }
-
-    if o.collective == Collective::Barrier {
-        let _ = write!(text, "\n{GOOD}passed{GOOD:#}: no rank left before every rank had come");
-        return text;
-    }
-    let _ = writeln!(text, "\n{DIM}{:>6}  {:<34}  output{DIM:#}", "rank", "input");
-    const SHOWN: usize = 8;
-    for rank in 0..finished.inputs.len().min(SHOWN) {
-        let (input, output) = (first(&finished.inputs[rank]), first(&finished.outputs[rank]));
-        let _ = writeln!(text, "{rank:>6}  {input:<34}  {output}");
-    }
-    if finished.inputs.len() > SHOWN {
-        let _ = writeln!(text, "{:>6}  and {} more ranks", "", finished.inputs.len() - SHOWN);
-    }
-    let style = if o.ok { GOOD } else { BAD };
-    let verdict = if o.ok { "bit-exact" } else { "WRONG" };
-    let identical = match (o.collective.gives_all_the_same(), o.bit_identical) {
-        (false, _) => "",
-        (true, true) => ", ranks agree in every bit",
-        (true, false) => ", ranks differ",
-    };
-    let flushed = if o.flushed > 0 { format!(", {} subnormals flushed", o.flushed) } else { String::new() };
-    let _ = write!(
-        text,
-        "\n{style}{verdict}{style:#}: {} of {} elements equal the golden{flushed}{identical}",
-        o.elements - o.wrong,
-        o.elements
-    );
-    for (name, said) in o.op.zip(o.accuracy).map(|(op, accuracy)| accuracy.lines(op, o.data_type)).into_iter().flatten()
-    {
-        let _ = write!(text, "\n{DIM}{name:<9}{DIM:#} {said}");
-    }
-    text
-}
-
-fn pieces(o: &Outcome) -> String {
-    match (o.pieces, o.device_bytes) {
-        (1, _) => String::new(),
-        (pieces, None) => format!(", {pieces} pieces"),
-        (pieces, Some(bytes)) => format!(", {pieces} pieces through {} MiB of device memory", bytes.div_ceil(1 << 20)),
-    }
-}
-
-fn time(microseconds: f64) -> String {
-    match microseconds {
-        us if us < 1e3 => format!("{us:.1} us"),
-        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
-        us => format!("{:.2} s", us / 1e6),
-    }
-}
-
-/// The first elements, short enough for a column; at least one of them.
-fn first<T: Element>(values: &[T]) -> String {
-    const WIDTH: usize = 32;
-    if values.is_empty() {
-        return "-".to_owned();
-    }
-    let mut text = String::new();
-    for (i, &value) in values.iter().enumerate() {
-        let value = legible(value);
-        if i > 0 && text.len() + value.len() + 3 > WIDTH {
-            return format!("{text} …");
-        }
-        let _ = write!(text, "{}{value}", if i == 0 { "" } else { " " });
-    }
-    text
-}
-
-/// Integers whole; floats with some six digits, and with an exponent where these would be zeros.
-fn legible<T: Element>(value: T) -> String {
-    let magnitude = value.to_f64().abs();
-    if !T::TYPE.is_float() || magnitude == 0.0 || !magnitude.is_finite() {
-        return value.to_string();
-    }
-    let (text, exponent) = match magnitude {
-        1e-4..1e6 => (format!("{:.5}", value.to_f64()), None),
-        _ => {
-            let text = format!("{:.4e}", value.to_f64());
-            match text.split_once('e') {
-                Some((mantissa, exponent)) => (mantissa.to_owned(), Some(format!("e{exponent}"))),
-                None => (text, None),
-            }
-        }
-    };
-    let digits = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{digits}{}", exponent.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use wgccl::element::{bf16, f16};
-
-    use super::*;
-
-    #[test]
-    fn values_are_legible_whatever_their_size() {
-        for (value, shown) in [
-            (0.0_f32, "0"),
-            (-0.0, "-0"),
-            (1.0, "1"),
-            (0.1, "0.1"),
-            (-0.125_73, "-0.12573"),
-            (1e-5, "1e-5"),
-            (1.175e-38, "1.175e-38"),
-            (f32::from_bits(1), "1.4013e-45"),
-            (3.4e38, "3.4e38"),
-            (999_999.0, "999999"),
-            (1e6, "1e6"),
-            (123_456_789.0, "1.2346e8"),
-            (f32::NAN, "NaN"),
-            (f32::NEG_INFINITY, "-inf"),
-        ] {
-            assert_eq!(legible(value), shown, "{value:e}");
-        }
-        assert_eq!((legible(u64::MAX), legible(-128_i8)), ("18446744073709551615".to_owned(), "-128".to_owned()));
-        assert_eq!(
-            (legible(f16::from_f32(65504.0)), legible(bf16::from_f32(-0.0625))),
-            ("65504".into(), "-0.0625".into())
-        );
-        assert_eq!(first(&[i64::MIN, i64::MIN]), "-9223372036854775808 …");
-        assert_eq!(first(&[1.0_f64, 1e-300]), "1 1e-300");
-        assert_eq!(first::<f32>(&[]), "-");
-    }
 }

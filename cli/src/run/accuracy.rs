@@ -53,6 +53,16 @@ impl Accuracy {
         }
     }
 
+    /// The worst that there is to say, in a word or two.
+    pub fn brief(&self) -> String {
+        match *self {
+            Self { wrapped, .. } if wrapped > 0 => format!("{wrapped} wrapped"),
+            Self { overflowed, .. } if overflowed > 0 => format!("{overflowed} overflowed"),
+            Self { backward_error: Some(error), .. } if error > 0.0 => format!("{error:.1e}"),
+            _ => "exact".to_owned(),
+        }
+    }
+
     /// Names and texts of what there is to say.
     pub fn lines(&self, op: Op, data_type: DataType) -> Vec<(&'static str, String)> {
         let Self { reductions, wrapped, overflowed, nonfinite, max_ulp, beyond_tolerance, rtol, atol, .. } = *self;

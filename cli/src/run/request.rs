@@ -30,8 +30,6 @@ pub struct Request {
     pub in_place: bool,
     /// Where inputs come from.
     pub source: Source,
-    /// `auto`, `cpu`, an index or words of a name.
-    pub device: String,
     /// Dispatch mode and protocol on a GPU.
     pub dispatch: Dispatch,
     /// Channels; chosen if not given.

@@ -41,9 +41,10 @@ pub(crate) fn ranks_of(task: &Task, tensors: &Tensors, given: Option<u32>) -> Re
     match (collective.only_root_gives(), given) {
         (false, given) => match (u32::try_from(tensors.ranks()?).unwrap_or(u32::MAX), given) {
             (ranks, Some(given)) if given != ranks => usage(&match tensors.len() {
-                1 => {
-                    format!("--ranks says {given}, and the first axis of the input is {ranks} ranks; leave --ranks out")
-                }
+                1 => format!(
+                    "--ranks says {given}, and the first axis of the input is {ranks} ranks; leave --ranks out, or say 1 to take \
+                     it whole"
+                ),
                 files => format!("--ranks says {given}, and the {files} inputs are {ranks} ranks; leave --ranks out"),
             }),
             (ranks, _) => Ok(ranks),

@@ -14,20 +14,38 @@ use wgccl::schedule::MAX_RANKS;
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum TensorError {
     /// An empty list of files.
-    #[error("no input file was named; give one .npy or .safetensors file per rank, or one with a row per rank")]
+    #[error("no input file was named; give one .npy, .npz or .safetensors file per rank, or one with a row per rank")]
     NoFiles,
     /// The operating system refused.
     #[error("cannot read {}: {error}; check the path and its permissions", path.display())]
     Read { path: PathBuf, error: io::Error },
-    /// A directory, a pipe, a device.
-    #[error("{} is not a regular file; name the .npy or .safetensors file itself", path.display())]
+    /// A directory, a device.
+    #[error("{} is neither a regular file nor a pipe; name the file itself", path.display())]
     NotAFile { path: PathBuf },
     /// A file of no bytes.
     #[error("{} is empty: not even a .{format} header; save or copy it again", path.display())]
     Empty { path: PathBuf, format: &'static str },
     /// A format that is not read here.
-    #[error("cannot tell the format of {}: only .npy and .safetensors files are read; convert it to one of them", path.display())]
-    Extension { path: PathBuf },
+    #[error(
+        "cannot tell the format of {}: only .npy, .npz and .safetensors files are read; convert it to one of them",
+        path.display()
+    )]
+    Format { path: PathBuf },
+    /// What came through a pipe found no room.
+    #[error(
+        "cannot keep what {} holds in the directory of temporary files: {error}; write it to a file and name that",
+        path.display()
+    )]
+    Keep { path: PathBuf, error: io::Error },
+    /// Standard input, where nothing was directed to it.
+    #[error("standard input is a terminal; direct a .npy, .npz or .safetensors file to it")]
+    Terminal,
+    /// Standard input for two ranks.
+    #[error("- is standard input, which is one file, and was named twice; name files for the others")]
+    Twice,
+    /// Several tensors where one was wanted.
+    #[error("the files hold {several} tensors; name one of them")]
+    Several { several: usize },
     /// Bytes that are not what the extension says.
     #[error("{} is damaged or not a .{format} file: {reason}; save or copy it again", path.display())]
     Malformed { path: PathBuf, format: &'static str, reason: String },

@@ -2,16 +2,17 @@
 //!
 //! Readers of formats take everything through it, so none of them can trust a length.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::Read;
 use std::path::Path;
 
 use wgccl::element::DataType;
 
 use super::error::{self, TensorError, numpy_name};
+use super::packed::Packed;
+use super::stored::Stored;
 use crate::text::one_line;
 
-/// Where a file keeps its elements, as its header says.
+/// Where a file keeps the elements of a tensor, as its header says.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     /// None where this program has no such type.
@@ -21,56 +22,71 @@ pub(super) struct Layout {
     pub(super) shape: Vec<u64>,
     /// The tensor's, where the format has names.
     pub(super) name: Option<String>,
-    /// Offset of the first element.
-    pub(super) start: u64,
-    /// Bytes from there that belong to the tensor.
-    pub(super) bytes: u64,
+    pub(super) data: Data,
     pub(super) big_endian: bool,
     pub(super) fortran: bool,
 }
 
-/// A file that is being looked at, and the errors that name it.
-pub(super) struct Input<'a> {
+/// The bytes of a tensor.
+#[derive(Debug, Clone)]
+pub(super) enum Data {
+    Plain(Stored),
+    /// Compressed: read from the beginning only.
+    Packed(Packed),
+}
+
+impl Data {
+    /// How many there are.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Plain(stored) => stored.bytes,
+            Self::Packed(packed) => packed.bytes,
+        }
+    }
+}
+
+/// What is being looked at, and the errors that name it.
+pub(super) struct Input<'a, R> {
     pub(super) path: &'a Path,
-    pub(super) format: &'static str,
-    pub(super) file: File,
+    format: &'static str,
+    reader: R,
+    /// How far it has been read.
+    pub(super) at: u64,
     pub(super) bytes: u64,
 }
 
-impl<'a> Input<'a> {
-    pub(super) fn open(path: &'a Path, format: &'static str) -> Result<Self, TensorError> {
-        let failed = |error| TensorError::Read { path: path.to_owned(), error };
-        // Asked before opening: opening a pipe would wait for a writer.
-        if !fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(TensorError::NotAFile { path: path.to_owned() });
+impl<'a, R: Read> Input<'a, R> {
+    /// `bytes` bytes that `reader` gives.
+    pub(super) fn new(path: &'a Path, format: &'static str, reader: R, bytes: u64) -> Result<Self, TensorError> {
+        match bytes {
+            0 => Err(TensorError::Empty { path: path.to_owned(), format }),
+            _ => Ok(Self { path, format, reader, at: 0, bytes }),
         }
-        let file = File::open(path).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        if bytes == 0 {
-            return Err(TensorError::Empty { path: path.to_owned(), format });
-        }
-        Ok(Self { path, format, file, bytes })
     }
 
-    /// The next `length` bytes, or nothing if the file is shorter; `length` has been compared with a limit.
+    /// The next `length` bytes, or nothing if there are fewer; `length` has been compared with a limit.
     pub(super) fn take(&mut self, length: usize, what: &str) -> Result<Vec<u8>, TensorError> {
-        let failed = |error| TensorError::Read { path: self.path.to_owned(), error };
-        let left = self.bytes.saturating_sub(self.file.stream_position().map_err(failed)?);
+        let left = self.bytes.saturating_sub(self.at);
         if length as u64 > left {
             return Err(self.malformed(format!("its {what} of {length} bytes is cut short after {left}")));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact(&mut bytes).map_err(failed)?;
+        self.reader.read_exact(&mut bytes).map_err(|error| match error.raw_os_error() {
+            Some(_) => TensorError::Read { path: self.path.to_owned(), error },
+            None => self.malformed(error.to_string()),
+        })?;
+        self.at += length as u64;
         Ok(bytes)
     }
 
     pub(super) fn malformed(&self, reason: impl AsRef<str>) -> TensorError {
-        TensorError::Malformed {
-            path: self.path.to_owned(),
-            format: self.format,
-            reason: one_line(reason.as_ref(), error::SENTENCE),
-        }
+        malformed(self.path, self.format, reason)
     }
+}
+
+/// That the file at `path` is not what a `format` is.
+pub(super) fn malformed(path: &Path, format: &'static str, reason: impl AsRef<str>) -> TensorError {
+    TensorError::Malformed { path: path.to_owned(), format, reason: one_line(reason.as_ref(), error::SENTENCE) }
 }
 
 impl Layout {

@@ -3,12 +3,12 @@
 //! The dict is parsed here and not by a crate because the readers at hand trust it: they allocate what a header
 //! claims and overflow on its shape. It has three keys and no nesting that matters, so a cursor is enough.
 
-use std::io::Seek;
+use std::io::Read;
 
 use wgccl::element::DataType;
 
 use super::error::{NAME, TensorError, class};
-use super::input::{Input, Layout};
+use super::input::{Data, Input, Layout};
 use crate::text::one_line;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -17,8 +17,8 @@ const MAX_HEADER: usize = 1 << 16;
 /// numpy aligns the data to this.
 const ALIGNMENT: usize = 64;
 
-/// Where the elements lie.
-pub(super) fn layout(input: &mut Input<'_>) -> Result<Layout, TensorError> {
+/// What the header says, and the elements behind it: `data`, told where they begin.
+pub(super) fn layout<R: Read>(input: &mut Input<'_, R>, data: impl FnOnce(u64) -> Data) -> Result<Layout, TensorError> {
     let preamble = input.take(MAGIC.len() + 2, "preamble")?;
     if !preamble.starts_with(MAGIC) {
         return Err(input.malformed("it does not begin with \\x93NUMPY"));
@@ -38,15 +38,12 @@ pub(super) fn layout(input: &mut Input<'_>) -> Result<Layout, TensorError> {
     let text = input.take(length, "header")?;
     let header = Header::parse(&String::from_utf8_lossy(&text)).map_err(|reason| input.malformed(reason))?;
     let (order, data_type) = known(&header.descr).unzip();
-    let start =
-        input.file.stream_position().map_err(|error| TensorError::Read { path: input.path.to_owned(), error })?;
     Ok(Layout {
         data_type,
         type_text: type_text(&header.descr),
         shape: header.shape,
         name: None,
-        start,
-        bytes: input.bytes.saturating_sub(start),
+        data: data(input.at),
         big_endian: order == Some(">"),
         fortran: header.fortran,
     })

@@ -1,12 +1,13 @@
 //! The rows of tensor files, one for each rank, read piece by piece: files may be larger than memory.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
-
+use rawzip::ReaderAt;
 use wgccl::element::Element;
 
-use super::{Source, TensorError, Tensors};
+use super::Tensors;
+use super::error::TensorError;
+use super::input::Data;
+use super::source::Source;
+use super::stored::Stored;
 
 /// One row for each rank, or all files as one row.
 pub struct Rows<T> {
@@ -15,13 +16,11 @@ pub struct Rows<T> {
 
 enum Row<T> {
     Stored {
-        file: File,
-        path: PathBuf,
-        start: u64,
+        source: Source,
+        data: Stored,
         length: usize,
-        big_endian: bool,
     },
-    /// What lies in another order than it is read in.
+    /// What lies in another order than it is read in, or compressed.
     Loaded(Vec<T>),
 }
 
@@ -34,7 +33,7 @@ impl Tensors {
         let counts = self.sources.iter().map(|source| source.count(T::TYPE)).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new();
         for (source, &count) in self.sources.iter().zip(&counts) {
-            let number = if whole || self.sources.len() > 1 { 1 } else { source.rows()? };
+            let number = if whole { 1 } else { self.rows_of(source)? };
             rows.append(&mut source.open_rows(count, number)?);
             if whole {
                 break;
@@ -46,16 +45,15 @@ impl Tensors {
 
 impl Source {
     fn open_rows<T: Element>(&self, count: usize, rows: usize) -> Result<Vec<Row<T>>, TensorError> {
-        if self.layout.fortran && self.layout.shape.iter().filter(|&&axis| axis > 1).count() > 1 {
-            return Ok(self.read(count, rows)?.into_iter().map(Row::Loaded).collect());
-        }
-        let length = count / rows;
-        let row = |number: usize| {
-            let file = File::open(&self.path).map_err(|error| TensorError::Read { path: self.path.clone(), error })?;
-            let start = self.layout.start + (number * length * size_of::<T>()) as u64;
-            Ok(Row::Stored { file, path: self.path.clone(), start, length, big_endian: self.layout.big_endian })
+        let turned = self.layout.fortran && self.layout.shape.iter().filter(|&&axis| axis > 1).count() > 1;
+        let data = match &self.layout.data {
+            Data::Plain(data) if !turned => data,
+            _ => return Ok(self.read(count, rows)?.into_iter().map(Row::Loaded).collect()),
         };
-        (0..rows).map(row).collect()
+        let length = count / rows;
+        let bytes = (length * size_of::<T>()) as u64;
+        let row = |number| Row::Stored { source: self.clone(), data: data.part(number * bytes, bytes), length };
+        Ok((0..rows as u64).map(row).collect())
     }
 }
 
@@ -76,14 +74,13 @@ impl<T: Element> Rows<T> {
     pub fn read(&mut self, number: usize, first: usize, into: &mut [T]) -> Result<(), TensorError> {
         match &mut self.rows[number] {
             Row::Loaded(values) => into.copy_from_slice(&values[first..first + into.len()]),
-            Row::Stored { file, path, start, big_endian, .. } => {
-                let failed = |error| TensorError::Read { path: path.clone(), error };
-                file.seek(SeekFrom::Start(*start + (first * size_of::<T>()) as u64)).map_err(failed)?;
+            Row::Stored { source, data, .. } => {
                 let bytes = bytemuck::cast_slice_mut::<T, u8>(into);
-                file.read_exact(bytes).map_err(failed)?;
-                if *big_endian != cfg!(target_endian = "big") {
-                    bytes.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
-                }
+                let start = (first * size_of::<T>()) as u64;
+                data.open()
+                    .and_then(|region| region.read_exact_at(bytes, start))
+                    .map_err(|error| source.failed(error))?;
+                source.in_this_order::<T>(bytes);
             }
         }
         Ok(())

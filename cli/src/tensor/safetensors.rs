@@ -1,26 +1,42 @@
 //! `.safetensors`: a length, a JSON header of named tensors, and their bytes.
 //!
 //! The header is parsed here and not by the format's crate, which refuses a whole model for one tensor of a type that is newer than
-//! it is. Only the tensor that is wanted is then read, not the model around it.
+//! it is. Only tensors that are wanted are then read, not the model around them.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::Path;
+use std::{fmt, io};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::json;
 use wgccl::element::DataType;
 
 use super::error::{NAME, TensorError};
-use super::input::{Input, Layout};
+use super::input::{Data, Input, Layout};
+use super::stored::Stored;
 use crate::text::one_line;
 
 /// The limit of the format's own library.
 const MAX_HEADER: u64 = 100_000_000;
-/// Names that an error lists.
-const SHOWN: usize = 8;
+/// The one key that is no tensor.
+const METADATA: &str = "__metadata__";
+/// To this the format's own library aligns the elements.
+const ALIGNMENT: usize = 8;
+/// What the header says.
+pub(super) struct Contents {
+    /// By name.
+    pub(super) layouts: Vec<Layout>,
+    pub(super) metadata: Metadata,
+}
 
-/// Where the elements of the tensor `name`, or of the only tensor, lie.
-pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>) -> Result<Layout, TensorError> {
+/// What the file says of itself.
+pub(super) type Metadata = BTreeMap<String, String>;
+
+/// The tensors of the file `stored`.
+pub(super) fn contents(path: &Path, stored: &Stored) -> Result<Contents, TensorError> {
+    let region = stored.open().map_err(|error| TensorError::Read { path: path.to_owned(), error })?;
+    let mut input = Input::new(path, "safetensors", region, stored.bytes)?;
     let length = input.take(size_of::<u64>(), "header length")?;
     let length = length.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte));
     let start = match length.checked_add(size_of::<u64>() as u64) {
@@ -31,38 +47,50 @@ pub(super) fn layout(input: &mut Input<'_>, name: Option<&str>) -> Result<Layout
         }
     };
     let json = input.take(length as usize, "header")?;
-    let Header(tensors) = serde_json::from_slice(&json).map_err(|error| input.malformed(error.to_string()))?;
+    let Header { tensors, metadata } =
+        serde_json::from_slice(&json).map_err(|error| input.malformed(error.to_string()))?;
     check_offsets(&tensors, input.bytes - start).map_err(|reason| input.malformed(reason))?;
-
-    let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
-    let choice = |problem| Err(TensorError::Choice { path: input.path.to_owned(), problem });
-    let (name, info) = match (name, names.as_slice()) {
-        (_, []) => return choice("holds no tensor; save it again with one".to_owned()),
-        (Some(name), _) => match tensors.get(name) {
-            Some(info) => (name, info),
-            None => {
-                let name = one_line(name, NAME);
-                return choice(format!("holds no tensor '{name}'; choose one of: {}", listed(&names)));
-            }
-        },
-        (None, [only]) => (*only, &tensors[*only]),
-        (None, several) => {
-            let (count, names) = (several.len(), listed(&names));
-            return choice(format!("holds {count} tensors; name the one to read: {names}"));
+    let layout = |(name, info): (String, Info)| {
+        let type_text = info.dtype.to_lowercase();
+        let (from, to) = info.data_offsets;
+        Layout {
+            data_type: DataType::ALL.iter().copied().find(|&kind| dtype(kind) == info.dtype),
+            type_text,
+            shape: info.shape,
+            name: Some(name),
+            data: Data::Plain(stored.part(start + from, to - from)),
+            big_endian: false,
+            fortran: false,
         }
     };
-    let type_text = info.dtype.to_lowercase();
-    let (from, to) = info.data_offsets;
-    Ok(Layout {
-        data_type: DataType::ALL.iter().copied().find(|data_type| data_type.name() == type_text),
-        type_text,
-        shape: info.shape.clone(),
-        name: Some(name.to_owned()),
-        start: start + from,
-        bytes: to - from,
-        big_endian: false,
-        fortran: false,
-    })
+    Ok(Contents { layouts: tensors.into_iter().map(layout).collect(), metadata })
+}
+
+/// What the format calls a type.
+fn dtype(kind: DataType) -> String {
+    kind.name().to_uppercase()
+}
+
+/// Everything that goes before the little-endian elements of tensors of these names, types and shapes, which lie one behind the
+/// other. Wider types first are all aligned.
+pub(super) fn header<'a>(
+    tensors: impl Iterator<Item = (&'a str, DataType, &'a [u64])>,
+    metadata: &Metadata,
+) -> io::Result<Vec<u8>> {
+    let (mut header, mut start) = (serde_json::Map::new(), 0_u64);
+    if !metadata.is_empty() {
+        header.insert(METADATA.to_owned(), serde_json::to_value(metadata)?);
+    }
+    for (name, kind, shape) in tensors {
+        let end = start + shape.iter().product::<u64>() * kind.bytes() as u64;
+        header.insert(name.to_owned(), json!({ "dtype": dtype(kind), "shape": shape, "data_offsets": [start, end] }));
+        start = end;
+    }
+    let mut json = serde_json::to_vec(&header)?;
+    json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut json);
+    Ok(bytes)
 }
 
 /// One tensor, whatever its type is called.
@@ -73,8 +101,11 @@ struct Info {
     data_offsets: (u64, u64),
 }
 
-/// All tensors by name.
-struct Header(BTreeMap<String, Info>);
+/// All of it, tensors by name.
+struct Header {
+    tensors: BTreeMap<String, Info>,
+    metadata: Metadata,
+}
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -87,10 +118,10 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-                let mut tensors = BTreeMap::new();
+                let (mut tensors, mut metadata) = (BTreeMap::new(), Metadata::new());
                 while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
-                        map.next_value::<BTreeMap<String, String>>()?;
+                    if name == METADATA {
+                        metadata = map.next_value()?;
                     } else if let Some(first) = tensors.insert(name, map.next_value::<Info>()?) {
                         return Err(A::Error::custom(format!(
                             "a tensor of shape {:?} has another's name",
@@ -98,7 +129,7 @@ impl<'de> Deserialize<'de> for Header {
                         )));
                     }
                 }
-                Ok(Header(tensors))
+                Ok(Header { tensors, metadata })
             }
         }
         deserializer.deserialize_map(Tensors)
@@ -121,13 +152,5 @@ fn check_offsets(tensors: &BTreeMap<String, Info>, present: u64) -> Result<(), S
     match end == present {
         true => Ok(()),
         false => Err(format!("its header promises {end} bytes of tensors, but {present} bytes are there")),
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown = names.iter().take(SHOWN).map(|name| one_line(name, NAME)).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }

@@ -3,7 +3,7 @@
 //! Renaming succeeds onto nothing and onto an empty directory only, so that of two writers one wins.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -36,13 +36,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Writes a file of `parts`, one after the other.
-    pub(crate) fn write(&mut self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+    /// Writes a file, of what `fill` puts into it.
+    pub(crate) fn write(&mut self, name: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let Some(hidden) = &self.hidden else { return Err(io::ErrorKind::NotFound.into()) };
         let path = hidden.path().join(name);
-        let mut file = File::create_new(&path)?;
+        let file = File::create_new(&path)?;
         self.files.push(path);
-        parts.iter().try_for_each(|part| write(&mut file, part, &self.held))
+        fill(&mut Filling { file, held: &self.held })
     }
 
     /// Gives it its name.
@@ -67,6 +67,22 @@ impl Folder {
         self.made.clear();
         sync_dir(parent(&self.target));
         Ok(())
+    }
+}
+
+/// A file that is being filled, until a signal comes.
+struct Filling<'a> {
+    file: File,
+    held: &'a Held,
+}
+
+impl Write for Filling<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write(&mut self.file, bytes, self.held).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
