@@ -65,35 +65,25 @@ impl Files {
     /// # Errors
     /// [`TensorError`] for the first file that is none, or damaged, or has not all of the tensors.
     pub fn open(files: &[PathBuf], names: &[String]) -> Result<Self, TensorError> {
-        if files.iter().filter(|path| path.as_os_str() == STDIN).count() > 1 {
-            return Err(TensorError::Twice);
-        }
-        let containers = files.iter().map(|path| Container::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let containers = open(files)?;
         let first = containers.first().ok_or(TensorError::NoFiles)?;
         let outputs = Outputs::like(first.format, containers.iter().map(|file| file.metadata.clone()).collect());
-        if names.is_empty() {
-            let only = containers.iter().map(Container::only).collect::<Result<Option<Vec<_>>, _>>()?;
-            if let Some(sources) = only {
-                return Ok(Self { tensors: vec![Tensors::of(sources)], outputs });
-            }
-            for other in &containers {
-                if let Some(name) = other.names().find(|name| !first.has(name)) {
-                    let name = one_line(name, error::NAME);
-                    let problem = format!("holds no tensor '{name}', which another file holds; name those to take");
-                    return Err(first.choice(problem));
-                }
+        if !names.is_empty() {
+            return Ok(Self { tensors: named(&containers, names.iter().map(String::as_str))?, outputs });
+        }
+        if let Some(only) = only(&containers)? {
+            return Ok(Self { tensors: vec![only], outputs });
+        }
+        for other in &containers {
+            if let Some(name) = other.names().find(|name| !first.has(name)) {
+                let name = one_line(name, error::NAME);
+                return Err(
+                    first.choice(format!("holds no tensor '{name}', which another file holds; name those to take"))
+                );
             }
         }
-        let names: Vec<&str> = match names {
-            [] => first.names().collect(),
-            names => names.iter().map(String::as_str).collect(),
-        };
-        let tensor = |name: &&str| {
-            let sources = containers.iter().map(|file| file.named(name));
-            Ok(Tensors::of(sources.collect::<Result<_, _>>()?))
-        };
-        let mut tensors = names.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
-        // As outputs have them: wider ones first.
+        let mut tensors = named(&containers, first.names())?;
+        // As outputs have them: wider ones first, so that all are aligned.
         tensors.sort_by_key(|tensors| std::cmp::Reverse(tensors.data_type().map_or(0, DataType::bytes)));
         Ok(Self { tensors, outputs })
     }
@@ -103,6 +93,24 @@ impl Files {
         self.tensors.iter_mut().for_each(|tensors| tensors.whole = true);
         self
     }
+}
+
+fn open(files: &[PathBuf]) -> Result<Vec<Container>, TensorError> {
+    match files.iter().filter(|path| path.as_os_str() == STDIN).count() {
+        0 | 1 => files.iter().map(|path| Container::open(path)).collect(),
+        _ => Err(TensorError::Twice),
+    }
+}
+
+/// The tensor of files that hold one each.
+fn only(containers: &[Container]) -> Result<Option<Tensors>, TensorError> {
+    let sources = containers.iter().map(Container::only).collect::<Result<Option<Vec<_>>, _>>()?;
+    Ok(sources.map(Tensors::of))
+}
+
+fn named<'a>(containers: &[Container], names: impl Iterator<Item = &'a str>) -> Result<Vec<Tensors>, TensorError> {
+    let of_all = |name| containers.iter().map(|file| file.named(name)).collect::<Result<_, _>>().map(Tensors::of);
+    names.map(of_all).collect()
 }
 
 impl Tensors {
@@ -121,12 +129,13 @@ impl Tensors {
     /// # Errors
     /// [`TensorError`] for the first file that is none, or damaged.
     pub fn open(files: &[PathBuf], tensor: Option<&str>) -> Result<Self, TensorError> {
-        let names: Vec<String> = tensor.map(str::to_owned).into_iter().collect();
-        let mut tensors = Files::open(files, &names)?.tensors;
-        match (tensors.len(), tensors.pop()) {
-            (1, Some(only)) => Ok(only),
-            (_, None) => Err(TensorError::NoFiles),
-            (several, Some(_)) => Err(TensorError::Several { several }),
+        let containers = open(files)?;
+        let first = containers.first().ok_or(TensorError::NoFiles)?;
+        match tensor {
+            Some(name) => named(&containers, [name].into_iter())?.pop().ok_or(TensorError::NoFiles),
+            None => {
+                only(&containers)?.ok_or_else(|| containers.iter().find(|of| !of.is_one()).unwrap_or(first).several())
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use wgccl::schedule::{Origin, SyncStyle};
 
 use crate::error::Error;
-use crate::text::plain_lines;
+use crate::text::{plain, plain_lines};
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -56,6 +56,16 @@ pub(super) fn unless_gone(printed: Result<(), Error>) -> Result<(), Error> {
 /// As [`print`], and a reader that has gone is an error: nothing is measured for nobody.
 pub(super) fn print_or_fail(text: &str) -> Result<(), Error> {
     Ok(writeln!(anstream::stdout().lock(), "{text}")?)
+}
+
+/// A line for each note.
+pub(super) fn of_notes(notes: &[String]) -> String {
+    notes.iter().filter(|_| !is_quiet()).map(|note| named("note", &plain(note))).collect()
+}
+
+/// A line of a name and what it names.
+pub(super) fn named(name: &str, value: &str) -> String {
+    format!("{DIM}{name:<9}{DIM:#} {value}\n")
 }
 
 /// What a task is beyond its collective, for people.

@@ -14,12 +14,13 @@ use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::Algorithm;
 
 use super::args::collectives;
-use super::output::{BAD, DIM, GOOD, Ticking, plural, print, print_error, print_json};
+use super::output::{BAD, DIM, GOOD, Ticking, of_notes, plural, print, print_error, print_json};
 use super::values::{Names, one_of};
 use crate::amount::whole;
 use crate::error::{Error, exit};
 use crate::names;
-use crate::tensor::Tensors;
+use crate::tensor::{Files, Tensors};
+use crate::text::one_line;
 use crate::verify::{Expected, Report, Request, Watch, verify};
 
 /// The word for any algorithm.
@@ -30,9 +31,10 @@ pub(super) struct VerifyArgs {
     /// What was computed
     #[arg(long, default_value = "all-reduce", value_name = "NAME", value_parser = collectives())]
     collective: Collective,
-    /// What went in: .npy or .safetensors, a file per rank
+    /// What went in: .npy, .npz or .safetensors, a file per rank
     ///
-    /// One file per rank, or one of shape [ranks, n]; of broadcast and scatter the root's alone.
+    /// One file per rank, or one of shape [ranks, n], which --ranks 1 takes whole; of broadcast and scatter the root's alone. An
+    /// index of safetensors files stands for all of them, - is standard input. Of files that hold several tensors all are taken.
     #[arg(long, num_args = 1.., value_name = "FILE", required = true)]
     input: Vec<PathBuf>,
     /// What came out: as --input, of each rank that has an output
@@ -40,9 +42,9 @@ pub(super) struct VerifyArgs {
     /// Where all get the same, one file may stand for all.
     #[arg(long, num_args = 1.., value_name = "FILE", required = true)]
     output: Vec<PathBuf>,
-    /// Tensor of .safetensors files that hold several
-    #[arg(long, value_name = "NAME")]
-    tensor: Option<String>,
+    /// Of files that hold several tensors, take these
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    tensor: Vec<String>,
     /// Algorithm whose order of additions is expected, or any [default: any]
     ///
     /// Any finds out which orders give these bits [default: any].
@@ -92,41 +94,38 @@ fn tolerance(text: &str) -> Result<f64, String> {
 struct Json<'a> {
     #[serde(flatten)]
     report: &'a Report,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-struct Verify<'a>(&'a VerifyArgs, Request);
+/// The same of several tensors.
+#[derive(Serialize)]
+struct JsonOfAll<'a> {
+    tensors: &'a [Row],
+    ok: bool,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// A tensor's report.
+#[derive(Serialize)]
+struct Row {
+    tensor: String,
+    #[serde(flatten)]
+    report: Report,
+}
+
+struct Verify<'a>(&'a Request, Watch);
 
 impl Typed for Verify<'_> {
-    type Output = Result<u8, Error>;
+    type Output = Result<Report, Error>;
 
-    fn run<T: Element>(self) -> Result<u8, Error> {
-        let Self(args, request) = self;
-        let ticking = Ticking::new();
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, about {eta} left")
-        {
-            ticking.bar().set_style(style);
-        }
-        let bar = ticking.bar().clone();
-        let watch: Watch = Arc::new(move |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
-        });
-        let report = verify::<T>(&request, &watch);
-        drop(ticking);
-        let report = report?;
-        let error = (!report.ok).then(|| of(&report));
-        if args.json {
-            print_json(&Json { report: &report, error: error.as_ref().map(Error::to_string) })?;
-        } else {
-            print(&table(&report, &request, args))?;
-            if let Some(error) = &error {
-                print_error(error);
-            }
-        }
-        Ok(error.map_or(exit::OK, |error| error.exit_code()))
+    fn run<T: Element>(self) -> Result<Report, Error> {
+        verify::<T>(self.0, &self.1)
     }
 }
 
@@ -138,21 +137,128 @@ pub(super) fn run(args: &VerifyArgs) -> Result<u8, Error> {
     }
     let mut task = Task::from(collective).root(args.root.unwrap_or(0));
     task.sources = args.sources.of(collective)?;
-    let inputs = Tensors::open(&args.input, args.tensor.as_deref())?;
-    let outputs = Tensors::open(&args.output, args.tensor.as_deref())?;
-    let data_type = inputs.data_type()?;
+    let mut inputs = Files::open(&args.input, &args.tensor)?;
+    if args.ranks == Some(1) {
+        inputs = inputs.as_one_rank();
+    }
+    let outputs = Files::open(&args.output, &args.tensor)?;
     let tolerance = (args.rtol.is_some() || args.atol.is_some())
         .then(|| Tolerance::new(args.rtol.unwrap_or(0.0), args.atol.unwrap_or(0.0)));
-    let request = Request {
-        task,
+    let request = |inputs: &Tensors, outputs: &Tensors| Request {
+        task: task.clone(),
         expected: args.algorithm.unwrap_or(Expected::Any),
         op: args.op.unwrap_or(Op::Sum),
         ranks: args.ranks,
-        inputs,
-        outputs,
+        inputs: inputs.clone(),
+        outputs: outputs.clone(),
         tolerance,
     };
-    typed(data_type, Verify(args, request))
+    let taken = args.ranks.is_none() && !collective.only_root_gives();
+    let first_axis = |tensors: &Tensors| taken.then(|| tensors.first_axis()).flatten();
+    if let ([input], [output]) = (&inputs.tensors[..], &outputs.tensors[..]) {
+        let notes: Vec<String> = first_axis(input).into_iter().collect();
+        return one(args, &request(input, output), &notes);
+    }
+    let mut requests = Vec::new();
+    for input in &inputs.tensors {
+        let name = input.name().unwrap_or_default();
+        let output = outputs.tensors.iter().find(|output| output.name() == Some(name)).ok_or_else(|| {
+            Error::Usage(format!("the outputs hold no tensor '{}', which the inputs hold", one_line(name, NAME)))
+        })?;
+        requests.push((name.to_owned(), request(input, output)));
+    }
+    let notes: Vec<String> = inputs.tensors.first().and_then(first_axis).into_iter().collect();
+    all(args, &requests, &notes)
+}
+
+/// Characters of a tensor's name in a row.
+const NAME: usize = 40;
+
+fn bar() -> Ticking {
+    let ticking = Ticking::new();
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, about {eta} left {msg}")
+    {
+        ticking.bar().set_style(style);
+    }
+    ticking
+}
+
+fn one(args: &VerifyArgs, request: &Request, notes: &[String]) -> Result<u8, Error> {
+    let ticking = bar();
+    let bar = ticking.bar().clone();
+    let watch: Watch = Arc::new(move |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    let report = typed(request.inputs.data_type()?, Verify(request, watch));
+    drop(ticking);
+    let report = report?;
+    let error = (!report.ok).then(|| of(&report));
+    if args.json {
+        print_json(&Json { report: &report, notes, error: error.as_ref().map(Error::to_string) })?;
+    } else {
+        print(&(of_notes(notes) + &table(&report, request, args)))?;
+        error.iter().for_each(print_error);
+    }
+    Ok(error.map_or(exit::OK, |error| error.exit_code()))
+}
+
+/// Tensor by tensor, a row each.
+fn all(args: &VerifyArgs, requests: &[(String, Request)], notes: &[String]) -> Result<u8, Error> {
+    let ticking = bar();
+    ticking.bar().set_length(requests.iter().map(|(_, request)| request.inputs.bytes()).sum());
+    let (mut rows, mut error) = (Vec::new(), None);
+    for (name, request) in requests {
+        let of_tensor = |error: Error| Error::OfTensor { name: one_line(name, NAME), error: Box::new(error) };
+        ticking.bar().set_message(one_line(name, NAME));
+        let verified = request.inputs.data_type().map_err(Error::from);
+        let verified = verified.and_then(|data_type| typed(data_type, Verify(request, Arc::new(|_, _| {}))));
+        let report = verified.map_err(of_tensor)?;
+        if !report.ok && error.is_none() {
+            error = Some(of_tensor(of(&report)));
+        }
+        rows.push(Row { tensor: name.clone(), report });
+        ticking.bar().inc(request.inputs.bytes());
+    }
+    drop(ticking);
+    if args.json {
+        let (ok, error) = (error.is_none(), error.as_ref().map(Error::to_string));
+        print_json(&JsonOfAll { tensors: &rows, ok, notes, error })?;
+    } else {
+        print(&(of_notes(notes) + &table_of_all(&rows)))?;
+        error.iter().for_each(print_error);
+    }
+    Ok(error.map_or(exit::OK, |error| error.exit_code()))
+}
+
+/// What a person reads of several tensors.
+fn table_of_all(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let Some(Row { report: first, .. }) = rows.first() else { return text };
+    let op = first.op.map_or_else(String::new, |op| format!(", {op}"));
+    let tensors = plural(rows.len() as u64, "tensor");
+    text += &format!("{}: {} of {tensors}{op}\n", first.collective, plural(first.ranks.into(), "rank"));
+    let width = rows.iter().map(|row| row.tensor.chars().count().min(NAME + 3)).max().unwrap_or(0).max(6);
+    text += &format!("\n{DIM}{:<width$}  {:<6}  {:>12}  {:<8}  of{DIM:#}", "tensor", "type", "count", "result");
+    for Row { tensor, report } in rows {
+        let (style, verdict, of) = match (report.differences.differing, report.ok) {
+            (0, _) => (GOOD, "equal", names(&report.equal)),
+            (some, true) => (GOOD, "close", format!("{} but for {some} elements", report.against)),
+            (some, false) => (BAD, "differs", format!("{} in {some} of {} elements", report.against, report.elements)),
+        };
+        text += &format!(
+            "\n{:<width$}  {:<6}  {:>12}  {style}{verdict:<8}{style:#}  {of}",
+            one_line(tensor, NAME),
+            report.data_type.name(),
+            report.count
+        );
+    }
+    text
+}
+
+fn names(all: &[Algorithm]) -> String {
+    all.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// The error that a difference is.
@@ -170,7 +276,6 @@ fn table(report: &Report, request: &Request, args: &VerifyArgs) -> String {
     let mut line = |name: &str, value: &str| {
         let _ = write!(text, "\n{DIM}{name:<9}{DIM:#} {value}");
     };
-    let names = |all: &[Algorithm]| all.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ");
     if request.expected == Expected::Any {
         line("tried", &names(tried));
         line("equal", &if equal.is_empty() { "none of them gives these bits".to_owned() } else { names(equal) });

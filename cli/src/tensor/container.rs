@@ -96,6 +96,10 @@ impl Container {
         self.layouts.contains_key(name)
     }
 
+    pub(super) fn is_one(&self) -> bool {
+        self.layouts.len() == 1
+    }
+
     /// Its tensor, if it has one only.
     pub(super) fn only(&self) -> Result<Option<Source>, TensorError> {
         match (self.layouts.len(), self.layouts.values().next()) {
@@ -120,6 +124,11 @@ impl Container {
             }
             None => Err(self.choice(format!("holds no tensor '{shown}'; choose one of: {}", self.listed()))),
         }
+    }
+
+    /// That one of its tensors must be named.
+    pub(super) fn several(&self) -> TensorError {
+        self.choice(format!("holds {} tensors; name the one to read: {}", self.layouts.len(), self.listed()))
     }
 
     pub(super) fn choice(&self, problem: String) -> TensorError {

@@ -43,9 +43,6 @@ pub enum TensorError {
     /// Standard input for two ranks.
     #[error("- is standard input, which is one file, and was named twice; name files for the others")]
     Twice,
-    /// Several tensors where one was wanted.
-    #[error("the files hold {several} tensors; name one of them")]
-    Several { several: usize },
     /// Bytes that are not what the extension says.
     #[error("{} is damaged or not a .{format} file: {reason}; save or copy it again", path.display())]
     Malformed { path: PathBuf, format: &'static str, reason: String },

@@ -10,6 +10,7 @@ mod devices;
 
 mod bench;
 mod cli;
+mod files;
 mod habits;
 mod nccl;
 mod tensor;

@@ -7,9 +7,9 @@ use serde::Serialize;
 use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
-use super::text::{device, named, of_notes, time};
+use super::text::{device, time};
 use super::{INTERRUPTED, RunArgs, check_op, of_tensors, request, written};
-use crate::cli::output::{BAD, DIM, GOOD, Ticking, plural, print, print_error, print_json};
+use crate::cli::output::{BAD, DIM, GOOD, Ticking, named, of_notes, plural, print, print_error, print_json};
 use crate::device::Device;
 use crate::error::{Error, exit};
 use crate::run::{Outcome, Request, ranks_of, run as execute};

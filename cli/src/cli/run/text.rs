@@ -6,10 +6,9 @@ use wgccl::collective::Collective;
 use wgccl::element::Element;
 use wgccl::schedule::Algorithm;
 
-use crate::cli::output::{BAD, DIM, GOOD, details, how, is_quiet, plural};
+use crate::cli::output::{BAD, DIM, GOOD, details, how, is_quiet, named, of_notes, plural};
 use crate::dispatch;
 use crate::run::{Finished, Outcome};
-use crate::text::plain;
 
 /// What was computed, in a line.
 pub(super) fn title(o: &Outcome) -> String {
@@ -95,16 +94,6 @@ pub(super) fn table<T: Element>(finished: &Finished<T>, notes: &[String], faster
         let _ = write!(text, "\n{DIM}{name:<9}{DIM:#} {said}");
     }
     text
-}
-
-/// A line for each note.
-pub(super) fn of_notes(notes: &[String]) -> String {
-    notes.iter().filter(|_| !is_quiet()).map(|note| named("note", &plain(note))).collect()
-}
-
-/// A line of a name and what it names.
-pub(super) fn named(name: &str, value: &str) -> String {
-    format!("{DIM}{name:<9}{DIM:#} {value}\n")
 }
 
 /// Where it ran.
