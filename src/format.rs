@@ -3,5 +3,6 @@
 //! A format only says what stands where; whether a schedule is right is for the proofs to say.
 
 mod document;
+pub mod msccl;
 
 pub use document::FORMAT;

@@ -19,6 +19,7 @@ mod hang;
 mod hostile;
 mod layers;
 mod model;
+mod msccl;
 mod proof_findings;
 mod proof_mutants;
 mod security;

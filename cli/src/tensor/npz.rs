@@ -32,6 +32,9 @@ struct Member {
 
 /// The arrays of the archive `stored`, in its order.
 pub(super) fn layouts(path: &Path, stored: &Stored) -> Result<Vec<Layout>, TensorError> {
+    if stored.bytes == 0 {
+        return Err(TensorError::Empty { path: path.to_owned(), format: FORMAT });
+    }
     let mut buffer = packed::buffer();
     let archive = packed::open(stored, &mut buffer).map_err(|error| failed(path, error))?;
     let members = members(path, &archive, &mut buffer)?;

@@ -1,0 +1,16 @@
+//! MSCCL XML: algorithms as thread blocks that send and receive chunks over connections.
+//!
+//! What counts is what the kernels of MSCCL and RCCL do with a file, not what its generator meant: the local operand of a
+//! reduction is `srcbuf`/`srcoff`, connections are FIFOs of a few slots, and dependences are flags that only grow.
+//! Source: microsoft/msccl, `src/graph/topo.cc` and `src/collectives/device/msccl_interpreter.h`.
+
+mod file;
+mod lower;
+mod problems;
+mod read;
+mod replay;
+
+pub use file::{Algo, Block, Gpu, Kind, Memory, Place, Proto, Step};
+pub use lower::{Imported, LowerError, LowerOptions};
+pub use problems::{Problem, Where};
+pub use read::{ReadError, read};

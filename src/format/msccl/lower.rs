@@ -1,0 +1,405 @@
+//! A file as a schedule: a thread block is a lane, a connection's FIFO a few slots in the receiver's window with signals for full
+//! and empty, a dependence a signal of the rank to itself.
+//!
+//! In place, `i` and `o` are one memory. Which of the two a step means is decided where it runs: what nobody has written yet is the
+//! input. So that a file for calls in place is a schedule for both kinds of call, where it is right for both.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::file::{Algo, Block, Gpu, Kind, Memory, Place, Step};
+use super::problems::{Connection, Problem, Problems, Where, chunks, ends, parts, published};
+use super::replay::Replay;
+use crate::collective::{Collective, Task};
+use crate::schedule::{Address, Buffer, Granularity, Instruction, Label, Lane, Origin, Schedule};
+
+/// Most chunks that all steps together move, and most slots.
+const MOST_CHUNKS: u64 = 1 << 26;
+
+/// How a file becomes a schedule.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LowerOptions {
+    /// Messages that a connection holds; by the file's protocol if not given.
+    pub fifo_slots: Option<u32>,
+    /// What it computes, for files that say `custom`.
+    pub collective: Option<Collective>,
+    /// The root, which files do not name.
+    pub root: u32,
+}
+
+/// A file as a schedule.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Imported {
+    /// What it does.
+    pub schedule: Schedule,
+    /// It is made for calls in place.
+    pub in_place: bool,
+    /// Messages that a connection holds in it.
+    pub fifo_slots: u32,
+    /// What may not be meant as it is written.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why a file is no schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LowerError {
+    /// It claims nothing that could be proved.
+    #[error("coll=\"custom\" does not say what is right; name the collective that it is")]
+    Custom,
+    /// It contradicts itself.
+    #[error("{}", listed(.0))]
+    Problems(Vec<Problem>),
+    /// Its numbers are out of all proportion.
+    #[error("its steps move {chunks} chunks and its FIFOs take {slots} slots; up to {MOST_CHUNKS} of each are read")]
+    TooLarge {
+        /// Chunks that all steps move.
+        chunks: u64,
+        /// Slots of all connections and scratch buffers.
+        slots: u64,
+    },
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Algo {
+    /// The schedule that it is.
+    ///
+    /// # Errors
+    /// [`LowerError`]. Whether it can hang, race or compute something else is for the proofs to say.
+    pub fn lower(&self, options: &LowerOptions) -> Result<Imported, LowerError> {
+        let collective = options.collective.or(self.collective).ok_or(LowerError::Custom)?;
+        let problems = Problems::of(self, collective);
+        if !problems.is_empty() {
+            return Err(LowerError::Problems(problems));
+        }
+        let fifo_slots = options.fifo_slots.unwrap_or(self.proto.fifo_slots()).max(1);
+        let mut lowering = Lowering::new(self, collective, fifo_slots)?;
+        // Which memory a step means does not depend on the slots.
+        let mut replay = Replay::new(self, u32::MAX);
+        replay.run(|gpu, block, step| lowering.step(gpu, block, step));
+        // These wait for ever, as the proof will say.
+        replay.left().for_each(|(gpu, block, step)| lowering.step(gpu, block, step));
+        let task = Task::from(collective).root(options.root);
+        let warnings = self.warnings();
+        Ok(Imported { schedule: lowering.schedule(task), in_place: self.in_place, fifo_slots, warnings })
+    }
+
+    /// Reductions whose local operand is not where the result goes: kernels take the source, generators may mean the destination.
+    fn warnings(&self) -> Vec<Problem> {
+        let mut warnings = Vec::new();
+        for (gpu, block) in self.gpus.iter().flat_map(|gpu| gpu.blocks.iter().map(move |block| (gpu, block))) {
+            for step in block.steps.iter().filter(|step| step.kind.reduces_message() && step.source != step.destination)
+            {
+                let (name, source, destination) = (step.kind.name(), step.source, step.destination);
+                let what = format!(
+                    "{name} has src {source} and dst {destination}: kernels reduce with src, and generators that write the sender's \
+                     chunk there mean dst"
+                );
+                warnings.push(Problem { at: Where::step(gpu, block, step), what });
+            }
+        }
+        warnings
+    }
+}
+
+/// A connection's FIFO.
+struct Fifo {
+    /// Its first slot in the receiver's window.
+    base: u32,
+    /// Slots of a message.
+    width: u32,
+    /// Messages that it holds.
+    depth: u32,
+    /// Messages of a run.
+    messages: u32,
+    /// Signal row of full slots; the next one is of empty slots.
+    row: u32,
+    sent: u32,
+    taken: u32,
+}
+
+struct Lowering<'a> {
+    algo: &'a Algo,
+    collective: Collective,
+    /// Chunks of a part.
+    part: u32,
+    fifos: FxHashMap<Connection, Fifo>,
+    /// Where each gpu keeps what it writes over its input, if it does.
+    shadows: Vec<Option<u32>>,
+    slots: Vec<u32>,
+    /// Steps of each block that others wait for, by gpu and block, and the signal row of the block.
+    awaited: FxHashMap<(u32, u32), (u32, Vec<u32>)>,
+    rows: u32,
+    /// Lanes by gpu and block.
+    lanes: Vec<Vec<Lane>>,
+    labels: FxHashMap<(u32, u32), Arc<str>>,
+    /// Chunks that have been written, so far.
+    written: FxHashSet<(u32, Buffer, u32)>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(algo: &'a Algo, collective: Collective, fifo_slots: u32) -> Result<Self, LowerError> {
+        let part = algo.chunks_per_loop / parts(collective, algo.ranks);
+        let steps = || algo.gpus.iter().flat_map(|gpu| &gpu.blocks).flat_map(|block| &block.steps);
+        let moved: u64 = steps().map(|step| u64::from(step.count)).sum();
+        let mut lowering = Self {
+            algo,
+            collective,
+            part,
+            fifos: FxHashMap::default(),
+            shadows: Vec::new(),
+            slots: Vec::new(),
+            awaited: FxHashMap::default(),
+            rows: 0,
+            lanes: Vec::new(),
+            labels: FxHashMap::default(),
+            written: FxHashSet::default(),
+        };
+        let mut slots: Vec<u64> = algo.gpus.iter().map(|gpu| u64::from(gpu.scratch_chunks)).collect();
+        for (gpu, slots) in algo.gpus.iter().zip(&mut slots) {
+            let shadowed = gpu.blocks.iter().flat_map(|block| &block.steps).any(|step| {
+                step.kind.writes() && (0..step.count).any(|i| lowering.is_bare_input(gpu, step.destination, i))
+            });
+            lowering.shadows.push(shadowed.then_some(*slots as u32));
+            if shadowed {
+                *slots += u64::from(chunks(algo, gpu, collective, Memory::Input));
+            }
+        }
+        let mut channels: Vec<u32> = algo.gpus.iter().flat_map(|gpu| &gpu.blocks).map(|block| block.channel).collect();
+        channels.sort_unstable();
+        channels.dedup();
+        for (gpu, block) in algo.gpus.iter().flat_map(|gpu| gpu.blocks.iter().map(move |block| (gpu, block))) {
+            for (side, connection, messages) in ends(gpu, block) {
+                let width = messages.iter().copied().max().unwrap_or(0);
+                let messages = messages.len() as u32;
+                if side == 1 {
+                    let base = &mut slots[gpu.id as usize];
+                    let depth = fifo_slots.min(messages);
+                    let row = 2 * channels.binary_search(&block.channel).unwrap_or(0) as u32;
+                    let fifo = Fifo { base: *base as u32, width, depth, messages, row, sent: 0, taken: 0 };
+                    *base += u64::from(depth) * u64::from(width);
+                    lowering.fifos.insert(connection, fifo);
+                }
+            }
+        }
+        let all: u64 = slots.iter().sum();
+        if moved > MOST_CHUNKS || all > MOST_CHUNKS {
+            return Err(LowerError::TooLarge { chunks: moved, slots: all });
+        }
+        lowering.slots = slots.into_iter().map(|slots| slots as u32).collect();
+        lowering.rows = 2 * channels.len() as u32;
+        lowering.dependences();
+        for gpu in &algo.gpus {
+            lowering.lanes.push(gpu.blocks.iter().map(|_| Lane::new(gpu.id)).collect());
+            for block in &gpu.blocks {
+                let label = format!("gpu {} tb {} step", gpu.id, block.id).into();
+                lowering.labels.insert((gpu.id, block.id), label);
+            }
+        }
+        Ok(lowering)
+    }
+
+    /// Which steps are waited for, and a signal row for each block that has some.
+    fn dependences(&mut self) {
+        let mut most = 0;
+        for gpu in &self.algo.gpus {
+            let mut rows = 0;
+            for step in gpu.blocks.iter().flat_map(|block| &block.steps) {
+                let Some((other, after)) = step.after else { continue };
+                let Some(step) = publisher(gpu, other, after) else { continue };
+                let row = self.rows + rows;
+                let (_, steps) = self.awaited.entry((gpu.id, other)).or_insert_with(|| {
+                    rows += 1;
+                    (row, Vec::new())
+                });
+                steps.push(step);
+            }
+            most = most.max(rows);
+        }
+        for (_, steps) in self.awaited.values_mut() {
+            steps.sort_unstable();
+            steps.dedup();
+        }
+        self.rows += most;
+    }
+
+    /// Appends what `step` does to its lane.
+    fn step(&mut self, gpu: &Gpu, block: &Block, step: &Step) {
+        let mut waits = Vec::new();
+        if let Some((other, after)) = step.after
+            && let Some(step) = publisher(gpu, other, after)
+            && let Some((row, steps)) = self.awaited.get(&(gpu.id, other))
+        {
+            let at_least = steps.partition_point(|&s| s < step) as u32 + 1;
+            waits.push((*row, gpu.id, at_least));
+        }
+        let Some(label) = self.labels.get(&(gpu.id, block.id)).cloned() else { return };
+        let label = Label::numbered(label, step.number);
+        if step.kind == Kind::Nop {
+            let instruction =
+                waits.into_iter().fold(Instruction::new(label), |on, (row, of, n)| on.wait_for(row, of, n));
+            return self.push(gpu, block, instruction);
+        }
+        let (mut message, mut next, mut notifies) = (None, None, Vec::new());
+        let taken = block.recv.filter(|_| step.kind.receives()).map(|peer| (peer, gpu.id, block.channel));
+        if let Some(connection @ (sender, ..)) = taken
+            && let Some(fifo) = self.fifos.get_mut(&connection)
+        {
+            let k = fifo.taken;
+            fifo.taken += 1;
+            waits.push((fifo.row, sender, k + 1));
+            message = Some(Address::slot(gpu.id, fifo.base + k % fifo.depth * fifo.width));
+            // Nobody waits for the last ones to be empty again.
+            if k + fifo.depth < fifo.messages {
+                notifies.push((sender, fifo.row + 1));
+            }
+        }
+        let sent = block.send.filter(|_| step.kind.sends()).map(|peer| (gpu.id, peer, block.channel));
+        if let Some(connection @ (_, receiver, _)) = sent
+            && let Some(fifo) = self.fifos.get_mut(&connection)
+        {
+            let k = fifo.sent;
+            fifo.sent += 1;
+            if k >= fifo.depth {
+                waits.push((fifo.row + 1, receiver, k - fifo.depth + 1));
+            }
+            next = Some(Address::slot(receiver, fifo.base + k % fifo.depth * fifo.width));
+            notifies.push((receiver, fifo.row));
+        }
+        if let Some((row, steps)) = self.awaited.get(&(gpu.id, block.id))
+            && steps.binary_search(&step.number).is_ok()
+        {
+            notifies.push((gpu.id, *row));
+        }
+        let pieces = self.pieces(gpu, step, message, next);
+        let last = pieces.len().saturating_sub(1);
+        for (i, (from, to, chunks)) in pieces.into_iter().enumerate() {
+            let mut instruction = Instruction::new(label.clone()).reduce_all(from).chunks(chunks);
+            instruction = to.into_iter().fold(instruction, Instruction::to);
+            if i == 0 {
+                instruction = waits.iter().fold(instruction, |on, &(row, of, n)| on.wait_for(row, of, n));
+            }
+            if i == last {
+                instruction = notifies.iter().fold(instruction, |on, &(peer, row)| on.notify(peer, row));
+            }
+            self.push(gpu, block, instruction);
+        }
+        if step.kind.writes() {
+            for i in 0..step.count {
+                if let Some(at) = self.place(gpu, step.destination, i) {
+                    self.written.insert(at);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, gpu: &Gpu, block: &Block, instruction: Instruction) {
+        if let Some(lane) = self.lanes.get_mut(gpu.id as usize).and_then(|lanes| lanes.get_mut(block.id as usize)) {
+            lane.push(instruction);
+        }
+    }
+
+    /// Operands, destinations and lengths of a step: one, unless its chunks lie in different memories.
+    fn pieces(&self, gpu: &Gpu, step: &Step, message: Option<Address>, next: Option<Address>) -> Vec<Piece> {
+        let on = |at: Address, i: u32| Address { chunk: at.chunk + i, ..at };
+        let mut pieces: Vec<Piece> = Vec::new();
+        for i in 0..step.count {
+            let mut from: Vec<Address> = message.map(|at| on(at, i)).into_iter().collect();
+            if step.kind == Kind::Reduce {
+                from.extend(self.read(gpu, step.destination, i));
+            }
+            if step.kind.reads_source() {
+                from.extend(self.read(gpu, step.source, i));
+            }
+            let mut to: Vec<Address> = Vec::new();
+            if step.kind.writes() {
+                to.extend(self.write(gpu, step.destination, i));
+            }
+            to.extend(next.map(|at| on(at, i)));
+            match pieces.last_mut() {
+                Some((first, into, length)) if follows(first, &from, *length) && follows(into, &to, *length) => {
+                    *length += 1
+                }
+                _ => pieces.push((from, to, 1)),
+            }
+        }
+        pieces
+    }
+
+    /// Which memory a chunk is, whatever the file calls it.
+    fn place(&self, gpu: &Gpu, place: Place, i: u32) -> Option<(u32, Buffer, u32)> {
+        let chunk = place.chunk? + i;
+        let own = gpu.id * self.part;
+        let output = match (place.memory, self.algo.in_place, self.collective) {
+            (Memory::Scratch, ..) => return Some((gpu.id, Buffer::Slot, chunk)),
+            (Memory::Output, ..) => Some(chunk),
+            (Memory::Input, false, _) => None,
+            (_, true, Collective::AllGather | Collective::Gather) => Some(own + chunk),
+            (_, true, Collective::ReduceScatter | Collective::Scatter) => {
+                chunk.checked_sub(own).filter(|&chunk| chunk < self.part)
+            }
+            (_, true, _) => Some(chunk),
+        };
+        Some(output.map_or((gpu.id, Buffer::Input, chunk), |chunk| (gpu.id, Buffer::Output, chunk)))
+    }
+
+    fn is_bare_input(&self, gpu: &Gpu, place: Place, i: u32) -> bool {
+        self.place(gpu, place, i).is_some_and(|(_, buffer, _)| buffer == Buffer::Input)
+    }
+
+    fn write(&self, gpu: &Gpu, place: Place, i: u32) -> Option<Address> {
+        let (rank, buffer, chunk) = self.place(gpu, place, i)?;
+        Some(match (buffer, self.shadows.get(rank as usize)) {
+            (Buffer::Input, Some(&Some(shadow))) => Address::slot(rank, shadow + chunk),
+            _ => Address { rank, buffer, chunk },
+        })
+    }
+
+    fn read(&self, gpu: &Gpu, place: Place, i: u32) -> Option<Address> {
+        let at @ (rank, buffer, chunk) = self.place(gpu, place, i)?;
+        if self.written.contains(&at) {
+            return self.write(gpu, place, i);
+        }
+        let own = gpu.id * self.part;
+        let input = match (buffer, self.algo.in_place, self.collective) {
+            (Buffer::Output, true, Collective::AllGather | Collective::Gather) => {
+                chunk.checked_sub(own).filter(|&chunk| chunk < self.part)
+            }
+            (Buffer::Output, true, Collective::ReduceScatter | Collective::Scatter) => Some(own + chunk),
+            (Buffer::Output, true, _) | (Buffer::Input, ..) => Some(chunk),
+            _ => None,
+        };
+        Some(input.map_or(Address { rank, buffer, chunk }, |chunk| Address::input(rank, chunk)))
+    }
+
+    fn schedule(self, task: Task) -> Schedule {
+        let origin = Origin::File { name: self.algo.name.clone(), hash: 0 };
+        let mut schedule = Schedule::new(origin, task, self.algo.ranks, self.part)
+            .granularity(Granularity::DivisibleBy(self.part))
+            .slots_of_ranks(self.slots)
+            .signal_rows(self.rows);
+        schedule.lanes = self.lanes.into_iter().flatten().filter(|lane| !lane.instructions.is_empty()).collect();
+        schedule
+    }
+}
+
+/// Operands, destinations, and the chunks of each.
+type Piece = (Vec<Address>, Vec<Address>, u32);
+
+/// Whether each of `next` is `length` chunks behind each of `first`.
+fn follows(first: &[Address], next: &[Address], length: u32) -> bool {
+    let behind = |(a, b): (&Address, &Address)| Address { chunk: a.chunk + length, ..*a } == *b;
+    first.len() == next.len() && first.iter().zip(next).all(behind)
+}
+
+/// The number of the step whose flag ends a wait for step `after` of block `other`.
+fn publisher(gpu: &Gpu, other: u32, after: u32) -> Option<u32> {
+    let steps = &gpu.blocks.get(other as usize)?.steps;
+    steps.iter().find(|step| step.number >= after && published(step)).map(|step| step.number)
+}
