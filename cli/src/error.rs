@@ -14,6 +14,7 @@ use wgccl::low_level::window::WindowError;
 use wgccl::proof::{Proof, Refused, Report, Verdict};
 use wgccl::schedule::BuildError;
 
+use crate::file::FileError;
 use crate::tensor::TensorError;
 
 pub use bench::BenchError;
@@ -62,6 +63,9 @@ pub enum Error {
     /// Nothing to do. A library call does just that; who types a command meant something else.
     #[error("a count of 0 elements leaves nothing to do; give at least 1")]
     Empty,
+    /// A schedule file.
+    #[error(transparent)]
+    File(#[from] Box<FileError>),
     /// A tensor file.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -121,6 +125,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::OfTensor { error, .. } => error.exit_code(),
+            Self::File(_) => exit::USAGE,
             Self::Select(_) | Self::Narrowed { .. } => exit::DEVICE,
             Self::Device(error) | Self::Prepare(PrepareError::Device(error)) | Self::Run(RunError::Device(error)) => {
                 of_device(error)

@@ -19,7 +19,7 @@ use wgccl::golden::{Comparison, compare};
 use wgccl::low_level::payload::Payload;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Origin, Recipe, SyncStyle};
+use wgccl::schedule::{Origin, SyncStyle};
 
 use crate::device::{CPU, Description, Device};
 use crate::error::Error;
@@ -47,8 +47,9 @@ pub struct Outcome {
     pub origin: Origin,
     /// The algorithm was chosen by [`Algorithm::choose`](wgccl::schedule::Algorithm::choose) and not named.
     pub algorithm_auto: bool,
-    /// Who waited for whom.
-    pub sync: SyncStyle,
+    /// Who waited for whom, where that can be chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncStyle>,
     /// Participants.
     pub ranks: u32,
     /// Elements of a part: what NCCL's calls take as count.
@@ -148,7 +149,8 @@ pub type Watch = Arc<dyn Fn(Stage) + Send + Sync>;
 /// # Errors
 /// [`Error`]; a wrong result is not one here, see [`Finished::error`].
 pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Result<Finished<T>, Error> {
-    let collective = request.task.collective;
+    let task = request.plan.task();
+    let collective = task.collective;
     if collective.reduces() {
         supported(T::TYPE, request.op)?;
     }
@@ -158,21 +160,20 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     // of many ranks is gigabytes.
     let ranks = match &request.source {
         Source::Generated { ranks, .. } => *ranks,
-        Source::Files { tensors, ranks } => ranks_of(&request.task, tensors, *ranks)?,
+        Source::Files { tensors, ranks } => ranks_of(task, tensors, *ranks)?,
     };
     device.check_ranks(ranks)?;
     let (count, loaded) = match &request.source {
         Source::Generated { count, .. } => (*count, None),
         Source::Files { tensors, .. } => {
-            let inputs = load::<T>(&request.task, tensors, ranks)?;
-            (part_of(&request.task, &inputs.iter().map(Vec::len).collect::<Vec<_>>())?, Some(inputs))
+            let inputs = load::<T>(task, tensors, ranks)?;
+            (part_of(task, &inputs.iter().map(Vec::len).collect::<Vec<_>>())?, Some(inputs))
         }
     };
     check_count(collective, count)?;
-    check_memory(&request.task, ranks, count, T::TYPE.bytes())?;
+    check_memory(task, ranks, count, T::TYPE.bytes())?;
     let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
-    let recipe = Recipe::new(request.task.clone(), ranks).algorithm(request.algorithm).sync(request.sync);
-    let schedule = recipe.part_bytes(part_bytes).device(device.kind()).build()?;
+    let schedule = request.plan.schedule(ranks, part_bytes, device.kind())?;
     Payload::new(&schedule, count, T::TYPE.bytes())?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
@@ -224,11 +225,11 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let device_name = if index.is_some() { name } else { CPU.to_owned() };
     let outcome = Outcome {
         collective,
-        root: collective.has_root().then_some(request.task.root),
-        sources: request.task.sources.clone(),
+        root: collective.has_root().then_some(task.root),
+        sources: task.sources.clone(),
         origin: proved.schedule().origin.clone(),
-        algorithm_auto: request.algorithm.is_auto(),
-        sync: request.sync,
+        algorithm_auto: request.plan.is_auto(),
+        sync: request.plan.sync(),
         ranks,
         count,
         elements: extents.total(UserBuffer::Output) as u64,

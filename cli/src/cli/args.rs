@@ -1,20 +1,24 @@
 //! Arguments that several commands share: which schedule, and which launch `auto` chooses for.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
-use wgccl::schedule::{Algorithm, Recipe, Schedule, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, DeviceKind, Schedule, Selection, SyncStyle};
 
 use super::values::{Names, device, one_of, selection};
 use crate::amount::whole;
 use crate::device::{AUTO, kind_of};
 use crate::error::Error;
+use crate::file::{Options, STDIN, load};
 use crate::names;
+use crate::plan::Plan;
 
-/// Elements of a part where nobody said how many.
-pub(super) const COUNT: usize = 256;
+/// See [`default_count`].
+const COUNT: usize = 256;
 
 /// Which schedule.
 #[derive(Debug, Clone, Args)]
@@ -25,9 +29,9 @@ pub(super) struct ScheduleArgs {
     /// that it names when given another [default: mesh, of an all-reduce ring].
     #[arg(long, alias = "algo", value_name = "NAME", value_parser = selection())]
     pub(super) algorithm: Option<Selection>,
-    /// Who waits for whom between rounds
-    #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = one_of(SyncStyle::ALL, SyncStyle::name))]
-    pub(super) sync: SyncStyle,
+    /// Who waits for whom between rounds [default: neighbor]
+    #[arg(long, value_name = "NAME", value_parser = one_of(SyncStyle::ALL, SyncStyle::name))]
+    pub(super) sync: Option<SyncStyle>,
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
     #[arg(short, long, value_name = "RANK", value_parser = whole::<u32>)]
     pub(super) root: Option<u32>,
@@ -75,6 +79,11 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give a number of seconds above 0".to_owned())
 }
 
+/// Elements of a part where nobody said how many.
+pub(super) fn default_count(plan: &Plan) -> usize {
+    if plan.collective() == Collective::Barrier { 0 } else { plan.count_from(COUNT) }
+}
+
 /// The launch that `auto` chooses an algorithm for, where nothing is launched.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LaunchArgs {
@@ -90,8 +99,8 @@ pub(super) struct LaunchArgs {
 }
 
 impl LaunchArgs {
-    pub(super) fn count(&self, collective: Collective) -> usize {
-        self.count.unwrap_or(if collective == Collective::Barrier { 0 } else { COUNT })
+    pub(super) fn count(&self, plan: &Plan) -> usize {
+        self.count.unwrap_or_else(|| default_count(plan))
     }
 
     pub(super) fn data_type(&self) -> DataType {
@@ -105,18 +114,14 @@ impl LaunchArgs {
     }
 
     /// The schedule, by a chosen algorithm if none is named. The device is looked for only then.
-    pub(super) fn build(&self, args: &ScheduleArgs, collective: Collective, ranks: u32) -> Result<Schedule, Error> {
-        let selection = args.algorithm(collective);
-        let mut recipe = Recipe::new(args.task(collective)?, ranks).algorithm(selection).sync(args.sync);
-        if selection.is_auto() {
-            let part_bytes = (self.count(collective) as u64).saturating_mul(self.data_type().bytes() as u64);
-            let kind = kind_of(self.device.as_deref().unwrap_or(AUTO))?;
-            recipe = recipe.part_bytes(part_bytes).device(kind);
-        } else {
+    pub(super) fn build(&self, plan: &Plan, ranks: u32) -> Result<Schedule, Error> {
+        if !plan.is_auto() {
             let device = [(self.device.is_some(), "--device")];
             refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
+            return plan.schedule(ranks, 0, DeviceKind::Cpu);
         }
-        Ok(recipe.build()?)
+        let part_bytes = (self.count(plan) as u64).saturating_mul(self.data_type().bytes() as u64);
+        plan.schedule(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?)
     }
 }
 
@@ -132,16 +137,76 @@ pub(super) fn check_op(collective: Collective, given: bool, flag: &str) -> Resul
     refuse_flags(&format!("{collective} reduces nothing"), &[(given && !collective.reduces(), flag)])
 }
 
-fn collective(name: &str) -> Result<Collective, String> {
-    if name.ends_with(".xml") || name.ends_with(".json") {
-        return Err(format!(
-            "'{name}' is a schedule file, and importing those is not supported yet; name a collective"
-        ));
-    }
-    names::parse(name)
+/// A collective, where no file will do.
+pub(super) fn collectives() -> Names<Collective> {
+    Names::new(Collective::ALL.iter().map(|collective| collective.name()), names::parse)
 }
 
-/// The positional argument.
-pub(super) fn collectives() -> Names<Collective> {
-    Names::new(Collective::ALL.iter().map(|collective| collective.name()), collective)
+/// The positional argument: a collective, or a file with a schedule of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Subject {
+    Collective(Collective),
+    File(PathBuf),
+}
+
+pub(super) fn subjects() -> Names<Subject> {
+    Names::new(Collective::ALL.iter().map(|collective| collective.name()), |text| {
+        let path = Path::new(text);
+        let is_path = text == STDIN || path.extension().is_some() || path.components().count() > 1 || path.exists();
+        names::parse(text).map(Subject::Collective).or_else(|error| match is_path {
+            true => Ok(Subject::File(path.to_owned())),
+            false => Err(format!("{error}; or give a file with a schedule")),
+        })
+    })
+}
+
+/// How a schedule file is read.
+#[derive(Debug, Clone, Args)]
+pub(super) struct FileArgs {
+    /// Of MSCCL XML: messages on a connection [default: by its proto, Simple 2, LL and LL128 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) fifo_slots: Option<u32>,
+    /// Of MSCCL XML that says custom: what it computes
+    #[arg(long, value_name = "NAME", value_parser = collectives())]
+    pub(super) collective: Option<Collective>,
+}
+
+impl Subject {
+    /// The schedule that it is about.
+    pub(super) fn plan(&self, args: &ScheduleArgs, file: &FileArgs) -> Result<Plan, Error> {
+        match self {
+            Self::Collective(collective) => {
+                let flags = [(file.fifo_slots.is_some(), "--fifo-slots"), (file.collective.is_some(), "--collective")];
+                refuse_flags("these options are of schedule files", &flags)?;
+                let (algorithm, sync) = (args.algorithm(*collective), args.sync.unwrap_or_default());
+                Ok(Plan::Builtin { task: args.task(*collective)?, algorithm, sync })
+            }
+            Self::File(path) => {
+                let flags = [
+                    (args.algorithm.is_some(), "--algorithm"),
+                    (args.sync.is_some(), "--sync"),
+                    (!args.sources.sources.is_empty(), "--sources"),
+                ];
+                refuse_flags("a file has the one schedule that it has", &flags)?;
+                let FileArgs { fifo_slots, collective } = *file;
+                let loaded = load(path, &Options { fifo_slots, collective, root: args.root }).map_err(Box::new)?;
+                let task = &loaded.schedule.task;
+                if args.root.is_some() && !task.collective.has_root() {
+                    return Err(Error::Usage(format!("{} has no root; leave --root out", task.collective)));
+                }
+                Ok(Plan::File(Arc::new(loaded)))
+            }
+        }
+    }
+}
+
+/// The ranks of a file, or those that were asked for.
+pub(super) fn ranks_of(plan: &Plan, given: Option<u32>, default: u32) -> Result<u32, Error> {
+    match (plan.ranks(), given) {
+        (Some(ranks), Some(given)) if ranks != given => {
+            Err(Error::Usage(format!("--ranks says {given}, and the file has {ranks}; leave --ranks out")))
+        }
+        (Some(ranks), _) => Ok(ranks),
+        (None, given) => Ok(given.unwrap_or(default)),
+    }
 }

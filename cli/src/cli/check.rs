@@ -5,32 +5,42 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 use wgccl::collective::Collective;
-use wgccl::proof::{self, Outcome, Report, Verdict};
+use wgccl::proof::{self, Outcome, Proof, Report, Verdict};
 use wgccl::schedule::{Origin, SyncStyle};
 
-use super::args::{LaunchArgs, ScheduleArgs, collectives};
-use super::output::{BAD, DIM, GOOD, Ticking, details, how, plural, print, print_json};
+use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
+use super::output::{BAD, DIM, GOOD, Ticking, details, how, named, of_notes, plural, print, print_json};
 use crate::amount::whole;
 use crate::error::{Error, of_report};
+use crate::file::{Loaded, Msccl};
 use crate::identity;
+use crate::plan::Plan;
 use crate::run::check_place;
+
+/// Where nobody says how many.
+const RANKS: u32 = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// What the schedule is to compute
-    #[arg(default_value = "all-reduce", value_parser = collectives())]
-    collective: Collective,
+    /// What the schedule is to compute: a collective, or a file with a schedule
+    #[arg(default_value = "all-reduce", value_name = "COLLECTIVE|FILE", value_parser = subjects())]
+    what: Subject,
     #[command(flatten)]
     schedule: ScheduleArgs,
-    /// Number of ranks, at most 4096
+    #[command(flatten)]
+    file: FileArgs,
+    /// Number of ranks, at most 4096 [default: 4]
     ///
     /// What grows with their square takes its time: a ring of 1024 a second and half a GB, of
     /// 4096 some 20 seconds and 8 GB. With --sync barrier it is their cube: 323 in an all-reduce by ring, in some 5 GB
-    #[arg(short = 'P', long, alias = "nranks", default_value_t = 4, value_name = "P", value_parser = whole::<u32>)]
-    ranks: u32,
+    /// [default: 4].
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
+    ranks: Option<u32>,
     #[command(flatten)]
     launch: LaunchArgs,
     /// Let every rank's input and output be one buffer, by NCCL's rules
+    ///
+    /// A file that is made for calls in place is checked so in any case.
     #[arg(long)]
     in_place: bool,
     /// Print one JSON object
@@ -48,7 +58,10 @@ struct Json<'a> {
     #[serde(flatten, with = "identity")]
     origin: &'a Origin,
     algorithm_auto: bool,
-    sync: SyncStyle,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync: Option<SyncStyle>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msccl: Option<OfMsccl<'a>>,
     ranks: u32,
     in_place: bool,
     lanes: usize,
@@ -58,19 +71,38 @@ struct Json<'a> {
     error: Option<String>,
 }
 
+/// What only MSCCL files have.
+#[derive(Serialize)]
+struct OfMsccl<'a> {
+    proto: &'static str,
+    fifo_slots: u32,
+    /// The fewest with which it gets through, where that was asked: it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fewest_fifo_slots: Option<u32>,
+    thread_blocks: usize,
+    steps: usize,
+    warnings: &'a [String],
+}
+
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
-    let (collective, sync) = (args.collective, args.schedule.sync);
-    check_place(collective, args.in_place)?;
-    let selection = args.schedule.algorithm(collective);
+    let plan = args.what.plan(&args.schedule, &args.file)?;
+    let collective = plan.collective();
+    let in_place = args.in_place || plan.file().is_some_and(|loaded| loaded.in_place);
+    check_place(collective, in_place)?;
     args.launch.check(collective)?;
-    if !selection.is_auto() {
+    if !plan.is_auto() {
         let LaunchArgs { count, data_type, .. } = &args.launch;
         let flags = [(count.is_some(), "--count"), (data_type.is_some(), "--type")];
         super::args::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
     }
+    let ranks = super::args::ranks_of(&plan, args.ranks, RANKS)?;
     let spinner = Ticking::spinner("proving");
-    let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
-    let report = proof::check(&schedule, proof::Options::default().in_place(args.in_place));
+    let schedule = args.launch.build(&plan, ranks)?;
+    let options = proof::Options::default().in_place(in_place);
+    let (report, by_chance) = without_chance(&plan, proof::check(&schedule, options), options);
+    let msccl = plan.file().and_then(|loaded| loaded.msccl.as_ref());
+    let hangs = report.outcome(Proof::DeadlockFree).is_some_and(|outcome| matches!(outcome.verdict, Verdict::Fails));
+    let fewest = msccl.filter(|_| hangs).map(|of| of.algo.fewest_fifo_slots());
     drop(spinner);
     let (root, sources) = (collective.has_root().then_some(schedule.task.root), &schedule.task.sources);
     let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
@@ -81,28 +113,71 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             root,
             sources,
             origin: &schedule.origin,
-            algorithm_auto: selection.is_auto(),
-            sync,
-            ranks: args.ranks,
-            in_place: args.in_place,
+            algorithm_auto: plan.is_auto(),
+            sync: plan.sync(),
+            msccl: msccl.map(|of| OfMsccl {
+                proto: of.algo.proto.name(),
+                fifo_slots: of.fifo_slots,
+                fewest_fifo_slots: fewest.flatten(),
+                thread_blocks: of.algo.blocks(),
+                steps: of.algo.steps(),
+                warnings: &of.warnings,
+            }),
+            ranks,
+            in_place,
             lanes,
             instructions,
             proofs: &report.proofs,
             error: (!report.ok()).then(|| report.to_string()),
         })?;
     } else {
-        let place = if args.in_place { ", in place" } else { "" };
+        let place = if in_place { ", in place" } else { "" };
         let details = details(root, sources);
-        print(&format!(
-            "{collective} by {}: {}{details}, {}, {}{place}\n\n{}",
-            how(&schedule.origin, selection.is_auto(), sync),
-            plural(args.ranks.into(), "rank"),
+        let title = format!(
+            "{collective} by {}: {}{details}, {}, {}{place}\n",
+            how(&schedule.origin, plan.is_auto(), plan.sync()),
+            plural(ranks.into(), "rank"),
             plural(lanes as u64, "lane"),
-            plural(instructions as u64, "instruction"),
-            proofs(&report)
-        ))?;
+            plural(instructions as u64, "instruction")
+        );
+        let file = plan.file().map_or_else(String::new, |loaded| of_file(loaded, by_chance, fewest));
+        print(&format!("{title}{file}\n{}", proofs(&report)))?;
     }
     Ok(of_report(&report))
+}
+
+/// Where only room in FIFOs keeps accesses in order, that is chance: with more room they race. Then the report of that, and true.
+fn without_chance(plan: &Plan, report: Report, options: proof::Options) -> (Report, bool) {
+    let Some(of) = plan.file().and_then(|loaded| loaded.msccl.as_ref()).filter(|_| report.ok()) else {
+        return (report, false);
+    };
+    let unbounded = proof::check(&of.unbounded, options);
+    if unbounded.holds(Proof::RaceFree) { (report, false) } else { (unbounded, true) }
+}
+
+/// What there is to say of a file.
+fn of_file(loaded: &Loaded, by_chance: bool, fewest: Option<Option<u32>>) -> String {
+    let Some(Msccl { algo, fifo_slots, warnings, .. }) = &loaded.msccl else { return String::new() };
+    let (blocks, steps) = (plural(algo.blocks() as u64, "thread block"), plural(algo.steps() as u64, "step"));
+    let proto = algo.proto.name();
+    let mut text =
+        named("file", &format!("MSCCL XML, {blocks}, {steps}, {proto}: {fifo_slots} messages on a connection"));
+    match fewest {
+        None => {}
+        Some(Some(n)) => {
+            text += &named("", &format!("with {n} messages on a connection it gets through: --fifo-slots {n}"))
+        }
+        Some(None) => text += &named("", "with any number of messages on a connection it hangs"),
+    }
+    if by_chance {
+        text += &named("", "only full FIFOs keep what follows in order: with more messages on a connection it races");
+    }
+    const SHOWN: usize = 8;
+    text += &of_notes(&warnings[..warnings.len().min(SHOWN)]);
+    if warnings.len() > SHOWN {
+        text += &named("", &format!("and {} more like these", warnings.len() - SHOWN));
+    }
+    text
 }
 
 /// The report's own words, the verdicts in colour.

@@ -9,7 +9,7 @@ const WIDTH: usize = 100;
 
 /// Options by what they are about. Those of one name mean the same in every command.
 const HEADINGS: [(&str, &[&str]); 7] = [
-    ("Schedule", &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride", "collective"]),
+    ("Schedule", &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride", "collective", "fifo_slots"]),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
     ("Files", &["input", "tensor", "output"]),
     ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),

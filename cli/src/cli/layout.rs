@@ -11,27 +11,33 @@ use wgccl::low_level::payload::Payload;
 use wgccl::low_level::window::{Region, Stride, Window, WindowError};
 use wgccl::schedule::{Algorithm, Origin};
 
-use super::args::{LaunchArgs, ScheduleArgs, collectives};
+use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
 use super::output::{DIM, Ticking, plural, print, print_json};
 use super::values::one_of;
 use crate::amount::whole;
 use crate::error::{Error, exit};
 use crate::identity;
 use crate::memory::check_count;
+use crate::plan::Plan;
+
+/// Where nobody says how many.
+const RANKS: u32 = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
-    /// What the schedule computes
-    #[arg(default_value = "all-reduce", value_parser = collectives())]
-    collective: Collective,
+    /// What the schedule computes: a collective, or a file with a schedule
+    #[arg(default_value = "all-reduce", value_name = "COLLECTIVE|FILE", value_parser = subjects())]
+    what: Subject,
     #[command(flatten)]
     schedule: ScheduleArgs,
-    /// Number of ranks, at most 4096
+    #[command(flatten)]
+    file: FileArgs,
+    /// Number of ranks, at most 4096 [default: 4]
     ///
     /// The schedule is built whole: a ring of 1024 takes a quarter of a GB, of 4096 some 4 GB.
     /// With --sync barrier: 323 in an all-reduce by ring, in some 2 GB
-    #[arg(short = 'P', long, alias = "nranks", default_value_t = 4, value_name = "P", value_parser = whole::<u32>)]
-    ranks: u32,
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
+    ranks: Option<u32>,
     #[command(flatten)]
     launch: LaunchArgs,
     /// Columns of the signal matrix: one per rank, or 16
@@ -71,19 +77,20 @@ struct Json {
 }
 
 pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
-    let collective = args.collective;
-    let selection = args.schedule.algorithm(collective);
-    let (count, data_type) = (args.launch.count(collective), args.launch.data_type());
-    check_flags(args)?;
+    let plan = args.what.plan(&args.schedule, &args.file)?;
+    let collective = plan.collective();
+    let ranks = super::args::ranks_of(&plan, args.ranks, RANKS)?;
+    let (count, data_type) = (args.launch.count(&plan), args.launch.data_type());
+    check_flags(args, &plan)?;
     check_count(collective, count)?;
     if count.checked_mul(data_type.bytes()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        return Err(PayloadError::TooLarge { count, ranks: args.ranks }.into());
+        return Err(PayloadError::TooLarge { count, ranks }.into());
     }
-    if args.stride.columns(args.ranks) < args.ranks {
-        return Err(WindowError::Stride(args.ranks).into());
+    if args.stride.columns(ranks) < ranks {
+        return Err(WindowError::Stride(ranks).into());
     }
     let spinner = Ticking::spinner("building the schedule");
-    let schedule = args.launch.build(&args.schedule, collective, args.ranks)?;
+    let schedule = args.launch.build(&plan, ranks)?;
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
     drop(spinner);
@@ -92,8 +99,8 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         ok: true,
         collective,
         origin: schedule.origin.clone(),
-        algorithm_auto: selection.is_auto(),
-        ranks: args.ranks,
+        algorithm_auto: plan.is_auto(),
+        ranks,
         count,
         data_type,
         chunks: payload.chunks,
@@ -121,10 +128,8 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
 }
 
 /// A window is as large as that of the rank that needs most, whoever that is.
-fn check_flags(args: &LayoutArgs) -> Result<(), Error> {
-    args.launch.check(args.collective)?;
-    // What is wrong with them is said first.
-    args.schedule.task(args.collective)?;
+fn check_flags(args: &LayoutArgs, plan: &Plan) -> Result<(), Error> {
+    args.launch.check(plan.collective())?;
     let ScheduleArgs { root, sources, .. } = &args.schedule;
     let flags = [(root.is_some(), "--root"), (!sources.sources.is_empty(), "--sources")];
     super::args::refuse_flags("all ranks have windows of one layout, whoever gives and gets", &flags)

@@ -79,7 +79,8 @@ pub(super) fn details(root: Option<u32>, sources: &[u32]) -> String {
 }
 
 /// Algorithm and synchronisation, and whether the former was chosen: `direct (auto, neighbor)`.
-pub(super) fn how(origin: &Origin, auto: bool, sync: SyncStyle) -> String {
+pub(super) fn how(origin: &Origin, auto: bool, sync: Option<SyncStyle>) -> String {
+    let sync = sync.map_or("file", SyncStyle::name);
     format!("{origin} ({}{sync})", if auto { "auto, " } else { "" })
 }
 

@@ -19,13 +19,14 @@ use wgccl::low_level::{Typed, typed};
 use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
-use super::args::{COUNT, ScheduleArgs, collectives};
+use super::args::{FileArgs, ScheduleArgs, Subject, default_count, subjects};
 use super::output::{DIM, Ticking, print, print_json};
 use super::values::{device, dispatch as dispatch_mode, one_of};
 use crate::amount::whole;
 use crate::device::{AUTO, Device};
 use crate::dispatch::Wanted;
 use crate::error::{Error, exit};
+use crate::plan::Plan;
 use crate::run::{Outcome, Request, Source, Stage, Watch, run as execute};
 use crate::signals::say;
 use crate::tensor::{self, Files, Output, Outputs, Tensors};
@@ -36,11 +37,13 @@ const RANKS: u32 = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// What to compute
-    #[arg(default_value = "all-reduce", value_parser = collectives())]
-    collective: Collective,
+    /// What to compute: a collective, or a file with a schedule
+    #[arg(default_value = "all-reduce", value_name = "COLLECTIVE|FILE", value_parser = subjects())]
+    what: Subject,
     #[command(flatten)]
     schedule: ScheduleArgs,
+    #[command(flatten)]
+    file: FileArgs,
     /// Number of ranks [default: 4, or as many as there are inputs]
     #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
     ranks: Option<u32>,
@@ -145,17 +148,18 @@ struct Json<'a> {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
-    check_flags(args)?;
+    let plan = args.what.plan(&args.schedule, &args.file)?;
+    check_flags(args, plan.collective())?;
     if let Some(dir) = &args.output {
         tensor::check_target(dir, &args.input)?;
     }
     let Some(files) = files(args)? else {
-        let request = request(args, None)?;
+        let request = request(args, &plan, None)?;
         return one(args, request, &Outputs::default());
     };
     match &files.tensors[..] {
-        [only] => one(args, request(args, Some(only.clone()))?, &files.outputs),
-        _ => all::run(args, &files),
+        [only] => one(args, request(args, &plan, Some(only.clone()))?, &files.outputs),
+        _ => all::run(args, &plan, &files),
     }
 }
 
@@ -193,8 +197,7 @@ impl Typed for One<'_> {
 }
 
 /// A flag without effect is more likely a mistake than a whim.
-fn check_flags(args: &RunArgs) -> Result<(), Error> {
-    let RunArgs { collective, .. } = *args;
+fn check_flags(args: &RunArgs, collective: Collective) -> Result<(), Error> {
     super::args::check_op(collective, args.op.is_some(), "--op")?;
     let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
     if !args.input.is_empty() {
@@ -237,12 +240,13 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
     let saying = say(|| INTERRUPTED.to_owned());
     let finished = execute::<T>(&request, &device, &watch);
     drop((saying, bar));
-    let mut finished = finished.map_err(|error| of_first_axis(args, error))?;
+    let mut finished = finished.map_err(|error| of_first_axis(args, request.plan.collective(), error))?;
     let files = match &request.source {
         Source::Files { tensors, .. } => Some(tensors),
         Source::Generated { .. } => None,
     };
-    notes.extend(files.into_iter().flat_map(|tensors| of_tensors(args, tensors)));
+    notes.extend(of_file(args, &request.plan));
+    notes.extend(files.into_iter().flat_map(|tensors| of_tensors(args, &request.plan, tensors)));
     if let Some(dir) = &args.output {
         notes.extend(tensor::left_behind(dir));
     }
@@ -250,7 +254,7 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
     let mut text = if args.json { String::new() } else { table(&finished, &notes, faster(args, &finished.outcome)) };
     if let (Some(dir), None) = (&args.output, &error) {
         let views: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
-        let shape = files.and_then(|files| files.shape(args.collective.only_root_gives()));
+        let shape = files.and_then(|files| files.shape(request.plan.collective().only_root_gives()));
         let name = files.and_then(Tensors::name);
         // The verdict stands, even if the disk is full by now.
         match outputs.save(dir, &[Output::new(name, &views, shape)]) {
@@ -279,14 +283,26 @@ fn written(dir: &Path) -> String {
 }
 
 /// What is to be said of inputs that were given otherwise than they may have been meant.
-fn of_tensors(args: &RunArgs, tensors: &Tensors) -> Vec<String> {
-    let taken = (args.ranks.is_none() && !args.collective.only_root_gives()).then(|| tensors.first_axis()).flatten();
+fn of_tensors(args: &RunArgs, plan: &Plan, tensors: &Tensors) -> Vec<String> {
+    let asked = args.ranks.or(plan.ranks()).is_some();
+    let taken = (!asked && !plan.collective().only_root_gives()).then(|| tensors.first_axis()).flatten();
     taken.into_iter().chain(tensors.unlike()).collect()
 }
 
+/// What is to be said of a schedule file.
+fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
+    let Some(loaded) = plan.file() else { return Vec::new() };
+    let in_place =
+        (loaded.in_place && !args.in_place).then(|| "in place: the file is made for calls in place".to_owned());
+    in_place.into_iter().chain(loaded.msccl.iter().flat_map(|of| of.warnings.clone()).take(WARNINGS)).collect()
+}
+
+/// Of a file's warnings so many are shown.
+const WARNINGS: usize = 3;
+
 /// Before a device is opened.
 fn check_op(request: &Request) -> Result<(), Error> {
-    if request.task.collective.reduces() {
+    if request.plan.collective().reduces() {
         supported(request.data_type, request.op)?;
     }
     Ok(())
@@ -318,27 +334,24 @@ fn show(bar: &ProgressBar, stage: Stage) {
     }
 }
 
-fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
-    let collective = args.collective;
+fn request(args: &RunArgs, plan: &Plan, inputs: Option<Tensors>) -> Result<Request, Error> {
     let data_type = data_type(args, inputs.as_ref())?;
     let source = match inputs {
         None => {
-            let default = if collective == Collective::Barrier { 0 } else { COUNT };
-            let (ranks, count) = (args.ranks.unwrap_or(RANKS), args.count.unwrap_or(default));
+            let ranks = super::args::ranks_of(plan, args.ranks, RANKS)?;
+            let count = args.count.unwrap_or_else(|| default_count(plan));
             Source::Generated { fill: args.fill.unwrap_or_default(), seed: args.seed.unwrap_or(0), ranks, count }
         }
         Some(_) if args.count.is_some() => {
             return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
         }
-        Some(tensors) => Source::Files { tensors, ranks: args.ranks },
+        Some(tensors) => Source::Files { tensors, ranks: args.ranks.or(plan.ranks()) },
     };
     Ok(Request {
-        task: args.schedule.task(collective)?,
-        algorithm: args.schedule.algorithm(collective),
-        sync: args.schedule.sync,
+        plan: plan.clone(),
         data_type,
         op: args.op.unwrap_or(Op::Sum),
-        in_place: args.in_place,
+        in_place: args.in_place || plan.file().is_some_and(|loaded| loaded.in_place),
         source,
         dispatch: args.dispatch.by(args.protocol)?,
         channels: args.channels,
@@ -348,9 +361,9 @@ fn request(args: &RunArgs, inputs: Option<Tensors>) -> Result<Request, Error> {
 }
 
 /// Where a file's first axis is more ranks than there can be, it hardly was meant so.
-fn of_first_axis(args: &RunArgs, error: Error) -> Error {
+fn of_first_axis(args: &RunArgs, collective: Collective, error: Error) -> Error {
     match (&error, &args.input[..]) {
-        (Error::Prepare(PrepareError::Ranks { ranks, .. }), [file]) if !args.collective.only_root_gives() => {
+        (Error::Prepare(PrepareError::Ranks { ranks, .. }), [file]) if !collective.only_root_gives() => {
             Error::Usage(format!(
                 "{error}\nthe first axis of {}, which is {ranks} long, was taken as ranks: give a file for each rank, or \
                  --ranks 1 for one rank",
@@ -363,7 +376,7 @@ fn of_first_axis(args: &RunArgs, error: Error) -> Error {
 
 /// What `auto` takes in place of an algorithm that nobody named.
 fn faster(args: &RunArgs, o: &Outcome) -> Option<Algorithm> {
-    if args.schedule.algorithm.is_some() || args.schedule.sync != SyncStyle::default() {
+    if o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
         return None;
     }
     let kinds: &[DeviceKind] = match o.dispatch {

@@ -4,24 +4,20 @@
 
 use std::time::Duration;
 
-use wgccl::collective::{Op, Task};
+use wgccl::collective::Op;
 use wgccl::element::DataType;
 use wgccl::fault::Fault;
 use wgccl::low_level::inputs::Fill;
-use wgccl::schedule::{Selection, SyncStyle};
 
 use crate::dispatch::Dispatch;
+use crate::plan::Plan;
 use crate::tensor::Tensors;
 
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is computed.
-    pub task: Task,
-    /// The algorithm, or `auto`.
-    pub algorithm: Selection,
-    /// Who waits for whom.
-    pub sync: SyncStyle,
+    /// By which schedule.
+    pub plan: Plan,
     /// Element type.
     pub data_type: DataType,
     /// Reduction.

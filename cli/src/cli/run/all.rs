@@ -8,11 +8,12 @@ use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
 use super::text::{device, time};
-use super::{INTERRUPTED, RunArgs, check_op, of_tensors, request, written};
+use super::{INTERRUPTED, RunArgs, check_op, of_file, of_tensors, request, written};
 use crate::cli::output::{BAD, DIM, GOOD, Ticking, named, of_notes, plural, print, print_error, print_json};
 use crate::device::Device;
 use crate::error::{Error, exit};
-use crate::run::{Outcome, Request, ranks_of, run as execute};
+use crate::plan::Plan;
+use crate::run::{Outcome, Request, Source, ranks_of, run as execute};
 use crate::signals::say;
 use crate::tensor::{self, Files, Output, Tensors};
 use crate::text::one_line;
@@ -59,14 +60,14 @@ impl Typed for One<'_> {
         let error = finished.error();
         let output = (self.kept && error.is_none()).then(|| {
             let views: Vec<&[T]> = finished.outputs.iter().map(Vec::as_slice).collect();
-            let shape = self.tensors.shape(self.request.task.collective.only_root_gives());
+            let shape = self.tensors.shape(self.request.plan.collective().only_root_gives());
             Output::new(self.tensors.name(), &views, shape).into_owned()
         });
         Ok((finished.outcome, error, output))
     }
 }
 
-pub(super) fn run(args: &RunArgs, files: &Files) -> Result<u8, Error> {
+pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Error> {
     let name = |tensors: &Tensors| tensors.name().unwrap_or_default().to_owned();
     let of = |tensors: &Tensors| {
         let name = one_line(&name(tensors), NAME);
@@ -75,13 +76,15 @@ pub(super) fn run(args: &RunArgs, files: &Files) -> Result<u8, Error> {
     // What can be refused of any is refused before the first is computed.
     let mut requests = Vec::new();
     for tensors in &files.tensors {
-        let request = request(args, Some(tensors.clone())).and_then(|request| check_op(&request).map(|()| request));
+        let request =
+            request(args, plan, Some(tensors.clone())).and_then(|request| check_op(&request).map(|()| request));
         requests.push(request.map_err(of(tensors))?);
     }
-    check_ranks(args, &requests, files)?;
+    check_ranks(&requests, files)?;
     let mut notes = Vec::new();
     let found = Device::find(&args.device, &mut notes)?;
-    let of_inputs = files.tensors.iter().flat_map(|tensors| of_tensors(args, tensors));
+    let of_inputs = files.tensors.iter().flat_map(|tensors| of_tensors(args, plan, tensors));
+    notes.extend(of_file(args, plan));
     notes.extend(of_inputs.take(SHOWN));
     notes.extend(args.output.iter().flat_map(|dir| tensor::left_behind(dir)));
 
@@ -128,10 +131,11 @@ pub(super) fn run(args: &RunArgs, files: &Files) -> Result<u8, Error> {
 const SHOWN: usize = 4;
 
 /// Of a single file each tensor's first axis is the ranks, so all must have the same.
-fn check_ranks(args: &RunArgs, requests: &[Request], files: &Files) -> Result<(), Error> {
+fn check_ranks(requests: &[Request], files: &Files) -> Result<(), Error> {
     let mut first = None;
     for (request, tensors) in requests.iter().zip(&files.tensors) {
-        let ranks = ranks_of(&request.task, tensors, args.ranks)?;
+        let Source::Files { ranks, .. } = request.source else { continue };
+        let ranks = ranks_of(request.plan.task(), tensors, ranks)?;
         let (of, expected) = *first.get_or_insert((tensors, ranks));
         if ranks != expected {
             let [of, name] = [of, tensors].map(|tensors| one_line(tensors.name().unwrap_or_default(), NAME));

@@ -1,0 +1,90 @@
+//! Which schedule a command is about: a built-in one, by its recipe, or that of a file.
+//!
+//! Commands differ in what they do with a schedule and not in where it comes from.
+
+use std::sync::Arc;
+
+use wgccl::collective::{Collective, Task};
+use wgccl::schedule::{DeviceKind, Granularity, Recipe, Schedule, Selection, SyncStyle};
+
+use crate::error::Error;
+use crate::file::Loaded;
+
+/// Where a schedule comes from.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// An algorithm of the library.
+    Builtin {
+        /// What is computed.
+        task: Task,
+        /// The algorithm, or `auto`.
+        algorithm: Selection,
+        /// Who waits for whom.
+        sync: SyncStyle,
+    },
+    /// A file that has been read.
+    File(Arc<Loaded>),
+}
+
+impl Plan {
+    /// What is computed.
+    pub fn task(&self) -> &Task {
+        match self {
+            Self::Builtin { task, .. } => task,
+            Self::File(loaded) => &loaded.schedule.task,
+        }
+    }
+
+    /// What is computed, without its root.
+    pub fn collective(&self) -> Collective {
+        self.task().collective
+    }
+
+    /// Ranks, of a file.
+    pub fn ranks(&self) -> Option<u32> {
+        self.file().map(|loaded| loaded.schedule.ranks)
+    }
+
+    /// The file.
+    pub fn file(&self) -> Option<&Loaded> {
+        match self {
+            Self::Builtin { .. } => None,
+            Self::File(loaded) => Some(loaded),
+        }
+    }
+
+    /// Who waits for whom, where that can be chosen.
+    pub fn sync(&self) -> Option<SyncStyle> {
+        match self {
+            Self::Builtin { sync, .. } => Some(*sync),
+            Self::File(_) => None,
+        }
+    }
+
+    /// The algorithm is chosen by the library.
+    pub fn is_auto(&self) -> bool {
+        matches!(self, Self::Builtin { algorithm, .. } if algorithm.is_auto())
+    }
+
+    /// Builds the schedule; only `auto` looks at bytes and device.
+    ///
+    /// # Errors
+    /// [`Error::Build`] where the algorithm is not defined for that task or number of ranks.
+    pub fn schedule(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Schedule, Error> {
+        match self {
+            Self::Builtin { task, algorithm, sync } => {
+                let recipe = Recipe::new(task.clone(), ranks).algorithm(*algorithm).sync(*sync);
+                Ok(recipe.part_bytes(part_bytes).device(device).build()?)
+            }
+            Self::File(loaded) => Ok(loaded.schedule.clone()),
+        }
+    }
+
+    /// The first count from `count` on that it can be launched over.
+    pub fn count_from(&self, count: usize) -> usize {
+        match self.file().map(|loaded| loaded.schedule.granularity) {
+            Some(Granularity::DivisibleBy(n)) => count.checked_next_multiple_of(n.max(1) as usize).unwrap_or(count),
+            _ => count,
+        }
+    }
+}
