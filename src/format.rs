@@ -2,7 +2,9 @@
 //!
 //! A format only says what stands where; whether a schedule is right is for the proofs to say.
 
+pub mod chakra;
 mod document;
+pub mod goal;
 pub mod msccl;
 
 pub use document::FORMAT;

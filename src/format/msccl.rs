@@ -7,10 +7,13 @@
 mod file;
 mod lower;
 mod problems;
+mod raise;
 mod read;
 mod replay;
+mod write;
 
 pub use file::{Algo, Block, Gpu, Kind, Memory, Place, Proto, Step};
 pub use lower::{Imported, LowerError, LowerOptions};
 pub use problems::{Problem, Where};
+pub use raise::RaiseError;
 pub use read::{ReadError, read};

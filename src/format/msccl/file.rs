@@ -14,6 +14,8 @@ pub struct Algo {
     pub proto: Proto,
     /// Ranks.
     pub ranks: u32,
+    /// The collective, as it spells it.
+    pub coll: String,
     /// What it claims to compute; `None` is `custom`, which claims nothing.
     pub collective: Option<Collective>,
     /// Chunks that a launch's payload is cut into.

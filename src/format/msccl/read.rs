@@ -190,6 +190,7 @@ impl Reading<'_> {
             return Err(of.wrong("ngpus", &format!("a number from 1 to {MAX_RANKS}")));
         }
         let collective = of.required("coll", COLLECTIVE)?;
+        let coll = of.text("coll").unwrap_or_default().trim().to_owned();
         let chunks_per_loop = of.number("nchunksperloop")?;
         let in_place = of.optional("inplace", FLAG)?.unwrap_or(false);
         let out_of_place = of.optional("outofplace", FLAG)?;
@@ -198,6 +199,7 @@ impl Reading<'_> {
         let ignored = of.rest("algo", &["nthreads", "redop", "nthreadblocks", "maxcount"]);
         Ok(Algo {
             name,
+            coll,
             proto,
             ranks,
             collective,
