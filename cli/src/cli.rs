@@ -6,9 +6,11 @@ mod args;
 mod bench;
 mod check;
 mod completions;
+mod convert;
 mod devices;
 mod help;
 mod layout;
+mod lint;
 mod man;
 mod output;
 mod run;
@@ -62,6 +64,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Hold what another program computed against the golden, bit by bit
     Verify(verify::VerifyArgs),
+    /// Say what runtimes would refuse of an MSCCL file, and what it moves
+    Lint(lint::LintArgs),
+    /// Write a schedule in the format of other tools
+    Convert(convert::ConvertArgs),
     /// Show the window of a rank, byte by byte
     Layout(layout::LayoutArgs),
     /// List the devices and what each can do
@@ -99,6 +105,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Bench(args) => bench::bench(&args),
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Lint(args) => lint::lint(&args),
+        Command::Convert(args) => convert::convert(&args),
         Command::Layout(args) => layout::layout(&args),
         Command::Devices(args) => devices::devices(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -5,6 +5,7 @@
 //! Source: microsoft/msccl, `src/graph/topo.cc` and `src/collectives/device/msccl_interpreter.h`.
 
 mod file;
+mod lint;
 mod lower;
 mod problems;
 mod raise;
@@ -13,6 +14,7 @@ mod replay;
 mod write;
 
 pub use file::{Algo, Block, Gpu, Kind, Memory, Place, Proto, Step};
+pub use lint::{Cost, Lint, Runtime};
 pub use lower::{Imported, LowerError, LowerOptions};
 pub use problems::{Problem, Where};
 pub use raise::RaiseError;

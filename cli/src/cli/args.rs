@@ -21,7 +21,7 @@ use crate::plan::Plan;
 const COUNT: usize = 256;
 
 /// Which schedule.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct ScheduleArgs {
     /// Algorithm, or auto [default: mesh, of an all-reduce ring]
     ///
@@ -40,7 +40,7 @@ pub(super) struct ScheduleArgs {
 }
 
 /// Who sends to whom.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct SourcesArgs {
     /// Of send-recv: the rank from which each receives, as 2,0,1 [default: the one before it]
     #[arg(long, value_name = "RANK,..", value_delimiter = ',')]
@@ -150,13 +150,16 @@ pub(super) enum Subject {
 }
 
 pub(super) fn subjects() -> Names<Subject> {
-    Names::new(Collective::ALL.iter().map(|collective| collective.name()), |text| {
-        let path = Path::new(text);
-        let is_path = text == STDIN || path.extension().is_some() || path.components().count() > 1 || path.exists();
-        names::parse(text).map(Subject::Collective).or_else(|error| match is_path {
-            true => Ok(Subject::File(path.to_owned())),
-            false => Err(format!("{error}; or give a file with a schedule")),
-        })
+    Names::new(Collective::ALL.iter().map(|collective| collective.name()), subject)
+}
+
+/// What is no name and looks like a path, or is one, is a file.
+pub(super) fn subject(text: &str) -> Result<Subject, String> {
+    let path = Path::new(text);
+    let is_path = text == STDIN || path.extension().is_some() || path.components().count() > 1 || path.exists();
+    names::parse(text).map(Subject::Collective).or_else(|error| match is_path {
+        true => Ok(Subject::File(path.to_owned())),
+        false => Err(format!("{error}; or give a file with a schedule")),
     })
 }
 

@@ -9,9 +9,12 @@ const WIDTH: usize = 100;
 
 /// Options by what they are about. Those of one name mean the same in every command.
 const HEADINGS: [(&str, &[&str]); 7] = [
-    ("Schedule", &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride", "collective", "fifo_slots"]),
+    (
+        "Schedule",
+        &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride", "collective", "fifo_slots", "proto"],
+    ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
-    ("Files", &["input", "tensor", "output"]),
+    ("Files", &["input", "tensor", "output", "to"]),
     ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
     ("Sizes", &["first", "last", "step", "factor"]),
     ("Iterations", &["iterations", "warmup", "checks", "cycles", "skip"]),
@@ -35,7 +38,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
 ];
 
 /// At the end of the help of each command.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 10] = [
     (
         "run",
         "  wgccl run                                        the ring all-reduce of 4 ranks\n  \
@@ -56,13 +59,25 @@ const EXAMPLES: [(&str, &str); 8] = [
         "check",
         "  wgccl check                                      the six proofs of the ring all-reduce\n  \
            wgccl check --algorithm tree -P 100              of another algorithm, over 100 ranks\n  \
-           wgccl check broadcast --root 3 --json            for a script",
+           wgccl check broadcast --root 3 --json            for a script\n  \
+           wgccl check allreduce.xml --fifo-slots 2         a file of MSCCL XML",
     ),
     (
         "verify",
         "  wgccl verify --input grads/*.npy --output sum.npy\n  \
            wgccl verify --input grads/*.npy --output sum.npy --algorithm ring\n  \
            wgccl verify --input grads/*.npy --output sum.npy --rtol 1e-6",
+    ),
+    (
+        "lint",
+        "  wgccl lint allreduce.xml                         who would refuse it, and why\n  \
+           python3 make_xml.py | wgccl lint -               of a generator's output",
+    ),
+    (
+        "convert",
+        "  wgccl convert ring -P 8 --to msccl --output ring.xml\n  \
+           wgccl convert all-gather --algorithm ring -P 8 --to goal --count 1M\n  \
+           wgccl convert allreduce.xml --to chakra --output traces/allreduce",
     ),
     (
         "layout",

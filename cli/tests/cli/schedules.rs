@@ -1,0 +1,299 @@
+//! Schedule files at the command line: checked, run, linted, converted, by the program as users have it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::devices::devices;
+use crate::root;
+
+fn wgccl(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wgccl")).args(args).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn ok(args: &[&str]) -> String {
+    let output = wgccl(args);
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A file of what `wgccl convert` writes.
+fn converted(dir: &TempDir, name: &str, args: &[&str]) -> PathBuf {
+    let path = dir.path().join(name);
+    ok(&[&["convert", "--output", path.to_str().unwrap()], args].concat());
+    path
+}
+
+/// What is written in a format is the same schedule when it is read: it proves, and gives the bits of the one that it came from.
+#[test]
+fn what_is_converted_is_checked_and_run_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    for (name, source, ranks) in [
+        ("ring", &["ring"][..], "4"),
+        ("tree", &["tree"], "5"),
+        ("halving", &["halving", "--collective", "reduce-scatter"], "8"),
+        ("all-to-all", &["all-to-all"], "3"),
+        ("broadcast", &["broadcast", "--algorithm", "ring"], "4"),
+    ] {
+        for format in ["msccl", "wgccl"] {
+            let file =
+                converted(&dir, &format!("{name}.{format}"), &[source, &["--ranks", ranks, "--to", format]].concat());
+            let file = file.to_str().unwrap();
+            let json: Value = serde_json::from_str(&ok(&["check", file, "--json"])).unwrap();
+            assert_eq!(
+                (&json["ok"], &json["origin"], json["ranks"].to_string()),
+                (&true.into(), &"file".into(), ranks.into())
+            );
+            assert_eq!(json["msccl"].is_object(), format == "msccl", "{json}");
+            let json: Value =
+                serde_json::from_str(&ok(&["run", file, "--device", "cpu", "--json", "--fill", "normal"])).unwrap();
+            assert_eq!(json["wrong"], 0, "{json}");
+            ok(&["layout", file]);
+        }
+    }
+    // A file, too, is converted, and comes back as it is.
+    let xml = dir.path().join("ring.msccl");
+    let again = ok(&["convert", xml.to_str().unwrap(), "--to", "msccl"]);
+    assert_eq!(again, fs::read_to_string(&xml).unwrap());
+}
+
+#[test]
+fn every_device_and_mode_runs_a_file() {
+    let dir = TempDir::new().unwrap();
+    let file = converted(&dir, "ring.xml", &["ring", "--ranks", "4", "--to", "msccl", "--proto", "ll"]);
+    for device in devices() {
+        let index = device.gpu.info().index.to_string();
+        for way in device.sound() {
+            let mode = way.mode.name();
+            let args =
+                ["run", file.to_str().unwrap(), "--device", &index, "--dispatch", mode, "--count", "4K", "--json"];
+            let json: Value = serde_json::from_str(&ok(&args)).unwrap();
+            assert_eq!((&json["ok"], &json["wrong"]), (&true.into(), &0.into()), "{}: {json}", device.name);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_go_with_a_file_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let file = converted(&dir, "ring.xml", &["ring", "--to", "msccl"]);
+    let own = converted(&dir, "ring.json", &["ring", "--to", "wgccl"]);
+    let (file, own) = (file.to_str().unwrap(), own.to_str().unwrap());
+    let nothing = dir.path().join("nothing");
+    fs::write(&nothing, "a ring\n").unwrap();
+    let custom = dir.path().join("custom.xml");
+    fs::write(&custom, fs::read_to_string(file).unwrap().replace("\"allreduce\"", "\"custom\"")).unwrap();
+    let custom = custom.to_str().unwrap();
+    for (args, part) in [
+        (&["check", file, "--algorithm", "ring"][..], "leave --algorithm out"),
+        (&["check", file, "--sync", "barrier"], "leave --sync out"),
+        (&["check", file, "--ranks", "3"], "--ranks says 3, and the file has 4"),
+        (&["check", file, "--root", "1"], "all-reduce has no root"),
+        (&["check", own, "--fifo-slots", "3"], "leave --fifo-slots out"),
+        (&["check", "all-reduce", "--fifo-slots", "3"], "these options are of schedule files"),
+        (&["check", custom], "name the collective that it is: --collective all-reduce"),
+        (&["run", file, "--count", "7"], "divisible"),
+        (&["run", nothing.to_str().unwrap()], "is no schedule: it begins neither like MSCCL XML"),
+        (&["run", "no/such.xml"], "cannot read no/such.xml"),
+        (&["run", "all-redcue"], "did you mean all-reduce?"),
+        (&["lint", own], "which no runtime reads"),
+        (&["convert", "ring", "--to", "chakra"], "give --output PREFIX"),
+        (&["convert", "barrier", "--to", "goal"], "MSCCL XML has no barrier"),
+        (&["convert", "ring", "--to", "msccl", "--count", "4"], "leave --count out"),
+        (&["convert", "ring", "--to", "msccl", "--output", file], "nothing is overwritten"),
+    ] {
+        let output = wgccl(args);
+        assert_eq!(output.status.code(), Some(6), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(part), "{args:?}: {}", said(&output));
+    }
+    ok(&["check", custom, "--collective", "all-reduce"]);
+}
+
+/// Two ranks that both send before they receive: with room for one message neither gets through.
+#[test]
+fn a_deadlock_has_an_exit_code_a_cycle_and_a_remedy() {
+    let dir = TempDir::new().unwrap();
+    let step = |s, kind: &str, chunk| {
+        format!(
+            r#"<step s="{s}" type="{kind}" srcbuf="i" srcoff="{chunk}" dstbuf="o" dstoff="{chunk}" cnt="1" depid="-1" deps="-1" hasdep="0"/>"#
+        )
+    };
+    let gpu = |id: u32, peer: u32| {
+        let moves: Vec<String> = [(0, "s"), (1, "s"), (2, "r"), (3, "r")]
+            .iter()
+            .map(|&(s, kind)| {
+                // All-to-all of two chunks a part.
+                let chunk = if kind == "s" { 2 * peer + s } else { 2 * peer + s - 2 };
+                step(s, kind, chunk)
+            })
+            .collect();
+        let own = [step(0, "cpy", 2 * id), step(1, "cpy", 2 * id + 1)].concat();
+        format!(
+            r#"<gpu id="{id}" i_chunks="4" o_chunks="4" s_chunks="0"><tb id="0" send="{peer}" recv="{peer}" chan="0">{}</tb><tb id="1" send="-1" recv="-1" chan="0">{own}</tb></gpu>"#,
+            moves.concat()
+        )
+    };
+    let xml = format!(
+        r#"<algo name="both" proto="Simple" nchannels="1" nchunksperloop="4" ngpus="2" coll="alltoall" inplace="0">{}{}</algo>"#,
+        gpu(0, 1),
+        gpu(1, 0)
+    );
+    let file = dir.path().join("both.xml");
+    fs::write(&file, &xml).unwrap();
+    let file = file.to_str().unwrap();
+    ok(&["check", file]);
+    let output = wgccl(&["check", file, "--fifo-slots", "1"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    for part in [
+        "with 2 messages on a connection it gets through: --fifo-slots 2",
+        "gpu 0 tb 0 step 1",
+        "gpu 1 tb 0 step 1",
+        "wait cycle",
+    ] {
+        assert!(said(&output).contains(part), "{part}: {}", said(&output));
+    }
+    let output = wgccl(&["check", file, "--fifo-slots", "1", "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["msccl"]["fewest_fifo_slots"], 2, "{json}");
+    // A wrong chunk is a wrong result.
+    let wrong = dir.path().join("wrong.xml");
+    fs::write(&wrong, xml.replacen("srcoff=\"2\"", "srcoff=\"3\"", 1)).unwrap();
+    let output = wgccl(&["check", wrong.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    // By standard input.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wgccl"))
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(xml.as_bytes()).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn lint_says_who_would_refuse_a_file_and_what_it_moves() {
+    let dir = TempDir::new().unwrap();
+    let file = converted(&dir, "ring.xml", &["ring", "--ranks", "4", "--to", "msccl"]);
+    let text = ok(&["lint", file.to_str().unwrap()]);
+    for part in [
+        "24 messages of 24 chunks",
+        "1.50 payloads, and no schedule of this collective less than 1.50",
+        "taken     by RCCL",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let bare = dir.path().join("bare.xml");
+    let xml = fs::read_to_string(&file).unwrap();
+    fs::write(&bare, xml.replace(" outofplace=\"1\"", "").replace("nchannels=\"1\"", "nchannels=\"2\"")).unwrap();
+    let output = wgccl(&["lint", bare.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(7));
+    for part in [
+        "refused   by RCCL",
+        "<algo> must have outofplace",
+        "nchannels is 2, and thread blocks name 1 channels",
+        "taken     by MSCCL",
+    ] {
+        assert!(said(&output).contains(part), "{part}: {}", said(&output));
+    }
+}
+
+#[test]
+fn goal_and_chakra_hold_every_message() {
+    let dir = TempDir::new().unwrap();
+    let goal = ok(&["convert", "ring", "--ranks", "4", "--to", "goal", "--count", "1K"]);
+    assert!(goal.starts_with("num_ranks 4\n\nrank 0 {\n"), "{goal}");
+    let lines = |word: &str| goal.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((lines(": send 1024b to "), lines(": recv 1024b from "), lines(": calc ")), (24, 24, 12));
+    // What is required stands in the same rank.
+    for rank in goal.split("rank ").skip(1) {
+        let labels: Vec<&str> = rank.lines().filter_map(|line| line.split_once(": ")).map(|(label, _)| label).collect();
+        for line in rank.lines().filter(|line| line.contains(" requires ")) {
+            let (of, on) = line.split_once(" requires ").unwrap();
+            assert!(labels.contains(&of) && labels.contains(&on), "{line}");
+        }
+    }
+    let prefix = dir.path().join("ring");
+    ok(&["convert", "ring", "--ranks", "4", "--to", "chakra", "--count", "1K", "--output", prefix.to_str().unwrap()]);
+    for rank in 0..4 {
+        let bytes = fs::read(format!("{}.{rank}.et", prefix.display())).unwrap();
+        // Messages, each behind its length, to the end of the file.
+        let (mut at, mut messages) = (0, 0);
+        while at < bytes.len() {
+            let (mut length, mut shift) = (0_usize, 0);
+            loop {
+                let byte = bytes[at];
+                at += 1;
+                length |= usize::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            at += length;
+            messages += 1;
+        }
+        assert_eq!((at, messages), (bytes.len(), 1 + 6 + 6 + 3), "rank {rank}");
+    }
+    let output = wgccl(&["convert", "ring", "--to", "chakra", "--output", prefix.to_str().unwrap()]);
+    assert!(output.status.code() == Some(6) && said(&output).contains("nothing is overwritten"), "{}", said(&output));
+}
+
+/// The examples of the documentation are right, and read as they are written.
+#[test]
+fn examples_are_checked_and_run() {
+    let folder = root().join("docs/examples");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        ok(&["check", path.to_str().unwrap()]);
+        ok(&["run", path.to_str().unwrap(), "--device", "cpu"]);
+        seen += 1;
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+/// Real files, where they are: each that completes runs on the CPU and on every device, in every sound mode.
+#[test]
+fn real_files_run_everywhere() {
+    let given = std::env::var_os("WGCCL_MSCCL").map(PathBuf::from);
+    let folder = given.unwrap_or_else(|| root().join("../shared/msccl"));
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!("skipped: no folder of MSCCL files; WGCCL_MSCCL names one");
+        return;
+    };
+    let run = |file: &Path, device: &str, mode: &str| {
+        let mut args = vec!["run", file.to_str().unwrap(), "--device", device, "--fill", "normal", "--json"];
+        if device != "cpu" {
+            args.extend(["--dispatch", mode]);
+        }
+        let json: Value = serde_json::from_str(&ok(&args)).unwrap();
+        assert_eq!((&json["wrong"], &json["ok"]), (&0.into(), &true.into()), "{args:?}: {json}");
+    };
+    let mut ran = 0;
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let xml = path.extension().is_some_and(|extension| extension == "xml");
+        if !xml || !wgccl(&["check", path.to_str().unwrap()]).status.success() {
+            continue;
+        }
+        run(&path, "cpu", "");
+        for device in devices() {
+            for way in device.sound().iter().filter(|way| way.protocol == wgccl::lower::Protocol::Simple) {
+                run(&path, &device.gpu.info().index.to_string(), way.mode.name());
+                ran += 1;
+            }
+        }
+    }
+    println!("{ran} runs on devices");
+}
