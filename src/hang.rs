@@ -264,11 +264,12 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { site, signal, at_least, seen, silence, .. } = self;
         let Some(seen) = seen else {
-            write!(f, "{site} waits for data of rank {}, which has not come: ", signal.sender)?;
+            write!(f, "{site} waits for data from rank {}, which has not arrived: ", signal.sender)?;
             return match silence {
                 Silence::Lost { notifier } => write!(f, "rank {} sent it in {}", notifier.rank, notifier.label),
                 Silence::Behind { notifier, stands } => {
-                    write!(f, "rank {} sends it in {} and stands in {}", notifier.rank, notifier.label, stands.label)
+                    write!(f, "rank {} sends it in {}, ", notifier.rank, notifier.label)?;
+                    behind(f, notifier, stands)
                 }
                 Silence::NeverSent => write!(f, "no instruction of rank {} ever sends it", signal.sender),
             };
@@ -276,16 +277,25 @@ impl fmt::Display for Waiting {
         write!(f, "{site} waits for {signal} >= {at_least}, which is {seen}: ")?;
         match silence {
             Silence::Lost { notifier } => {
-                write!(f, "rank {} sent its notify in {} but it never arrived", notifier.rank, notifier.label)
+                write!(f, "rank {} sent its notify in {}, but it never arrived", notifier.rank, notifier.label)
             }
             Silence::Behind { notifier, stands } => {
-                write!(f, "rank {} notifies in {} and stands in {}", notifier.rank, notifier.label, stands.label)
+                write!(f, "rank {} notifies it in {}, ", notifier.rank, notifier.label)?;
+                behind(f, notifier, stands)
             }
             Silence::NeverSent if *seen == 0 => {
                 write!(f, "no instruction of rank {} ever notifies it", signal.sender)
             }
             Silence::NeverSent => write!(f, "rank {} never notifies it that often", signal.sender),
         }
+    }
+}
+
+/// How far the rank is that something is wanted from.
+fn behind(f: &mut fmt::Formatter<'_>, wanted: &Site, stands: &Site) -> fmt::Result {
+    match wanted == stands {
+        true => write!(f, "which it has not finished"),
+        false => write!(f, "but is still in {}", stands.label),
     }
 }
 

@@ -27,9 +27,9 @@ fn channels_that_are_stuck_alike_are_one_cause() {
     assert_eq!(
         text,
         "2 of 3 lanes did not finish (channels 0-2)\n  cause: rank 1 move round 1 (lane 1, instruction 0) waits for signal \
-         [row 0][sender 0] of rank 1 >= 1, which is 0: rank 0 sent its notify in move round 1 but it never arrived\n  rank 2 \
+         [row 0][sender 0] of rank 1 >= 1, which is 0: rank 0 sent its notify in move round 1, but it never arrived\n  rank 2 \
          move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which is 0: rank 1 \
-         notifies in move round 2 and stands in move round 1"
+         notifies it in move round 2, but is still in move round 1"
     );
 }
 
@@ -50,13 +50,13 @@ fn without_signals_no_values_are_told() {
     let lost = Evidence::Data { lost: Some(Fault::DropNotify { rank: 0, row: 0 }) };
     assert_eq!(
         told(&[(0, [2, 0, 0])], lost),
-        "2 of 3 lanes did not finish (channel 0)\n  cause: rank 1 move round 1 (lane 1, instruction 0) waits for data of rank \
-         0, which has not come: rank 0 sent it in move round 1\n  rank 2 move round 1 (lane 2, instruction 0) waits for data \
-         of rank 1, which has not come: rank 1 sends it in move round 2 and stands in move round 1"
+        "2 of 3 lanes did not finish (channel 0)\n  cause: rank 1 move round 1 (lane 1, instruction 0) waits for data from rank \
+         0, which has not arrived: rank 0 sent it in move round 1\n  rank 2 move round 1 (lane 2, instruction 0) waits for data \
+         from rank 1, which has not arrived: rank 1 sends it in move round 2, but is still in move round 1"
     );
     // Without a fault whoever has not come to it is to blame, and if nobody, the data.
     let text = told(&[(0, [1, 1, 0])], Evidence::Data { lost: None });
-    assert!(text.contains("rank 0 sends it in move round 2 and stands in move round 2"), "{text}");
+    assert!(text.contains("rank 0 sends it in move round 2, which it has not finished"), "{text}");
     let text = told(&[(0, [2, 1, 0])], Evidence::Data { lost: None });
     assert!(text.contains("cause: rank 1 move round 2") && text.contains("rank 0 sent it in move round 2"), "{text}");
     let schedule = chain();

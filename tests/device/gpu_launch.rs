@@ -74,7 +74,7 @@ fn explained(hang: &Hang, way: Way, case: &str) {
     assert_eq!(notifier.rank, 1, "{case}: {hang}");
     let text = hang.to_string();
     let told = match way {
-        Way::LL => ["cause: rank", "round", "waits for data of rank 1, which has not come", "rank 1 sent it"],
+        Way::LL => ["cause: rank", "round", "waits for data from rank 1, which has not arrived", "rank 1 sent it"],
         _ => ["cause: rank", "round", "[row 3][sender 1]", "rank 1 sent its notify"],
     };
     // Where there are no signals, no value of one is told.

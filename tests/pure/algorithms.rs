@@ -1,5 +1,5 @@
 //! Every algorithm is proved, in and out of place, for every number of ranks that it is defined for, and has the shape that
-//! the README promises: steps, traffic, slots, signals.
+//! docs/algorithms.md promises: steps, traffic, slots, signals.
 
 use std::time::Instant;
 

@@ -52,9 +52,9 @@ fn every_cause_has_its_words() {
             &[
                 "2 of 3 lanes did not finish (channel 0)",
                 "  cause: rank 1 move round 1 (lane 1, instruction 0) waits for signal [row 0][sender 0] of rank 1 >= 1, \
-                 which is 0: rank 0 sent its notify in move round 1 but it never arrived",
+                 which is 0: rank 0 sent its notify in move round 1, but it never arrived",
                 "  rank 2 move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which \
-                 is 0: rank 1 notifies in move round 2 and stands in move round 1",
+                 is 0: rank 1 notifies it in move round 2, but is still in move round 1",
             ],
         ),
         case(
@@ -64,9 +64,9 @@ fn every_cause_has_its_words() {
             &[
                 "3 of 3 lanes did not finish (channel 0)",
                 "  cause: rank 1 move round 1 (lane 1, instruction 0) waits for signal [row 0][sender 0] of rank 1 >= 1, \
-                 which is 0: rank 0 sent its notify in move round 1 but it never arrived",
+                 which is 0: rank 0 sent its notify in move round 1, but it never arrived",
                 "  rank 2 move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which \
-                 is 0: rank 1 notifies in move round 2 and stands in move round 1",
+                 is 0: rank 1 notifies it in move round 2, but is still in move round 1",
                 "  rank 0 move round 2 (lane 0, instruction 1) could go on, but the device stopped executing it",
             ],
         ),
@@ -77,9 +77,9 @@ fn every_cause_has_its_words() {
             &[
                 "2 of 3 lanes did not finish (channel 0)",
                 "  cause: rank 1 move round 2 (lane 1, instruction 1) waits for signal [row 0][sender 0] of rank 1 >= 2, \
-                 which is 1: rank 0 sent its notify in move round 2 but it never arrived",
+                 which is 1: rank 0 sent its notify in move round 2, but it never arrived",
                 "  rank 2 move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which \
-                 is 0: rank 1 notifies in move round 2 and stands in move round 2",
+                 is 0: rank 1 notifies it in move round 2, which it has not finished",
             ],
         ),
         case(
@@ -89,9 +89,9 @@ fn every_cause_has_its_words() {
             &[
                 "3 of 3 lanes did not finish (channel 0)",
                 "  rank 1 move round 2 (lane 1, instruction 1) waits for signal [row 0][sender 0] of rank 1 >= 2, which \
-                 is 1: rank 0 notifies in move round 2 and stands in move round 2",
+                 is 1: rank 0 notifies it in move round 2, which it has not finished",
                 "  rank 2 move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which \
-                 is 0: rank 1 notifies in move round 2 and stands in move round 2",
+                 is 0: rank 1 notifies it in move round 2, which it has not finished",
                 "  rank 0 move round 2 (lane 0, instruction 1) could go on, but the device stopped executing it",
             ],
         ),
@@ -114,7 +114,7 @@ fn every_cause_has_its_words() {
                 "  cause: rank 1 move round 2 (lane 1, instruction 1) waits for signal [row 0][sender 0] of rank 1 >= 2, \
                  which is 1: rank 0 never notifies it that often",
                 "  rank 2 move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which \
-                 is 0: rank 1 notifies in move round 2 and stands in move round 2",
+                 is 0: rank 1 notifies it in move round 2, which it has not finished",
             ],
         },
         Case {
@@ -138,9 +138,9 @@ fn every_cause_has_its_words() {
             lines: &[
                 "3 of 4 lanes did not finish (channel 0)",
                 "  rank 1 move round 2 (lane 1, instruction 1) waits for signal [row 0][sender 0] of rank 1 >= 3, which \
-                 is 2: rank 0 notifies in move round 7 and stands in move round 7",
+                 is 2: rank 0 notifies it in move round 7, which it has not finished",
                 "  rank 2 move round 1 (lane 2, instruction 0) waits for signal [row 1][sender 1] of rank 2 >= 1, which \
-                 is 0: rank 1 notifies in move round 2 and stands in move round 2",
+                 is 0: rank 1 notifies it in move round 2, which it has not finished",
                 "  rank 0 move round 7 (lane 3, instruction 0) could go on, but the device stopped executing it",
             ],
         },

@@ -20,6 +20,7 @@ mod hostile;
 mod layers;
 mod model;
 mod msccl;
+mod pages;
 mod proof_findings;
 mod proof_mutants;
 mod security;

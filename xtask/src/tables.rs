@@ -3,6 +3,7 @@
 //! A published figure that nobody typed cannot be wrong.
 
 mod pages;
+mod records;
 #[cfg(test)]
 mod tests;
 

@@ -23,10 +23,10 @@ const COUNT: usize = 256;
 /// Which schedule.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ScheduleArgs {
-    /// Algorithm, or auto [default: mesh, of an all-reduce ring]
+    /// Algorithm, or auto [default: ring for an all-reduce, else mesh]
     ///
-    /// Auto is what was measured to be the fastest for collective, size, ranks and device. A collective has those algorithms
-    /// that it names when given another [default: mesh, of an all-reduce ring].
+    /// Auto takes the one that measured fastest for this collective, size, number of ranks and device. An algorithm that the
+    /// collective does not have is refused, with a list of those that it has [default: ring for an all-reduce, else mesh].
     #[arg(long, alias = "algo", value_name = "NAME", value_parser = selection())]
     pub(super) algorithm: Option<Selection>,
     /// Who waits for whom between rounds [default: neighbor]

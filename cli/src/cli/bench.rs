@@ -55,10 +55,10 @@ pub(super) struct BenchArgs {
     /// Number of ranks, several separated by commas
     #[arg(short = 'P', long, alias = "nranks", value_name = "P,..", value_delimiter = ',', default_value = "4", value_parser = whole::<u32>)]
     ranks: Vec<u32>,
-    /// Algorithms, separated by commas [default: auto, with --sync barrier ring]
+    /// Algorithms, separated by commas [default: auto; ring with --sync barrier]
     ///
     /// Auto is for each size the fastest on the device; all are those that are defined for the collective and P
-    /// [default: auto, with --sync barrier ring].
+    /// [default: auto; ring with --sync barrier].
     #[arg(long, alias = "algo", value_name = "NAME,..", value_parser = algorithms())]
     algorithm: Option<List<Selection>>,
     /// Who waits for whom between rounds
@@ -224,7 +224,7 @@ fn algorithms() -> Names<List<Selection>> {
     Names::new(every.chain([ALL]), |text| list(text, parse))
 }
 
-/// All is every mode, as far as a device bears it.
+/// All is every mode, that the device supports.
 fn dispatch_modes() -> Names<List<Wanted>> {
     Names::new(Wanted::names().chain([ALL]), |text| list(text, Wanted::parse))
 }

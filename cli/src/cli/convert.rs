@@ -105,7 +105,7 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Error> {
         return put(args, &text);
     }
     let algo = match plan.file().and_then(|loaded| loaded.msccl.as_ref()) {
-        Some(of) => Algo { proto: args.proto.unwrap_or(of.algo.proto), ..of.algo.clone() },
+        Some(of) => of.algo.clone().proto(args.proto.unwrap_or(of.algo.proto)),
         None => {
             Algo::of(&proved, args.proto.unwrap_or(Proto::Simple)).map_err(|error| Error::Usage(error.to_string()))?
         }

@@ -121,9 +121,9 @@ impl Default for RunArgs {
 /// What `--dispatch` means.
 pub(super) const DISPATCH: &str = "How the schedule is cut into dispatches";
 pub(super) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\n\nPer-rank (one after the other, as far as each \
-                                        can go), per-step (all ranks, a step at a time), fused (all in one, where the device \
-                                        is found to bear it), fused-ll (fused, with --protocol ll) or auto (fused on hardware \
-                                        that bears it, else per-step)";
+                                        can go), per-step (all ranks, a step at a time), fused (all in one, where it works \
+                                        on the device), fused-ll (fused, with --protocol ll) or auto (fused on hardware where \
+                                        it works, else per-rank or per-step)";
 
 /// What `--protocol` means.
 pub(super) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";

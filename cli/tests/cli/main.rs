@@ -13,6 +13,7 @@ mod cli;
 mod files;
 mod habits;
 mod nccl;
+mod pages;
 mod schedules;
 mod tensor;
 mod verify;

@@ -246,6 +246,13 @@ impl fmt::Display for Place {
 }
 
 impl Algo {
+    /// The same over other connections.
+    #[must_use]
+    pub fn proto(mut self, proto: Proto) -> Self {
+        self.proto = proto;
+        self
+    }
+
     /// Number of steps.
     pub fn steps(&self) -> usize {
         self.gpus.iter().flat_map(|gpu| &gpu.blocks).map(|block| block.steps.len()).sum()

@@ -208,6 +208,9 @@ pub(crate) fn stale_pages(root: &Path) -> Result<Vec<Page>, Error> {
             let why = "no definition names this record; add it to one of benches/definitions".to_owned();
             return Err(Error::Record { record: name, why });
         }
+        let path = results.join(&name).with_extension("json");
+        let text = std::fs::read_to_string(&path).map_err(|error| Error::File { path, error })?;
+        super::records::look(&name, &text).map_err(|why| Error::Record { record: name, why })?;
     }
     let mut stale = stale_pictures(root, &definitions)?;
     for (file, bodies) in bodies {
@@ -316,13 +319,13 @@ fn checked(definition: &Definition, source: &Source, record: &Record) -> Result<
     }
 }
 
-/// What of a command's words decides the figures: records and pictures may be moved afterwards.
+/// What of a command's words decides the figures: records, pictures and cards may be moved afterwards.
 fn measured(args: &[String]) -> Vec<&String> {
     let mut args = args.iter();
     let mut kept = Vec::new();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "-J" | "--plot" => drop(args.next()),
+            "-J" | "--plot" | "--card" => drop(args.next()),
             _ => kept.push(arg),
         }
     }

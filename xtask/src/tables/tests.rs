@@ -49,6 +49,7 @@ fn stale_tables_and_unexplained_records_are_found() {
         let text = std::fs::read_to_string(root().join(definition)).unwrap();
         text.split("record = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     });
+    let peers = "benches/results/2026-11-22-xeon-2vcpu/peers-16m.json".to_owned();
     let both = ["BENCHMARKS.md".to_owned(), "benches/README.md".to_owned()];
     let picture = ["benches/pictures/software.svg".to_owned()];
     for (file, from, to, stale) in [
@@ -79,6 +80,16 @@ fn stale_tables_and_unexplained_records_are_found() {
         (definition, "records = [\"2026-11-27-2vcpu/cpu", "records = [\"none-such", "none of its definition's records"),
         ("benches/results/stray.json", "", "{}", "stray: no definition names this record"),
         ("benches/results/2026-11-27-2vcpu/stray.json", "", "{}", "2vcpu/stray: no definition names this record"),
+        (&record, "\"target/release/wgccl\"", "\"/opt/wgccl\"", "a path of the machine: /opt/wgccl"),
+        (
+            "benches/results/2026-11-27-h200/large.json",
+            "wgccl-bench/1",
+            "wgccl-bench/9",
+            "its schema is 'wgccl-bench/9'",
+        ),
+        ("benches/results/2026-11-27-h200/large.json", "\"2026-11-27 ", "\"2026-11-28 ", "measured on 2026-11-28"),
+        (&peers, "\"cells\"", "\"cell\"", "it holds no results"),
+        (&peers, "\"start_time\": \"2026", "\"start_time\": \"2027", "measured on 2027"),
         ("benches/pictures/stray.svg", "", "<svg/>", "stray.svg: no definition draws this picture"),
     ] {
         let got = stale_after(file, from, to).unwrap_err();
