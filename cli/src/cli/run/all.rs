@@ -7,8 +7,9 @@ use serde::Serialize;
 use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
+use super::args::{RunArgs, check_op, of_file, of_tensors, request};
+use super::one::{INTERRUPTED, written};
 use super::text::{device, time};
-use super::{INTERRUPTED, RunArgs, check_op, of_file, of_tensors, request, written};
 use crate::cli::output::{BAD, DIM, GOOD, Ticking, named, of_notes, plural, print, print_error, print_json};
 use crate::device::Device;
 use crate::error::{Error, exit};

@@ -1,0 +1,220 @@
+//! What `wgccl run` takes, and the requests that it makes of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use wgccl::collective::{Collective, Op};
+use wgccl::element::{DataType, supported};
+use wgccl::fault::Fault;
+use wgccl::low_level::inputs::Fill;
+use wgccl::lower::Protocol;
+
+use crate::amount::whole;
+use crate::cli::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of, subjects};
+use crate::cli::values::{device, dispatch as dispatch_mode, one_of};
+use crate::device::AUTO;
+use crate::dispatch::Wanted;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::run::{Request, Source};
+use crate::tensor::{Files, Tensors};
+
+/// Where nobody says how many.
+const RANKS: u32 = 4;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RunArgs {
+    /// What to compute: a collective, or a file with a schedule
+    #[arg(default_value = "all-reduce", value_name = "COLLECTIVE|FILE", value_parser = subjects())]
+    pub(super) what: Subject,
+    #[command(flatten)]
+    pub(super) schedule: ScheduleArgs,
+    #[command(flatten)]
+    pub(super) file: FileArgs,
+    /// Number of ranks [default: 4, or as many as there are inputs]
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
+    pub(super) ranks: Option<u32>,
+    /// Elements of a part, NCCL's count: 1000, 64K, 1e6 [default: 256, or as the inputs have]
+    ///
+    /// What a rank gives in an all-gather and gets in a reduce-scatter, an all-reduce's whole vector. K, M and G are powers of
+    /// 1024 [default: 256, or as the inputs have].
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
+    pub(super) count: Option<usize>,
+    /// Element type, by these names or NCCL's [default: f32, or that of the inputs]
+    #[arg(short = 'd', long = "type", visible_alias = "datatype", alias = "dtype", value_name = "TYPE", value_parser = one_of(DataType::ALL, DataType::name))]
+    pub(super) data_type: Option<DataType>,
+    /// Reduction; avg is of floats [default: sum]
+    #[arg(short, long, alias = "redop", value_name = "OP", value_parser = one_of(Op::ALL, Op::name))]
+    pub(super) op: Option<Op>,
+    /// auto, cpu, or an index or words of a name from `wgccl devices`
+    #[arg(long, default_value = AUTO, value_name = "DEVICE", value_parser = device)]
+    pub(super) device: String,
+    #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode(), help = DISPATCH, long_help = DISPATCH_LONG)]
+    pub(super) dispatch: Wanted,
+    #[arg(long, alias = "proto", value_name = "NAME", value_parser = one_of(Protocol::ALL, Protocol::name), help = PROTOCOL, long_help = PROTOCOL_LONG)]
+    pub(super) protocol: Option<Protocol>,
+    /// Generated inputs [default: exact]
+    ///
+    /// Exact (sums exact in any order), pattern (the upstream kernels', i + 100 * rank) or normal [default: exact].
+    #[arg(long, value_name = "KIND", value_parser = one_of(Fill::ALL, Fill::name))]
+    pub(super) fill: Option<Fill>,
+    /// Seed of generated inputs [default: 0]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    pub(super) seed: Option<u64>,
+    /// Inputs: .npy, .npz or .safetensors, a file per rank
+    ///
+    /// One file per rank, or one of shape [ranks, n], which --ranks 1 takes whole; of broadcast and scatter the root's alone. An
+    /// index of safetensors files stands for all of them, - is standard input. Of files that hold several tensors all are taken.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub(super) input: Vec<PathBuf>,
+    /// Of files that hold several tensors, take these
+    #[arg(long, num_args = 1.., value_name = "NAME", requires = "input")]
+    pub(super) tensor: Vec<String>,
+    /// Write the outputs there: a new or an empty directory
+    ///
+    /// As rank0.npy, rank1.npy, ... or in the format of the inputs, of the ranks that have one. The directory appears with all
+    /// of them or not at all.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Let every rank's input and output be one buffer, by NCCL's rules
+    #[arg(long)]
+    pub(super) in_place: bool,
+    /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) channels: Option<u32>,
+    /// Seconds to wait for a submission on a GPU (exit code 4) [default: 60]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = crate::cli::args::seconds)]
+    pub(super) timeout: Option<Duration>,
+    /// Lose the notifies that a rank sends on a signal row, to see the report
+    #[arg(long, value_name = "RANK:ROW", value_parser = drop_notify)]
+    pub(super) drop_notify: Option<Fault>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Default for RunArgs {
+    /// What the program does without arguments.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: RunArgs,
+        }
+        Alone::parse_from(["wgccl"]).args
+    }
+}
+
+/// What `--dispatch` means.
+pub(in crate::cli) const DISPATCH: &str = "How the schedule is cut into dispatches";
+pub(in crate::cli) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\n\nPer-rank (one after the other, as far as each \
+                                        can go), per-step (all ranks, a step at a time), fused (all in one, where it works \
+                                        on the device), fused-ll (fused, with --protocol ll) or auto (fused on hardware where \
+                                        it works, else per-rank or per-step)";
+
+/// What `--protocol` means.
+pub(in crate::cli) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
+pub(in crate::cli) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
+                                        carries its own flag, in fused dispatch: for small payloads)";
+
+fn drop_notify(text: &str) -> Result<Fault, String> {
+    let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
+    let (rank, row) = parts.ok_or("give a rank and a signal row, such as 1:2")?;
+    Ok(Fault::DropNotify { rank, row })
+}
+
+/// What `--input` names.
+pub(super) fn files(args: &RunArgs) -> Result<Option<Files>, Error> {
+    if args.input.is_empty() {
+        return Ok(None);
+    }
+    let files = Files::open(&args.input, &args.tensor)?;
+    Ok(Some(if args.ranks == Some(1) { files.as_one_rank() } else { files }))
+}
+
+/// A flag without effect is more likely a mistake than a whim.
+pub(super) fn check_flags(args: &RunArgs, collective: Collective) -> Result<(), Error> {
+    crate::cli::args::check_op(collective, args.op.is_some(), "--op")?;
+    let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
+    if !args.input.is_empty() {
+        crate::cli::args::refuse_flags("inputs come from files", &seeded)?;
+    }
+    if args.fill == Some(Fill::Pattern) {
+        crate::cli::args::refuse_flags("the pattern has no seed", &seeded[1..])?;
+    }
+    if collective == Collective::Barrier {
+        let flags = [
+            (args.data_type.is_some(), "--type"),
+            (args.output.is_some(), "--output"),
+            (args.channels.is_some(), "--channels"),
+        ];
+        crate::cli::args::refuse_flags("a barrier has no payload", &[&seeded[..], &flags].concat())?;
+    }
+    Ok(())
+}
+
+/// That of the inputs, where there are files.
+pub(super) fn data_type(args: &RunArgs, inputs: Option<&Tensors>) -> Result<DataType, Error> {
+    let Some(inputs) = inputs else { return Ok(args.data_type.unwrap_or(DataType::F32)) };
+    let found = inputs.data_type()?;
+    match (args.data_type, args.input.first()) {
+        (Some(wanted), Some(file)) if wanted != found => Err(Error::Usage(format!(
+            "{} holds {found}, and --type says {wanted}; leave --type out to take what the inputs hold",
+            file.display()
+        ))),
+        _ => Ok(found),
+    }
+}
+
+/// What is to be said of inputs that were given otherwise than they may have been meant.
+pub(super) fn of_tensors(args: &RunArgs, plan: &Plan, tensors: &Tensors) -> Vec<String> {
+    let asked = args.ranks.or(plan.ranks()).is_some();
+    let taken = (!asked && !plan.collective().only_root_gives()).then(|| tensors.first_axis()).flatten();
+    taken.into_iter().chain(tensors.unlike()).collect()
+}
+
+/// What is to be said of a schedule file.
+pub(super) fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
+    let Some(loaded) = plan.file() else { return Vec::new() };
+    let in_place =
+        (loaded.in_place && !args.in_place).then(|| "in place: the file is made for calls in place".to_owned());
+    in_place.into_iter().chain(loaded.msccl.iter().flat_map(|of| of.warnings.clone()).take(WARNINGS)).collect()
+}
+
+/// Of a file's warnings so many are shown.
+const WARNINGS: usize = 3;
+
+/// Before a device is opened.
+pub(super) fn check_op(request: &Request) -> Result<(), Error> {
+    if request.plan.collective().reduces() {
+        supported(request.data_type, request.op)?;
+    }
+    Ok(())
+}
+
+pub(super) fn request(args: &RunArgs, plan: &Plan, inputs: Option<Tensors>) -> Result<Request, Error> {
+    let data_type = data_type(args, inputs.as_ref())?;
+    let source = match inputs {
+        None => {
+            let ranks = ranks_of(plan, args.ranks, RANKS)?;
+            let count = args.count.unwrap_or_else(|| default_count(plan));
+            Source::Generated { fill: args.fill.unwrap_or_default(), seed: args.seed.unwrap_or(0), ranks, count }
+        }
+        Some(_) if args.count.is_some() => {
+            return Err(Error::Usage("--input decides the count; leave --count out".to_owned()));
+        }
+        Some(tensors) => Source::Files { tensors, ranks: args.ranks.or(plan.ranks()) },
+    };
+    Ok(Request {
+        plan: plan.clone(),
+        data_type,
+        op: args.op.unwrap_or(Op::Sum),
+        in_place: args.in_place || plan.file().is_some_and(|loaded| loaded.in_place),
+        source,
+        dispatch: args.dispatch.by(args.protocol)?,
+        channels: args.channels,
+        timeout: args.timeout,
+        fault: args.drop_notify,
+    })
+}
