@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wgccl::collective::Collective;
 use wgccl::format::msccl::{self, Algo, Imported, LowerError, LowerOptions, ReadError};
+use wgccl::proof;
 use wgccl::schedule::{Origin, Schedule};
 
 use crate::text::one_line;
@@ -72,6 +73,8 @@ pub struct Options {
     pub collective: Option<Collective>,
     /// The root, of MSCCL files.
     pub root: Option<u32>,
+    /// Of MSCCL files: no copy on the way, where that is right.
+    pub elide: bool,
 }
 
 /// A schedule, and what its file says beside it.
@@ -147,9 +150,29 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
         Err(error) => return Err(FileError::Lower { path, error }),
     };
     let Imported { mut schedule, in_place, fifo_slots, warnings, .. } = imported;
+    let mut warnings: Vec<String> = warnings.iter().map(|warning| one_line(&warning.to_string(), REASON)).collect();
+    if options.elide {
+        match elided(&algo, options, in_place) {
+            Ok(direct) => schedule = direct,
+            Err(why) => warnings.push(format!("--elide: messages are copied all the same: without copies {why}")),
+        }
+    }
     schedule.origin = origin(&path, &algo.name, bytes);
-    let warnings = warnings.iter().map(|warning| one_line(&warning.to_string(), REASON)).collect();
     Ok(Loaded { schedule, in_place, msccl: Some(Msccl { algo, fifo_slots, warnings, unbounded: unbounded.schedule }) })
+}
+
+/// The schedule without copies, or why it would be wrong.
+fn elided(algo: &Algo, options: &Options, in_place: bool) -> Result<Schedule, String> {
+    let mut of = LowerOptions::default();
+    of.collective = options.collective;
+    of.root = options.root.unwrap_or(0);
+    of.elide = true;
+    let schedule = algo.lower(&of).map_err(|error| error.to_string())?.schedule;
+    let report = proof::check(&schedule, proof::Options::default().in_place(in_place));
+    match report.ok() {
+        true => Ok(schedule),
+        false => Err(one_line(&report.failures().to_string(), REASON)),
+    }
 }
 
 fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, FileError> {
@@ -157,6 +180,7 @@ fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded,
         (options.fifo_slots.is_some(), "--fifo-slots"),
         (options.collective.is_some(), "--collective"),
         (options.root.is_some(), "--root"),
+        (options.elide, "--elide"),
     ];
     if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
         return Err(FileError::Option { path, option });

@@ -172,6 +172,9 @@ pub(super) struct FileArgs {
     /// Of MSCCL XML that says custom: what it computes
     #[arg(long, value_name = "NAME", value_parser = collectives())]
     pub(super) collective: Option<Collective>,
+    /// Of MSCCL XML: receivers read senders' buffers themselves, where that is proved
+    #[arg(long)]
+    pub(super) elide: bool,
 }
 
 impl Subject {
@@ -179,7 +182,11 @@ impl Subject {
     pub(super) fn plan(&self, args: &ScheduleArgs, file: &FileArgs) -> Result<Plan, Error> {
         match self {
             Self::Collective(collective) => {
-                let flags = [(file.fifo_slots.is_some(), "--fifo-slots"), (file.collective.is_some(), "--collective")];
+                let flags = [
+                    (file.fifo_slots.is_some(), "--fifo-slots"),
+                    (file.collective.is_some(), "--collective"),
+                    (file.elide, "--elide"),
+                ];
                 refuse_flags("these options are of schedule files", &flags)?;
                 let (algorithm, sync) = (args.algorithm(*collective), args.sync.unwrap_or_default());
                 Ok(Plan::Builtin { task: args.task(*collective)?, algorithm, sync })
@@ -191,8 +198,9 @@ impl Subject {
                     (!args.sources.sources.is_empty(), "--sources"),
                 ];
                 refuse_flags("a file has the one schedule that it has", &flags)?;
-                let FileArgs { fifo_slots, collective } = *file;
-                let loaded = load(path, &Options { fifo_slots, collective, root: args.root }).map_err(Box::new)?;
+                let FileArgs { fifo_slots, collective, elide } = *file;
+                let loaded =
+                    load(path, &Options { fifo_slots, collective, root: args.root, elide }).map_err(Box::new)?;
                 let task = &loaded.schedule.task;
                 if args.root.is_some() && !task.collective.has_root() {
                     return Err(Error::Usage(format!("{} has no root; leave --root out", task.collective)));

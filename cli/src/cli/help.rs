@@ -11,7 +11,19 @@ const WIDTH: usize = 100;
 const HEADINGS: [(&str, &[&str]); 7] = [
     (
         "Schedule",
-        &["algorithm", "sync", "ranks", "root", "sources", "in_place", "stride", "collective", "fifo_slots", "proto"],
+        &[
+            "algorithm",
+            "sync",
+            "ranks",
+            "root",
+            "sources",
+            "in_place",
+            "stride",
+            "collective",
+            "fifo_slots",
+            "elide",
+            "proto",
+        ],
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
     ("Files", &["input", "tensor", "output", "to"]),
@@ -71,7 +83,7 @@ const EXAMPLES: [(&str, &str); 10] = [
     (
         "lint",
         "  wgccl lint allreduce.xml                         who would refuse it, and why\n  \
-           python3 make_xml.py | wgccl lint -               of a generator's output",
+           wgccl lint - < allreduce.xml                     of standard input",
     ),
     (
         "convert",

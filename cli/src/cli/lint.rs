@@ -1,20 +1,21 @@
 //! `wgccl lint`: what runtimes would refuse of an MSCCL file, and what it moves.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use wgccl::format::msccl::Runtime;
 
-use super::args::{FileArgs, ScheduleArgs, Subject, subjects};
+use super::args::{FileArgs, ScheduleArgs, Subject};
 use super::output::{BAD, GOOD, named, plural, print, print_json};
 use crate::error::{Error, exit};
 
 #[derive(Debug, Args)]
 pub(super) struct LintArgs {
     /// A file of MSCCL XML, or - for standard input
-    #[arg(value_name = "FILE", value_parser = subjects())]
-    what: Subject,
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
     #[command(flatten)]
     file: FileArgs,
     /// Print one JSON object
@@ -42,10 +43,7 @@ struct Refusal {
 
 pub(super) fn lint(args: &LintArgs) -> Result<u8, Error> {
     let none = ScheduleArgs::default();
-    let plan = match &args.what {
-        Subject::File(_) => args.what.plan(&none, &args.file)?,
-        Subject::Collective(_) => return Err(Error::Usage("give a file of MSCCL XML".to_owned())),
-    };
+    let plan = Subject::File(args.path.clone()).plan(&none, &args.file)?;
     let loaded = plan.file().and_then(|loaded| loaded.msccl.as_ref());
     let Some(of) = loaded else {
         return Err(Error::Usage("this is a document of wgccl's, which no runtime reads".to_owned()));

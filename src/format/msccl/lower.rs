@@ -4,12 +4,13 @@
 //! In place, `i` and `o` are one memory. Which of the two a step means is decided where it runs: what nobody has written yet is the
 //! input. So that a file for calls in place is a schedule for both kinds of call, where it is right for both.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file::{Algo, Block, Gpu, Kind, Memory, Place, Step};
-use super::problems::{Connection, Problem, Problems, Where, chunks, ends, parts, published};
+use super::problems::{Connection, Problem, Problems, Where, chunks, parts, published};
 use super::replay::Replay;
 use crate::collective::{Collective, Task};
 use crate::schedule::{Address, Buffer, Granularity, Instruction, Label, Lane, Origin, Schedule};
@@ -27,6 +28,9 @@ pub struct LowerOptions {
     pub collective: Option<Collective>,
     /// The root, which files do not name.
     pub root: u32,
+    /// Receivers read senders' buffers themselves, without a copy in between, but for sums that nobody keeps. Whether that is right
+    /// is for the proofs to say: nothing then keeps a sender from going on.
+    pub elide: bool,
 }
 
 /// A file as a schedule.
@@ -64,7 +68,12 @@ pub enum LowerError {
 }
 
 fn listed(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+    const SHOWN: usize = 8;
+    let mut lines: Vec<String> = problems.iter().take(SHOWN).map(Problem::to_string).collect();
+    if problems.len() > SHOWN {
+        lines.push(format!("and {} more", problems.len() - SHOWN));
+    }
+    lines.join("\n")
 }
 
 impl Algo {
@@ -79,7 +88,7 @@ impl Algo {
             return Err(LowerError::Problems(problems));
         }
         let fifo_slots = options.fifo_slots.unwrap_or(self.proto.fifo_slots()).max(1);
-        let mut lowering = Lowering::new(self, collective, fifo_slots)?;
+        let mut lowering = Lowering::new(self, collective, fifo_slots, options.elide)?;
         // Which memory a step means does not depend on the slots.
         let mut replay = Replay::new(self, u32::MAX);
         replay.run(|gpu, block, step| lowering.step(gpu, block, step));
@@ -116,16 +125,38 @@ struct Fifo {
     width: u32,
     /// Messages that it holds.
     depth: u32,
-    /// Messages of a run.
+    /// Messages of a run that take a slot.
     messages: u32,
     /// Signal row of full slots; the next one is of empty slots.
     row: u32,
+    /// Messages so far, and those that took a slot.
     sent: u32,
+    sent_by_slot: u32,
     taken: u32,
+    taken_by_slot: u32,
+    /// On the way: where each message lies that takes no slot.
+    direct: VecDeque<Option<Vec<Address>>>,
+}
+
+/// Where a message lies.
+enum Message {
+    Slot(Address),
+    /// By chunk.
+    Direct(Vec<Address>),
+}
+
+impl Message {
+    fn chunk(&self, i: u32) -> Option<Address> {
+        match self {
+            Self::Slot(first) => Some(Address { chunk: first.chunk + i, ..*first }),
+            Self::Direct(chunks) => chunks.get(i as usize).copied(),
+        }
+    }
 }
 
 struct Lowering<'a> {
     algo: &'a Algo,
+    elide: bool,
     collective: Collective,
     /// Chunks of a part.
     part: u32,
@@ -144,12 +175,13 @@ struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(algo: &'a Algo, collective: Collective, fifo_slots: u32) -> Result<Self, LowerError> {
+    fn new(algo: &'a Algo, collective: Collective, fifo_slots: u32, elide: bool) -> Result<Self, LowerError> {
         let part = algo.chunks_per_loop / parts(collective, algo.ranks);
         let steps = || algo.gpus.iter().flat_map(|gpu| &gpu.blocks).flat_map(|block| &block.steps);
         let moved: u64 = steps().map(|step| u64::from(step.count)).sum();
         let mut lowering = Self {
             algo,
+            elide,
             collective,
             part,
             fifos: FxHashMap::default(),
@@ -175,17 +207,30 @@ impl<'a> Lowering<'a> {
         channels.sort_unstable();
         channels.dedup();
         for (gpu, block) in algo.gpus.iter().flat_map(|gpu| gpu.blocks.iter().map(move |block| (gpu, block))) {
-            for (side, connection, messages) in ends(gpu, block) {
-                let width = messages.iter().copied().max().unwrap_or(0);
-                let messages = messages.len() as u32;
-                if side == 1 {
-                    let base = &mut slots[gpu.id as usize];
-                    let depth = fifo_slots.min(messages);
-                    let row = 2 * channels.binary_search(&block.channel).unwrap_or(0) as u32;
-                    let fifo = Fifo { base: *base as u32, width, depth, messages, row, sent: 0, taken: 0 };
-                    *base += u64::from(depth) * u64::from(width);
-                    lowering.fifos.insert(connection, fifo);
-                }
+            let Some(receiver) = block.send else { continue };
+            let sends = block.steps.iter().filter(|step| step.kind.sends());
+            let by_slot = || sends.clone().filter(|step| !elide || step.kind == Kind::RecvReduceSend);
+            if sends.clone().next().is_some() {
+                let (width, messages) = (by_slot().map(|step| step.count).max().unwrap_or(0), by_slot().count() as u32);
+                let base = &mut slots[receiver as usize];
+                let depth = fifo_slots.min(messages);
+                let row = 2 * channels.binary_search(&block.channel).unwrap_or(0) as u32;
+                let (base_slot, direct) = (*base as u32, VecDeque::new());
+                let (sent, sent_by_slot, taken, taken_by_slot) = (0, 0, 0, 0);
+                *base += u64::from(depth) * u64::from(width);
+                let fifo = Fifo {
+                    base: base_slot,
+                    width,
+                    depth,
+                    messages,
+                    row,
+                    sent,
+                    sent_by_slot,
+                    taken,
+                    taken_by_slot,
+                    direct,
+                };
+                lowering.fifos.insert((gpu.id, receiver, block.channel), fifo);
             }
         }
         let all: u64 = slots.iter().sum();
@@ -251,25 +296,36 @@ impl<'a> Lowering<'a> {
         if let Some(connection @ (sender, ..)) = taken
             && let Some(fifo) = self.fifos.get_mut(&connection)
         {
-            let k = fifo.taken;
             fifo.taken += 1;
-            waits.push((fifo.row, sender, k + 1));
-            message = Some(Address::slot(gpu.id, fifo.base + k % fifo.depth * fifo.width));
-            // Nobody waits for the last ones to be empty again.
-            if k + fifo.depth < fifo.messages {
-                notifies.push((sender, fifo.row + 1));
-            }
+            waits.push((fifo.row, sender, fifo.taken));
+            message = Some(match fifo.direct.pop_front().flatten() {
+                Some(chunks) => Message::Direct(chunks),
+                None => {
+                    let k = fifo.taken_by_slot;
+                    fifo.taken_by_slot += 1;
+                    // Nobody waits for the last ones to be empty again.
+                    if k + fifo.depth < fifo.messages {
+                        notifies.push((sender, fifo.row + 1));
+                    }
+                    Message::Slot(Address::slot(gpu.id, fifo.base + k % fifo.depth.max(1) * fifo.width))
+                }
+            });
         }
         let sent = block.send.filter(|_| step.kind.sends()).map(|peer| (gpu.id, peer, block.channel));
+        let direct = self.direct(gpu, step);
         if let Some(connection @ (_, receiver, _)) = sent
             && let Some(fifo) = self.fifos.get_mut(&connection)
         {
-            let k = fifo.sent;
             fifo.sent += 1;
-            if k >= fifo.depth {
-                waits.push((fifo.row + 1, receiver, k - fifo.depth + 1));
+            if direct.is_none() {
+                let k = fifo.sent_by_slot;
+                fifo.sent_by_slot += 1;
+                if k >= fifo.depth {
+                    waits.push((fifo.row + 1, receiver, k - fifo.depth + 1));
+                }
+                next = Some(Address::slot(receiver, fifo.base + k % fifo.depth.max(1) * fifo.width));
             }
-            next = Some(Address::slot(receiver, fifo.base + k % fifo.depth * fifo.width));
+            fifo.direct.push_back(direct);
             notifies.push((receiver, fifo.row));
         }
         if let Some((row, steps)) = self.awaited.get(&(gpu.id, block.id))
@@ -277,7 +333,11 @@ impl<'a> Lowering<'a> {
         {
             notifies.push((gpu.id, *row));
         }
-        let pieces = self.pieces(gpu, step, message, next);
+        let pieces = match step.kind == Kind::Send && next.is_none() {
+            // Nothing is moved, and that it may be read is told all the same.
+            true => vec![(Vec::new(), Vec::new(), 1)],
+            false => self.pieces(gpu, step, message.as_ref(), next),
+        };
         let last = pieces.len().saturating_sub(1);
         for (i, (from, to, chunks)) in pieces.into_iter().enumerate() {
             let mut instruction = Instruction::new(label.clone()).reduce_all(from).chunks(chunks);
@@ -299,6 +359,16 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Where a receiver finds what `step` sends, if it is to read it there.
+    fn direct(&self, gpu: &Gpu, step: &Step) -> Option<Vec<Address>> {
+        let at = |i| match step.kind {
+            Kind::Send => self.read(gpu, step.source, i),
+            Kind::RecvCopySend | Kind::RecvReduceCopySend => self.write(gpu, step.destination, i),
+            _ => None,
+        };
+        if self.elide { (0..step.count).map(at).collect() } else { None }
+    }
+
     fn push(&mut self, gpu: &Gpu, block: &Block, instruction: Instruction) {
         if let Some(lane) = self.lanes.get_mut(gpu.id as usize).and_then(|lanes| lanes.get_mut(block.id as usize)) {
             lane.push(instruction);
@@ -306,11 +376,11 @@ impl<'a> Lowering<'a> {
     }
 
     /// Operands, destinations and lengths of a step: one, unless its chunks lie in different memories.
-    fn pieces(&self, gpu: &Gpu, step: &Step, message: Option<Address>, next: Option<Address>) -> Vec<Piece> {
+    fn pieces(&self, gpu: &Gpu, step: &Step, message: Option<&Message>, next: Option<Address>) -> Vec<Piece> {
         let on = |at: Address, i: u32| Address { chunk: at.chunk + i, ..at };
         let mut pieces: Vec<Piece> = Vec::new();
         for i in 0..step.count {
-            let mut from: Vec<Address> = message.map(|at| on(at, i)).into_iter().collect();
+            let mut from: Vec<Address> = message.and_then(|message| message.chunk(i)).into_iter().collect();
             if step.kind == Kind::Reduce {
                 from.extend(self.read(gpu, step.destination, i));
             }
