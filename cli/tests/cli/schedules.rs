@@ -81,9 +81,9 @@ fn every_device_and_mode_runs_a_file() {
     for device in devices() {
         let index = device.gpu.info().index.to_string();
         for way in device.sound() {
-            let mode = way.mode.name();
-            let args =
-                ["run", file.to_str().unwrap(), "--device", &index, "--dispatch", mode, "--count", "4K", "--json"];
+            let how = ["--dispatch", way.mode.name(), "--protocol", way.protocol.name()];
+            let place = ["run", file.to_str().unwrap(), "--device", &index, "--count", "4K", "--json"];
+            let args = [&place[..], &how].concat();
             let json: Value = serde_json::from_str(&ok(&args)).unwrap();
             assert_eq!((&json["ok"], &json["wrong"]), (&true.into(), &0.into()), "{}: {json}", device.name);
         }
