@@ -159,3 +159,6 @@ pub fn write(path: &Path, card: &Card) -> Result<(), BenchError> {
     };
     whole::create(path, text.as_bytes()).map_err(|error| BenchError::unwritten(path, error))
 }
+
+#[cfg(test)]
+mod tests;

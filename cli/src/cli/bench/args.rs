@@ -113,7 +113,7 @@ pub(in crate::cli) struct BenchArgs {
     /// Draw time and busbw over size, or what is compared, to a file that does not exist yet
     #[arg(long, value_name = "FILE.svg|png")]
     pub(super) plot: Option<PathBuf>,
-    /// Seconds that one row may take (exit code 4)
+    /// Seconds that one row may take (exit code 4), or all of a card [default: none, of a card 55]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<Duration>,
     /// Index of the first element in every buffer; CPU executor only
@@ -186,7 +186,7 @@ impl Args for Refused {
         });
         // These flags are the last to be added, so all others are there: none of them means anything where nothing is measured.
         let all: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
-        const INSTEAD: [&[&str]; 3] = [&["compare", "fail_above", "plot"], &["from", "plot"], &["card", "device", "json"]];
+        const INSTEAD: [&[&str]; 3] = [&["compare", "fail_above", "plot"], &["from", "plot"], &["card", "device", "json", "timeout"]];
         INSTEAD.into_iter().fold(command, |command, with| {
             let others = all.iter().filter(|id| !with.contains(&id.as_str()));
             command.mut_arg(with[0], |arg| arg.conflicts_with_all(others))

@@ -69,7 +69,8 @@ fn measured(wanted: String, most: Duration) -> Result<Card, Error> {
     };
     let ticking = Ticking::spinner("opening the device");
     // It is left alone where it does not come to an end: the process ends without it.
-    Builder::new().spawn(measuring)?;
+    let spawned = Builder::new().spawn(measuring);
+    spawned.map_err(|error| Error::Usage(format!("no thread can start, and a card needs one: {error}")))?;
     let mut last = None;
     loop {
         match said.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -82,7 +83,7 @@ fn measured(wanted: String, most: Duration) -> Result<Card, Error> {
             Ok(Said::Done(result)) => return *result,
             Err(RecvTimeoutError::Timeout) => return cut(last, most),
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::Print(std::io::Error::other("the measuring thread ended")));
+                return Err(BenchError::Timeout { limit: most, what: "measuring ended by itself".to_owned() }.into());
             }
         }
     }
