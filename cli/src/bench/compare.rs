@@ -12,7 +12,7 @@ use super::significance::{Significance, spread_pct};
 use super::source::{Entry, HOW, Source};
 use super::statistics::Statistics;
 use crate::error::BenchError;
-use crate::text::plain;
+use crate::text::{plain, short};
 
 /// What a pair of rows says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -265,7 +265,13 @@ fn report(mut a: Source, mut b: Source) -> Result<Comparison, BenchError> {
     }
     text.push_str(&summary(&pairs, a.entries.len() + b.entries.len()));
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    let (title, names) = pictured(&pairs, how);
+    // A picture has no room for what software devices call themselves.
+    let shortly = |pair: &Pair<'_>| {
+        let long = if a.is_nccl { &pair.b.how[0] } else { &pair.a.how[0] };
+        let backend = long.rsplit_once(" (").map_or("", |(_, backend)| backend.trim_end_matches(')'));
+        how(pair).replacen(long.as_str(), &format!("{} ({backend})", short(long)), usize::from(!long.is_empty()))
+    };
+    let (title, names) = pictured(&pairs, shortly);
     let compared = |(pair, line): (&Pair<'_>, String)| Compared {
         line,
         over: if pair.a.size > 0 { pair.a.size } else { pair.a.ranks.map_or(1, u64::from) },

@@ -15,19 +15,19 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::chart::{Drawing, FONT, Failure, INK, to_new_file};
+use super::chart::{Drawing, Failure, to_new_file};
 use crate::error::BenchError;
 pub(in crate::bench) use bars::three_digits;
-use head::{Grid, Head, Key, MARGIN, WIDTH, fitting};
+use head::{Grid, Head, Key, WIDTH, caption_height, draw_caption};
 pub use lines::Shown;
 use lines::{Lines, Measure};
-use panel::Axes;
+use panel::{Axes, Labels};
 pub use ratios::draw as draw_comparison;
 
-/// Of a panel with its measures beside each other, and of one among many.
+/// Of a panel alone, of one among some, and of one among many, captions aside.
 const HEIGHT: u32 = 330;
 const LOW: u32 = 270;
-const CAPTION: u32 = 28;
+const LOWEST: u32 = 200;
 /// More panels show only one measure.
 const MOST_PAIRS: usize = 4;
 
@@ -49,6 +49,8 @@ struct Picture {
     bars: bool,
     /// The measures of a panel are beside each other, below its caption.
     pairs: bool,
+    /// How high captions are.
+    caption: u32,
 }
 
 impl Picture {
@@ -69,8 +71,10 @@ impl Picture {
                 false => format!("{} each; medians; whiskers: middle half of the launches", super::chart::bytes(size)),
             });
         } else {
-            let what = if pairs { "medians" } else { "medians of the time of a launch in us" };
-            notes.push(format!("{what}; whiskers: middle half of the launches"));
+            if !pairs {
+                notes.push(format!("time of a launch in us, over {}", lines.x_label));
+            }
+            notes.push("medians; whiskers: middle half of the launches".to_owned());
             legend.extend(lines.labels.iter().enumerate().map(|(n, label)| (Key::Line(n), label.clone())));
             if lines.points().any(|point| point.roof_time > 0.0) {
                 legend.push((Key::Roof, "roof: plain copy".to_owned()));
@@ -81,15 +85,18 @@ impl Picture {
             5..=8 => 2,
             _ => 3,
         };
-        let caption = if pairs && panels > 1 { CAPTION } else { 0 };
+        let width = if pairs { WIDTH } else { WIDTH / columns as u32 };
+        let captions = lines.panels.iter().map(|(caption, _)| caption.as_str());
+        let caption = caption_height(captions, width);
         let height = match (bars, pairs) {
             (true, _) => bars::height(lines.panels.iter().map(|(_, series)| bars::count(series)).max().unwrap_or(0)),
             (_, true) if panels <= 1 => HEIGHT,
+            _ if columns > 2 => LOWEST,
             _ => LOW,
         };
         let cells = panels.max(1) * if pairs { columns } else { 1 };
         let grid = Grid { columns, cells, height: height + caption };
-        Self { head: Head::new(&lines.title, &notes, legend), lines, measures, grid, bars, pairs }
+        Self { head: Head::new(&lines.title, &notes, legend), lines, measures, grid, bars, pairs, caption }
     }
 
     fn height(&self) -> u32 {
@@ -109,21 +116,25 @@ impl Drawing for Picture {
             for (n, (measure, axes)) in measures.iter().zip(&axes).enumerate() {
                 let of = if self.pairs { panel * measures.len() + n } else { panel };
                 let mut cell = grid.cell(area, self.head.height(), of, scale);
-                if self.pairs && lines.panels.len() > 1 {
-                    let (top, rest) = cell.split_vertically(px(CAPTION.into()));
-                    if n == 0 {
-                        let size = fitting(caption, width) * scale;
-                        let style = TextStyle::from((FONT, size).into_font()).color(&INK);
-                        top.draw(&Text::new(caption.clone(), (px(MARGIN), px(6.0)), style))?;
+                if self.caption > 0 {
+                    let (top, rest) = cell.split_vertically(px(self.caption.into()));
+                    match self.pairs {
+                        true if n > 0 => {}
+                        true => draw_caption(&top, caption, WIDTH, scale)?,
+                        false => draw_caption(&top, caption, width, scale)?,
                     }
                     cell = rest;
                 }
-                let caption = if self.pairs { measure.caption } else { caption };
+                let labels = Labels {
+                    caption: if self.pairs { measure.caption } else { "" },
+                    most: if grid.columns > 2 { 3 } else { 5 },
+                    x: self.pairs,
+                };
                 match axes {
                     Some(axes) if !self.bars => {
-                        panel::draw(area, &cell, scale, (caption, lines, measure, axes), series)?;
+                        panel::draw(area, &cell, scale, (labels, lines, measure, axes), series)?;
                     }
-                    _ => bars::draw(&cell, width.into(), scale, (caption, lines, measure), series)?,
+                    _ => bars::draw(&cell, width.into(), scale, (labels.caption, lines, measure), series)?,
                 }
             }
         }

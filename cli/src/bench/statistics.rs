@@ -74,7 +74,10 @@ mod tests {
         }
         assert_eq!(Statistics::of(&[]), None);
         let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        assert_eq!((quartiles(&hundred), quartiles(&[7.0]), quartiles(&[])), (Some([25.0, 50.0, 75.0]), Some([7.0; 3]), None));
+        assert_eq!(
+            (quartiles(&hundred), quartiles(&[7.0]), quartiles(&[])),
+            (Some([25.0, 50.0, 75.0]), Some([7.0; 3]), None)
+        );
     }
 
     #[test]

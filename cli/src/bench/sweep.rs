@@ -207,7 +207,8 @@ fn of_device<T: Element>(
                     test => {
                         let schedule = request.schedule(root, algorithm, ranks)?;
                         let proved = |in_place| prove(schedule.clone(), proof::Options::default().in_place(in_place));
-                        let in_place = if collective.has_in_place() && !request.only_apart { Some(proved(true)?) } else { None };
+                        let in_place =
+                            if collective.has_in_place() && !request.only_apart { Some(proved(true)?) } else { None };
                         let group = Group {
                             device: index,
                             collective,
@@ -259,10 +260,8 @@ impl Test<'_> {
         let schedule = self.proved.schedule();
         let payload = self.proved.payload(count, T::TYPE)?;
         let origin = schedule.origin.clone();
-        let deadline = Deadline {
-            at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
-            what: self.what(count),
-        };
+        let deadline =
+            Deadline { at: request.timeout.map(|limit| (Instant::now() + limit, limit)), what: self.what(count) };
         let extents = self.proved.extents(count);
         let input = |rank| {
             let mut parts = reserved(ranks, extents.len(UserBuffer::Input, rank))?;

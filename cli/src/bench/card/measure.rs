@@ -57,16 +57,57 @@ pub fn measure(device: &Device, end: Instant, seen: &mut dyn FnMut(&Card, &str))
     };
     let mut work = Work { device, end, card, seen };
     work.launches(&ways)?;
-    let mut done: Vec<(u64, Duration)> = Vec::new();
+    let mut done: Vec<Cost> = Vec::new();
+    // Each size by what is chosen for it, before anything else is tried.
     for bytes in SIZES {
         let begun = Instant::now();
-        // All the same: a size is measured by what is chosen for it before anything else is tried.
-        if work.size(bytes, &done, fits)? {
-            done.push((bytes, begun.elapsed()));
+        let iterations = work.request(bytes, Selection::Auto, Dispatch::AUTO).iterations;
+        if let Some(row) = work.size(bytes, &done, fits)? {
+            done.push(Cost {
+                bytes,
+                took: begun.elapsed(),
+                iterations,
+                launch: row.out_of_place_per_iter.statistics.p50,
+                copy: row.roof.time,
+            });
         }
     }
     work.others(&ways, &done);
     Ok(work.card)
+}
+
+/// What a row took.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    bytes: u64,
+    took: Duration,
+    /// Timed launches, and copies of two kinds.
+    iterations: usize,
+    /// Medians in microseconds.
+    launch: f64,
+    copy: f64,
+}
+
+impl Cost {
+    /// Seconds of launches and copies, were there so many of them.
+    fn repeated(&self, iterations: usize) -> f64 {
+        let n = iterations as f64;
+        // Warm-up and check aside; copies are of two or three kinds.
+        (1.2 * n * self.launch + 2.5 * n * self.copy) / 1e6
+    }
+
+    /// Seconds of everything else.
+    fn rest(&self) -> f64 {
+        (self.took.as_secs_f64() - self.repeated(self.iterations)).max(0.0)
+    }
+}
+
+/// Seconds that a row of `bytes` takes, where everything but what the first row took as well grows in proportion.
+fn needed(done: &[Cost], bytes: u64, iterations: usize) -> f64 {
+    let (Some(first), Some(last)) = (done.first(), done.last()) else { return 0.0 };
+    let growth = bytes as f64 / last.bytes as f64;
+    let fixed = first.rest().min(last.rest());
+    fixed + growth * (last.rest() - fixed + last.repeated(iterations))
 }
 
 /// How many ranks, and whether there is memory for the largest size.
@@ -162,42 +203,36 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A size by what is chosen for it. Whether there was time and memory.
-    fn size(&mut self, bytes: u64, done: &[(u64, Duration)], fits: bool) -> Result<bool, Error> {
+    /// A size by what is chosen for it, if there is time and memory.
+    fn size(&mut self, bytes: u64, done: &[Cost], fits: bool) -> Result<Option<Row>, Error> {
         let what = size_name(bytes);
         if bytes == SIZES[2] && !fits {
             self.leave_out(what, Some(bytes), "not enough memory is free".to_owned());
-            return Ok(false);
-        }
-        let left = self.left();
-        // What moves more takes longer, in proportion at the least.
-        let needed = done.last().map_or(Duration::ZERO, |&(less, took)| took.mul_f64(bytes as f64 / less as f64));
-        let grows = done.last().is_some_and(|&(less, _)| less >= SIZES[1]);
-        if left.is_zero() || (grows && needed > left) {
-            let why = match left.is_zero() {
-                true => "no time was left".to_owned(),
-                false => format!("it takes about {:.0} s, and {:.0} s were left", needed.as_secs_f64(), left.as_secs_f64()),
-            };
-            self.leave_out(what, Some(bytes), why);
-            return Ok(false);
+            return Ok(None);
         }
         let request = self.request(bytes, Selection::Auto, Dispatch::AUTO);
-        match self.row(&request) {
-            Ok(Some(row)) => self.take(&row),
-            Ok(None) => return Ok(false),
+        let (left, needed) = (self.left().as_secs_f64(), needed(done, bytes, request.iterations));
+        if left == 0.0 || (bytes == SIZES[2] && needed > left) {
+            let why = match left == 0.0 {
+                true => "no time was left".to_owned(),
+                false => format!("it takes about {needed:.0} s, and {left:.0} s were left"),
+            };
+            self.leave_out(what, Some(bytes), why);
+            return Ok(None);
+        }
+        let why = match self.row(&request) {
+            Ok(row) => {
+                row.iter().for_each(|row| self.take(row));
+                return Ok(row);
+            }
             Err(error) => match late(&error) {
-                Some(why) => {
-                    self.leave_out(what, Some(bytes), why);
-                    return Ok(false);
-                }
-                None if bytes == SIZES[2] => {
-                    self.leave_out(what, Some(bytes), error.to_string());
-                    return Ok(false);
-                }
+                Some(why) => why,
+                None if bytes == SIZES[2] => error.to_string(),
                 None => return Err(error),
             },
-        }
-        Ok(true)
+        };
+        self.leave_out(what, Some(bytes), why);
+        Ok(None)
     }
 
     fn request(&self, bytes: u64, selection: Selection, way: Dispatch) -> Request {
@@ -243,9 +278,9 @@ impl Work<'_> {
     }
 
     /// Other modes and algorithms, small sizes first, as long as there is time for them.
-    fn others(&mut self, ways: &[Dispatch], done: &[(u64, Duration)]) {
+    fn others(&mut self, ways: &[Dispatch], done: &[Cost]) {
         let until = Instant::now() + self.left().mul_f64(OTHERS);
-        for &(bytes, took) in done {
+        for &Cost { bytes, took, .. } in done {
             let kind = self.card.device.device_kind();
             let chosen = Algorithm::choose(Collective::AllReduce, self.card.ranks, bytes, kind);
             let ways = ways.iter().filter(|way| way.mode.is_some()).map(|&way| (chosen, way));
@@ -298,5 +333,35 @@ fn best(row: &Row) -> Best {
         algorithm: row.origin.to_string(),
         dispatch: row.out_of_place.dispatch_name(),
         tried: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_grows_with_what_is_moved() {
+        let second = Duration::from_secs(1);
+        // A second of pipelines, and then as well two of 100 launches and copies, which take next to nothing.
+        let small = Cost { bytes: 1 << 10, took: second, iterations: 100, launch: 0.0, copy: 0.0 };
+        let large = |launch, copy| Cost { bytes: 1 << 20, took: 3 * second, iterations: 100, launch, copy };
+        for (done, iterations, expected) in [
+            (vec![], 3, 0.0),
+            (vec![small], 3, 1.0),
+            // All of the two seconds are inputs and comparisons.
+            (vec![small, large(0.0, 0.0)], 3, 129.0),
+            // Or all are launches, of which there will be a tenth.
+            (vec![small, large(2e4 / 1.2, 0.0)], 10, 1.0 + 64.0 * 0.2),
+            (vec![small, large(0.0, 2e4 / 2.5)], 10, 1.0 + 64.0 * 0.2),
+        ] {
+            let found = needed(&done, 64 << 20, iterations);
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_named() {
+        assert_eq!(SIZES.map(size_name), ["1 KiB", "1 MiB", "64 MiB"]);
     }
 }

@@ -78,7 +78,8 @@ impl Drawing for Picture<'_> {
             pen.write((x, y + 64.0), SMALL, &QUIET, column - 8.0, text::way(launch))?;
         }
         y += 104.0;
-        pen.write((left, y), SMALL, &QUIET, whole, &text::all_reduce(card))?;
+        let what = format!("{}, busbw", text::all_reduce(card));
+        pen.write((left, y), SMALL, &QUIET, whole, &what)?;
         y += 14.0;
         let sizes = card.all_reduce.iter().map(|best| (size_name(best.bytes), Some(best)));
         let missing = card.left_out.iter().filter(|left| left.bytes.is_some()).map(|left| (left.what.clone(), None));

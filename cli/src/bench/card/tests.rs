@@ -32,7 +32,11 @@ fn card() -> Card {
         ranks: 8,
         launch: vec![launch("fused", 9.87), launch("per-step", 21.0), launch("per-rank", 61.234)],
         roof: Some(CopyRoof { bytes: 512 << 20, bandwidth: 3812.3, by: Some(RoofBy::Kernel) }),
-        all_reduce: vec![best(1 << 10, 6.88, "direct"), best(1 << 20, 9.44, "direct"), best(64 << 20, 24_500.0, "ring")],
+        all_reduce: vec![
+            best(1 << 10, 6.88, "direct"),
+            best(1 << 20, 9.44, "direct"),
+            best(64 << 20, 24_500.0, "ring"),
+        ],
         left_out: Vec::new(),
         checked: 20,
         wrong: 0,
@@ -86,8 +90,10 @@ fn nothing_that_went_wrong_is_kept_quiet() {
 fn markdown_holds_what_names_hold() {
     let text = markdown(&card());
     assert!(text.starts_with("### Some\\_GPU \\| 9000 (vulkan, discrete)\n"), "{text}");
-    for line in ["| launch | fused 9.87 us, per-step 21.0 us, per-rank 61.2 us |", "| 1 KiB | 6.88 us | 0.260 GB/s | 71 % | direct, fused-ll |"]
-    {
+    for line in [
+        "| launch | fused 9.87 us, per-step 21.0 us, per-rank 61.2 us |",
+        "| 1 KiB | 6.88 us | 0.260 GB/s | 71 % | direct, fused-ll |",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
     let mut columns = text.lines().filter(|line| line.starts_with("| ") && line.contains("KiB"));
@@ -97,9 +103,13 @@ fn markdown_holds_what_names_hold() {
 #[test]
 fn a_card_is_what_its_name_says() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, begins) in
-        [("a.txt", &b"device "[..]), ("a.md", b"### "), ("a.svg", b"<svg"), ("a.png", b"\x89PNG"), ("b.PNG", b"\x89PNG")]
-    {
+    for (name, begins) in [
+        ("a.txt", &b"device "[..]),
+        ("a.md", b"### "),
+        ("a.svg", b"<svg"),
+        ("a.png", b"\x89PNG"),
+        ("b.PNG", b"\x89PNG"),
+    ] {
         let path = dir.path().join(name);
         check_new(&path).unwrap();
         write(&path, &card()).unwrap();

@@ -60,7 +60,8 @@ pub(super) fn percent(best: &Best) -> String {
 pub(super) fn roof(card: &Card) -> Option<String> {
     let roof = card.roof.as_ref()?;
     let by = roof.by.map_or_else(String::new, |by| format!(" by {by}"));
-    let of = if roof.bytes >= 1 << 20 { format!("{} MiB", roof.bytes >> 20) } else { format!("{} KiB", roof.bytes >> 10) };
+    let of =
+        if roof.bytes >= 1 << 20 { format!("{} MiB", roof.bytes >> 20) } else { format!("{} KiB", roof.bytes >> 10) };
     Some(format!("{} GB/s, a copy of {of}{by}", three_digits(roof.bandwidth)))
 }
 
@@ -76,7 +77,8 @@ pub(super) fn verdict(card: &Card) -> String {
 /// Program, commit and time.
 pub(super) fn stamp(card: &Card) -> String {
     // The first ten digits of a hash name it.
-    let commit = card.commit.map_or_else(String::new, |commit| format!(" ({})", one_line(commit, 10).replace("...", "")));
+    let commit =
+        card.commit.map_or_else(String::new, |commit| format!(" ({})", one_line(commit, 10).replace("...", "")));
     format!("wgccl {}{commit}, {}", card.version, card.time_utc)
 }
 
@@ -125,7 +127,11 @@ pub fn markdown(card: &Card) -> String {
         row("launch", &launches.join(", "));
     }
     roof(card).iter().for_each(|roof| row("roof", roof));
-    let _ = write!(text, "\n{}:\n\n| size | time | busbw | of roof | algorithm |\n| --: | --: | --: | --: | :-- |\n", all_reduce(card));
+    let _ = write!(
+        text,
+        "\n{}:\n\n| size | time | busbw | of roof | algorithm |\n| --: | --: | --: | --: | :-- |\n",
+        all_reduce(card)
+    );
     for best in &card.all_reduce {
         let bus_bw = three_digits(best.bus_bw);
         let (size, by) = (size_name(best.bytes), by(best));

@@ -33,12 +33,16 @@ pub(super) fn count(series: &[Series]) -> usize {
 fn roofs(series: &[Series]) -> Vec<&Series> {
     let mut known = Vec::new();
     let with_roof = |series: &&Series| series.points.iter().any(|point| point.roof_time > 0.0);
-    series.iter().filter(with_roof).filter(|series| {
-        let of = (series.group.device, series.group.ranks);
-        let is_new = !known.contains(&of);
-        known.push(of);
-        is_new
-    }).collect()
+    series
+        .iter()
+        .filter(with_roof)
+        .filter(|series| {
+            let of = (series.group.device, series.group.ranks);
+            let is_new = !known.contains(&of);
+            known.push(of);
+            is_new
+        })
+        .collect()
 }
 
 /// Draws `series` into `area`, `width` units wide. The longest bar of the picture is as long as there is room.
@@ -65,7 +69,8 @@ pub(super) fn draw<B: DrawingBackend>(
     let roofs = roofs(series);
     let several = roofs.len() > 1;
     let roofs = roofs.into_iter().map(|series| {
-        let of = lines.labels.get(series.style).filter(|_| several).map_or_else(String::new, |label| format!(", {label}"));
+        let of =
+            lines.labels.get(series.style).filter(|_| several).map_or_else(String::new, |label| format!(", {label}"));
         (format!("roof: plain copy{of}"), ROOF, [series.points.first().map_or(0.0, |point| (measure.roof)(point)); 3])
     });
     for (n, (label, colour, [low, value, high])) in bars.chain(roofs).enumerate() {
@@ -75,7 +80,10 @@ pub(super) fn draw<B: DrawingBackend>(
         area.draw(&Text::new(label, (px(MARGIN), px(top)), style(size, &INK)))?;
         let (upper, lower) = (top + 22.0, top + 22.0 + THICK);
         let middle = px((upper + lower) / 2.0);
-        area.draw(&Rectangle::new([(px(MARGIN), px(upper)), (px(long(value)).max(px(MARGIN) + 1), px(lower))], colour.filled()))?;
+        area.draw(&Rectangle::new(
+            [(px(MARGIN), px(upper)), (px(long(value)).max(px(MARGIN) + 1), px(lower))],
+            colour.filled(),
+        ))?;
         if low != high {
             let stroke = INK.stroke_width(px(1.5) as u32);
             let (low, high) = (px(long(low)), px(long(high)));

@@ -61,7 +61,8 @@ impl Head {
 
     pub(super) fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: f64) -> Result<(), Failure<B>> {
         let px = |n: f64| (n * scale).round() as i32;
-        let style = |size: f64, colour: &'static RGBColor| TextStyle::from((FONT, size * scale).into_font()).color(colour);
+        let style =
+            |size: f64, colour: &'static RGBColor| TextStyle::from((FONT, size * scale).into_font()).color(colour);
         let mut y = MARGIN * 0.8;
         for line in &self.title {
             area.draw(&Text::new(line.clone(), (px(MARGIN), px(y)), style(TITLE, &INK)))?;
@@ -102,10 +103,29 @@ impl Head {
     }
 }
 
-/// The size of a caption that has `width` units of room.
-pub(super) fn fitting(caption: &str, width: u32) -> f64 {
-    let room = f64::from(width) - 2.0 * MARGIN;
-    TEXT.min(TEXT * room / width_of(caption, TEXT).max(1.0))
+/// How high the captions of panels of `width` units are; none where no panel has one.
+pub(super) fn caption_height<'a>(captions: impl Iterator<Item = &'a str>, width: u32) -> u32 {
+    let lines = captions.map(|caption| caption_lines(caption, width).len()).max().unwrap_or(0);
+    if lines == 0 { 0 } else { (LINE * lines as f64 + 6.0) as u32 }
+}
+
+fn caption_lines(caption: &str, width: u32) -> Vec<String> {
+    wrapped(caption, TEXT, f64::from(width) - MARGIN)
+}
+
+/// Writes a caption at the top of `area`, which is `width` units wide.
+pub(super) fn draw_caption<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    caption: &str,
+    width: u32,
+    scale: f64,
+) -> Result<(), Failure<B>> {
+    let px = |n: f64| (n * scale).round() as i32;
+    for (n, line) in caption_lines(caption, width).into_iter().enumerate() {
+        let style = TextStyle::from((FONT, TEXT * scale).into_font()).color(&INK);
+        area.draw(&Text::new(line, (px(MARGIN), px(5.0 + LINE * n as f64)), style))?;
+    }
+    Ok(())
 }
 
 /// Where the panels of a picture lie below its head, row by row.

@@ -11,6 +11,7 @@ use crate::bench::bandwidth::{bus_factor, rate, size_parts};
 use crate::bench::machine::Machine;
 use crate::bench::result::{Device, Group, Row, redop_name};
 use crate::bench::statistics::quartiles;
+use crate::text::short;
 
 /// A record, as a picture shows it.
 #[derive(Debug, Clone, Default)]
@@ -56,12 +57,7 @@ pub(super) struct Measure {
 }
 
 const MEASURES: [Measure; 2] = [
-    Measure {
-        caption: "time of a launch (us)",
-        unit: "us",
-        value: |point| point.time,
-        roof: |point| point.roof_time,
-    },
+    Measure { caption: "time of a launch (us)", unit: "us", value: |point| point.time, roof: |point| point.roof_time },
     Measure { caption: "busbw (GB/s)", unit: "GB/s", value: |point| point.bus_bw, roof: |point| point.roof_bus_bw },
 ];
 
@@ -118,10 +114,9 @@ fn names(devices: &[Device], group: &Group, modes: bool) -> [String; FIELDS] {
     ]
 }
 
-/// Names of devices hold their compilers.
 fn device_name(device: &Device) -> String {
-    let short = device.name.split(" (").next().unwrap_or(&device.name);
-    if device.backend == "cpu" { short.to_owned() } else { format!("{short} ({})", device.backend) }
+    let name = short(&device.name);
+    if device.backend == "cpu" { name.to_owned() } else { format!("{name} ({})", device.backend) }
 }
 
 /// Rows of all records with their names; devices that several records have are one.
@@ -212,7 +207,15 @@ impl Lines {
             1 => "bytes of a rank's vector",
             _ => "bytes of a rank's longer buffer",
         };
-        Self { title: title.join(", "), notes: notes(records, &devices), labels, panels, x_label, over_ranks, one_panel }
+        Self {
+            title: title.join(", "),
+            notes: notes(records, &devices),
+            labels,
+            panels,
+            x_label,
+            over_ranks,
+            one_panel,
+        }
     }
 
     fn series(&self) -> impl Iterator<Item = &Series> {

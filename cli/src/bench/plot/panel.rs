@@ -27,23 +27,37 @@ impl Axes {
     }
 }
 
+/// How a panel is labelled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Labels<'a> {
+    /// Of the value.
+    pub(super) caption: &'a str,
+    /// Room for so many of x at most.
+    pub(super) most: usize,
+    /// Whether to say what x is.
+    pub(super) x: bool,
+}
+
 /// Draws `series` into `area`, which is in `whole`.
 pub(super) fn draw<B: DrawingBackend>(
     whole: &DrawingArea<B, Shift>,
     area: &DrawingArea<B, Shift>,
     scale: f64,
-    (caption, lines, measure, axes): (&str, &Lines, &Measure, &Axes),
+    (labels, lines, measure, axes): (Labels<'_>, &Lines, &Measure, &Axes),
     series: &[Series],
 ) -> Result<(), Failure<B>> {
     let px = |n: f64| (n * scale).round() as i32;
     let font = |size: f64| (FONT, size * scale).into_font().color(&INK);
-    let (x_marks, y_marks) = (exponents(&axes.x, 5), exponents(&axes.y, 8));
-    let mut chart = ChartBuilder::on(area)
+    let (x_marks, y_marks) = (exponents(&axes.x, labels.most), exponents(&axes.y, 8));
+    let mut chart = ChartBuilder::on(area);
+    if !labels.caption.is_empty() {
+        chart.caption(labels.caption, font(TEXT));
+    }
+    let mut chart = chart
         .margin(px(8.0))
         .margin_right(px(22.0))
-        .x_label_area_size(px(48.0))
+        .x_label_area_size(px(if labels.x { 48.0 } else { 28.0 }))
         .y_label_area_size(px(64.0))
-        .caption(caption, font(TEXT))
         .build_cartesian_2d(
             Axis { range: axes.x.clone(), marks: x_marks.clone() },
             Axis { range: axes.y.clone(), marks: y_marks.clone() },
@@ -59,7 +73,7 @@ pub(super) fn draw<B: DrawingBackend>(
         .disable_mesh()
         .x_label_formatter(&|x| if lines.over_ranks { plain(x.exp2()) } else { bytes(x.exp2()) })
         .y_label_formatter(&|y| plain(10_f64.powf(*y)))
-        .x_desc(lines.x_label)
+        .x_desc(if labels.x { lines.x_label } else { "" })
         .axis_style(INK.stroke_width(px(1.0) as u32))
         .label_style(font(TEXT - 1.0))
         .set_all_tick_mark_size(px(5.0))

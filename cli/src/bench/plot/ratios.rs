@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::head::{Grid, Head, Key, TEXT, WIDTH, fitting};
+use super::head::{Grid, Head, Key, TEXT, WIDTH, caption_height, draw_caption};
 use crate::bench::chart::{Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, to_new_file};
 use crate::bench::compare::{Compared, Comparison, Verdict};
 use crate::error::BenchError;
@@ -31,6 +31,8 @@ struct Picture<'a> {
     /// By caption.
     panels: Vec<(&'a str, Vec<&'a Compared>)>,
     grid: Grid,
+    /// How high captions are.
+    caption: u32,
     x: Range<f64>,
     y: Range<f64>,
     /// Exponents of ten.
@@ -55,14 +57,14 @@ impl<'a> Picture<'a> {
                 None => panels.push((&row.line, vec![row])),
             }
         }
-        let mut legend: Vec<(Key, String)> = Vec::new();
-        for row in &comparison.rows {
-            let (colour, hollow) = look(row.verdict);
-            let entry = (Key::Point(colour, hollow), row.verdict.name().to_owned());
-            if !legend.contains(&entry) {
-                legend.push(entry);
-            }
-        }
+        let mut verdicts: Vec<Verdict> = comparison.rows.iter().map(|row| row.verdict).collect();
+        verdicts.sort_unstable();
+        verdicts.dedup();
+        let entry = |verdict: Verdict| {
+            let (colour, hollow) = look(verdict);
+            (Key::Point(colour, hollow), verdict.name().to_owned())
+        };
+        let legend = verdicts.into_iter().map(entry).collect();
         let notes = [&comparison.about[..], &["time of B over that of A, medians; whiskers: 95 % interval".to_owned()]];
         let columns = if panels.len() > 8 { 3 } else { panels.len().clamp(1, 2) };
         let ends = comparison.rows.iter().flat_map(|row| {
@@ -82,9 +84,12 @@ impl<'a> Picture<'a> {
             kept
         });
         let over = |row: &Compared| row.over as f64;
+        let caption = caption_height(panels.iter().map(|(caption, _)| *caption), WIDTH / columns as u32);
+        let height = if columns > 2 { 200 } else { 260 };
         Self {
             head: Head::new(&comparison.title, &notes.concat(), legend),
-            grid: Grid { columns, cells: panels.len(), height: if columns > 2 { 260 } else { 320 } },
+            grid: Grid { columns, cells: panels.len(), height: height + caption },
+            caption,
             x: decades(comparison.rows.iter().map(over), 2.0).unwrap_or(0.0..1.0),
             y: -most..most,
             marks,
@@ -115,14 +120,14 @@ impl Picture<'_> {
     ) -> Result<(), Failure<B>> {
         let px = |n: f64| (n * scale).round() as i32;
         let font = |size: f64| (FONT, size * scale).into_font().color(&INK);
-        let size = fitting(caption, WIDTH / self.grid.columns as u32);
+        let (top, area) = area.split_vertically(px(self.caption.into()));
+        draw_caption(&top, caption, WIDTH / self.grid.columns as u32, scale)?;
         let x_marks = exponents(&self.x, if self.grid.columns > 2 { 3 } else { 5 });
-        let mut chart = ChartBuilder::on(area)
+        let mut chart = ChartBuilder::on(&area)
             .margin(px(8.0))
             .margin_right(px(22.0))
             .x_label_area_size(px(30.0))
             .y_label_area_size(px(56.0))
-            .caption(caption, font(size))
             .build_cartesian_2d(
                 Axis { range: self.x.clone(), marks: x_marks.clone() },
                 Axis { range: self.y.clone(), marks: self.marks.clone() },

@@ -186,7 +186,8 @@ impl Args for Refused {
         });
         // These flags are the last to be added, so all others are there: none of them means anything where nothing is measured.
         let all: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
-        const INSTEAD: [&[&str]; 3] = [&["compare", "fail_above", "plot"], &["from", "plot"], &["card", "device", "json", "timeout"]];
+        const INSTEAD: [&[&str]; 3] =
+            [&["compare", "fail_above", "plot"], &["from", "plot"], &["card", "device", "json", "timeout"]];
         INSTEAD.into_iter().fold(command, |command, with| {
             let others = all.iter().filter(|id| !with.contains(&id.as_str()));
             command.mut_arg(with[0], |arg| arg.conflicts_with_all(others))

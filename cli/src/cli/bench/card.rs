@@ -11,6 +11,7 @@ use crate::bench::card::{self, Card, LeftOut, measure};
 use crate::cli::output::{Ticking, is_quiet, print, print_error, print_json};
 use crate::device::Device;
 use crate::error::{BenchError, Error, exit};
+use crate::signals::abandon;
 use crate::text::plain;
 
 /// What a card takes at most where nobody says otherwise.
@@ -68,7 +69,6 @@ fn measured(wanted: String, most: Duration) -> Result<Card, Error> {
         let _ = say.send(Said::Done(Box::new(result)));
     };
     let ticking = Ticking::spinner("opening the device");
-    // It is left alone where it does not come to an end: the process ends without it.
     let spawned = Builder::new().spawn(measuring);
     spawned.map_err(|error| Error::Usage(format!("no thread can start, and a card needs one: {error}")))?;
     let mut last = None;
@@ -81,7 +81,11 @@ fn measured(wanted: String, most: Duration) -> Result<Card, Error> {
                 last = Some((card, next));
             }
             Ok(Said::Done(result)) => return *result,
-            Err(RecvTimeoutError::Timeout) => return cut(last, most),
+            Err(RecvTimeoutError::Timeout) => {
+                // No launch can be ended from here: the process ends without the thread.
+                abandon();
+                return cut(last, most);
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(BenchError::Timeout { limit: most, what: "measuring ended by itself".to_owned() }.into());
             }

@@ -66,7 +66,12 @@ impl<'a> Printer<'a> {
         }
     }
 
-    pub(super) fn with_contents<T>(&self, errors: &[String], complete: bool, then: impl FnOnce(&Contents<'_>) -> T) -> T {
+    pub(super) fn with_contents<T>(
+        &self,
+        errors: &[String],
+        complete: bool,
+        then: impl FnOnce(&Contents<'_>) -> T,
+    ) -> T {
         then(&Contents {
             args: &command::cleaned(std::env::args_os()),
             machine: &self.machine,
