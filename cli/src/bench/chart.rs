@@ -167,6 +167,8 @@ impl Ranged for Axis {
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let share = (value - self.range.start) / (self.range.end - self.range.start);
+        // What is far off, or nowhere, is so in any picture.
+        let share = share.clamp(-2.0, 3.0);
         limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
     }
 

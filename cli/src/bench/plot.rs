@@ -18,7 +18,7 @@ use plotters::prelude::*;
 use super::chart::{Drawing, Failure, to_new_file};
 use crate::error::BenchError;
 pub(in crate::bench) use bars::three_digits;
-use head::{Grid, Head, Key, WIDTH, caption_height, draw_caption};
+use head::{Grid, Head, Key, WIDTH, caption_height, check, draw_caption};
 pub use lines::Shown;
 use lines::{Lines, Measure};
 use panel::{Axes, Labels};
@@ -37,6 +37,7 @@ const MOST_PAIRS: usize = 4;
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn draw(path: &Path, records: &[Shown]) -> Result<(), BenchError> {
     let picture = Picture::of(records);
+    check(path, picture.lines.panels.len(), picture.lines.labels.len())?;
     to_new_file(path, (WIDTH, picture.height()), &picture)
 }
 

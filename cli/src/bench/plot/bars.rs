@@ -60,7 +60,7 @@ pub(super) fn draw<B: DrawingBackend>(
         let [low, _, high] = (measure.value)(point);
         [low, high, (measure.roof)(point)]
     });
-    let most = ends.fold(f64::MIN_POSITIVE, f64::max);
+    let most = ends.filter(|end| end.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
     let full = (width - MARGIN - VALUE).max(1.0);
     let bars = series.iter().flat_map(|series| {
         let label = lines.labels.get(series.style).map_or("", String::as_str);
@@ -75,7 +75,7 @@ pub(super) fn draw<B: DrawingBackend>(
     });
     for (n, (label, colour, [low, value, high])) in bars.chain(roofs).enumerate() {
         let top = CAPTION + LINE * n as f64;
-        let long = |value: f64| MARGIN + full * value / most;
+        let long = |value: f64| MARGIN + full * (value / most).clamp(0.0, 1.0);
         let size = TEXT.min(TEXT * (width - 2.0 * MARGIN) / width_of(&label, TEXT).max(1.0));
         area.draw(&Text::new(label, (px(MARGIN), px(top)), style(size, &INK)))?;
         let (upper, lower) = (top + 22.0, top + 22.0 + THICK);

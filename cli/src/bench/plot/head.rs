@@ -2,12 +2,16 @@
 //!
 //! A reader sees a picture from its top, so nothing that is needed to read it stands below.
 
+use std::path::Path;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::style::{colour, mark};
 use crate::bench::chart::{FONT, Failure, INK, QUIET, width_of, wrapped};
+use crate::error::BenchError;
+use crate::text::one_line;
 
 /// Of every picture, in units; few enough that a phone, which shows half of it, leaves text readable.
 pub(super) const WIDTH: u32 = 720;
@@ -20,6 +24,8 @@ const LINE: f64 = 23.0;
 /// The lines of a legend's entry are so long.
 const STROKE: f64 = 34.0;
 const MOST_COLUMNS: usize = 4;
+/// Characters of an entry: names may be anybody's.
+const LONGEST: usize = 56;
 
 /// What an entry of a legend shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,6 +50,7 @@ impl Head {
     /// `notes` each begin a line.
     pub(super) fn new(title: &str, notes: &[String], legend: Vec<(Key, String)>) -> Self {
         let inside = f64::from(WIDTH) - 2.0 * MARGIN;
+        let legend: Vec<_> = legend.into_iter().map(|(key, label)| (key, one_line(&label, LONGEST))).collect();
         let longest = legend.iter().map(|(_, label)| width_of(label, TEXT)).fold(1.0, f64::max);
         let columns = ((inside / (longest + STROKE + 20.0)) as usize).clamp(1, MOST_COLUMNS);
         Self {
@@ -100,6 +107,22 @@ impl Head {
             area.draw(&Text::new(text.clone(), (x(STROKE + 8.0), middle), label.clone()))?;
         }
         Ok(())
+    }
+}
+
+/// More panels, or more lines, are no picture.
+const MOST: usize = 100;
+
+/// Refuses what would be as long as a street.
+pub(super) fn check(path: &Path, panels: usize, lines: usize) -> Result<(), BenchError> {
+    let refused = |count: usize, what: &str| {
+        let why = format!("{count} {what} are no picture any more, at most {MOST} are; draw a record of less");
+        Err(BenchError::Plot { path: path.to_owned(), why })
+    };
+    match (panels > MOST, lines > MOST) {
+        (true, _) => refused(panels, "panels"),
+        (_, true) => refused(lines, "lines"),
+        _ => Ok(()),
     }
 }
 

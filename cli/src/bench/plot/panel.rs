@@ -82,10 +82,12 @@ pub(super) fn draw<B: DrawingBackend>(
     let mut roofs = Vec::new();
     for Series { group, style, points } in series {
         let colour = colour(*style);
-        let shown: Vec<&Point> = points.iter().filter(|point| (measure.value)(point)[1] > 0.0).collect();
+        let is_seen = |value: f64| value > 0.0 && value.is_finite();
+        let points = points.iter().filter(|point| is_seen(point.x));
+        let shown: Vec<&Point> = points.clone().filter(|point| is_seen((measure.value)(point)[1])).collect();
         if !roofs.contains(&(group.device, group.ranks)) {
             roofs.push((group.device, group.ranks));
-            let roof = points.iter().filter(|point| (measure.roof)(point) > 0.0);
+            let roof = points.filter(|point| is_seen((measure.roof)(point)));
             let roof: Vec<(f64, f64)> = roof.map(|point| at(point, (measure.roof)(point))).collect();
             let stroke = if lines.one_panel { colour.mix(0.8) } else { INK.mix(0.8) }.stroke_width(px(1.5) as u32);
             chart.draw_series(roof.iter().map(|&at| Cross::new(at, px(3.0), stroke)))?;
@@ -97,11 +99,13 @@ pub(super) fn draw<B: DrawingBackend>(
         ))?;
         for point in shown {
             let place = |value: f64| chart.backend_coord(&at(point, value));
+            let ends_seen = (measure.value)(point).iter().all(|&value| is_seen(value));
             let [low, middle, high] = (measure.value)(point).map(place);
+            let ends = if ends_seen { [low, high] } else { [middle, middle] };
             // A whisker that its mark hides says that there is no spread to speak of.
             let stroke = colour.stroke_width(px(1.5) as u32);
-            whole.draw(&PathElement::new([low, high], stroke))?;
-            for (x, y) in [low, high] {
+            whole.draw(&PathElement::new(ends, stroke))?;
+            for (x, y) in ends {
                 whole.draw(&PathElement::new([(x - px(4.0), y), (x + px(4.0), y)], stroke))?;
             }
             mark(whole, middle, *style, scale)?;

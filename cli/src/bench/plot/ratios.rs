@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::head::{Grid, Head, Key, TEXT, WIDTH, caption_height, draw_caption};
+use super::head::{Grid, Head, Key, TEXT, WIDTH, caption_height, check, draw_caption};
 use crate::bench::chart::{Axis, COLOURS, Drawing, FAINT, FONT, Failure, INK, bytes, decades, exponents, to_new_file};
 use crate::bench::compare::{Compared, Comparison, Verdict};
 use crate::error::BenchError;
@@ -22,6 +22,7 @@ const MARKS: [f64; 21] = [
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn draw(path: &Path, comparison: &Comparison) -> Result<(), BenchError> {
     let picture = Picture::of(comparison);
+    check(path, picture.panels.len(), 0)?;
     let height = picture.head.height() + picture.grid.total();
     to_new_file(path, (WIDTH, height), &picture)
 }

@@ -167,6 +167,34 @@ fn nothing_is_left_out() {
     }
 }
 
+/// A record may be a stranger's.
+#[test]
+fn no_number_of_a_record_ends_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hostile = rows();
+    for (n, times) in [vec![0.0, 1.0, f64::MAX], vec![-1.0; 5], vec![f64::MIN_POSITIVE], vec![1e300, 1.0], vec![]]
+        .into_iter()
+        .enumerate()
+    {
+        hostile[n].out_of_place_per_iter.times_us = times;
+    }
+    hostile[0].size = u64::MAX;
+    (hostile[1].size, hostile[1].ranks) = (0, 0);
+    hostile[2].roof.time = f64::MIN_POSITIVE;
+    hostile[3].out_of_place_per_iter.statistics.p50 = f64::NAN;
+    hostile[4].roof.time = -1.0;
+    for name in ["a.svg", "a.png"] {
+        draw(&dir.path().join(name), &record(&[], &hostile)).unwrap();
+        for n in 0..5 {
+            draw(&dir.path().join(format!("{n}{name}")), &record(&[], &hostile[n..=n])).unwrap();
+        }
+    }
+    // Nor how much it holds.
+    let many: Vec<Row> = (0..101).flat_map(|ranks| rows().into_iter().map(move |row| Row { ranks, ..row })).collect();
+    let refused = draw(&dir.path().join("many.png"), &record(&[], &many)).unwrap_err();
+    assert!(refused.to_string().contains("101 panels are no picture any more"), "{refused}");
+}
+
 fn device(name: &str) -> Device {
     Device { name: name.to_owned(), ..crate::bench::testing::device() }
 }
