@@ -17,7 +17,7 @@ use plotters::prelude::*;
 
 use super::chart::{Drawing, Failure, to_new_file};
 use crate::error::BenchError;
-pub(in crate::bench) use bars::three_digits;
+pub(crate) use bars::three_digits;
 use head::{Grid, Head, Key, WIDTH, caption_height, check, draw_caption};
 pub use lines::Shown;
 use lines::{Lines, Measure};

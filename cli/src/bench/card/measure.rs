@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wgccl::collective::{Collective, Task};
 use wgccl::schedule::{Algorithm, Selection};
 
-use super::{Best, Card, CopyRoof, Launch, LeftOut, SCHEMA};
+use super::value::{Best, Card, CopyRoof, Launch, LeftOut, SCHEMA};
 use crate::bench::bandwidth::{bus_factor, rate};
 use crate::bench::machine::Machine;
 use crate::bench::request::Request;

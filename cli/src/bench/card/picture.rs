@@ -5,7 +5,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::measure::size_name;
-use super::{Card, text};
+use super::text;
+use super::value::Card;
 use crate::bench::chart::{COLOURS, Drawing, FAINT, FONT, Failure, INK, QUIET, width_of};
 use crate::bench::plot::three_digits;
 

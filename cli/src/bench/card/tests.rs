@@ -1,6 +1,8 @@
 //! What a card says of what; what it looks like is looked at.
 
 use super::*;
+use crate::bench::machine::Machine;
+use crate::bench::result::{Clock, Device, RoofBy};
 use crate::bench::testing::device;
 
 fn card() -> Card {

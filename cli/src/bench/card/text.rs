@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::measure::size_name;
-use super::{Best, Card, Launch};
+use super::value::{Best, Card, Launch};
 use crate::bench::plot::three_digits;
 use crate::bench::result::Clock;
 use crate::text::one_line;

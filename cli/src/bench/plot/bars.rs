@@ -101,7 +101,7 @@ pub(super) fn draw<B: DrawingBackend>(
 }
 
 /// A value with three digits that count.
-pub(in crate::bench) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     match value.abs() {
         v if v == 0.0 || v >= 99.95 => format!("{value:.0}"),
         v if v >= 9.995 => format!("{value:.1}"),
@@ -123,7 +123,7 @@ mod tests {
             (0.0125, "0.013"),
             (0.5, "0.500"),
             (0.9999, "1.00"),
-            (3.14159, "3.14"),
+            (2.345, "2.35"),
             (9.999, "10.0"),
             (42.04, "42.0"),
             (99.99, "100"),

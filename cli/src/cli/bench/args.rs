@@ -29,7 +29,7 @@ A record (-J) is written anew after every row: what is ended early, by Ctrl-C sa
 interval leaves 1 out is no noise. Two runs of one program may differ by 15 % by the host's clock, and by far more on a busy \
 machine: repeat before you believe."
 )]
-pub(in crate::cli) struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// What to compute
     #[arg(default_value = "all-reduce", value_parser = collectives())]
     pub(super) collective: Collective,
