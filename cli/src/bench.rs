@@ -4,6 +4,7 @@
 //! what a plain copy reaches on the same device in the same run.
 
 pub mod bandwidth;
+pub mod card;
 pub mod chart;
 pub mod command;
 pub mod compare;

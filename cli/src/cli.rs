@@ -112,7 +112,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),
     };
-    match result {
+    let code = match result {
         Ok(code) => code,
         Err(error) => {
             // Where nothing can be written to stdout, stderr is left.
@@ -123,7 +123,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             }
             error.exit_code()
         }
-    }
+    };
+    signals::leave(code);
+    code
 }
 
 /// Whether these are a command line: what `fuzz/` asks.

@@ -50,6 +50,22 @@ fn note<T>(registered: io::Result<T>) {
     }
 }
 
+/// A thread was left to itself.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a thread is left to itself, within a driver, say: see [`leave`].
+pub(crate) fn abandon() {
+    ABANDONED.store(true, Ordering::Relaxed);
+}
+
+/// Where a thread was abandoned, ends the program at once: what a driver frees at an exit it must not use any more.
+pub(crate) fn leave(code: u8) {
+    if ABANDONED.load(Ordering::Relaxed) {
+        let _ = io::stdout().flush();
+        signal_hook::low_level::exit(code.into());
+    }
+}
+
 fn ends() -> &'static [i32] {
     use signal_hook::consts::*;
     if cfg!(target_os = "linux") {

@@ -22,6 +22,11 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
     line
 }
 
+/// A device's name as pictures have it: software ones hold their compilers.
+pub(crate) fn short(name: &str) -> &str {
+    name.split(" (").next().unwrap_or(name)
+}
+
 /// Control characters, line and paragraph separators, marks and overrides of the direction of writing.
 fn acts(c: char) -> bool {
     c.is_control()

@@ -5,7 +5,7 @@ use std::fs;
 
 use libfuzzer_sys::fuzz_target;
 use wgccl_cli::bench::compare::compare;
-use wgccl_cli::bench::plot::draw;
+use wgccl_cli::bench::plot::{draw, draw_comparison};
 use wgccl_cli::bench::record::Recorded;
 
 fuzz_target!(|data: &[u8]| {
@@ -13,9 +13,13 @@ fuzz_target!(|data: &[u8]| {
     let directory = tempfile::tempdir().expect("a directory for the files");
     let path = directory.path().join("record.json");
     fs::write(&path, data).expect("room for the file");
-    let _ = compare(&path, &path);
+    if let Ok(comparison) = compare(&path, &path)
+        && comparison.rows.len() <= 8
+    {
+        let _ = draw_comparison(&directory.path().join("ratios.svg"), &comparison);
+    }
     let Ok(record) = Recorded::parse(text) else { return };
     if record.results.len() <= 8 {
-        let _ = draw(&directory.path().join("picture.svg"), &record.devices, &record.results);
+        let _ = draw(&directory.path().join("picture.svg"), &[record.shown(String::new())]);
     }
 });

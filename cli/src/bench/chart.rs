@@ -2,7 +2,6 @@
 //!
 //! The font is compiled in, so that a machine without any, a CI say, draws the same picture.
 
-use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -54,10 +53,36 @@ pub const COLOURS: [RGBColor; 7] = [
 ];
 /// Of text and axes.
 pub const INK: RGBColor = RGBColor(40, 40, 40);
+/// Of what is said beside.
+pub const QUIET: RGBColor = RGBColor(95, 95, 95);
 /// Of grids.
 pub const FAINT: RGBColor = RGBColor(225, 225, 225);
 /// The name by which plotters knows the font.
 pub const FONT: &str = "sans-serif";
+
+/// How much of its size a character of text is wide, on average and in the widest of the usual fonts: an SVG is shown in
+/// whichever there is.
+const WIDEST: f64 = 0.6;
+
+/// How wide `text` is at most, in units.
+pub fn width_of(text: &str, size: f64) -> f64 {
+    text.chars().count() as f64 * size * WIDEST
+}
+
+/// `text` in lines that are no wider than `width`, broken between words.
+pub fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width_of(line, size) + width_of(word, size) + size * WIDEST <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
 
 /// Why a backend could not draw.
 pub type Failure<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
@@ -74,17 +99,7 @@ pub trait Drawing {
 /// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
 pub fn check_new(path: &Path) -> Result<(), BenchError> {
     Format::of(path)?;
-    whole::check(path).map_err(|error| unwritten(path, error))
-}
-
-fn unwritten(path: &Path, error: io::Error) -> BenchError {
-    let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            BenchError::Target { path, why: "it exists, and nothing is overwritten; name another file" }
-        }
-        _ => BenchError::File { path, error },
-    }
+    whole::check(path).map_err(|error| BenchError::unwritten(path, error))
 }
 
 /// Draws to `path`, which does not exist.
@@ -93,7 +108,7 @@ fn unwritten(path: &Path, error: io::Error) -> BenchError {
 /// As [`check_new`]; then no file is there.
 pub fn to_new_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
     check_new(path)?;
-    whole::create(path, &drawn(path, size, drawing)?).map_err(|error| unwritten(path, error))
+    whole::create(path, &drawn(path, size, drawing)?).map_err(|error| BenchError::unwritten(path, error))
 }
 
 /// Draws to `path`, in place of what is there.
@@ -101,7 +116,7 @@ pub fn to_new_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Res
 /// # Errors
 /// [`BenchError::Plot`] and [`BenchError::File`].
 pub fn to_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
-    whole::replace(path, &drawn(path, size, drawing)?).map_err(|error| unwritten(path, error))
+    whole::replace(path, &drawn(path, size, drawing)?).map_err(|error| BenchError::unwritten(path, error))
 }
 
 /// The bytes of the file.
@@ -152,6 +167,8 @@ impl Ranged for Axis {
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let share = (value - self.range.start) / (self.range.end - self.range.start);
+        // What is far off, or nowhere, is so in any picture.
+        let share = share.clamp(-2.0, 3.0);
         limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
     }
 
@@ -210,6 +227,19 @@ pub fn plain(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        for (text, width, lines) in [
+            ("one two three", 1000.0, vec!["one two three"]),
+            ("one two three", 42.0, vec!["one two", "three"]),
+            ("one two three", 1.0, vec!["one", "two", "three"]),
+            ("  ", 42.0, vec![]),
+        ] {
+            assert_eq!(wrapped(text, 10.0, width), lines, "{text} {width}");
+            assert!(wrapped(text, 10.0, 42.0).iter().all(|line| width_of(line, 10.0) <= 42.0));
+        }
+    }
 
     #[test]
     fn axes_end_at_whole_exponents() {

@@ -12,6 +12,7 @@ use super::significance::{Significance, spread_pct};
 use super::source::{Entry, HOW, Source};
 use super::statistics::Statistics;
 use crate::error::BenchError;
+use crate::text::{plain, short};
 
 /// What a pair of rows says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +30,8 @@ pub enum Verdict {
 impl Verdict {
     const ALL: [Self; 4] = [Self::Faster, Self::Slower, Self::WithinNoise, Self::Unknown];
 
-    fn name(self) -> &'static str {
+    /// For people.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Faster => "faster",
             Self::Slower => "slower",
@@ -44,14 +46,33 @@ impl Verdict {
 pub struct Comparison {
     /// For people.
     pub text: String,
-    /// B/A in times, and what that means, of every row that both have.
-    pub rows: Vec<(f64, Verdict)>,
+    /// Every row that both have.
+    pub rows: Vec<Compared>,
+    /// What all rows are of, for a picture.
+    pub title: String,
+    /// What was compared on what, for a picture.
+    pub about: Vec<String>,
+}
+
+/// A row that both have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// What tells its line in a picture from others.
+    pub line: String,
+    /// Bytes, and of a barrier, which has none, ranks.
+    pub over: u64,
+    /// B/A in times.
+    pub ratio: f64,
+    /// Its 95 % interval, where that is known.
+    pub interval: Option<(f64, f64)>,
+    /// What that means.
+    pub verdict: Verdict,
 }
 
 impl Comparison {
     /// Rows that are slower beyond noise, and take more than `ratio` times as long.
     pub fn slower_than(&self, ratio: f64) -> usize {
-        self.rows.iter().filter(|&&(of, verdict)| verdict == Verdict::Slower && of > ratio).count()
+        self.rows.iter().filter(|row| row.verdict == Verdict::Slower && row.ratio > ratio).count()
     }
 }
 
@@ -60,7 +81,13 @@ impl Comparison {
 /// # Errors
 /// [`BenchError::File`], [`BenchError::Record`] and [`BenchError::Unrelated`].
 pub fn compare(a: &Path, b: &Path) -> Result<Comparison, BenchError> {
-    report(Source::read(a)?, Source::read(b)?)
+    let mut comparison = report(Source::read(a)?, Source::read(b)?)?;
+    let files = [("A", a), ("B", b)].map(|(name, path)| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        format!("{name}: {}", plain(&file))
+    });
+    comparison.about.insert(0, files.join(", "));
+    Ok(comparison)
 }
 
 /// Where one does not say of which collective it is, and the other is of one only, it is that one.
@@ -208,13 +235,14 @@ fn report(mut a: Source, mut b: Source) -> Result<Comparison, BenchError> {
     if pairs.is_empty() {
         return Err(BenchError::Unrelated);
     }
+    let mut abouts = Vec::new();
     let mut about = |name: &str, a: &str, b: &str| {
         let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
-        let _ = match a == b {
-            true if a.is_empty() => Ok(()),
-            true => writeln!(text, "# {name}: {a}"),
-            false => writeln!(text, "# {name}: A {}, B {}", or_none(a), or_none(b)),
-        };
+        match a == b {
+            true if a.is_empty() => {}
+            true => abouts.push(format!("{name}: {a}")),
+            false => abouts.push(format!("{name}: A {}, B {}", or_none(a), or_none(b))),
+        }
     };
     for ((field, name), telling) in HOW.into_iter().enumerate().zip(telling) {
         if let (false, [a, ..], [b, ..]) = (telling, &a.entries[..], &b.entries[..]) {
@@ -222,22 +250,58 @@ fn report(mut a: Source, mut b: Source) -> Result<Comparison, BenchError> {
         }
     }
     about("machine", &a.machine.title(), &b.machine.title());
+    abouts.iter().for_each(|line| text.push_str(&format!("# {line}\n")));
     text.push_str(
         "#       size  ranks                   A p50      +-      B p50     +-     B/A      95 % interval       p  verdict\n\
          #        (B)                           (us)     (%)       (us)    (%)  (time)         (of B/A)\n",
     );
+    let how = |pair: &Pair<'_>| {
+        let entry = if a.is_nccl { pair.b } else { pair.a };
+        let told = entry.how.iter().zip(telling).filter(|(how, telling)| *telling && !how.is_empty());
+        told.map(|(how, _)| how.as_str()).collect::<Vec<_>>().join(", ")
+    };
     for pair in &pairs {
-        let how = |entry: &Entry| {
-            let told = entry.how.iter().zip(telling).filter(|(how, telling)| *telling && !how.is_empty());
-            told.map(|(how, _)| how.as_str()).collect::<Vec<_>>().join(", ")
-        };
-        let how = if a.is_nccl { how(pair.b) } else { how(pair.a) };
-        let _ = writeln!(text, "{}", pair.line(&how));
+        let _ = writeln!(text, "{}", pair.line(&how(pair)));
     }
     text.push_str(&summary(&pairs, a.entries.len() + b.entries.len()));
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    let rows = pairs.iter().map(|pair| (pair.ratio(), pair.verdict)).collect();
-    Ok(Comparison { text: lines.join("\n"), rows })
+    // A picture has no room for what software devices call themselves.
+    let shortly = |pair: &Pair<'_>| {
+        let long = if a.is_nccl { &pair.b.how[0] } else { &pair.a.how[0] };
+        let backend = long.rsplit_once(" (").map_or("", |(_, backend)| backend.trim_end_matches(')'));
+        how(pair).replacen(long.as_str(), &format!("{} ({backend})", short(long)), usize::from(!long.is_empty()))
+    };
+    let (title, names) = pictured(&pairs, shortly);
+    let compared = |(pair, line): (&Pair<'_>, String)| Compared {
+        line,
+        over: if pair.a.size > 0 { pair.a.size } else { pair.a.ranks.map_or(1, u64::from) },
+        ratio: pair.ratio(),
+        interval: pair.significance.map(|found| found.interval),
+        verdict: pair.verdict,
+    };
+    let rows = pairs.iter().zip(names).map(compared).collect();
+    Ok(Comparison { text: lines.join("\n"), rows, title, about: abouts })
+}
+
+/// What all pairs have in common, and what tells the line of each from others, for a picture.
+fn pictured(pairs: &[Pair<'_>], how: impl Fn(&Pair<'_>) -> String) -> (String, Vec<String>) {
+    let names = |pair: &Pair<'_>| {
+        let Entry { collective, data_type, redop, roles, .. } = pair.a;
+        let collective = collective.or(pair.b.collective).map_or_else(String::new, |collective| collective.to_string());
+        let redop = if redop == "none" { String::new() } else { format!(" {redop}") };
+        // A barrier's ranks are what it is drawn over.
+        let ranks = pair.a.ranks.filter(|_| pair.a.size > 0).map_or_else(String::new, |ranks| format!("{ranks} ranks"));
+        let what = format!("{collective} {data_type}{redop}{roles}").trim().to_owned();
+        [what, ranks, pair.a.placement.to_owned(), how(pair)]
+    };
+    let all: Vec<_> = pairs.iter().map(names).collect();
+    let told = |is_common: bool, of: &[String; 4]| {
+        let common = |field: usize| all.iter().all(|of| of[field] == all[0][field]);
+        let fields = (0..4).filter(|&field| common(field) == is_common && !of[field].is_empty());
+        fields.map(|field| of[field].clone()).collect::<Vec<_>>().join(", ")
+    };
+    let title = all.first().map_or_else(String::new, |first| told(true, first));
+    (format!("B against A: {title}"), all.iter().map(|of| told(false, of)).collect())
 }
 
 fn summary(pairs: &[Pair<'_>], entries: usize) -> String {
@@ -311,6 +375,10 @@ mod tests {
         }
     }
 
+    fn ratios(comparison: &Comparison) -> Vec<(f64, Verdict)> {
+        comparison.rows.iter().map(|row| (row.ratio, row.verdict)).collect()
+    }
+
     /// Twenty launches: most near the median, and a tail that is the machine's.
     fn launches(median: f64, late: f64) -> Vec<f64> {
         (0..20).map(|i| if i < 13 { median * (0.97 + 0.003 * f64::from(i)) } else { late }).collect()
@@ -332,7 +400,7 @@ mod tests {
             (vec![10.0; 5], vec![], Verdict::Unknown, false),
         ] {
             let comparison = report(ours(&[entry(8, "x", "ring", &a)]), ours(&[entry(8, "x", "ring", &b)])).unwrap();
-            let (ratio, found) = comparison.rows[0];
+            let Compared { ratio, verdict: found, .. } = comparison.rows[0].clone();
             assert_eq!(found, verdict, "{}", comparison.text);
             let middle = |times: &[f64]| Statistics::of(times).map_or(0.0, |statistics| statistics.p50);
             assert!(near(ratio, middle(&b) / middle(&a)) || verdict == Verdict::Unknown, "{}", comparison.text);
@@ -401,7 +469,7 @@ mod tests {
         let mut one = entry(8, "", "", &[]);
         one.mean = 20.0;
         let comparison = report(theirs(std::slice::from_ref(&one)), ours(&of_ours)).unwrap();
-        assert_eq!(comparison.rows, [(0.5, Verdict::Unknown), (0.25, Verdict::Unknown)]);
+        assert_eq!(ratios(&comparison), [(0.5, Verdict::Unknown), (0.25, Verdict::Unknown)]);
         for fragment in [
             "# note: A is by nccl-tests",
             "# note: A has rows of a mean without samples",
@@ -415,7 +483,7 @@ mod tests {
         // The other way round, with samples, and of a collective that is not said.
         let with = Entry { collective: None, ..entry(8, "", "", &[20.0; 20]) };
         let comparison = report(ours(&of_ours), theirs(&[with])).unwrap();
-        assert_eq!(comparison.rows, [(2.0, Verdict::Slower), (4.0, Verdict::Slower)]);
+        assert_eq!(ratios(&comparison), [(2.0, Verdict::Slower), (4.0, Verdict::Slower)]);
         assert!(comparison.text.contains("# note: B does not say of which collective it is: taken for all-reduce"));
         let both = report(theirs(&of_ours[1..]), theirs(&of_ours[1..])).unwrap();
         assert_eq!(both.rows.len(), 2);

@@ -53,12 +53,26 @@ impl Machine {
 
     /// For one line; empty where nothing is known.
     pub fn title(&self) -> String {
+        let all = [self.hardware(), self.system()];
+        all.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Processor, cores and memory, for one line.
+    pub fn hardware(&self) -> String {
         let cores = self.logical_cores.map(|cores| format!("{cores} logical cores"));
         let memory = self.memory_bytes.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
-        let os = self.os.as_ref().map(|os| [os.as_str(), self.os_version.as_deref().unwrap_or_default()].join(" "));
-        let all = [self.processor.clone(), cores, memory, os, self.power.clone()];
-        all.into_iter().flatten().map(|text| text.trim().to_owned()).collect::<Vec<_>>().join(", ")
+        joined([self.processor.clone(), cores, memory])
     }
+
+    /// System and governor, for one line.
+    pub fn system(&self) -> String {
+        let os = self.os.as_ref().map(|os| [os.as_str(), self.os_version.as_deref().unwrap_or_default()].join(" "));
+        joined([os, self.power.clone()])
+    }
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().map(|text| text.trim().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
 /// Files end in a line feed, and some systems pad what they say or say nothing.

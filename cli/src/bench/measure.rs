@@ -201,10 +201,8 @@ impl<T: Element> Case<'_, T> {
         let Some(statistics) = Statistics::of(&times[skip..]) else {
             return Err(Error::Usage("0 iterations measure nothing; give at least -n 1".to_owned()));
         };
-        let mean = |value: &dyn Fn(&Timed) -> Option<f64>| {
-            let values: Option<Vec<f64>> = raw.times[skip..].iter().map(value).collect();
-            values.and_then(|values| Statistics::of(&values)).map(|statistics| statistics.mean)
-        };
+        let by_host: Vec<f64> = raw.times[skip..].iter().map(|timed| microseconds(timed.wall)).collect();
+        let by_host = Statistics::of(&by_host);
         let time = statistics.mean;
         let schedule = self.proved.schedule();
         let alg_bw = rate(self.size as f64, time);
@@ -213,7 +211,8 @@ impl<T: Element> Case<'_, T> {
         let placement = Placement {
             time,
             clock,
-            host_time: mean(&|timed| Some(microseconds(timed.wall))).unwrap_or(time),
+            host_time: by_host.map_or(time, |by_host| by_host.mean),
+            host_p50: by_host.map(|by_host| by_host.p50),
             alg_bw,
             bus_bw: alg_bw * bus_factor(schedule.task.collective, schedule.ranks),
             mem_bw,

@@ -61,9 +61,9 @@ mod tests {
             older += usize::from(std::fs::read_to_string(&path).unwrap().contains(super::SCHEMA));
             names.extend(record.results.iter().filter_map(|row| row.group().dispatch));
             let comparison = compare::compare(&path, &path).unwrap();
-            assert!(comparison.rows.iter().all(|&(ratio, _)| (ratio - 1.0).abs() < 1e-9), "{}", path.display());
+            assert!(comparison.rows.iter().all(|row| (row.ratio - 1.0).abs() < 1e-9), "{}", path.display());
             let folder = tempfile::tempdir().unwrap();
-            plot::draw(&folder.path().join("p.svg"), &record.devices, &record.results).unwrap();
+            plot::draw(&folder.path().join("p.svg"), &[record.shown(String::new())]).unwrap();
         }
         assert!(older > 0 && names.contains("fused") && names.contains("per-step"), "{names:?}");
     }

@@ -55,6 +55,10 @@ pub struct Request {
     pub skip: usize,
     /// Checked launches after them.
     pub checks: usize,
+    /// Copies of each kind that the roof is the median of.
+    pub copies: usize,
+    /// Out of place only.
+    pub only_apart: bool,
     /// Repetitions of everything; 0 is for ever.
     pub cycles: u64,
     /// First element of every buffer.
@@ -95,6 +99,8 @@ impl Default for Request {
             warmup: 5,
             skip: 0,
             checks: 1,
+            copies: 20,
+            only_apart: false,
             cycles: 1,
             unalign: 0,
             timeout: None,

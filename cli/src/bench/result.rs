@@ -48,6 +48,9 @@ pub struct Placement {
     pub clock: Clock,
     /// Mean time from submission to completion by the host's clock.
     pub host_time: f64,
+    /// Median of the same. Older records do not say.
+    #[serde(default)]
+    pub host_p50: Option<f64>,
     /// [`Row::size`] / time.
     pub alg_bw: f64,
     /// As nccl-tests defines it.

@@ -22,9 +22,6 @@ use crate::error::Error;
 use crate::memory::reserved;
 use crate::views::{microseconds, views};
 
-/// Copies that are timed.
-const COPIES: usize = 20;
-
 /// A time by the host's clock and, where there is one, by the device's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Timed {
@@ -32,12 +29,17 @@ pub(super) struct Timed {
     pub(super) device: Option<Duration>,
 }
 
-/// Copies every rank's input or output, whichever is longer.
-pub(super) fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: usize) -> Result<Roof, Error> {
+/// Copies every rank's input or output, whichever is longer, `times` times by everything that copies.
+pub(super) fn copy<T: Element>(
+    device: &Device,
+    extents: &Extents<'_>,
+    pieces: usize,
+    times: usize,
+) -> Result<Roof, Error> {
     let ranks = extents.ranks();
     let lengths = (0..ranks).map(|rank| extents.len(UserBuffer::InPlace, rank));
     if let Some(gpu) = device.gpu() {
-        return on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces);
+        return on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces, times);
     }
     let filled = |length| {
         let mut vector = reserved(ranks, length)?;
@@ -46,14 +48,14 @@ pub(super) fn copy<T: Element>(device: &Device, extents: &Extents<'_>, pieces: u
     };
     let from = lengths.clone().map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
     let mut to = lengths.map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
-    Ok(on_cpu(&views(&from), &mut to, threads()))
+    Ok(on_cpu(&views(&from), &mut to, threads(), times))
 }
 
 /// On a GPU: buffer to buffer, by what is faster there, in as many pieces as the launch goes in.
-fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize) -> Result<Roof, Error> {
+fn on_gpu(gpu: &Gpu, bytes: u64, pieces: usize, times: usize) -> Result<Roof, Error> {
     let piece = bytes.div_ceil(pieces.max(1) as u64);
     let time = |by, way| -> Result<Roof, Error> {
-        let copies = gpu.time_copy(way, piece, COPIES)?;
+        let copies = gpu.time_copy(way, piece, times)?;
         let copies: Vec<_> = copies.iter().map(|copy| Timed { wall: copy.wall, device: copy.device }).collect();
         let (clock, times) = microseconds_of(&copies);
         Ok(roof(by, bytes, clock, &times, pieces))
@@ -80,10 +82,10 @@ pub(super) fn microseconds_of(times: &[Timed]) -> (Clock, Vec<f64>) {
 
 /// On cores: by what is fastest. A small copy is over before a second thread has woken up, a large one is faster past the
 /// caches.
-fn on_cpu<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize) -> Roof {
+fn on_cpu<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, times: usize) -> Roof {
     let bytes: u64 = inputs.iter().map(|input| size_of_val(*input) as u64).sum();
     let mut time = |by, threads, copy| {
-        let times = copies(inputs, outputs, threads, copy);
+        let times = copies(inputs, outputs, (threads, times), copy);
         roof(by, bytes, Clock::Host, &times, 1)
     };
     let alone = time(RoofBy::Memcpy, 1, memcpy);
@@ -96,8 +98,13 @@ fn memcpy<T: Element>(from: &[T], to: &mut [T]) {
 }
 
 /// Every thread copies its part of every vector; one thread everything, where others cannot start.
-fn copies<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, copy: fn(&[T], &mut [T])) -> Vec<f64> {
-    let by = |threads, outputs: &mut [Vec<T>]| copies_by(inputs, outputs, threads, copy);
+fn copies<T: Element>(
+    inputs: &[&[T]],
+    outputs: &mut [Vec<T>],
+    (threads, times): (usize, usize),
+    copy: fn(&[T], &mut [T]),
+) -> Vec<f64> {
+    let by = |threads, outputs: &mut [Vec<T>]| copies_by(inputs, outputs, (threads, times), copy);
     by(threads, outputs).or_else(|| by(1, outputs)).unwrap_or_default()
 }
 
@@ -105,7 +112,7 @@ fn copies<T: Element>(inputs: &[&[T]], outputs: &mut [Vec<T>], threads: usize, c
 fn copies_by<T: Element>(
     inputs: &[&[T]],
     outputs: &mut [Vec<T>],
-    threads: usize,
+    (threads, times): (usize, usize),
     copy: fn(&[T], &mut [T]),
 ) -> Option<Vec<f64>> {
     let mut parts: Vec<Vec<(&[T], &mut [T])>> = (0..threads).map(|_| Vec::new()).collect();
@@ -117,7 +124,7 @@ fn copies_by<T: Element>(
     }
     let (begin, end) = (Barrier::new(threads), Barrier::new(threads));
     let work = |part: &mut Vec<(&[T], &mut [T])>| {
-        (0..=COPIES)
+        (0..=times)
             .map(|_| {
                 begin.wait();
                 let start = Instant::now();
@@ -172,7 +179,7 @@ mod tests {
                 let views: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
                 for copy in [memcpy, copy_past] {
                     let mut outputs = vec![vec![0; count]; 3];
-                    assert_eq!(copies(&views, &mut outputs, threads, copy).len(), COPIES);
+                    assert_eq!(copies(&views, &mut outputs, (threads, 3), copy).len(), 3);
                     assert_eq!(inputs, outputs, "{count} {threads}");
                 }
             }

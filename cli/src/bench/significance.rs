@@ -5,7 +5,7 @@
 
 use fastrand::Rng;
 
-use super::statistics::nearest_rank;
+use super::statistics::quartiles;
 
 /// What two samples say together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,18 +89,14 @@ fn rank_test(a: &[f64], b: &[f64]) -> f64 {
 
 /// How far the middle half of the times reaches to either side, in percent of the median.
 pub(super) fn spread_pct(times: &[f64]) -> Option<f64> {
-    let mut times = times.to_vec();
-    times.sort_by(f64::total_cmp);
-    if times.is_empty() {
-        return None;
-    }
-    let [low, middle, high] = [25, 50, 75].map(|percent| nearest_rank(&times, percent));
+    let [low, middle, high] = quartiles(times)?;
     Some(50.0 * (high - low) / middle).filter(|pct| pct.is_finite())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::statistics::nearest_rank;
 
     /// Times around `median` with a long tail above, as launches have them: the sum of two exponentials is no normal.
     fn times(rng: &mut Rng, median: f64, spread: f64, count: usize) -> Vec<f64> {

@@ -43,6 +43,13 @@ impl Statistics {
     }
 }
 
+/// The ends of the middle half of `sample`, around its median, by nearest rank; `None` if it is empty.
+pub(super) fn quartiles(sample: &[f64]) -> Option<[f64; 3]> {
+    let mut sorted = sample.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| [25, 50, 75].map(|percent| nearest_rank(&sorted, percent)))
+}
+
 /// The smallest value that `percent` percent of the sorted sample do not exceed.
 pub(super) fn nearest_rank(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
@@ -66,6 +73,11 @@ mod tests {
             assert_eq!((statistics.p50, statistics.p99, statistics.max), (p50, p99, max), "{sample:?}");
         }
         assert_eq!(Statistics::of(&[]), None);
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(
+            (quartiles(&hundred), quartiles(&[7.0]), quartiles(&[])),
+            (Some([25.0, 50.0, 75.0]), Some([7.0; 3]), None)
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use wgccl::backend::Backend;
 use wgccl::collective::Op;
-use wgccl::element::Element;
+use wgccl::element::{DataType, Element};
 use wgccl::error::UserBuffer;
 use wgccl::low_level::inputs::{Fill, generate_parts};
 use wgccl::low_level::{Typed, typed};
@@ -29,16 +29,46 @@ use crate::views::views_from;
 
 /// Sees a sweep while it goes on.
 pub trait Observer {
-    /// Before the first row: what is tested, and how many rows there will be in a cycle.
+    /// Before the first row: what is tested, and what a cycle will be.
     ///
     /// # Errors
     /// Ends the sweep.
-    fn begin(&mut self, devices: &[result::Device], rows: usize, notes: &[String]) -> Result<(), Error>;
+    fn begin(&mut self, devices: &[result::Device], plan: &Plan, notes: &[String]) -> Result<(), Error>;
+    /// Before each row.
+    fn next(&mut self, next: Next);
     /// After each row.
     ///
     /// # Errors
     /// Ends the sweep.
     fn row(&mut self, row: Row) -> Result<(), Error>;
+}
+
+/// What a cycle of a sweep will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// How many rows.
+    pub rows: u64,
+    /// How long they take together, in no unit.
+    pub work: u64,
+}
+
+/// A row that is about to be measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// For people.
+    pub what: String,
+    /// Its share of [`Plan::work`].
+    pub work: u64,
+}
+
+/// What a row takes that moves nothing, in bytes of all ranks that take as long.
+const LEAST_WORK: u64 = 1 << 20;
+
+/// How long a row takes, as far as its size decides.
+fn work(request: &Request, data_type: DataType, ranks: u32, count: usize) -> u64 {
+    let part = count as u64 * data_type.bytes() as u64;
+    let size = part.saturating_mul(Parts::of(request.collective, ranks).number());
+    size.saturating_mul(ranks.into()).saturating_add(LEAST_WORK)
 }
 
 /// Runs `request`.
@@ -48,9 +78,24 @@ pub trait Observer {
 pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Error> {
     let mut notes = Vec::new();
     request.check_numbers()?;
-    let redops = request.redops(&mut notes)?;
+    request.redops(&mut Vec::new())?;
     let devices = devices(&request.devices, &mut notes)?;
-    for device in &devices {
+    sweep_on(request, &devices, notes, observer)
+}
+
+/// Runs `request` on `devices`, whatever it says of them; `notes` come before those of the sweep.
+///
+/// # Errors
+/// As [`sweep`].
+pub(super) fn sweep_on(
+    request: &Request,
+    devices: &[Device],
+    mut notes: Vec<String>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    request.check_numbers()?;
+    let redops = request.redops(&mut notes)?;
+    for device in devices {
         if !request.only_sound {
             request.dispatch.iter().try_for_each(|&dispatch| device.check_dispatch(dispatch))?;
         }
@@ -67,11 +112,15 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
         request.check(ranks, &of_ranks)?;
         lines.push((ranks, of_ranks));
     }
-    let mut rows = 0;
+    let mut plan = Plan::default();
     for (ranks, lines) in &lines {
         let ranks = *ranks;
         for &(data_type, _) in &redops {
-            rows += request.counts(data_type, ranks)?.len() * lines.len();
+            for count in request.counts(data_type, ranks)? {
+                plan.rows += lines.len() as u64;
+                let work = work(request, data_type, ranks, count).saturating_mul(lines.len() as u64);
+                plan.work = plan.work.saturating_add(work);
+            }
         }
         for &data_type in &request.data_types {
             let parts = Parts::of(request.collective, ranks);
@@ -81,9 +130,10 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
             }
         }
     }
-    rows *= devices.iter().map(|device| request.dispatch_on(device, &mut notes).len()).sum::<usize>();
+    let ways = devices.iter().map(|device| request.dispatch_on(device, &mut notes).len() as u64).sum::<u64>();
+    plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways) };
     let descriptions: Vec<result::Device> = devices.iter().map(Device::describe).collect();
-    observer.begin(&descriptions, rows, &notes)?;
+    observer.begin(&descriptions, &plan, &notes)?;
     let mut cycle = 0;
     while request.cycles == 0 || cycle < request.cycles {
         for (index, device) in devices.iter().enumerate() {
@@ -157,7 +207,8 @@ fn of_device<T: Element>(
                     test => {
                         let schedule = request.schedule(root, algorithm, ranks)?;
                         let proved = |in_place| prove(schedule.clone(), proof::Options::default().in_place(in_place));
-                        let in_place = if collective.has_in_place() { Some(proved(true)?) } else { None };
+                        let in_place =
+                            if collective.has_in_place() && !request.only_apart { Some(proved(true)?) } else { None };
                         let group = Group {
                             device: index,
                             collective,
@@ -174,6 +225,8 @@ fn of_device<T: Element>(
                         test.insert(Test { request, device, dispatch, proved, in_place, algorithm, group })
                     }
                 };
+                let work = work(request, data_type, ranks, count);
+                observer.next(Next { what: test.what(count), work });
                 observer.row(test.row::<T>(count, roof)?)?;
             }
         }
@@ -195,16 +248,20 @@ struct Test<'a> {
 }
 
 impl Test<'_> {
+    /// A row, for people.
+    fn what(&self, count: usize) -> String {
+        let Group { collective, ranks, data_type, .. } = self.group;
+        format!("{collective} by {}, {ranks} ranks of {count} {data_type}", self.proved.schedule().origin)
+    }
+
     fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
         let Self { request, device, dispatch, .. } = *self;
         let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
         let schedule = self.proved.schedule();
         let payload = self.proved.payload(count, T::TYPE)?;
         let origin = schedule.origin.clone();
-        let deadline = Deadline {
-            at: request.timeout.map(|limit| (Instant::now() + limit, limit)),
-            what: format!("{collective} by {origin}, {ranks} ranks of {count} {}", T::TYPE),
-        };
+        let deadline =
+            Deadline { at: request.timeout.map(|limit| (Instant::now() + limit, limit)), what: self.what(count) };
         let extents = self.proved.extents(count);
         let input = |rank| {
             let mut parts = reserved(ranks, extents.len(UserBuffer::Input, rank))?;
@@ -227,7 +284,7 @@ impl Test<'_> {
         let size = count as u64 * T::TYPE.bytes() as u64 * Parts::of(collective, ranks).number();
         let mut roof = |pieces: usize| match *known_roof {
             Some(roof) => Ok(roof),
-            None => Ok(*known_roof.insert(roof::copy::<T>(device, &extents, pieces)?)),
+            None => Ok(*known_roof.insert(roof::copy::<T>(device, &extents, pieces, request.copies)?)),
         };
         let op = redop.unwrap_or(Op::Sum);
         let of = |proved| Case {

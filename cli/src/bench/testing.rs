@@ -27,6 +27,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         time,
         clock: Clock::Device,
         host_time: 2.0 * time,
+        host_p50: Some(2.0 * time),
         alg_bw: size as f64 / time / 1e3,
         bus_bw: 1.5 * size as f64 / time / 1e3,
         mem_bw: 1.0,

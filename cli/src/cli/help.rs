@@ -40,6 +40,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "record",
             "plot",
             "from",
+            "card",
             "compare",
             "fail_above",
             "json",

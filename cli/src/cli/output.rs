@@ -100,9 +100,14 @@ pub(super) struct Ticking {
 
 impl Ticking {
     pub(super) fn new() -> Self {
+        Self::every(TICK)
+    }
+
+    /// One that is drawn so often.
+    pub(super) fn every(tick: Duration) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         let drawn = !is_quiet() && std::io::stderr().is_terminal();
-        let drawing = drawn.then(|| draw(bar.clone())).and_then(Result::ok);
+        let drawing = drawn.then(|| draw(bar.clone(), tick)).and_then(Result::ok);
         Self { bar, drawing }
     }
 
@@ -120,10 +125,10 @@ impl Ticking {
     }
 }
 
-fn draw(bar: ProgressBar) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+fn draw(bar: ProgressBar, tick: Duration) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
     let (end, ended) = channel::<()>();
     let thread = Builder::new().spawn(move || {
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(tick) {
             if bar.is_hidden() {
                 bar.set_draw_target(ProgressDrawTarget::stderr());
             }

@@ -3,7 +3,7 @@
 //! Apart from the results, because half of it is refused before anything runs.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why a benchmark cannot run, or what it found.
@@ -41,4 +41,17 @@ pub enum BenchError {
     /// A picture could not be drawn.
     #[error("{}: cannot be drawn: {why}", .path.display())]
     Plot { path: PathBuf, why: String },
+}
+
+impl BenchError {
+    /// Of a file that was to be new.
+    pub(crate) fn unwritten(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Self::Target { path, why: "it exists, and nothing is overwritten; name another file" }
+            }
+            _ => Self::File { path, error },
+        }
+    }
 }

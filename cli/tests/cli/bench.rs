@@ -652,6 +652,39 @@ fn pictures_are_drawn() {
     }
 }
 
+/// Two runs as one picture, and what became of one: with the machine, and with names where these tell lines apart.
+#[test]
+fn records_are_drawn_together_and_against_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["old.json", "new.json"] {
+        let output = bench_in(dir.path(), &["--device", "cpu", "-e", "4K", "-n", "9", "-J", name], &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let os = json(&dir.path().join("old.json"))["machine"]["os"].as_str().unwrap().to_owned();
+    for (args, says) in [
+        ("--from old.json new.json --plot both.svg", vec!["\nold\n", "\nnew\n", "all-reduce f32 sum", &os]),
+        ("--plot same.svg --records old.json new.json", vec!["\nold\n", "\nnew\n"]),
+        ("--from old.json --plot one.svg", vec!["\nauto\n", &os]),
+        (
+            "--compare old.json new.json --plot ratio.svg",
+            vec!["B against A: all-reduce f32 sum", "A: old.json, B: new.json", "\nin-place\n", "95 % interval", &os],
+        ),
+    ] {
+        let args: Vec<&str> = args.split(' ').collect();
+        let output = bench_in(dir.path(), &args, &[]);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        let name = args.iter().find(|arg| arg.ends_with(".svg")).unwrap();
+        assert!(stdout(&output).contains(&format!("# Picture written to {name}")), "{}", stdout(&output));
+        let picture = read(name);
+        assert!(says.iter().all(|what| picture.contains(what)), "{args:?}: {says:?} in {picture}");
+    }
+    assert_eq!(read("both.svg"), read("same.svg"));
+    // Nothing is compared where the picture cannot be written.
+    let again = bench_in(dir.path(), &["--compare", "old.json", "new.json", "--plot", "ratio.svg"], &[]);
+    assert_eq!((again.status.code(), stdout(&again).as_str()), (Some(6), ""));
+}
+
 #[test]
 fn repeated_launches_leave_the_right_result() {
     let _turn = one_at_a_time();

@@ -9,6 +9,7 @@
 mod devices;
 
 mod bench;
+mod card;
 mod cli;
 mod files;
 mod habits;

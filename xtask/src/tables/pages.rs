@@ -367,34 +367,24 @@ fn at_p50(row: &Row, value: f64) -> f64 {
 }
 
 impl Picture {
-    /// As SVG. Each record's devices follow those of the records before it, but a device that is there already is the same.
+    /// As SVG.
     fn draw(&self, definition: &Definition, results: &Path) -> Result<String, Error> {
         let failed = |why: String| Error::Picture { file: self.file.clone(), why };
-        let (mut devices, mut rows) = (Vec::new(), Vec::new());
+        let mut shown = Vec::new();
         for name in &self.records {
             if !definition.records.iter().any(|source| source.record == *name) {
                 return Err(failed(format!("{name} is none of its definition's records")));
             }
             let record: Recorded = read(&results.join(name).with_extension("json"), Recorded::parse)?;
-            let places: Vec<usize> = record.devices.into_iter().map(|device| place(&mut devices, device)).collect();
-            for mut row in record.results {
-                row.device = places[row.device];
-                rows.extend((self.ranks.is_empty() || self.ranks.contains(&row.ranks)).then_some(row));
-            }
+            let mut record = record.shown(name.clone());
+            record.rows.retain(|row| self.ranks.is_empty() || self.ranks.contains(&row.ranks));
+            shown.push(record);
         }
         let folder = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
         let path = folder.path().join(&self.file);
-        plot::draw(&path, &devices, &rows).map_err(|error| failed(error.to_string()))?;
+        plot::draw(&path, &shown).map_err(|error| failed(error.to_string()))?;
         std::fs::read_to_string(&path).map_err(|error| Error::File { path, error })
     }
-}
-
-/// Where `item` is in `items`, at the end if it was not there.
-fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
-    items.iter().position(|other| *other == item).unwrap_or_else(|| {
-        items.push(item);
-        items.len() - 1
-    })
 }
 
 fn full(table: &Table, records: &[(&Source, Record)]) -> String {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::SCHEMA;
 use crate::bench::machine::Machine;
 use crate::bench::older;
+use crate::bench::plot::Shown;
 use crate::bench::result::{Device, Row};
 use crate::error::BenchError;
 use crate::text::one_line;
@@ -74,6 +75,12 @@ impl Recorded {
             Some(row) => Err(format!("it has no device {}", row.device)),
             None => Ok(record),
         }
+    }
+
+    /// As a picture shows it, under this name.
+    pub fn shown(self, name: String) -> Shown {
+        let Self { machine, devices, results, .. } = self;
+        Shown { name, machine, devices, rows: results }
     }
 
     /// Of send-recv, where given.
@@ -171,7 +178,7 @@ mod tests {
         let mut shown = crate::bench::compare::compare(&path, &path).unwrap().text;
         shown += &crate::bench::report::Report::new(Default::default(), &request, record.devices.clone(), None)
             .row(&record.results[0]);
-        crate::bench::plot::draw(&picture, &record.devices, &record.results).unwrap();
+        crate::bench::plot::draw(&picture, &[Recorded::parse(&text).unwrap().shown(String::new())]).unwrap();
         shown += &fs::read_to_string(&picture).unwrap();
         for (from, to) in
             [("\"custom\"", "\"\\u001b[2J\""), ("wgccl-bench/2", "\\u001b[2J"), ("\"neighbor\"", "\"\\u009b2J\"")]
