@@ -86,7 +86,7 @@ fn sources() -> Names<Source> {
 }
 
 fn protos() -> Names<Proto> {
-    const ALL: [Proto; 3] = [Proto::Simple, Proto::Ll, Proto::Ll128];
+    const ALL: [Proto; 3] = [Proto::Simple, Proto::LowLatency, Proto::LowLatency128];
     Names::new(ALL.map(Proto::name), |text| {
         let found = ALL.into_iter().find(|proto| names::is(text, proto.name()));
         found.ok_or_else(|| format!("'{text}' is none of Simple, LL, LL128"))

@@ -119,9 +119,9 @@ pub enum Proto {
     /// Whole chunks, then a flag.
     Simple,
     /// A flag in every 8 bytes.
-    Ll,
+    LowLatency,
     /// A flag in every 128 bytes.
-    Ll128,
+    LowLatency128,
 }
 
 /// What a step does with the next message of its thread block's connections.
@@ -152,7 +152,7 @@ impl Proto {
     pub fn fifo_slots(self) -> u32 {
         match self {
             Self::Simple => 2,
-            Self::Ll | Self::Ll128 => 8,
+            Self::LowLatency | Self::LowLatency128 => 8,
         }
     }
 
@@ -160,8 +160,8 @@ impl Proto {
     pub fn name(self) -> &'static str {
         match self {
             Self::Simple => "Simple",
-            Self::Ll => "LL",
-            Self::Ll128 => "LL128",
+            Self::LowLatency => "LL",
+            Self::LowLatency128 => "LL128",
         }
     }
 }

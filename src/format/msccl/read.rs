@@ -346,8 +346,8 @@ const FLAG: Value<bool> = Value {
 const PROTO: Value<Proto> = Value {
     parse: |text| match text {
         "Simple" => Some(Proto::Simple),
-        "LL" => Some(Proto::Ll),
-        "LL128" => Some(Proto::Ll128),
+        "LL" => Some(Proto::LowLatency),
+        "LL128" => Some(Proto::LowLatency128),
         _ => None,
     },
     wanted: "Simple, LL or LL128",

@@ -24,7 +24,7 @@ use crate::tensor::{Files, Tensors};
 const RANKS: u32 = 4;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct RunArgs {
+pub(crate) struct RunArgs {
     /// What to compute: a collective, or a file with a schedule
     #[arg(default_value = "all-reduce", value_name = "COLLECTIVE|FILE", value_parser = subjects())]
     pub(super) what: Subject,
@@ -107,15 +107,15 @@ impl Default for RunArgs {
 }
 
 /// What `--dispatch` means.
-pub(in crate::cli) const DISPATCH: &str = "How the schedule is cut into dispatches";
-pub(in crate::cli) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\n\nPer-rank (one after the other, as far as each \
+pub(crate) const DISPATCH: &str = "How the schedule is cut into dispatches";
+pub(crate) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\n\nPer-rank (one after the other, as far as each \
                                         can go), per-step (all ranks, a step at a time), fused (all in one, where it works \
                                         on the device), fused-ll (fused, with --protocol ll) or auto (fused on hardware where \
                                         it works, else per-rank or per-step)";
 
 /// What `--protocol` means.
-pub(in crate::cli) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
-pub(in crate::cli) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
+pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
+pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
                                         carries its own flag, in fused dispatch: for small payloads)";
 
 fn drop_notify(text: &str) -> Result<Fault, String> {
