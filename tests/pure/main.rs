@@ -19,6 +19,7 @@ mod hang;
 mod hostile;
 mod layers;
 mod model;
+#[cfg(feature = "formats")]
 mod msccl;
 mod pages;
 mod proof_findings;
