@@ -3,6 +3,9 @@
 const BITS: u32 = 8u;
 const MANTISSA: u32 = 3u;
 const BIAS: u32 = 7u;
+// 2^-9, of which subnormals are multiples; and a number whose last place that is.
+const UNIT: f32 = 0.001953125;
+const STEP: f32 = 16384.0;
 // Magnitudes from here on are no finite numbers.
 const SPECIAL: u32 = 0x7fu;
 // f32 beyond it, infinity too, is rounded as this: 448, the largest number.

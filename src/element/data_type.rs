@@ -23,6 +23,7 @@ pub enum DataType {
     /// one; NaN stays NaN. So NCCL does it, whose `__nv_fp8_e4m3` and `__nv_fp8_e5m2` convert with CUDA's `__NV_SATFINITE`;
     /// OCP's specification leaves the choice between this and infinities or NaN. What saturated is no longer seen in
     /// the result, so accuracy reports count it as overflow. Minima and maxima are one of their operands, infinities too.
+    /// An average multiplies by 1/ranks rounded to fp8, as NCCL's: 1/3 is 0.34375, and 1/1024 is 0.
     F8E4M3,
     /// OCP's e5m2, the upper byte of an f16: 8 bits, up to 57344, with infinities and NaN, which inputs may hold.
     ///

@@ -7,13 +7,7 @@ use std::fmt;
 use super::format::{E4M3, E5M2};
 
 macro_rules! fp8 {
-    ($(#[$doc:meta])* $type:ident: $format:ident, special $special:literal, max $max:literal, nan $nan:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
-        #[repr(transparent)]
-        #[allow(non_camel_case_types)]
-        pub struct $type(u8);
-
+    ($type:ident: $format:ident, infinity $infinity:literal, max $max:literal, nan $nan:literal) => {
         impl $type {
             /// The largest number.
             pub const MAX: Self = Self($max);
@@ -44,7 +38,7 @@ macro_rules! fp8 {
 
             /// Whether it is no number.
             pub const fn is_nan(self) -> bool {
-                self.0 & 0x7f > $special
+                self.0 & 0x7f > $infinity
             }
 
             /// Whether it is a number, and no infinity.
@@ -82,14 +76,19 @@ macro_rules! fp8 {
     };
 }
 
-fp8! {
-    /// OCP's e4m3: 1 sign, 4 bits of exponent, 3 of mantissa; up to 448, no infinities, one NaN of either sign. Others call it
-    /// e4m3fn. [`DataType::F8E4M3`](super::DataType::F8E4M3) says what is beyond.
-    f8e4m3: E4M3, special 0x7e, max 0x7e, nan 0x7f
-}
+/// OCP's e4m3: 1 sign, 4 bits of exponent, 3 of mantissa; up to 448, no infinities, one NaN of either sign. Others call it
+/// e4m3fn. [`DataType::F8E4M3`](super::DataType::F8E4M3) says what is beyond.
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+#[allow(non_camel_case_types)]
+pub struct f8e4m3(u8);
 
-fp8! {
-    /// OCP's e5m2, the upper byte of an f16: 1 sign, 5 bits of exponent, 2 of mantissa; up to 57344, with infinities and NaN.
-    /// [`DataType::F8E5M2`](super::DataType::F8E5M2) says what is beyond.
-    f8e5m2: E5M2, special 0x7c, max 0x7b, nan 0x7e
-}
+/// OCP's e5m2, the upper byte of an f16: 1 sign, 5 bits of exponent, 2 of mantissa; up to 57344, with infinities and NaN.
+/// [`DataType::F8E5M2`](super::DataType::F8E5M2) says what is beyond.
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+#[allow(non_camel_case_types)]
+pub struct f8e5m2(u8);
+
+fp8!(f8e4m3: E4M3, infinity 0x7e, max 0x7e, nan 0x7f);
+fp8!(f8e5m2: E5M2, infinity 0x7c, max 0x7b, nan 0x7e);
