@@ -4,11 +4,10 @@
 
 override WORKGROUP: u32 = 64u;
 
-// Of the element type: its bytes (1, 2, 4 or 8), and which bits of its topmost 32 are exponent and mantissa. Integers
-// have no exponent, and so no NaN.
+// Of the element type: its bytes (1, 2, 4 or 8), and the greatest magnitude of its topmost 32 bits that is no NaN. Integers
+// have no NaN, and 0 here.
 override ELEMENT_BYTES: u32 = 4u;
-override EXPONENT: u32 = 0x7f800000u;
-override MANTISSA: u32 = 0x007fffffu;
+override GREATEST: u32 = 0x7f800000u;
 
 struct Block {
     vectors: u32,
@@ -74,5 +73,6 @@ fn agrees(a: vec2<u32>, b: vec2<u32>) -> bool {
 }
 
 fn is_nan(a: vec2<u32>) -> bool {
-    return EXPONENT != 0u && (a.x & EXPONENT) == EXPONENT && ((a.x & MANTISSA) | a.y) != 0u;
+    let magnitude = a.x & (0x7fffffffu >> (32u - 8u * min(ELEMENT_BYTES, 4u)));
+    return GREATEST != 0u && (magnitude > GREATEST || (magnitude == GREATEST && a.y != 0u));
 }

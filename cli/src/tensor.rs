@@ -88,6 +88,12 @@ impl Files {
         Ok(Self { tensors, outputs })
     }
 
+    /// See [`Tensors::taken_as`].
+    pub fn taken_as(mut self, data_type: Option<DataType>) -> Self {
+        self.tensors = self.tensors.into_iter().map(|tensors| tensors.taken_as(data_type)).collect();
+        self
+    }
+
     /// Takes a single file as one rank, whatever its first axis.
     pub fn as_one_rank(mut self) -> Self {
         self.tensors.iter_mut().for_each(|tensors| tensors.whole = true);
@@ -137,6 +143,18 @@ impl Tensors {
                 only(&containers)?.ok_or_else(|| containers.iter().find(|of| !of.is_one()).unwrap_or(first).several())
             }
         }
+    }
+
+    /// The same, with bytes whose files say no type of them taken as `data_type`, if that is fp8: .npy files of it say none.
+    #[must_use]
+    pub fn taken_as(mut self, data_type: Option<DataType>) -> Self {
+        let fp8 = data_type.filter(|data_type| matches!(data_type, DataType::F8E4M3 | DataType::F8E5M2));
+        for layout in self.sources.iter_mut().map(|source| &mut source.layout) {
+            if layout.type_text == error::UNTYPED {
+                layout.data_type = layout.data_type.or(fp8);
+            }
+        }
+        self
     }
 
     /// The type of the first file's elements.

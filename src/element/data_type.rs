@@ -16,6 +16,19 @@ pub enum DataType {
     BF16,
     /// IEEE 754 binary64.
     F64,
+    /// OCP's e4m3: 8 bits, up to 448, no infinities and one NaN. PyTorch and `ml_dtypes` call it e4m3fn.
+    ///
+    /// Sums, products and averages of fp8 are computed in f32 and rounded after every step, as those of f16 are, and
+    /// **saturate**: a result beyond the largest number becomes the largest number with its sign, and so does an infinite
+    /// one; NaN stays NaN. So NCCL does it, whose `__nv_fp8_e4m3` and `__nv_fp8_e5m2` convert with CUDA's `__NV_SATFINITE`;
+    /// OCP's specification leaves the choice between this and infinities or NaN. What saturated is no longer seen in
+    /// the result, so accuracy reports count it as overflow. Minima and maxima are one of their operands, infinities too.
+    /// An average multiplies by 1/ranks rounded to fp8, as NCCL's: 1/3 is 0.34375, and 1/1024 is 0.
+    F8E4M3,
+    /// OCP's e5m2, the upper byte of an f16: 8 bits, up to 57344, with infinities and NaN, which inputs may hold.
+    ///
+    /// Saturates as [`F8E4M3`](Self::F8E4M3) does: the sum of an infinity and a number is 57344.
+    F8E5M2,
     /// Two's complement, 32 bits.
     I32,
     /// Unsigned, 32 bits.
@@ -35,6 +48,8 @@ named!(DataType, "type", {
     F16 => "f16" | "half" | "float16" | "fp16",
     BF16 => "bf16" | "bfloat16",
     F64 => "f64" | "double" | "float64" | "fp64",
+    F8E4M3 => "f8e4m3" | "f8e4m3fn" | "fp8e4m3" | "fp8e4m3fn" | "float8e4m3" | "float8e4m3fn" | "e4m3" | "e4m3fn",
+    F8E5M2 => "f8e5m2" | "fp8e5m2" | "float8e5m2" | "e5m2",
     I32 => "i32" | "int32" | "int",
     U32 => "u32" | "uint32",
     I64 => "i64" | "int64",
@@ -51,6 +66,8 @@ macro_rules! dispatch {
             $crate::element::DataType::F16 => $crate::element::dispatch!(@ ::half::f16, $T => $run),
             $crate::element::DataType::BF16 => $crate::element::dispatch!(@ ::half::bf16, $T => $run),
             $crate::element::DataType::F64 => $crate::element::dispatch!(@ f64, $T => $run),
+            $crate::element::DataType::F8E4M3 => $crate::element::dispatch!(@ $crate::element::f8e4m3, $T => $run),
+            $crate::element::DataType::F8E5M2 => $crate::element::dispatch!(@ $crate::element::f8e5m2, $T => $run),
             $crate::element::DataType::I32 => $crate::element::dispatch!(@ i32, $T => $run),
             $crate::element::DataType::U32 => $crate::element::dispatch!(@ u32, $T => $run),
             $crate::element::DataType::I64 => $crate::element::dispatch!(@ i64, $T => $run),
@@ -99,7 +116,12 @@ impl DataType {
 
     /// Whether it has a binary point.
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64)
+        matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64 | Self::F8E4M3 | Self::F8E5M2)
+    }
+
+    /// Whether sums and products beyond its largest number are that number; see [`Self::F8E4M3`].
+    pub fn saturates(self) -> bool {
+        matches!(self, Self::F8E4M3 | Self::F8E5M2)
     }
 
     /// Bits of the magnitude: of a float's significand, the hidden one included; of an integer without its sign.
@@ -109,6 +131,8 @@ impl DataType {
             Self::F16 => 11,
             Self::BF16 => 8,
             Self::F64 => 53,
+            Self::F8E4M3 => 4,
+            Self::F8E5M2 => 3,
             Self::I32 | Self::I64 | Self::I8 => 8 * self.bytes() as u32 - 1,
             Self::U32 | Self::U64 | Self::U8 => 8 * self.bytes() as u32,
         }
@@ -155,6 +179,15 @@ mod tests {
             ("half", DataType::F16),
             ("bfloat16", DataType::BF16),
             ("double", DataType::F64),
+            ("e4m3", DataType::F8E4M3),
+            ("fp8_e4m3", DataType::F8E4M3),
+            ("f8_e4m3", DataType::F8E4M3),
+            ("float8_e4m3fn", DataType::F8E4M3),
+            ("Float8e4m3", DataType::F8E4M3),
+            ("E5M2", DataType::F8E5M2),
+            ("fp8_e5m2", DataType::F8E5M2),
+            ("f8_e5m2", DataType::F8E5M2),
+            ("float8_e5m2", DataType::F8E5M2),
             ("int8", DataType::I8),
             ("uint8", DataType::U8),
             ("int32", DataType::I32),

@@ -17,7 +17,8 @@ pub struct Accuracy {
     pub reductions: u64,
     /// Of integers: those whose exact value the type does not hold, so that they wrapped around.
     pub wrapped: u64,
-    /// Of floats: those that are infinite or NaN, though all that went into them is finite.
+    /// Of floats: those that are infinite or NaN, though all that went into them is finite; of types that saturate, those
+    /// whose exact value is beyond the largest number. What saturated on the way and came back is an error like others.
     pub overflowed: u64,
     /// Of floats: those into which an infinity or a NaN went. Nothing else is said of them.
     pub nonfinite: u64,
@@ -59,13 +60,16 @@ impl Tolerance {
         Self { rtol, atol }
     }
 
-    /// Those of `torch.testing.assert_close`; integers must be equal.
+    /// Those of `torch.testing.assert_close`; integers must be equal. It has none for fp8, of which they are a unit of the
+    /// last place.
     pub fn of(data_type: DataType) -> Self {
         let (rtol, atol) = match data_type {
             DataType::F16 => (1e-3, 1e-5),
             DataType::BF16 => (1.6e-2, 1e-5),
             DataType::F32 => (1.3e-6, 1e-5),
             DataType::F64 => (1e-7, 1e-7),
+            DataType::F8E4M3 => (0.125, 1.953_125e-3),
+            DataType::F8E5M2 => (0.25, 1.525_878_906_25e-5),
             _ => (0.0, 0.0),
         };
         Self { rtol, atol }
@@ -103,7 +107,7 @@ impl Accuracy {
             self.wrapped += u64::from(!T::holds(exact));
             return;
         }
-        if !got.to_f64().is_finite() {
+        if !got.to_f64().is_finite() || (T::TYPE.saturates() && !T::holds(exact)) {
             self.overflowed += 1;
             return;
         }
@@ -159,7 +163,7 @@ fn references<T: Element>(op: Op, inputs: &[&[T]]) -> Vec<Reference<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::element::{bf16, f16};
+    use crate::element::{bf16, f8e4m3, f8e5m2, f16};
 
     fn of<T: Element>(op: Op, inputs: &[&[T]], output: &[T]) -> Accuracy {
         let mut accuracy = Accuracy::default();
@@ -191,6 +195,19 @@ mod tests {
         let inputs = [&[most, most, f16::INFINITY, f16::NAN][..], &[most, -most, most, most]];
         let accuracy = of(Op::Sum, &inputs, &[f16::INFINITY, f16::from_f32(0.0), f16::INFINITY, f16::NAN]);
         assert_eq!((accuracy.overflowed, accuracy.nonfinite, accuracy.beyond), (1, 2, 0));
+        // What saturates is a number, and no less lost; what came back from there is an error.
+        let most = f8e4m3::from_f32(448.0);
+        let inputs = [&[most, most, f8e4m3::NAN, most][..], &[most, -most, most, f8e4m3::from_f32(8.0)]];
+        let accuracy = of(Op::Sum, &inputs, &[most, f8e4m3::from_f32(0.0), f8e4m3::NAN, most]);
+        assert_eq!((accuracy.overflowed, accuracy.nonfinite, accuracy.beyond), (1, 1, 0));
+        let back = of(Op::Sum, &[&[most][..], &[most], &[-most]], &[f8e4m3::from_f32(0.0)]);
+        assert_eq!((back.overflowed, back.beyond), (0, 1));
+        // Of both, more than half a unit beyond the largest number.
+        for (more, overflowed) in [(4096.0, 1), (3584.0, 0)] {
+            let inputs = [f8e5m2::MAX, f8e5m2::from_f32(more)];
+            let accuracy = of(Op::Sum, &[&inputs[..1], &inputs[1..]], &[f8e5m2::MAX]);
+            assert_eq!(accuracy.overflowed, overflowed, "{more}");
+        }
         // The average is 65504, and was summed beyond it.
         assert_eq!(of(Op::Avg, &[&[f64::MAX][..], &[f64::MAX]], &[f64::INFINITY]).overflowed, 1);
     }

@@ -231,26 +231,28 @@ mod tests {
     use super::*;
     use crate::gpu::opened;
 
-    const fn bits(bytes: u32, exponent: u32, mantissa: u32) -> Bits {
-        Bits { bytes, exponent, mantissa }
+    const fn bits(bytes: u32, greatest: u32) -> Bits {
+        Bits { bytes, greatest }
     }
 
-    /// Integers of every size, f16, bf16, f32 and f64.
-    const TYPES: [Bits; 8] = [
-        bits(1, 0, 0),
-        bits(2, 0, 0),
-        bits(4, 0, 0),
-        bits(8, 0, 0),
-        bits(2, 0x7c00, 0x03ff),
-        bits(2, 0x7f80, 0x007f),
-        bits(4, 0x7f80_0000, 0x007f_ffff),
-        bits(8, 0x7ff0_0000, 0x000f_ffff),
+    /// Integers of every size, f8e4m3, f8e5m2, f16, bf16, f32 and f64.
+    const TYPES: [Bits; 10] = [
+        bits(1, 0),
+        bits(2, 0),
+        bits(4, 0),
+        bits(8, 0),
+        bits(1, 0x7e),
+        bits(1, 0x7c),
+        bits(2, 0x7c00),
+        bits(2, 0x7f80),
+        bits(4, 0x7f80_0000),
+        bits(8, 0x7ff0_0000),
     ];
 
     /// As numbers of 64 bits; what has more than an infinity's bits is NaN.
     fn agree(bits: Bits, a: &[u8], b: &[u8]) -> bool {
         let value = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
-        let infinity = u64::from(bits.exponent) << (8 * bits.bytes).saturating_sub(32);
+        let infinity = u64::from(bits.greatest) << (8 * bits.bytes).saturating_sub(32);
         let magnitude = u64::MAX >> (65 - 8 * bits.bytes);
         let is_nan = |value: u64| infinity > 0 && value & magnitude > infinity;
         let (a, b) = (value(a), value(b));
@@ -259,7 +261,7 @@ mod tests {
 
     /// Elements of which many are zeros, infinities and NaN of both ends.
     fn random(seed: u64, bits: Bits, elements: usize) -> Vec<u8> {
-        let infinity = u64::from(bits.exponent) << (8 * bits.bytes).saturating_sub(32);
+        let infinity = u64::from(bits.greatest) << (8 * bits.bytes).saturating_sub(32);
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);

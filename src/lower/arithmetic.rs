@@ -23,7 +23,9 @@ named!(Arithmetic, "arithmetic", { Native => "native", Packed => "packed", Emula
 pub fn arithmetic(data_type: DataType) -> Arithmetic {
     match data_type {
         DataType::F32 | DataType::I32 | DataType::U32 => Arithmetic::Native,
-        DataType::F16 | DataType::BF16 | DataType::I8 | DataType::U8 => Arithmetic::Packed,
+        DataType::F16 | DataType::BF16 | DataType::F8E4M3 | DataType::F8E5M2 | DataType::I8 | DataType::U8 => {
+            Arithmetic::Packed
+        }
         DataType::F64 | DataType::I64 | DataType::U64 => Arithmetic::Emulated,
     }
 }

@@ -86,23 +86,24 @@ pub struct Moves {
 pub struct Bits {
     /// Bytes of an element.
     pub bytes: u32,
-    /// Of the topmost 32 bits, or of all if there are no more. 0 where the type has no NaN.
-    pub exponent: u32,
-    /// Of the same.
-    pub mantissa: u32,
+    /// The greatest magnitude that is no NaN: of the topmost 32 bits, or of all if there are no more. 0 where the type has
+    /// no NaN.
+    pub greatest: u32,
 }
 
 impl Bits {
     /// Those of `data_type`.
     pub fn of(data_type: DataType) -> Self {
-        let (exponent, mantissa) = match data_type {
-            DataType::F32 => (0x7f80_0000, 0x007f_ffff),
-            DataType::F16 => (0x7c00, 0x03ff),
-            DataType::BF16 => (0x7f80, 0x007f),
-            DataType::F64 => (0x7ff0_0000, 0x000f_ffff),
-            DataType::I32 | DataType::U32 | DataType::I64 | DataType::U64 | DataType::I8 | DataType::U8 => (0, 0),
+        let greatest = match data_type {
+            DataType::F32 => 0x7f80_0000,
+            DataType::F16 => 0x7c00,
+            DataType::BF16 => 0x7f80,
+            DataType::F64 => 0x7ff0_0000,
+            DataType::F8E4M3 => 0x7e,
+            DataType::F8E5M2 => 0x7c,
+            DataType::I32 | DataType::U32 | DataType::I64 | DataType::U64 | DataType::I8 | DataType::U8 => 0,
         };
-        Self { bytes: data_type.bytes() as u32, exponent, mantissa }
+        Self { bytes: data_type.bytes() as u32, greatest }
     }
 }
 
@@ -223,12 +224,9 @@ impl Kernel {
                 all
             }
             Self::Copy { workgroup } | Self::Fill { workgroup } => vec![("WORKGROUP", workgroup)],
-            Self::Verify { bits, workgroup } => vec![
-                ("WORKGROUP", workgroup),
-                ("ELEMENT_BYTES", bits.bytes),
-                ("EXPONENT", bits.exponent),
-                ("MANTISSA", bits.mantissa),
-            ],
+            Self::Verify { bits, workgroup } => {
+                vec![("WORKGROUP", workgroup), ("ELEMENT_BYTES", bits.bytes), ("GREATEST", bits.greatest)]
+            }
         }
     }
 

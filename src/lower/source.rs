@@ -39,9 +39,11 @@ macro_rules! shader {
 fn element(data_type: DataType) -> &'static [&'static str] {
     match data_type {
         DataType::F32 => shader!["element/order", "element/f32"],
-        DataType::F16 => shader!["element/order", "element/pairs", "element/f16"],
+        DataType::F16 => shader!["element/order", "element/pairs", "element/format", "element/f16"],
         DataType::BF16 => shader!["element/order", "element/pairs", "element/bf16"],
         DataType::F64 => shader!["element/wide", "element/f64"],
+        DataType::F8E4M3 => shader!["element/order", "element/quads", "element/format", "element/f8e4m3"],
+        DataType::F8E5M2 => shader!["element/order", "element/quads", "element/format", "element/f8e5m2"],
         DataType::I32 => shader!["element/i32"],
         DataType::U32 => shader!["element/u32"],
         DataType::I64 => shader!["element/wide", "element/words", "element/i64"],

@@ -2,7 +2,7 @@
 
 use wgccl::backend::Options;
 use wgccl::collective::{Collective, Op, Task};
-use wgccl::element::{DataType, Element, bf16, f16};
+use wgccl::element::{DataType, Element, bf16, f8e4m3, f8e5m2, f16};
 use wgccl::error::{Error, PrepareError, RunError, SliceError};
 use wgccl::fault::Fault;
 use wgccl::golden::Goldens;
@@ -205,6 +205,8 @@ fn twice_of(data_type: DataType) -> Twice {
         DataType::F16 => twice::<f16>,
         DataType::BF16 => twice::<bf16>,
         DataType::F64 => twice::<f64>,
+        DataType::F8E4M3 => twice::<f8e4m3>,
+        DataType::F8E5M2 => twice::<f8e5m2>,
         DataType::I32 => twice::<i32>,
         DataType::U32 => twice::<u32>,
         DataType::I64 => twice::<i64>,

@@ -4,7 +4,7 @@
 use wgccl::backend::Options;
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu;
-use wgccl::element::{DataType, Element, bf16, f16, scale, supported};
+use wgccl::element::{DataType, Element, bf16, f8e4m3, f8e5m2, f16, scale, supported};
 use wgccl::error::{PrepareError, UserBuffer};
 use wgccl::golden;
 use wgccl::low_level::Numeric;
@@ -12,6 +12,8 @@ use wgccl::low_level::inputs::{Fill, generate, generate_parts};
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
+
+use crate::oracle::arithmetic;
 
 /// An element with its arithmetic written a second time, as plainly as can be.
 trait Plain: Element {
@@ -74,6 +76,26 @@ plain_float!(
     bf16: u16, 0x7f80, 0x0080
 );
 
+/// All codes, and so every pair of them; those of the ends and zeros come first.
+macro_rules! plain_fp8 {
+    ($($type:ident),+) => {$(
+        impl Plain for $type {
+            fn edges() -> Vec<Self> {
+                let magnitudes = (0x70..0x80).chain(0..0x70);
+                magnitudes.flat_map(|bits| [bits, bits | 0x80]).map(Self::from_bits).collect()
+            }
+            fn of_bits(bits: u64) -> Self {
+                Self::from_bits(bits as u8)
+            }
+            fn plain(op: Op, a: Self, b: Self) -> Self {
+                Self::of_bits(arithmetic::combine(Self::TYPE, op, a.to_bits().into(), b.to_bits().into()))
+            }
+        }
+    )+};
+}
+
+plain_fp8!(f8e4m3, f8e5m2);
+
 macro_rules! plain_integer {
     ($($type:ident),+) => {$(
         impl Plain for $type {
@@ -110,6 +132,8 @@ macro_rules! every_type {
         $check::<f16>($($argument),*);
         $check::<bf16>($($argument),*);
         $check::<f64>($($argument),*);
+        $check::<f8e4m3>($($argument),*);
+        $check::<f8e5m2>($($argument),*);
         $check::<i32>($($argument),*);
         $check::<u32>($($argument),*);
         $check::<i64>($($argument),*);
@@ -208,6 +232,10 @@ fn nan_loses_and_negative_zero_is_below_positive_zero() {
     assert_eq!(f32::combine(Op::Min, f32::from_bits(0xffc0_0001), f32::poison()).to_bits(), 0x7fc0_0000);
     assert_eq!(f16::combine(Op::Max, f16::NAN, f16::poison()).to_bits(), 0x7e00);
     assert_eq!(bf16::combine(Op::Max, bf16::NAN, bf16::poison()).to_bits(), 0x7fc0);
+    assert_eq!(f8e4m3::combine(Op::Max, f8e4m3::NAN, f8e4m3::poison()).to_bits(), 0x7f);
+    assert_eq!(f8e5m2::combine(Op::Max, f8e5m2::NAN, f8e5m2::poison()).to_bits(), 0x7e);
+    // An infinity is chosen, and not saturated.
+    assert_eq!(f8e5m2::combine(Op::Max, f8e5m2::from_bits(0x7c), f8e5m2::MAX).to_bits(), 0x7c);
     assert_eq!(f64::combine(Op::Max, f64::NAN, f64::poison()).to_bits(), 0x7ff8_0000_0000_0000);
 }
 
@@ -337,7 +365,7 @@ fn the_average_of_integers_is_refused_by_executors() {
     let payload = Payload::new(proved.schedule(), 8, 4).unwrap();
     let error = cpu::Executor::<i32>::new(&proved, payload.count, Op::Avg, &Options::default()).unwrap_err();
     assert!(matches!(error, PrepareError::Unsupported(_)), "{error}");
-    assert!(DataType::ALL.len() == 10 && Op::ALL.len() == 5, "extend every_type! and Plain");
+    assert!(DataType::ALL.len() == 12 && Op::ALL.len() == 5, "extend every_type! and Plain");
 }
 
 /// The same operands through the shaders, on every device. Every mode, schedule and placement: `tests/device/matrix.rs`.
@@ -389,6 +417,7 @@ mod gpu {
                     }
                 }
             }
+            assert!(flushed == 0 || T::TYPE.bytes() > 1, "{} {}: nothing of it can be flushed", device.name, T::TYPE);
             println!(
                 "{} {}: {} pairs, {flushed} flushed, {:.1?}",
                 device.name,

@@ -17,7 +17,7 @@ use std::time::Instant;
 use wgccl::backend::{Options, Ready, Spread};
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
-use wgccl::element::{DataType, Element, bf16, f16, supported};
+use wgccl::element::{DataType, Element, bf16, f8e4m3, f8e5m2, f16, supported};
 use wgccl::error::PrepareError;
 use wgccl::golden::compare;
 use wgccl::low_level::inputs::{Fill, generate_parts};
@@ -175,6 +175,8 @@ macro_rules! with_type {
             DataType::F16 => with_type!(@ f16, $T => $run),
             DataType::BF16 => with_type!(@ bf16, $T => $run),
             DataType::F64 => with_type!(@ f64, $T => $run),
+            DataType::F8E4M3 => with_type!(@ f8e4m3, $T => $run),
+            DataType::F8E5M2 => with_type!(@ f8e5m2, $T => $run),
             DataType::I32 => with_type!(@ i32, $T => $run),
             DataType::U32 => with_type!(@ u32, $T => $run),
             DataType::I64 => with_type!(@ i64, $T => $run),

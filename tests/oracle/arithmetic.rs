@@ -1,22 +1,34 @@
 //! The arithmetic of every element type, written plainly over its bits: what golden and executors must agree with.
 //!
-//! f16 and bf16 are decoded to f64, which holds every sum and product of two f16 exactly, and rounded by counting units of
-//! the last place. A bf16 is computed in f32 first, as the library's rules say.
+//! f16, bf16 and fp8 are decoded to f64, which holds every sum and product of two f16 or fp8 exactly, and rounded by counting
+//! units of the last place. A bf16 is computed in f32 first, as the library's rules say.
 
 use wgccl::collective::Op;
 use wgccl::element::DataType;
 
 use super::random::Random;
 
-/// Bits of exponent and mantissa.
-struct Format(u32, u32);
+/// Bits of exponent and mantissa, and how it ends.
+struct Format(u32, u32, End);
 
-const F16: Format = Format(5, 10);
-const BF16: Format = Format(8, 7);
+#[derive(PartialEq)]
+enum End {
+    /// With infinities, which are what is beyond.
+    Infinity,
+    /// With infinities; what is beyond is the largest number.
+    Saturating,
+    /// Saturating, with numbers up to the one NaN.
+    Numbers,
+}
+
+const F16: Format = Format(5, 10, End::Infinity);
+const BF16: Format = Format(8, 7, End::Infinity);
+const E4M3: Format = Format(4, 3, End::Numbers);
+const E5M2: Format = Format(5, 2, End::Saturating);
 
 pub(crate) fn bytes(data_type: DataType) -> usize {
     match data_type {
-        DataType::I8 | DataType::U8 => 1,
+        DataType::I8 | DataType::U8 | DataType::F8E4M3 | DataType::F8E5M2 => 1,
         DataType::F16 | DataType::BF16 => 2,
         DataType::F32 | DataType::I32 | DataType::U32 => 4,
         _ => 8,
@@ -42,14 +54,9 @@ pub(crate) fn combine(data_type: DataType, op: Op, a: u64, b: u64) -> u64 {
                 _ => chosen(op, (x, a), (y, b)),
             }
         }
-        DataType::F16 => {
-            let (x, y) = (F16.decode(a), F16.decode(b));
-            match op {
-                Op::Sum | Op::Avg => F16.encode(x + y),
-                Op::Prod => F16.encode(x * y),
-                _ => chosen(op, (x, a), (y, b)),
-            }
-        }
+        DataType::F16 => F16.combine(op, a, b),
+        DataType::F8E4M3 => E4M3.combine(op, a, b),
+        DataType::F8E5M2 => E5M2.combine(op, a, b),
         DataType::BF16 => {
             let (x, y) = (BF16.decode(a), BF16.decode(b));
             match op {
@@ -96,15 +103,40 @@ impl Format {
         (1 << (self.0 - 1)) - 1
     }
 
+    /// Exact before it is rounded.
+    fn combine(&self, op: Op, a: u64, b: u64) -> u64 {
+        let (x, y) = (self.decode(a), self.decode(b));
+        match op {
+            Op::Sum | Op::Avg => self.encode(x + y),
+            Op::Prod => self.encode(x * y),
+            _ => chosen(op, (x, a), (y, b)),
+        }
+    }
+
+    /// Bits of what is beyond the largest number, and of NaN.
+    fn ends(&self) -> (u64, u64) {
+        let Self(exponents, mantissas, end) = self;
+        let infinity = ((1_u64 << exponents) - 1) << mantissas;
+        let last = (1 << (exponents + mantissas)) - 1;
+        match end {
+            End::Infinity => (infinity, infinity | 1 << (mantissas - 1)),
+            End::Saturating => (infinity - 1, infinity | 1 << (mantissas - 1)),
+            End::Numbers => (last - 1, last),
+        }
+    }
+
     fn decode(&self, bits: u64) -> f64 {
-        let Self(exponents, mantissas) = *self;
+        let &Self(exponents, mantissas, ref end) = self;
+        let without_sign = bits & ((1 << (exponents + mantissas)) - 1);
         let mantissa = (bits & ((1 << mantissas) - 1)) as f64;
         let exponent = (bits >> mantissas) as i32 & ((1 << exponents) - 1);
         let unit = 2.0_f64.powi(exponent.max(1) - self.bias() - mantissas as i32);
         let magnitude = match exponent {
             0 => mantissa * unit,
-            _ if exponent < (1 << exponents) - 1 => (mantissa + 2.0_f64.powi(mantissas as i32)) * unit,
-            _ if mantissa == 0.0 => f64::INFINITY,
+            _ if exponent < (1 << exponents) - 1 || (*end == End::Numbers && without_sign < self.ends().1) => {
+                (mantissa + 2.0_f64.powi(mantissas as i32)) * unit
+            }
+            _ if mantissa == 0.0 && *end != End::Numbers => f64::INFINITY,
             _ => f64::NAN,
         };
         if bits >> (exponents + mantissas) & 1 == 1 { -magnitude } else { magnitude }
@@ -112,21 +144,21 @@ impl Format {
 
     /// To nearest, ties to even.
     fn encode(&self, value: f64) -> u64 {
-        let Self(exponents, mantissas) = *self;
-        let infinity = ((1_u64 << exponents) - 1) << mantissas;
+        let &Self(exponents, mantissas, _) = self;
+        let (beyond, nan) = self.ends();
         let sign = u64::from(value.is_sign_negative()) << (exponents + mantissas);
         if value.is_nan() {
-            return infinity | 1 << (mantissas - 1);
+            return nan;
         }
         if value.is_infinite() {
-            return sign | infinity;
+            return sign | beyond;
         }
         let exponent = ((value.to_bits() >> 52) as i32 & 0x7ff) - 1023;
         let exponent = exponent.max(1 - self.bias());
         // Units of the last place. A carry into the next exponent is one in the bits as well.
         let units = (value.abs() / 2.0_f64.powi(exponent - mantissas as i32)).round_ties_even() as u64;
         let least = (exponent + self.bias() - 1) as u64;
-        sign | ((least << mantissas) + units).min(infinity)
+        sign | ((least << mantissas) + units).min(beyond)
     }
 }
 
@@ -137,6 +169,8 @@ pub(crate) fn reciprocal(data_type: DataType, ranks: u32) -> u64 {
         DataType::F32 => single.to_bits().into(),
         DataType::F16 => F16.encode(single.into()),
         DataType::BF16 => BF16.encode(single.into()),
+        DataType::F8E4M3 => E4M3.encode(single.into()),
+        DataType::F8E5M2 => E5M2.encode(single.into()),
         _ => (1.0 / f64::from(ranks)).to_bits(),
     }
 }
@@ -147,6 +181,8 @@ pub(crate) fn is_nan(data_type: DataType, bits: u64) -> bool {
         DataType::F64 => f64::from_bits(bits).is_nan(),
         DataType::F16 => F16.decode(bits).is_nan(),
         DataType::BF16 => BF16.decode(bits).is_nan(),
+        DataType::F8E4M3 => E4M3.decode(bits).is_nan(),
+        DataType::F8E5M2 => E5M2.decode(bits).is_nan(),
         _ => false,
     }
 }
@@ -163,6 +199,8 @@ pub(crate) fn element(random: &mut Random, data_type: DataType) -> u64 {
         (DataType::F64, _) => float().to_bits(),
         (DataType::F16, _) => F16.encode(float()),
         (DataType::BF16, _) => BF16.encode(float()),
+        (DataType::F8E4M3, _) => E4M3.encode(float()),
+        (DataType::F8E5M2, _) => E5M2.encode(float()),
         (_, 2..8) => (bits % 11) & all,
         _ => bits & all,
     }
@@ -186,6 +224,21 @@ mod tests {
         for (value, bits) in [(65519.9, 0x7bff), (65520.0, 0x7c00), (1.0 + 2.0_f64.powi(-11), 0x3c00), (1e-9, 0)] {
             assert_eq!(F16.encode(value), bits, "{value}");
         }
+        // By OCP's tables, and saturating.
+        for (bits, value) in
+            [(0x38, 1.0), (0x01, 2.0_f64.powi(-9)), (0x08, 2.0_f64.powi(-6)), (0x7e, 448.0), (0xfe, -448.0)]
+        {
+            assert_eq!((E4M3.decode(bits), E4M3.encode(value)), (value, bits));
+        }
+        for (bits, value) in [(0x3c, 1.0), (0x01, 2.0_f64.powi(-16)), (0x04, 2.0_f64.powi(-14)), (0x7b, 57344.0)] {
+            assert_eq!((E5M2.decode(bits), E5M2.encode(value)), (value, bits));
+        }
+        for (value, e4m3, e5m2) in
+            [(1e9, 0x7e, 0x7b), (f64::NEG_INFINITY, 0xfe, 0xfb), (f64::NAN, 0x7f, 0x7e), (464.1, 0x7e, 0x5f)]
+        {
+            assert_eq!((E4M3.encode(value), E5M2.encode(value)), (e4m3, e5m2), "{value}");
+        }
+        assert!(E5M2.decode(0xfc) == f64::NEG_INFINITY && E5M2.decode(0x7d).is_nan() && E4M3.decode(0xff).is_nan());
         assert!(F16.decode(0x7e00).is_nan() && is_nan(DataType::BF16, 0x7fc1) && !is_nan(DataType::F16, 0x7c00));
     }
 

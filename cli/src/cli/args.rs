@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::file::{Options, STDIN, load};
 use crate::names;
 use crate::plan::Plan;
+use crate::tensor::Tensors;
 
 /// See [`default_count`].
 const COUNT: usize = 256;
@@ -122,6 +123,18 @@ impl LaunchArgs {
         }
         let part_bytes = (self.count(plan) as u64).saturating_mul(self.data_type().bytes() as u64);
         plan.schedule(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?)
+    }
+}
+
+/// The type of `inputs`, which are in `files`, if it is none other than `wanted`.
+pub(super) fn type_of(inputs: &Tensors, files: &[PathBuf], wanted: Option<DataType>) -> Result<DataType, Error> {
+    let found = inputs.data_type()?;
+    match (wanted, files.first()) {
+        (Some(wanted), Some(file)) if wanted != found => Err(Error::Usage(format!(
+            "{} holds {found}, and --type says {wanted}; leave --type out to take what the inputs hold",
+            file.display()
+        ))),
+        _ => Ok(found),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
         refused_modes: [],
         types: types(|data_type| match data_type {
             // In f32, then rounded.
-            DataType::F16 | DataType::BF16 => Arithmetic::Emulated,
+            DataType::F16 | DataType::BF16 | DataType::F8E4M3 | DataType::F8E5M2 => Arithmetic::Emulated,
             _ => Arithmetic::Native,
         }),
     };

@@ -8,12 +8,12 @@ use clap::Args;
 use indicatif::ProgressStyle;
 use serde::Serialize;
 use wgccl::collective::{Collective, Op, Task};
-use wgccl::element::Element;
+use wgccl::element::{DataType, Element};
 use wgccl::golden::Tolerance;
 use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::Algorithm;
 
-use super::args::collectives;
+use super::args::{collectives, type_of};
 use super::output::{BAD, DIM, GOOD, Ticking, of_notes, plural, print, print_error, print_json};
 use super::values::{Names, one_of};
 use crate::amount::whole;
@@ -45,6 +45,9 @@ pub(super) struct VerifyArgs {
     /// Of files that hold several tensors, take these
     #[arg(long, num_args = 1.., value_name = "NAME")]
     tensor: Vec<String>,
+    /// Element type, where the files do not say it: fp8 in .npy files [default: that of the inputs]
+    #[arg(short = 'd', long = "type", visible_alias = "datatype", alias = "dtype", value_name = "TYPE", value_parser = one_of(DataType::ALL, DataType::name))]
+    data_type: Option<DataType>,
     /// Algorithm whose order of additions is expected, or any [default: any]
     ///
     /// Any finds out which orders give these bits [default: any].
@@ -137,7 +140,10 @@ pub(super) fn run(args: &VerifyArgs) -> Result<u8, Error> {
     }
     let mut task = Task::from(collective).root(args.root.unwrap_or(0));
     task.sources = args.sources.of(collective)?;
-    let mut inputs = Files::open(&args.input, &args.tensor)?;
+    let mut inputs = Files::open(&args.input, &args.tensor)?.taken_as(args.data_type);
+    if args.data_type.is_some() {
+        inputs.tensors.iter().try_for_each(|tensors| type_of(tensors, &args.input, args.data_type).map(drop))?;
+    }
     if args.ranks == Some(1) {
         inputs = inputs.as_one_rank();
     }
@@ -150,7 +156,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<u8, Error> {
         op: args.op.unwrap_or(Op::Sum),
         ranks: args.ranks,
         inputs: inputs.clone(),
-        outputs: outputs.clone(),
+        outputs: outputs.clone().taken_as(inputs.data_type().ok()),
         tolerance,
     };
     let taken = args.ranks.is_none() && !collective.only_root_gives();

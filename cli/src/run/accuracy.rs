@@ -14,7 +14,7 @@ pub struct Accuracy {
     pub reductions: u64,
     /// Integers that wrapped around.
     pub wrapped: u64,
-    /// Infinities and NaN out of finite inputs.
+    /// Infinities and NaN out of finite inputs; of fp8 what saturated.
     pub overflowed: u64,
     /// Reductions into which an infinity or a NaN went.
     pub nonfinite: u64,
@@ -104,7 +104,11 @@ impl Accuracy {
             lines.push(("wrapped", format!("{} left the range of {data_type} and wrapped around", of(wrapped))));
         }
         if overflowed > 0 {
-            lines.push(("overflow", format!("{}: infinite or NaN, though all inputs are finite", of(overflowed))));
+            let what = match data_type.saturates() {
+                true => format!(" left the range of {data_type} and became its largest number"),
+                false => ": infinite or NaN, though all inputs are finite".to_owned(),
+            };
+            lines.push(("overflow", format!("{}{what}", of(overflowed))));
         }
         lines
     }
@@ -161,6 +165,12 @@ mod tests {
                 Op::Avg,
                 DataType::F16,
                 &[("overflow", "12 of 12 averages: infinite or NaN, though all inputs are finite")],
+            ),
+            (
+                Accuracy { overflowed: 1, ..NONE },
+                Op::Sum,
+                DataType::F8E5M2,
+                &[("overflow", "1 of 12 sums left the range of f8e5m2 and became its largest number")],
             ),
             (
                 Accuracy { backward_error: Some(0.0), ..rounded },

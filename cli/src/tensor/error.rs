@@ -99,6 +99,9 @@ pub(super) const NAME: usize = 48;
 /// Characters that a reason may take in a message.
 pub(super) const SENTENCE: usize = 160;
 
+/// What a file says no type of, whatever it is: see [`Tensors::taken_as`](super::Tensors::taken_as).
+pub(super) const UNTYPED: &str = "bytes of no type";
+
 fn types() -> String {
     DataType::ALL.iter().map(|data_type| data_type.name()).collect::<Vec<_>>().join(", ")
 }
@@ -110,6 +113,9 @@ fn remedy(found: &str) -> &'static str {
         "bool" => "convert it, for example with numpy: a.astype('uint8')",
         "i16" | "u16" => "convert it to a wider type, for example with numpy: a.astype('int32')",
         "text" | "Python objects" | "dates or times" => "give numbers",
+        UNTYPED => {
+            "if it is fp8 of ml_dtypes, say which: --type f8e4m3 for float8_e4m3fn, --type f8e5m2 for float8_e5m2"
+        }
         _ if found.starts_with("records") => "give one of its fields as a file of its own",
         _ if found.starts_with("f8_") || found.starts_with("f4") || found.starts_with("f6_") => {
             "convert it, with PyTorch for example: t.to(torch.float16)"
@@ -129,6 +135,8 @@ pub(super) fn shape_text(shape: &[u64]) -> String {
 pub(super) fn numpy_name(kind: DataType) -> String {
     match kind {
         DataType::BF16 => "ml_dtypes.bfloat16".to_owned(),
+        DataType::F8E4M3 => "ml_dtypes.float8_e4m3fn".to_owned(),
+        DataType::F8E5M2 => "ml_dtypes.float8_e5m2".to_owned(),
         _ => format!("'{}{}'", class(kind).0, 8 * kind.bytes()),
     }
 }

@@ -7,13 +7,15 @@ use std::io::Read;
 
 use wgccl::element::DataType;
 
-use super::error::{NAME, TensorError, class};
+use super::error::{NAME, TensorError, UNTYPED, class};
 use super::input::{Data, Input, Layout};
 use crate::text::one_line;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// No array of numbers has a header near this long; numpy itself refuses more than 10,000 bytes.
 const MAX_HEADER: usize = 1 << 16;
+/// A byte of no type, as which `ml_dtypes` has arrays of a dozen types saved.
+const BYTE: &str = "V1";
 /// numpy aligns the data to this.
 const ALIGNMENT: usize = 64;
 
@@ -67,11 +69,12 @@ pub(super) fn header(kind: DataType, shape: &[u64]) -> Vec<u8> {
     bytes
 }
 
-/// The type in a `descr`, after its byte order. numpy itself has no bf16: the package `ml_dtypes` adds one, whose arrays are
-/// saved as two bytes of no type.
+/// The type in a `descr`, after its byte order. numpy itself has neither bf16 nor fp8: the package `ml_dtypes` adds them, whose
+/// arrays are saved as bytes of no type; but those of e5m2 as f1, which `np.load` refuses.
 fn numpy_code(kind: DataType) -> String {
     match kind {
         DataType::BF16 => "V2".to_owned(),
+        DataType::F8E4M3 | DataType::F8E5M2 => BYTE.to_owned(),
         _ => format!("{}{}", class(kind).1, kind.bytes()),
     }
 }
@@ -85,7 +88,11 @@ fn known(descr: &str) -> Option<(&str, DataType)> {
         (order @ ("<" | ">" | "|"), code) => (order, code),
         _ => (native, descr),
     };
-    let data_type = DataType::ALL.iter().copied().find(|&data_type| numpy_code(data_type) == code)?;
+    let data_type = match code {
+        BYTE => return None,
+        "f1" => DataType::F8E5M2,
+        _ => DataType::ALL.iter().copied().find(|&data_type| numpy_code(data_type) == code)?,
+    };
     match order {
         // What has no byte order: bytes, and to numpy also what it has no name for.
         "|" if data_type.bytes() == 1 || data_type == DataType::BF16 => Some((order, data_type)),
@@ -98,6 +105,8 @@ fn known(descr: &str) -> Option<(&str, DataType)> {
 fn type_text(descr: &str) -> String {
     let code = descr.strip_prefix(['<', '>', '|', '=']).unwrap_or(descr);
     let known = match code {
+        BYTE => UNTYPED,
+        "f1" => "f8e5m2",
         "f2" => "f16",
         "f4" if !descr.starts_with('|') => "f32",
         "f8" => "f64",

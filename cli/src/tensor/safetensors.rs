@@ -68,7 +68,11 @@ pub(super) fn contents(path: &Path, stored: &Stored) -> Result<Contents, TensorE
 
 /// What the format calls a type.
 fn dtype(kind: DataType) -> String {
-    kind.name().to_uppercase()
+    match kind {
+        DataType::F8E4M3 => "F8_E4M3".to_owned(),
+        DataType::F8E5M2 => "F8_E5M2".to_owned(),
+        _ => kind.name().to_uppercase(),
+    }
 }
 
 /// Everything that goes before the little-endian elements of tensors of these names, types and shapes, which lie one behind the

@@ -77,12 +77,12 @@ fn all_types_and_operations_are_swept() {
     all.extend(["-b", "1000", "-e", "1000", "-P", "3", "-o", "all", "-d", "all"]);
     let output = bench(&all);
     let rows = rows(&output);
-    let types = ["float", "half", "bfloat16", "double", "int32", "uint32", "int64", "uint64", "int8", "uint8"];
+    let floats = ["float", "half", "bfloat16", "double", "f8e4m3", "f8e5m2"];
+    let integers = ["int32", "uint32", "int64", "uint64", "int8", "uint8"];
     let mut expected = Vec::new();
-    for name in types {
+    for name in [floats, integers].concat() {
         let ops = ["sum", "prod", "min", "max", "avg"];
-        let floats = types[..4].contains(&name);
-        expected.extend(ops[..if floats { 5 } else { 4 }].iter().map(|op| format!("{name} {op} 0 0")));
+        expected.extend(ops[..if floats.contains(&name) { 5 } else { 4 }].iter().map(|op| format!("{name} {op} 0 0")));
     }
     let got: Vec<String> = rows.iter().map(|row| format!("{} {} {} {}", row[2], row[3], row[8], row[12])).collect();
     assert_eq!(got, expected);
@@ -345,7 +345,7 @@ fn every_mistake_gets_one_clear_error() {
         ("-e 1K -n 0", 6, vec!["-n 1"]),
         ("-e 1K -n 5 -K 5", 6, vec!["-K 5", "5 iterations"]),
         ("-o mulsum", 6, vec!["'mulsum'", "sum, prod"]),
-        ("-d f8e4m3", 6, vec!["'f8e4m3'", "f32, f16"]),
+        ("-d f8e3m4", 6, vec!["'f8e3m4'", "did you mean f8e4m3?", "f32, f16"]),
         ("-o avg -d int32", 6, vec!["avg of i32 is refused", "use sum"]),
         ("-r 0", 6, vec!["no root"]),
         ("-I 2", 6, vec!["0 or 1"]),

@@ -222,7 +222,7 @@ fn json_of_devices_lists_what_device_takes() {
     }
     assert_eq!(list.as_array().unwrap().last().unwrap()["index"], "cpu");
     for device in list.as_array().unwrap() {
-        assert_eq!(device["types"].as_array().unwrap().len(), 10, "{device}");
+        assert_eq!(device["types"].as_array().unwrap().len(), 12, "{device}");
     }
     for device in list.as_array().unwrap() {
         let ranks = if device["index"] == "cpu" { 1024 } else { 256 };
@@ -230,7 +230,7 @@ fn json_of_devices_lists_what_device_takes() {
     }
     let text = stdout(&wgccl(&["devices"]));
     assert!(text.lines().any(|line| line.trim_start().starts_with("cpu") && line.contains(" 1024 ")), "{text}");
-    assert!(text.contains("cpu: native f32 f64 i32") && text.contains("emulated f16 bf16"), "{text}");
+    assert!(text.contains("cpu: native f32 f64 i32") && text.contains("emulated f16 bf16 f8e4m3 f8e5m2"), "{text}");
 }
 
 #[test]
@@ -758,7 +758,9 @@ fn a_full_disk_does_not_take_the_verdict() {
 #[test]
 fn the_type_of_inputs_is_that_of_the_files() {
     let files = Files { dir: tempfile::tempdir().unwrap() };
-    for (descr, bytes, name) in [("<f8", 8, "f64"), ("|u1", 1, "u8"), ("<V2", 2, "bf16"), ("<f4", 4, "f32")] {
+    for (descr, bytes, name) in
+        [("<f8", 8, "f64"), ("|u1", 1, "u8"), ("<V2", 2, "bf16"), ("<f1", 1, "f8e5m2"), ("<f4", 4, "f32")]
+    {
         let input = files.npy("x.npy", descr, "(2, 3)", &vec![0; 6 * bytes]);
         let run = json(&["run", "--device", "cpu", "--json", "--input", &input]);
         assert_eq!((&run["ok"], &run["type"]), (&true.into(), &name.into()), "{run}");

@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 use tempfile::TempDir;
-use wgccl::element::{DataType, Element, bf16, f16};
+use wgccl::element::{DataType, Element, bf16, f8e4m3, f8e5m2, f16};
 use wgccl_cli::tensor::{TensorError, Tensors, load, save, save_as};
 
 use crate::root;
@@ -342,7 +342,7 @@ fn every_bad_file_gives_one_clear_error_and_no_large_allocation() {
         ),
         ("f64.safetensors", json("F64", "[3]", "[0,24]"), &["holds f64, but f32 is wanted"]),
         ("f99.safetensors", json("F99", "[6]", "[0,24]"), &["holds f99", "if these are numbers"]),
-        ("fp8.safetensors", json("F8_E4M3", "[24]", "[0,24]"), &["holds f8_e4m3", "torch.float16"]),
+        ("fp8.safetensors", json("F8_E8M0", "[24]", "[0,24]"), &["holds f8_e8m0", "torch.float16"]),
         ("escape.safetensors", escape, &["damaged"]),
         ("names.safetensors", ten_names, &["holds 10 tensors", "t0, t1, t2, t3, t4, t5, t6, t7 and 2 more"]),
     ];
@@ -666,6 +666,41 @@ fn every_type_is_read_and_written() {
     check::<u64>("<u8", "U64", "astype('uint64')");
     check::<i8>("|i1", "I8", "astype('int8')");
     check::<u8>("|u1", "U8", "astype('uint8')");
+}
+
+/// `ml_dtypes` has a dozen types whose arrays say only how long an element is.
+#[test]
+fn fp8_is_what_a_file_says_or_a_user() {
+    fn check<T: Element>(descr: &str, dtype: &str, numpy: &str) {
+        let dir = TempDir::new().unwrap();
+        let values: Vec<T> = (1..=6).map(|i| T::scaled(i, -2)).collect();
+        let bytes = bytemuck::cast_slice(&values);
+        save(dir.path(), &[&values]).unwrap();
+        let saved = dir.path().join("rank0.npy");
+        assert!(fs::read(&saved).unwrap()[10..].starts_with(b"{'descr': '|V1', "));
+        let open = |path: &Path| Tensors::open(&[path.to_owned()], None).unwrap();
+        let theirs = write(&dir, "theirs.npy", &npy(1, &dict(&format!("'{descr}'"), "False", "(6,)"), bytes));
+        for path in [&saved, &theirs] {
+            assert!(open(path).taken_as(Some(T::TYPE)).read::<T>().unwrap() == [values.clone()], "{descr} {path:?}");
+        }
+        for data_type in [None, Some(DataType::F32), Some(DataType::U8)] {
+            let error = open(&saved).taken_as(data_type).data_type().unwrap_err().to_string();
+            let parts = ["holds bytes of no type", "--type f8e4m3 for float8_e4m3fn", "--type f8e5m2"];
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+        let json = format!(r#"{{"x":{{"dtype":"{dtype}","shape":[6],"data_offsets":[0,6]}}}}"#);
+        let tensors = open(&write(&dir, "x.safetensors", &safetensors(&json, bytes)));
+        assert_eq!(tensors.data_type().unwrap(), T::TYPE);
+        assert!(tensors.read::<T>().unwrap() == [values.clone()], "{dtype}");
+        // A type that a file says is no other, whatever is asked for.
+        let other = if T::TYPE == DataType::F8E4M3 { DataType::F8E5M2 } else { DataType::F8E4M3 };
+        assert_eq!(tensors.taken_as(Some(other)).data_type().unwrap(), T::TYPE);
+        let other = write(&dir, "other.npy", &npy(1, &dict("'|i1'", "False", "(6,)"), &[0; 6]));
+        let error = load::<T>(&[other], None).err().unwrap().to_string();
+        assert!(error.contains(numpy), "{error}");
+    }
+    check::<f8e4m3>("<V1", "F8_E4M3", "astype(ml_dtypes.float8_e4m3fn)");
+    check::<f8e5m2>("<f1", "F8_E5M2", "astype(ml_dtypes.float8_e5m2)");
 }
 
 /// The other side of the format: numpy, where a Python with it is installed.

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 use wgccl::collective::Collective;
-use wgccl::element::{Element, bf16};
+use wgccl::element::{Element, bf16, f8e4m3};
 use wgccl::low_level::inputs::{Fill, generate};
 use wgccl::schedule::Algorithm;
 use wgccl_cli::tensor;
@@ -81,14 +81,14 @@ fn what_the_program_computes_it_verifies() {
 fn flipped<T: Element>(bit: u32) {
     let dir = TempDir::new().unwrap();
     let inputs = inputs::<T>(dir.path(), 3, COUNT, false);
-    let outputs = outputs(dir.path(), "out", &inputs, &[]);
+    let outputs = outputs(dir.path(), "out", &inputs, &["--type", T::TYPE.name()]);
     let index = 123;
     let mut bytes = fs::read(&outputs[2]).unwrap();
     let at = bytes.len() - (COUNT - index) * size_of::<T>() + bit as usize / 8;
     bytes[at] ^= 1 << (bit % 8);
     fs::write(&outputs[2], bytes).unwrap();
     for algorithm in ["ring", "any"] {
-        let (code, report) = verify(&inputs, &outputs, &["--algorithm", algorithm]);
+        let (code, report) = verify(&inputs, &outputs, &["--algorithm", algorithm, "--type", T::TYPE.name()]);
         let case = format!("{} {bit}: {report}", T::TYPE);
         assert_eq!((code, &report["differing"]), (Some(7), &1.into()), "{case}");
         let first = &report["first"][0];
@@ -107,6 +107,7 @@ fn one_flipped_bit_is_named() {
     flipped::<f32>(30);
     flipped::<f64>(51);
     flipped::<bf16>(14);
+    flipped::<f8e4m3>(5);
     flipped::<i64>(63);
     flipped::<u8>(3);
 }

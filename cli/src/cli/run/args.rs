@@ -129,7 +129,7 @@ pub(super) fn files(args: &RunArgs) -> Result<Option<Files>, Error> {
     if args.input.is_empty() {
         return Ok(None);
     }
-    let files = Files::open(&args.input, &args.tensor)?;
+    let files = Files::open(&args.input, &args.tensor)?.taken_as(args.data_type);
     Ok(Some(if args.ranks == Some(1) { files.as_one_rank() } else { files }))
 }
 
@@ -152,19 +152,6 @@ pub(super) fn check_flags(args: &RunArgs, collective: Collective) -> Result<(), 
         crate::cli::args::refuse_flags("a barrier has no payload", &[&seeded[..], &flags].concat())?;
     }
     Ok(())
-}
-
-/// That of the inputs, where there are files.
-pub(super) fn data_type(args: &RunArgs, inputs: Option<&Tensors>) -> Result<DataType, Error> {
-    let Some(inputs) = inputs else { return Ok(args.data_type.unwrap_or(DataType::F32)) };
-    let found = inputs.data_type()?;
-    match (args.data_type, args.input.first()) {
-        (Some(wanted), Some(file)) if wanted != found => Err(Error::Usage(format!(
-            "{} holds {found}, and --type says {wanted}; leave --type out to take what the inputs hold",
-            file.display()
-        ))),
-        _ => Ok(found),
-    }
 }
 
 /// What is to be said of inputs that were given otherwise than they may have been meant.
@@ -194,7 +181,10 @@ pub(super) fn check_op(request: &Request) -> Result<(), Error> {
 }
 
 pub(super) fn request(args: &RunArgs, plan: &Plan, inputs: Option<Tensors>) -> Result<Request, Error> {
-    let data_type = data_type(args, inputs.as_ref())?;
+    let data_type = match &inputs {
+        Some(inputs) => crate::cli::args::type_of(inputs, &args.input, args.data_type)?,
+        None => args.data_type.unwrap_or(DataType::F32),
+    };
     let source = match inputs {
         None => {
             let ranks = ranks_of(plan, args.ranks, RANKS)?;

@@ -1,9 +1,10 @@
-//! f16 and bf16: computed in f32, then rounded to nearest even.
+//! f16, bf16 and the two fp8 types: computed in f32, then rounded to nearest even.
 //!
-//! Conversions are written out in integer arithmetic, as in `shaders/element/`: without branches they vectorise, which the
-//! `half` crate's element by element do not, and a device's result can be argued line by line. The crate is their test.
+//! One macro for all four; how they are converted is in `format.rs`.
 
 use super::data_type::DataType;
+use super::format::F16;
+use super::fp8::{f8e4m3, f8e5m2};
 use super::numeric::{Numeric, sealed::Sealed};
 use crate::collective::Op;
 use crate::element::float::{power_of_two, ulp};
@@ -17,6 +18,16 @@ mod order_f16 {
 mod order_bf16 {
     use super::bf16;
     super::super::float::extremes!(bf16, u16, i16, infinity 0x7f80_u16, nan 0x7fc0);
+}
+
+mod order_f8e4m3 {
+    use super::f8e4m3;
+    super::super::float::extremes!(f8e4m3, u8, i8, infinity 0x7e_u8, nan 0x7f);
+}
+
+mod order_f8e5m2 {
+    use super::f8e5m2;
+    super::super::float::extremes!(f8e5m2, u8, i8, infinity 0x7c_u8, nan 0x7e);
 }
 
 #[inline(always)]
@@ -35,33 +46,16 @@ fn narrow_bf16(value: f32) -> bf16 {
 
 #[inline(always)]
 fn widen_f16(value: f16) -> f32 {
-    let bits = u32::from(value.to_bits());
-    let magnitude = bits & 0x7fff;
-    // Exponents differ by 112 in their bias, and by as much again between the two infinities.
-    let normal = (magnitude << 13) + (112 << 23);
-    let special = if magnitude >= 0x7c00 { normal + (112 << 23) } else { normal };
-    // Subnormals are multiples of 2^-24; as f32 they are normal.
-    let subnormal = (magnitude as i32 as f32 * (1.0 / 16_777_216.0)).to_bits();
-    let magnitude = if magnitude < 0x0400 { subnormal } else { special };
-    f32::from_bits(magnitude | (bits & 0x8000) << 16)
+    F16.widen(value.to_bits().into())
 }
 
 #[inline(always)]
 fn narrow_f16(value: f32) -> f16 {
-    let bits = value.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    // A carry out of the largest number makes infinity by itself.
-    let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xfff + ((magnitude >> 13) & 1)) >> 13;
-    // Added to 1/2, whose last place is 2^-24, the sum is rounded to what a subnormal can hold.
-    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
-    let finite = if magnitude < 113 << 23 { subnormal } else { normal };
-    let large = if magnitude > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
-    let rounded = if magnitude >= 143 << 23 { large } else { finite };
-    f16::from_bits((rounded | (bits >> 16) & 0x8000) as u16)
+    f16::from_bits(F16.narrow(value) as u16)
 }
 
-macro_rules! half {
-    ($type:ident $name:ident: $widen:ident, $narrow:ident, $order:ident, least exponent $exponent:literal, poison $poison:literal) => {
+macro_rules! small {
+    ($type:ident $name:ident: $widen:expr, $narrow:expr, $order:ident, least exponent $exponent:literal, poison $poison:literal) => {
         impl Sealed for $type {}
 
         impl Numeric for $type {
@@ -81,7 +75,7 @@ macro_rules! half {
             fn combine_flushed(op: Op, a: Self, b: Self) -> Self {
                 match op {
                     Op::Min | Op::Max => Self::combine(op, a, b),
-                    // No f16 is a subnormal of f32, nor is a sum or product of two: this is then the same.
+                    // Of bf16. No other is a subnormal of f32, nor is a sum or product of two: this is then the same.
                     Op::Sum | Op::Prod | Op::Avg => $narrow(f32::combine_flushed(op, $widen(a), $widen(b))),
                 }
             }
@@ -130,7 +124,9 @@ macro_rules! half {
             }
 
             fn holds(reference: f64) -> bool {
-                <Self as Numeric>::from_f64(reference).is_finite()
+                // Halved, what is beyond the largest number is seen before it saturates.
+                let half = <Self as Numeric>::from_f64(reference / 2.0);
+                2.0 * Numeric::to_f64(half).abs() <= Numeric::to_f64(Self::MAX)
             }
 
             fn wide_to_f64(reference: f64) -> f64 {
@@ -151,8 +147,10 @@ macro_rules! half {
     };
 }
 
-half!(f16 F16: widen_f16, narrow_f16, order_f16, least exponent -14, poison 0x7ead);
-half!(bf16 BF16: widen_bf16, narrow_bf16, order_bf16, least exponent -126, poison 0x7fad);
+small!(f16 F16: widen_f16, narrow_f16, order_f16, least exponent -14, poison 0x7ead);
+small!(bf16 BF16: widen_bf16, narrow_bf16, order_bf16, least exponent -126, poison 0x7fad);
+small!(f8e4m3 F8E4M3: f8e4m3::to_f32, f8e4m3::from_f32, order_f8e4m3, least exponent -6, poison 0xff);
+small!(f8e5m2 F8E5M2: f8e5m2::to_f32, f8e5m2::from_f32, order_f8e5m2, least exponent -14, poison 0xfd);
 
 #[cfg(test)]
 mod tests {
@@ -210,5 +208,21 @@ mod tests {
                 check(a, bf16::combine(Op::Prod, x, y).to_bits(), value(a) * value(b), 2.0_f64.powi(-126), value);
             }
         }
+    }
+
+    /// To the middle between the largest number and what would be next, which e4m3 rounds down and e5m2 up, to even.
+    #[test]
+    fn a_type_holds_what_is_rounded_to_its_numbers() {
+        fn of<T: Numeric<Wide = f64>>(values: [f64; 3]) -> [bool; 6] {
+            let [a, b, c] = values.map(T::holds);
+            let [d, e, f] = values.map(|value| T::holds(-value));
+            [a, b, c, d, e, f]
+        }
+        let ends = [true, true, false, true, true, false];
+        assert_eq!(of::<f8e4m3>([448.0, 464.0, 464.001]), ends);
+        assert_eq!(of::<f8e5m2>([57344.0, 61439.0, 61440.0]), ends);
+        assert_eq!(of::<f16>([65504.0, 65519.0, 65520.0]), ends);
+        assert_eq!(of::<bf16>([3.38e38, 3.39e38, 3.4e38]), ends);
+        assert!(!f8e4m3::holds(f64::NAN) && !f8e5m2::holds(f64::INFINITY) && f8e4m3::holds(1e-30));
     }
 }
