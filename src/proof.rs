@@ -7,15 +7,18 @@
 mod clocks;
 mod contribution;
 mod memory;
+mod orbits;
 mod order;
 mod prove;
 mod proved;
 mod report;
 pub(crate) mod result;
 mod structure;
+mod symmetric;
+mod turn;
 
 pub use contribution::Unscalable;
-pub use prove::{Refused, check, prove};
+pub use prove::{Checked, Refused, check, check_draft, prove};
 pub use proved::{Options, Proved};
 pub use report::{Finding, Outcome, Proof, Report, Verdict};
 pub(crate) use result::{Node, Term};

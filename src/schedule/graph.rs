@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Instruction, Schedule, Signal, Site};
+use super::{Instruction, Notify, Schedule, Signal, Site};
 
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -70,6 +70,18 @@ impl Cells {
 impl Graph {
     /// `schedule` must have passed the range checks of `structure`.
     pub(crate) fn new(schedule: &Schedule) -> Self {
+        Self::with(schedule, |rank, notify| Signal { rank: notify.peer, row: notify.row, sender: rank })
+    }
+
+    /// Of a schedule in which every rank does what rank 0 does, turned, and which has rank 0's lanes only: its signals, and the
+    /// notifies that rank 0 gets, each in the place of that which it sends when the other is at it.
+    pub(crate) fn folded(schedule: &Schedule) -> Self {
+        let before = |distance: u32| if distance == 0 { 0 } else { schedule.ranks - distance };
+        Self::with(schedule, |_, notify| Signal { rank: 0, row: notify.row, sender: before(notify.peer) })
+    }
+
+    /// `signal` says which one a rank's notify is of.
+    fn with(schedule: &Schedule, signal: impl Fn(u32, &Notify) -> Signal) -> Self {
         let total = schedule.instructions();
         let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
         let waits = instructions().map(|instruction| instruction.waits.len()).sum();
@@ -102,8 +114,7 @@ impl Graph {
                 }
                 graph.wait_first.push(graph.waits.len() as u32);
                 for notify in &instruction.notifies {
-                    let signal = Signal { rank: notify.peer, row: notify.row, sender: lane.rank };
-                    let cell = graph.cell(&mut cells, signal);
+                    let cell = graph.cell(&mut cells, signal(lane.rank, notify));
                     graph.notifies.push(cell);
                 }
                 graph.notify_first.push(graph.notifies.len() as u32);

@@ -8,10 +8,9 @@
 
 use std::ops::Range;
 
-use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule, SyncStyle};
 
 /// How chunks get from the input through the window to the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,7 @@ struct Ring {
 }
 
 /// All-reduce; without staging also reduce-scatter and all-gather.
-pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Built {
+pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Draft {
     let ring = Ring { collective, ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
     let slots = match staging {
         Staging::Exchange => ranks + 1,
@@ -56,11 +55,11 @@ pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging
     };
     let chunks = if ring.reduces() && ring.gathers() { ranks } else { 1 };
     let schedule = Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rows());
-    assemble(schedule, |rank| [ring.lane(rank)])
+    Draft::new(schedule, move |rank| [ring.lane(rank)])
 }
 
 /// Two rings in opposite directions, a lane of each rank for either.
-pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Built {
+pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Draft {
     let collective = Collective::AllReduce;
     let (staging, direction) = (Staging::Outputs, Direction::Right);
     let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
@@ -69,7 +68,7 @@ pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Bui
     let first_row = if apart { right.rows() } else { 0 };
     let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
     let schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
-    assemble(schedule, |rank| [right.lane(rank), left.lane(rank)])
+    Draft::new(schedule, move |rank| [right.lane(rank), left.lane(rank)])
 }
 
 /// Instructions, waits and notifies of such a schedule, of `lanes` lanes a rank, told without building it.
