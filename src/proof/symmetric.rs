@@ -219,15 +219,18 @@ impl Turned {
 
 /// Where in `theirs` all of `ours` begins, turned, and goes round: the order of what is in a list means nothing, or what this
 /// tells, and whoever lists all ranks begins with the first or with himself.
+#[inline]
 fn around<T: PartialEq>(ours: &[T], theirs: &[T], turned: impl Fn(&T) -> T) -> Option<usize> {
     if ours.len() != theirs.len() {
         return None;
     }
-    let Some(first) = ours.first() else { return Some(0) };
-    let first = turned(first);
+    let same = |(ours, theirs): (&T, &T)| turned(ours) == *theirs;
+    if ours.iter().zip(theirs).all(same) {
+        return Some(0);
+    }
+    let first = turned(ours.first()?);
     let start = theirs.iter().position(|of| *of == first)?;
     let (before, after) = theirs.split_at(start);
-    let same = |(ours, theirs): (&T, &T)| turned(ours) == *theirs;
     let (to_end, rest) = ours.split_at(after.len());
     (to_end.iter().zip(after).all(same) && rest.iter().zip(before).all(same)).then_some(start)
 }
