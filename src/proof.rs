@@ -2,7 +2,8 @@
 //!
 //! It can be proved because instructions are blocking, without branches, and signals only grow: one simulated run
 //! decides deadlock for every timing, and one happens-before graph decides races. Every proof is close to linear in
-//! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory.
+//! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory. Where every rank
+//! does the same, one rank's lanes are all that is proved.
 
 mod clocks;
 mod contribution;

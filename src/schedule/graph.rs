@@ -41,19 +41,32 @@ pub(crate) enum Sources<'a> {
 
 /// Numbers of the signals that are in use. A barrier uses nearly all there are, a neighbour ring few of them.
 enum Cells {
-    All { rows: usize, ranks: usize, cells: Vec<u32> },
-    Few(FxHashMap<(u64, u32), u32>),
+    All {
+        rows: usize,
+        ranks: usize,
+        cells: Vec<u32>,
+    },
+    /// In one map, or in one for each rank: lanes follow each other by rank and mostly know few others, so that the maps of
+    /// large schedules are in a cache when they are asked.
+    Few(Vec<FxHashMap<(u64, u32), u32>>),
 }
 
 impl Cells {
     const NEW: u32 = u32::MAX;
 
+    /// Signals that are named so often fit a cache in one map.
+    const CACHED: usize = 1 << 14;
+
     fn new(schedule: &Schedule, used: usize) -> Self {
         let (rows, ranks) = (schedule.signal_rows as usize, schedule.ranks as usize);
         match ranks.checked_mul(ranks).and_then(|n| n.checked_mul(rows)) {
             Some(all) if all <= used.saturating_mul(4) => Self::All { rows, ranks, cells: vec![Self::NEW; all] },
-            // Most signals are named twice: by a notify and by its wait.
-            _ => Self::Few(FxHashMap::with_capacity_and_hasher(used / 2, Default::default())),
+            _ => {
+                let maps = if used < Self::CACHED { 1 } else { ranks };
+                // Most signals are named twice: by a notify and by its wait.
+                let map = || FxHashMap::with_capacity_and_hasher(used / 2 / maps, Default::default());
+                Self::Few((0..maps).map(|_| map()).collect())
+            }
         }
     }
 
@@ -62,7 +75,10 @@ impl Cells {
             Self::All { rows, ranks, cells } => {
                 &mut cells[(rank as usize * *rows + row as usize) * *ranks + sender as usize]
             }
-            Self::Few(cells) => cells.entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW),
+            Self::Few(maps) => {
+                let of_rank = if maps.len() == 1 { 0 } else { rank as usize };
+                maps[of_rank].entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW)
+            }
         }
     }
 }
