@@ -740,19 +740,19 @@ fn what_all_ranks_do_wrong_is_told_of_one() {
             "no wait",
             of(&|instruction| instruction.waits.clear()),
             &[Structure, RaceFree],
-            &["rank 63, lane 0, AG round 7, notifies", "but nobody waits for it"],
+            &["rank 0 AG round 7 (lane 0, instruction 69) notifies", "but nobody waits for it"],
         ),
         case(
             "waits for too many",
             of(&|instruction| instruction.waits[0].at_least = 2),
             &[Structure, DeadlockFree],
-            &["rank 0, lane 0, AG round 8, waits for notify 2 on", "sends 1"],
+            &["rank 0 AG round 8 (lane 0, instruction 70) waits for notify 2 on", "rank 63 sends 1"],
         ),
         case(
             "another chunk",
             of(&|instruction| instruction.from[0].chunk ^= 1),
             &[RaceFree],
-            &["rank 0, lane 0, AG round 8, reads", "not ordered with rank"],
+            &["AG round 8 (lane", "not ordered with rank"],
         ),
     ]);
 }
