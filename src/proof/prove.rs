@@ -51,7 +51,8 @@ pub struct Checked {
 /// # Errors
 /// [`BuildError::Memory`] when they must be there together and the machine has no room for them.
 pub fn check_draft(draft: Draft, options: Options) -> Result<Checked, BuildError> {
-    if let Some(size) = symmetric::holds(Source::Draft(&draft), options, enough(draft.head().ranks)) {
+    let source = draft.written().map_or(Source::Draft(&draft), Source::Schedule);
+    if let Some(size) = symmetric::holds(source, options, enough(draft.head().ranks)) {
         let Size { lanes, instructions } = size;
         return Ok(Checked { report: Report::all_hold(), lanes, instructions });
     }

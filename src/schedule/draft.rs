@@ -7,13 +7,18 @@ use std::fmt;
 use super::room::is_there;
 use super::{Lane, Schedule};
 
-/// Appends the lanes of a rank.
-type Lanes = dyn Fn(u32, &mut Vec<Lane>) + Send + Sync;
-
-/// What [`draft`](super::draft) makes of an algorithm, and [`build`](super::build) writes out.
+/// What [`draft`](super::draft) makes of an algorithm, and [`build`](super::build) writes out; or a schedule that is written
+/// out already.
 pub struct Draft {
     head: Schedule,
-    lanes: Box<Lanes>,
+    lanes: Lanes,
+}
+
+enum Lanes {
+    /// Appends the lanes of a rank.
+    Made(Box<dyn Fn(u32, &mut Vec<Lane>) + Send + Sync>),
+    /// In the head.
+    Written,
 }
 
 /// Bytes that a schedule takes, and that are not there.
@@ -26,17 +31,25 @@ impl Draft {
         head: Schedule,
         lanes: impl Fn(u32) -> L + Send + Sync + 'static,
     ) -> Self {
-        Self { head, lanes: Box::new(move |rank, all| all.extend(lanes(rank))) }
+        Self { head, lanes: Lanes::Made(Box::new(move |rank, all| all.extend(lanes(rank)))) }
     }
 
-    /// The schedule without its lanes.
+    /// The schedule, which may be without its lanes.
     pub fn head(&self) -> &Schedule {
         &self.head
     }
 
     /// Appends the lanes of `rank`.
     pub fn lanes(&self, rank: u32, all: &mut Vec<Lane>) {
-        (self.lanes)(rank, all);
+        match &self.lanes {
+            Lanes::Made(lanes) => lanes(rank, all),
+            Lanes::Written => all.extend(self.head.lanes.iter().filter(|lane| lane.rank == rank).cloned()),
+        }
+    }
+
+    /// The schedule, if it is written out.
+    pub(crate) fn written(&self) -> Option<&Schedule> {
+        matches!(self.lanes, Lanes::Written).then_some(&self.head)
     }
 
     /// The schedule with the lanes of every rank, as far as the machine has memory for them: a number of ranks is four
@@ -46,6 +59,7 @@ impl Draft {
     /// once, and given back before they are made.
     pub(super) fn write_out(self) -> Result<Schedule, Missing> {
         let Self { head: mut schedule, lanes } = self;
+        let Lanes::Made(lanes) = lanes else { return Ok(schedule) };
         let ranks = schedule.ranks;
         let mut bytes = 0;
         for rank in 0..ranks {
@@ -61,6 +75,12 @@ impl Draft {
             bytes += new.iter().map(|lane| (size_of::<Lane>() + lane.heap_bytes()) as u64).sum::<u64>();
         }
         Ok(schedule)
+    }
+}
+
+impl From<Schedule> for Draft {
+    fn from(schedule: Schedule) -> Self {
+        Self { head: schedule, lanes: Lanes::Written }
     }
 }
 
