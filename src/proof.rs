@@ -2,20 +2,24 @@
 //!
 //! It can be proved because instructions are blocking, without branches, and signals only grow: one simulated run
 //! decides deadlock for every timing, and one happens-before graph decides races. Every proof is close to linear in
-//! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory.
+//! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory. Where every rank
+//! does the same, one rank's lanes are all that is proved.
 
 mod clocks;
 mod contribution;
 mod memory;
+mod orbits;
 mod order;
 mod prove;
 mod proved;
 mod report;
 pub(crate) mod result;
 mod structure;
+mod symmetric;
+mod turn;
 
 pub use contribution::Unscalable;
-pub use prove::{Refused, check, prove};
+pub use prove::{Checked, Refused, check, check_draft, prove};
 pub use proved::{Options, Proved};
 pub use report::{Finding, Outcome, Proof, Report, Verdict};
 pub(crate) use result::{Node, Term};

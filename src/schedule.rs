@@ -7,6 +7,7 @@
 pub(crate) mod address_map;
 mod algorithm;
 mod algorithms;
+mod draft;
 mod few;
 mod graph;
 mod label;
@@ -20,7 +21,8 @@ mod value;
 
 pub(crate) use address_map::AddressMap;
 pub use algorithm::{Algorithm, SyncStyle};
-pub use algorithms::{BuildError, build};
+pub use algorithms::{BuildError, build, draft};
+pub use draft::Draft;
 pub use few::Few;
 pub(crate) use graph::{CellWait, Graph, Sources};
 pub use label::Label;

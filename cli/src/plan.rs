@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use wgccl::collective::{Collective, Task};
-use wgccl::schedule::{DeviceKind, Granularity, Recipe, Schedule, Selection, SyncStyle};
+use wgccl::schedule::{DeviceKind, Draft, Granularity, Recipe, Schedule, Selection, SyncStyle};
 
 use crate::error::Error;
 use crate::file::Loaded;
@@ -66,18 +66,26 @@ impl Plan {
         matches!(self, Self::Builtin { algorithm, .. } if algorithm.is_auto())
     }
 
-    /// Builds the schedule; only `auto` looks at bytes and device.
+    /// The schedule, whose lanes need not be there together; only `auto` looks at bytes and device.
     ///
     /// # Errors
     /// [`Error::Build`] where the algorithm is not defined for that task or number of ranks.
-    pub fn schedule(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Schedule, Error> {
+    pub fn draft(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Draft, Error> {
         match self {
             Self::Builtin { task, algorithm, sync } => {
                 let recipe = Recipe::new(task.clone(), ranks).algorithm(*algorithm).sync(*sync);
-                Ok(recipe.part_bytes(part_bytes).device(device).build()?)
+                Ok(recipe.part_bytes(part_bytes).device(device).draft()?)
             }
-            Self::File(loaded) => Ok(loaded.schedule.clone()),
+            Self::File(loaded) => Ok(Draft::from(loaded.schedule.clone())),
         }
+    }
+
+    /// Builds the schedule; only `auto` looks at bytes and device.
+    ///
+    /// # Errors
+    /// As [`draft`](Self::draft), and where there is no memory for it.
+    pub fn schedule(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Schedule, Error> {
+        Ok(self.draft(ranks, part_bytes, device)?.build()?)
     }
 
     /// The first count from `count` on that it can be launched over.

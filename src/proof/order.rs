@@ -5,11 +5,12 @@
 
 use rustc_hash::FxHashMap;
 
-use super::clocks::{Clocks, Edges, Time, Vectors};
+use super::clocks::{Clocks, Edges, Time, Told, Vectors};
 use super::memory::{Memory, Short};
 use super::report::{Finding, Findings};
+use super::turn::{Each, Turn, Turns};
 use crate::collective::{Collective, Ranks};
-use crate::schedule::{Address, AddressMap, Buffer, Graph, Schedule, Signal, Sources};
+use crate::schedule::{Address, AddressMap, Graph, Schedule, Signal, Sources};
 
 const NOBODY: u32 = u32::MAX;
 
@@ -156,14 +157,14 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
     findings
 }
 
-/// One earlier access: the lane, and its clock from that access on.
+/// One earlier access: whose, and that lane's clock from that access on.
 #[derive(Clone, Copy)]
 struct Access {
-    lane: u32,
+    other: u32,
     time: u32,
 }
 
-const NEVER: Access = Access { lane: NOBODY, time: 0 };
+const NEVER: Access = Access { other: NOBODY, time: 0 };
 
 /// A read in the list of its place, or one that is free.
 #[derive(Clone, Copy)]
@@ -172,9 +173,8 @@ struct Read {
     next: u32,
 }
 
-/// Accesses since the last write of a place; of places that nobody may write, none.
+/// Accesses since the last write of a place.
 struct History {
-    first_place: usize,
     writes: Vec<Access>,
     read_heads: Vec<u32>,
     reads: Vec<Read>,
@@ -202,38 +202,60 @@ pub(super) fn races(
     order: &[u32],
     memory: &mut Memory,
 ) -> Result<Ordered, Short> {
-    let proof = Races { schedule, map, graph, order };
+    let proof = Races { schedule, map, graph, order, turns: &Each::new(map) };
     let before = memory.taken();
     let near = proof.by(Edges::new(graph.lanes(), graph.waits() as usize), memory)?;
     memory.back_to(before);
     if near.races.is_empty() && near.early.is_empty() {
         return Ok(near);
     }
-    let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
-    let ordered = match longest <= i16::MAX as usize {
-        true => proof.by_vectors::<i16>(memory),
-        false => proof.by_vectors::<i32>(memory),
-    };
+    let ordered = proof.by_vectors(memory);
     memory.back_to(before);
     ordered
 }
 
-struct Races<'a> {
+/// Whether the whole order leaves nothing open, where `schedule` has the lanes of rank 0, which stand for all.
+///
+/// # Errors
+/// [`Short`] of memory.
+pub(super) fn is_ordered(
+    schedule: &Schedule,
+    map: &AddressMap,
+    graph: &Graph,
+    order: &[u32],
+    turns: &Turn,
+    memory: &mut Memory,
+) -> Result<bool, Short> {
+    let ordered = Races { schedule, map, graph, order, turns }.by_vectors(memory)?;
+    Ok(ordered.races.is_empty() && ordered.early.is_empty())
+}
+
+struct Races<'a, T> {
     schedule: &'a Schedule,
     map: &'a AddressMap,
     graph: &'a Graph,
     order: &'a [u32],
+    turns: &'a T,
 }
 
-impl Races<'_> {
-    fn by_vectors<T: Time>(&self, memory: &mut Memory) -> Result<Ordered, Short> {
-        self.by(Vectors::<T>::new(memory, self.graph.lanes())?, memory)
+impl<T: Turns> Races<'_, T> {
+    fn by_vectors(&self, memory: &mut Memory) -> Result<Ordered, Short> {
+        let graph = self.graph;
+        let longest = (0..graph.lanes()).map(|lane| graph.lane(lane).len()).max().unwrap_or(0);
+        match longest <= i16::MAX as usize {
+            true => self.by_vectors_of::<i16>(memory),
+            false => self.by_vectors_of::<i32>(memory),
+        }
+    }
+
+    fn by_vectors_of<U: Time>(&self, memory: &mut Memory) -> Result<Ordered, Short> {
+        self.by(Vectors::<U>::new(memory, self.graph.lanes(), self.turns.turns())?, memory)
     }
 
     fn by<C: Clocks>(&self, mut clocks: C, memory: &mut Memory) -> Result<Ordered, Short> {
-        let Self { schedule, map, graph, order } = *self;
+        let Self { schedule, map, graph, order, turns } = *self;
         let mut findings = Findings::default();
-        let mut history = History::new(map, memory)?;
+        let mut history = History::new(turns.places(), memory)?;
         // Neither is of use one edge far.
         let (mut kept, uses) = match C::NEAR {
             true => (Vec::new(), Vec::new()),
@@ -245,10 +267,11 @@ impl Races<'_> {
             let lane = graph.lane_of(id);
             for &wait in graph.waits_of(id) {
                 let Sources::Known(sources) = graph.sources(wait) else { continue };
+                let turn = if T::FOLDED { graph.signal(wait.cell).sender } else { 0 };
                 for &source in sources {
                     let (from, time) = (graph.lane_of(source), graph.index(source) + 1);
                     let kept = if C::NEAR { 0 } else { kept[source as usize] };
-                    clocks.join(memory, lane, from, time, kept)?;
+                    clocks.join(memory, lane, Told { lane: from, turn, time, kept })?;
                 }
             }
             let time = graph.index(id) + 1;
@@ -257,32 +280,33 @@ impl Races<'_> {
             let mut race = |address: Address, what: &str, other: Access, did: &str| {
                 findings.push(|| {
                     let site = graph.site(schedule, id);
-                    let other = graph.site(schedule, graph.lane(other.lane).start + other.time - 1);
+                    let other = graph.site(schedule, graph.lane(turns.lane(other.other)).start + other.time - 1);
                     let address = schedule.show(address);
                     Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
                 });
             };
+            let known = |other: Access, turn: u32| clocks.known(lane, turns.seen(other.other, turn)) >= other.time;
             for &start in instruction.from.iter().filter(|start| !map.is_only_read(start.buffer)) {
                 for chunk in start.chunk..start.chunk + instruction.chunks {
                     let address = Address { chunk, ..start };
-                    let place = history.place(map.index(address));
+                    let (place, turn) = turns.place(map, address);
                     let write = history.writes[place];
-                    if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
+                    if write.other != NOBODY && !known(write, turn) {
                         race(address, "reads", write, "writes");
                     }
-                    history.read(memory, place, Access { lane, time })?;
+                    history.read(memory, place, Access { other: turns.other(lane, turn), time })?;
                 }
             }
             for &start in &instruction.to {
                 for chunk in start.chunk..start.chunk + instruction.chunks {
                     let address = Address { chunk, ..start };
-                    let place = history.place(map.index(address));
+                    let (place, turn) = turns.place(map, address);
                     let write = history.writes[place];
-                    if write.lane != NOBODY && clocks.known(lane, write.lane) < write.time {
+                    if write.other != NOBODY && !known(write, turn) {
                         race(address, "writes", write, "also writes");
                     }
-                    history.write(place, Access { lane, time }, |read| {
-                        if clocks.known(lane, read.lane) < read.time {
+                    history.write(place, Access { other: turns.other(lane, turn), time }, |read| {
+                        if !known(read, turn) {
                             race(address, "writes", read, "reads");
                         }
                     });
@@ -302,30 +326,32 @@ impl Races<'_> {
                     });
                 }
             }
-            // What one edge leaves open is looked at again.
-            if C::NEAR && !findings.is_empty() {
+            // What one edge leaves open is looked at again; and who stands for others is not named.
+            if (C::NEAR || T::FOLDED) && !findings.is_empty() {
                 break;
             }
         }
         let barrier = schedule.task.collective == Collective::Barrier;
-        let early = if barrier { early(schedule, graph, &clocks) } else { Findings::default() };
+        let early = if barrier { early(schedule, graph, turns, &clocks) } else { Findings::default() };
         Ok(Ordered { races: findings, early })
     }
 }
 
 /// Ranks that end without knowing that every other has begun.
-fn early(schedule: &Schedule, graph: &Graph, clocks: &impl Clocks) -> Findings {
+fn early<T: Turns>(schedule: &Schedule, graph: &Graph, turns: &T, clocks: &impl Clocks) -> Findings {
     let mut findings = Findings::default();
     let rank_of = |lane: u32| schedule.lanes[lane as usize].rank;
+    // Of rank 0, where its lanes are all there are.
+    let of_other = |other: u32| if T::FOLDED { other % schedule.ranks } else { rank_of(other) };
     let mut lanes: Vec<u32> = (0..graph.lanes()).collect();
     lanes.sort_by_key(|&lane| rank_of(lane));
     let mut lanes = lanes.as_slice();
-    for rank in 0..schedule.ranks {
+    for rank in 0..schedule.ranks / turns.turns() {
         let (own, rest) = lanes.split_at(lanes.partition_point(|&lane| rank_of(lane) == rank));
         lanes = rest;
         let mut known = vec![false; schedule.ranks as usize];
         known[rank as usize] = true;
-        own.iter().for_each(|&lane| clocks.known_of(lane, &mut |other| known[rank_of(other) as usize] = true));
+        own.iter().for_each(|&lane| clocks.known_of(lane, &mut |other| known[of_other(other) as usize] = true));
         let absent: Vec<u32> = (0..schedule.ranks).filter(|&peer| !known[peer as usize]).collect();
         if !absent.is_empty() {
             let ranks = Ranks(&absent);
@@ -339,16 +365,9 @@ const CHUNKS: &str = "chunks and slots";
 const READS: &str = "reads that are followed by no write";
 
 impl History {
-    fn new(map: &AddressMap, memory: &mut Memory) -> Result<Self, Short> {
-        let first_place = if map.is_only_read(Buffer::Input) { map.all(Buffer::Input).end } else { 0 };
-        let places = map.len() - first_place;
+    fn new(places: usize, memory: &mut Memory) -> Result<Self, Short> {
         let (writes, read_heads) = (memory.filled(CHUNKS, NEVER, places)?, memory.filled(CHUNKS, NOBODY, places)?);
-        Ok(Self { first_place, writes, read_heads, reads: Vec::new(), free: NOBODY })
-    }
-
-    /// The number here of a place that somebody may write.
-    fn place(&self, index: usize) -> usize {
-        index - self.first_place
+        Ok(Self { writes, read_heads, reads: Vec::new(), free: NOBODY })
     }
 
     /// A lane's later read stands for its earlier ones. Looked for among the latest only: where all ranks read one place,
@@ -362,7 +381,7 @@ impl History {
                 break;
             }
             let known = &mut self.reads[read as usize];
-            if known.by.lane == by.lane {
+            if known.by.other == by.other {
                 known.by.time = by.time;
                 return Ok(());
             }

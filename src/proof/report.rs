@@ -211,6 +211,13 @@ impl Report {
         Self { proofs: Vec::with_capacity(Proof::ALL.len()) }
     }
 
+    /// The report of a schedule with which nothing is wrong.
+    pub(super) fn all_hold() -> Self {
+        let mut report = Self::new();
+        Proof::ALL.into_iter().for_each(|proof| report.add(proof, Some(Findings::default())));
+        report
+    }
+
     /// The report of a schedule whose structure forbids all further proofs.
     pub(super) fn of_structure(findings: Findings) -> Self {
         let mut report = Self::new();

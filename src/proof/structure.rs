@@ -15,7 +15,7 @@ use crate::schedule::{
 const MAX_PLACES: u64 = 1 << 27;
 
 /// Most lanes: the race proof holds a clock of every lane for every lane that learns something.
-const MAX_LANES: usize = 1 << 15;
+pub(super) const MAX_LANES: usize = 1 << 15;
 
 /// Most instructions, waits or notifies: they are numbered in 32 bits.
 const MAX_NUMBER: u64 = u32::MAX as u64;
@@ -220,4 +220,27 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
         }
     }
     findings
+}
+
+/// In place, a copy from input to output may find its operand where it is to go. Then it does nothing: executors leave it
+/// out, so that nobody has to wait for it, and it is no access here either. None where there is no such copy.
+pub(super) fn without_idle_copies(schedule: &Schedule, map: &AddressMap) -> Option<Schedule> {
+    let idle = |instruction: &Instruction| -> Option<usize> {
+        let [from] = instruction.from[..] else { return None };
+        let same = |to: &Address| to.buffer != from.buffer && map.index(*to) == map.index(from);
+        instruction.to.iter().position(same)
+    };
+    let mut effective: Option<Schedule> = None;
+    for (l, lane) in schedule.lanes.iter().enumerate() {
+        for (i, instruction) in lane.instructions.iter().enumerate() {
+            // Destinations do not coincide, so there is one at most.
+            let Some(destination) = idle(instruction) else { continue };
+            let changed = &mut effective.get_or_insert_with(|| schedule.clone()).lanes[l].instructions[i];
+            changed.to.remove(destination);
+            if changed.to.is_empty() {
+                changed.from.clear();
+            }
+        }
+    }
+    effective
 }

@@ -2,7 +2,6 @@
 //!
 //! Which algorithm carries out which collective stands in one table, so that names, help and errors agree with it.
 
-mod assemble;
 mod direct;
 mod dissemination;
 mod forwarding;
@@ -16,9 +15,9 @@ mod ring;
 mod tree;
 mod two_phase;
 
-use super::{Algorithm, MAX_RANKS, Schedule, SyncStyle};
+use super::draft::Missing;
+use super::{Algorithm, Draft, MAX_RANKS, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};
-use assemble::{Built, Missing};
 
 /// Why a schedule cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,13 +86,13 @@ struct Order {
 }
 
 impl Order {
-    fn ring(self, staging: ring::Staging) -> Built {
+    fn ring(self, staging: ring::Staging) -> Draft {
         ring::build(self.algorithm, self.task.collective, self.ranks, staging, self.sync)
     }
 }
 
 /// What carries out which collective how, if anything does.
-fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> Built> {
+fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> Draft> {
     use Algorithm as A;
     use Collective as C;
     Some(match (collective, algorithm) {
@@ -128,6 +127,26 @@ fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> 
 /// # Errors
 /// [`BuildError`] when the algorithm is not defined for that task or number of ranks.
 pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: SyncStyle) -> Result<Schedule, BuildError> {
+    draft(task, algorithm, ranks, sync)?.build()
+}
+
+impl Draft {
+    /// The schedule with all its lanes.
+    ///
+    /// # Errors
+    /// [`BuildError::Memory`] when the machine has no room for them.
+    pub fn build(self) -> Result<Schedule, BuildError> {
+        let Schedule { ranks, task: Task { collective, .. }, ref origin, .. } = *self.head();
+        let algorithm = origin.algorithm().unwrap_or_else(|| Algorithm::default_of(collective));
+        self.write_out().map_err(|Missing(bytes)| BuildError::Memory { collective, algorithm, ranks, bytes })
+    }
+}
+
+/// As [`build`], but for its lanes, which are made when they are asked for.
+///
+/// # Errors
+/// [`BuildError`] when the algorithm is not defined for that task or number of ranks.
+pub fn draft(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: SyncStyle) -> Result<Draft, BuildError> {
     let task = task.into();
     if !(1..=MAX_RANKS).contains(&ranks) {
         return Err(BuildError::Ranks(ranks));
@@ -145,12 +164,7 @@ pub fn build(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     if sync == SyncStyle::Barrier {
         check_barrier(collective, algorithm, ranks)?;
     }
-    builder(Order { algorithm, task, ranks, sync }).map_err(|Missing(bytes)| BuildError::Memory {
-        collective,
-        algorithm,
-        ranks,
-        bytes,
-    })
+    Ok(builder(Order { algorithm, task, ranks, sync }))
 }
 
 /// Refuses what would be too large, before any of it is there.

@@ -138,7 +138,25 @@ impl<T: Copy + Default, const N: usize> FromIterator<T> for Few<T, N> {
 impl<T: Copy + Default, const N: usize> Extend<T> for Few<T, N> {
     #[inline]
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
-        values.into_iter().for_each(|value| self.push(value));
+        let mut values = values.into_iter();
+        while let Values::Here(len, here) = &mut self.0 {
+            let Some(value) = values.next() else { return };
+            match here.get_mut(usize::from(*len)) {
+                Some(free) => {
+                    *free = value;
+                    *len += 1;
+                }
+                None => {
+                    let mut all = Vec::with_capacity(N + 1 + values.size_hint().0);
+                    all.extend_from_slice(here);
+                    all.push(value);
+                    self.0 = Values::There(Box::new(all));
+                }
+            }
+        }
+        if let Values::There(all) = &mut self.0 {
+            all.extend(values);
+        }
     }
 }
 

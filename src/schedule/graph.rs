@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Instruction, Schedule, Signal, Site};
+use super::{Instruction, Notify, Schedule, Signal, Site};
 
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -41,19 +41,32 @@ pub(crate) enum Sources<'a> {
 
 /// Numbers of the signals that are in use. A barrier uses nearly all there are, a neighbour ring few of them.
 enum Cells {
-    All { rows: usize, ranks: usize, cells: Vec<u32> },
-    Few(FxHashMap<(u64, u32), u32>),
+    All {
+        rows: usize,
+        ranks: usize,
+        cells: Vec<u32>,
+    },
+    /// In one map, or in one for each rank: lanes follow each other by rank and mostly know few others, so that the maps of
+    /// large schedules are in a cache when they are asked.
+    Few(Vec<FxHashMap<(u64, u32), u32>>),
 }
 
 impl Cells {
     const NEW: u32 = u32::MAX;
 
+    /// Signals that are named so often fit a cache in one map.
+    const CACHED: usize = 1 << 14;
+
     fn new(schedule: &Schedule, used: usize) -> Self {
         let (rows, ranks) = (schedule.signal_rows as usize, schedule.ranks as usize);
         match ranks.checked_mul(ranks).and_then(|n| n.checked_mul(rows)) {
             Some(all) if all <= used.saturating_mul(4) => Self::All { rows, ranks, cells: vec![Self::NEW; all] },
-            // Most signals are named twice: by a notify and by its wait.
-            _ => Self::Few(FxHashMap::with_capacity_and_hasher(used / 2, Default::default())),
+            _ => {
+                let maps = if used < Self::CACHED { 1 } else { ranks };
+                // Most signals are named twice: by a notify and by its wait.
+                let map = || FxHashMap::with_capacity_and_hasher(used / 2 / maps, Default::default());
+                Self::Few((0..maps).map(|_| map()).collect())
+            }
         }
     }
 
@@ -62,7 +75,10 @@ impl Cells {
             Self::All { rows, ranks, cells } => {
                 &mut cells[(rank as usize * *rows + row as usize) * *ranks + sender as usize]
             }
-            Self::Few(cells) => cells.entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW),
+            Self::Few(maps) => {
+                let of_rank = if maps.len() == 1 { 0 } else { rank as usize };
+                maps[of_rank].entry((u64::from(rank) << 32 | u64::from(row), sender)).or_insert(Self::NEW)
+            }
         }
     }
 }
@@ -70,6 +86,18 @@ impl Cells {
 impl Graph {
     /// `schedule` must have passed the range checks of `structure`.
     pub(crate) fn new(schedule: &Schedule) -> Self {
+        Self::with(schedule, |rank, notify| Signal { rank: notify.peer, row: notify.row, sender: rank })
+    }
+
+    /// Of a schedule in which every rank does what rank 0 does, turned, and which has rank 0's lanes only: its signals, and the
+    /// notifies that rank 0 gets, each in the place of that which it sends when the other is at it.
+    pub(crate) fn folded(schedule: &Schedule) -> Self {
+        let before = |distance: u32| if distance == 0 { 0 } else { schedule.ranks - distance };
+        Self::with(schedule, |_, notify| Signal { rank: 0, row: notify.row, sender: before(notify.peer) })
+    }
+
+    /// `signal` says which one a rank's notify is of.
+    fn with(schedule: &Schedule, signal: impl Fn(u32, &Notify) -> Signal) -> Self {
         let total = schedule.instructions();
         let instructions = || schedule.lanes.iter().flat_map(|lane| &lane.instructions);
         let waits = instructions().map(|instruction| instruction.waits.len()).sum();
@@ -102,8 +130,7 @@ impl Graph {
                 }
                 graph.wait_first.push(graph.waits.len() as u32);
                 for notify in &instruction.notifies {
-                    let signal = Signal { rank: notify.peer, row: notify.row, sender: lane.rank };
-                    let cell = graph.cell(&mut cells, signal);
+                    let cell = graph.cell(&mut cells, signal(lane.rank, notify));
                     graph.notifies.push(cell);
                 }
                 graph.notify_first.push(graph.notifies.len() as u32);

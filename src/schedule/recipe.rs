@@ -2,7 +2,7 @@
 //!
 //! Communicators, program and benchmarks all start from what a user said; they must not differ in what they make of it.
 
-use super::{BuildError, DeviceKind, Schedule, Selection, SyncStyle, build};
+use super::{BuildError, DeviceKind, Draft, Schedule, Selection, SyncStyle, draft};
 use crate::collective::Task;
 
 /// All that decides which schedule a collective runs by.
@@ -72,7 +72,15 @@ impl Recipe {
     /// # Errors
     /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
     pub fn build(&self) -> Result<Schedule, BuildError> {
+        self.draft()?.build()
+    }
+
+    /// As [`build`](Self::build), but for its lanes, which are made when they are asked for.
+    ///
+    /// # Errors
+    /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
+    pub fn draft(&self) -> Result<Draft, BuildError> {
         let algorithm = self.algorithm.algorithm(self.task.collective, self.ranks, self.part_bytes, self.device);
-        build(self.task.clone(), algorithm, self.ranks, self.sync)
+        draft(self.task.clone(), algorithm, self.ranks, self.sync)
     }
 }

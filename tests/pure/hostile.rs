@@ -9,12 +9,14 @@ use std::process::Command;
 
 use wgccl::Communicator;
 use wgccl::backend::{self, Shape};
-use wgccl::collective::{Collective, Op};
+use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::DataType;
 use wgccl::error::PrepareError;
 use wgccl::low_level::AddressMap;
-use wgccl::proof::{Options, Proof, Report, Verdict, check};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Notify, Schedule, SyncStyle, Wait, build};
+use wgccl::proof::{Options, Proof, Report, Verdict, check, check_draft};
+use wgccl::schedule::{
+    Address, Algorithm, Granularity, Instruction, Lane, Notify, Schedule, SyncStyle, Wait, build, draft,
+};
 
 /// Names the case to the process that runs it.
 const CASE: &str = "WGCCL_HOSTILE";
@@ -74,6 +76,38 @@ const CASES: &[(&str, Judge)] = &[
         refused(&schedule, &["4294967295 ranks"]);
         assert_eq!(schedule.clone().slots(u32::MAX).slots.len(), 4096);
     }),
+    ("numbers near 2^32", || {
+        const MOST: u32 = u32::MAX;
+        let step = || Instruction::new("move").copy(Address::input(0, 0)).to(Address::output(0, 0));
+        let with = |instruction| pair().signal_rows(MOST).lane(Lane::new(0).with(instruction));
+        let of = |task: Task, ranks, chunks| Schedule::new("none", task, ranks, chunks);
+        let cases = [
+            (pair().slots_of_ranks([MOST, MOST]), "chunks and slots of 2 ranks are more than"),
+            (pair().slots_of_ranks([1; 3]), "slots are given for 3 ranks of 2"),
+            (pair().granularity(Granularity::DivisibleBy(0)), "divisible by 0"),
+            (of(Collective::AllReduce.into(), 2, MOST), "chunks and slots of 2 ranks are more than"),
+            (of(Collective::AllReduce.into(), MOST, 1), "4294967295 ranks"),
+            (of(Task::from(Collective::Reduce).root(MOST), 2, 1), "root 4294967295 is not a rank"),
+            (of(Task::send_recv(vec![MOST, 0]), 2, 1), "rank 0 receives from rank 4294967295"),
+            (with(step().wait_for(MOST - 1, 0, MOST)), "waits for notify 4294967295 on"),
+            (with(step().wait_for(MOST, 0, 1)), "there are 4294967295 rows"),
+            (with(step().wait_for(0, MOST, 1)), "[sender 4294967295] of rank 0; there are"),
+            (with(step().notify(MOST, 0)), "of rank 4294967295"),
+            (with(step().notify(1, MOST - 1)), "nobody waits for it"),
+            (with(step().chunks(MOST)), "4294967295 chunks long"),
+            (with(step().to(Address::output(0, MOST))), "output[4294967295]"),
+            (with(step().to(Address::slot(MOST, 0))), "rank 4294967295 slot[0]"),
+            (pair().lane(Lane::new(MOST)), "belongs to rank 4294967295"),
+            ((0..1 << 16).fold(pair(), |all, _| all.lane(Lane::new(0))), "65538 lanes are more than"),
+        ];
+        let before = memory("VmHWM:");
+        for (schedule, text) in &cases {
+            let report = check(schedule, Options::default());
+            assert!(says(&report, text), "{text}\n{report}");
+        }
+        let took = memory("VmHWM:") - before;
+        assert!(took <= 4 << 20, "{took}");
+    }),
     ("ranks that no executor takes", || {
         let comm = Communicator::cpu(4096).algorithm(Algorithm::Ring);
         let shape = Shape::new(1, DataType::F32, Op::Sum);
@@ -95,9 +129,20 @@ const CASES: &[(&str, Judge)] = &[
         let refused = build(Collective::AllReduce, Algorithm::Ring, 4096, SyncStyle::Neighbor).unwrap_err();
         assert!(refused.to_string().contains("all-reduce by ring of 4096 ranks takes 4"), "{refused}");
     }),
+    // A gigabyte, if it were written out.
+    ("a ring of which one rank is there at a time", || {
+        let ring = draft(Collective::AllReduce, Algorithm::Ring, 2048, SyncStyle::Neighbor).unwrap();
+        let before = memory("VmHWM:");
+        let checked = check_draft(ring, Options::default()).unwrap();
+        assert!(checked.report.ok() && checked.instructions == 2 * 2047 * 2048, "{}", checked.report);
+        let took = memory("VmHWM:") - before;
+        assert!(took <= 16 << 20, "{took}");
+    }),
     // There is room for the schedule, and not for what a proof makes of it.
     ("a ring that leaves no room", || {
         let ring = build(Collective::AllReduce, Algorithm::Ring, 2048, SyncStyle::Neighbor).unwrap();
+        // With a lane more not every rank does the same.
+        let ring = ring.lane(Lane::new(0));
         let _taken = Vec::<u8>::with_capacity(400 << 20);
         let report = check(&ring, Options::default());
         assert!(says(&report, "with its signals and order") && says(&report, "there are not so many"), "{report}");

@@ -6,8 +6,8 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
-use wgccl::proof::{Options, Verdict, check, prove};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Schedule, SyncStyle, build};
+use wgccl::proof::{Options, Verdict, check, check_draft, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Schedule, SyncStyle, build, draft};
 
 const RESULT: Proof = Proof::Result;
 fn out_of_place() -> Options {
@@ -712,11 +712,73 @@ fn large_rings_are_proved() {
     for (algorithm, sync, ranks) in
         [(Algorithm::Ring, SyncStyle::Neighbor, 1024), (Algorithm::RingExchange, SyncStyle::Barrier, 64)]
     {
-        let schedule = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
-        let start = Instant::now();
-        // What SECURITY.md says of it.
-        let report = check(&schedule, out_of_place().memory(64 << 20));
-        println!("{algorithm} {sync}, {ranks} ranks, {} instructions: {:?}", schedule.instructions(), start.elapsed());
-        assert!(report.ok(), "{report}");
+        let alike = build(Collective::AllReduce, algorithm, ranks, sync).unwrap();
+        // With a lane more not every rank does the same, so that all are walked through.
+        let odd = alike.clone().lane(Lane::new(0));
+        for schedule in [alike, odd] {
+            let start = Instant::now();
+            // What SECURITY.md says of it.
+            let report = check(&schedule, out_of_place().memory(64 << 20));
+            let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
+            println!("{algorithm} {sync}, {lanes} lanes, {instructions} instructions: {:?}", start.elapsed());
+            assert!(report.ok(), "{report}");
+        }
+    }
+}
+
+/// A mistake that every rank makes, in a schedule large enough that one rank's lanes are looked at first: it is told as ever.
+#[test]
+fn what_all_ranks_do_wrong_is_told_of_one() {
+    let of = |change: &dyn Fn(&mut Instruction)| {
+        let mut schedule = build(Collective::AllReduce, Algorithm::BidirectionalRing, 64, SyncStyle::Neighbor).unwrap();
+        schedule.lanes.iter_mut().for_each(|lane| change(&mut lane.instructions[70]));
+        schedule
+    };
+    run(vec![
+        case("nothing", of(&|_| ()), &[], &[]),
+        case(
+            "no wait",
+            of(&|instruction| instruction.waits.clear()),
+            &[Structure, RaceFree],
+            &["rank 0 AG round 7 (lane 0, instruction 69) notifies", "but nobody waits for it"],
+        ),
+        case(
+            "waits for too many",
+            of(&|instruction| instruction.waits[0].at_least = 2),
+            &[Structure, DeadlockFree],
+            &["rank 0 AG round 8 (lane 0, instruction 70) waits for notify 2 on", "rank 63 sends 1"],
+        ),
+        case(
+            "another chunk",
+            of(&|instruction| instruction.from[0].chunk ^= 1),
+            &[RaceFree],
+            &["AG round 8 (lane", "not ordered with rank"],
+        ),
+    ]);
+}
+
+/// Lanes that are made when they are asked for are those of the schedule, and so is what is proved.
+#[test]
+fn a_draft_is_proved_as_its_schedule() {
+    for (collective, algorithm, ranks) in [
+        (Collective::AllReduce, Algorithm::Ring, 70),
+        (Collective::AllToAll, Algorithm::Ring, 65),
+        (Collective::AllReduce, Algorithm::Tree, 70),
+        (Collective::AllReduce, Algorithm::OnePhaseOwnFirst, 70),
+        (Collective::AllReduce, Algorithm::Ring, 1),
+    ] {
+        let schedule = build(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap();
+        let of = || draft(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap();
+        let mut lanes = Vec::new();
+        (0..ranks).for_each(|rank| of().lanes(rank, &mut lanes));
+        assert!(lanes == schedule.lanes && of().head().lanes.is_empty(), "{algorithm}");
+        for options in [out_of_place(), in_one_place()] {
+            let checked = check_draft(of(), options).unwrap();
+            assert_eq!((checked.lanes, checked.instructions), (schedule.lanes.len(), schedule.instructions()));
+            // With a lane more the proofs walk through all ranks.
+            let odd = check(&schedule.clone().lane(Lane::new(0)), options);
+            assert_eq!(checked.report.to_string(), odd.to_string(), "{algorithm}");
+            assert_eq!(check(&schedule, options).to_string(), odd.to_string(), "{algorithm}");
+        }
     }
 }

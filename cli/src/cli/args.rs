@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
-use wgccl::schedule::{Algorithm, DeviceKind, Schedule, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, DeviceKind, Draft, Selection, SyncStyle};
 
 use super::values::{Names, device, one_of, selection};
 use crate::amount::whole;
@@ -115,14 +115,14 @@ impl LaunchArgs {
     }
 
     /// The schedule, by a chosen algorithm if none is named. The device is looked for only then.
-    pub(super) fn build(&self, plan: &Plan, ranks: u32) -> Result<Schedule, Error> {
+    pub(super) fn draft(&self, plan: &Plan, ranks: u32) -> Result<Draft, Error> {
         if !plan.is_auto() {
             let device = [(self.device.is_some(), "--device")];
             refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
-            return plan.schedule(ranks, 0, DeviceKind::Cpu);
+            return plan.draft(ranks, 0, DeviceKind::Cpu);
         }
         let part_bytes = (self.count(plan) as u64).saturating_mul(self.data_type().bytes() as u64);
-        plan.schedule(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?)
+        plan.draft(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?)
     }
 }
 

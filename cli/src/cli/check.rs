@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde::Serialize;
 use wgccl::collective::Collective;
-use wgccl::proof::{self, Outcome, Proof, Report, Verdict};
+use wgccl::proof::{self, Checked, Outcome, Proof, Report, Verdict};
 use wgccl::schedule::{Origin, SyncStyle};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
@@ -31,8 +31,8 @@ pub(super) struct CheckArgs {
     file: FileArgs,
     /// Number of ranks, at most 4096 [default: 4]
     ///
-    /// What grows with their square takes its time: a ring of 1024 a second and half a GB, of
-    /// 4096 some 20 seconds and 8 GB. With --sync barrier it is their cube: 323 in an all-reduce by ring, in some 5 GB
+    /// Rings, also those of other collectives, take a second or two and a few MB for all 4096. What is not the same for every
+    /// rank is written out. With --sync barrier signals grow with the cube: 323 in an all-reduce by ring
     /// [default: 4].
     #[arg(short = 'P', long, alias = "nranks", value_name = "P", value_parser = whole::<u32>)]
     ranks: Option<u32>,
@@ -97,22 +97,23 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     }
     let ranks = super::args::ranks_of(&plan, args.ranks, RANKS)?;
     let spinner = Ticking::spinner("proving");
-    let schedule = args.launch.build(&plan, ranks)?;
+    let draft = args.launch.draft(&plan, ranks)?;
+    let (task, origin) = (draft.head().task.clone(), draft.head().origin.clone());
     let options = proof::Options::default().in_place(in_place);
-    let (report, by_chance) = without_chance(&plan, proof::check(&schedule, options), options);
+    let Checked { report, lanes, instructions, .. } = proof::check_draft(draft, options)?;
+    let (report, by_chance) = without_chance(&plan, report, options);
     let msccl = plan.file().and_then(|loaded| loaded.msccl.as_ref());
     let hangs = report.outcome(Proof::DeadlockFree).is_some_and(|outcome| matches!(outcome.verdict, Verdict::Fails));
     let fewest = msccl.filter(|_| hangs).map(|of| of.algo.fewest_fifo_slots());
     drop(spinner);
-    let (root, sources) = (collective.has_root().then_some(schedule.task.root), &schedule.task.sources);
-    let (lanes, instructions) = (schedule.lanes.len(), schedule.instructions());
+    let (root, sources) = (collective.has_root().then_some(task.root), &task.sources);
     if args.json {
         print_json(&Json {
             ok: report.ok(),
             collective,
             root,
             sources,
-            origin: &schedule.origin,
+            origin: &origin,
             algorithm_auto: plan.is_auto(),
             sync: plan.sync(),
             msccl: msccl.map(|of| OfMsccl {
@@ -135,7 +136,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         let details = details(root, sources);
         let title = format!(
             "{collective} by {}: {}{details}, {}, {}{place}\n",
-            how(&schedule.origin, plan.is_auto(), plan.sync()),
+            how(&origin, plan.is_auto(), plan.sync()),
             plural(ranks.into(), "rank"),
             plural(lanes as u64, "lane"),
             plural(instructions as u64, "instruction")

@@ -90,7 +90,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         return Err(WindowError::Stride(ranks).into());
     }
     let spinner = Ticking::spinner("building the schedule");
-    let schedule = args.launch.build(&plan, ranks)?;
+    let schedule = args.launch.draft(&plan, ranks)?.build()?;
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
     drop(spinner);

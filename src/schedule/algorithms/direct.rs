@@ -3,14 +3,13 @@
 //! Every input is read once and every output written once, the least traffic that there is on one device; nobody waits
 //! for anybody. All chunks are added in rank order, so all ranks agree in every bit.
 
-use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Draft {
     let schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks);
-    assemble(schedule, |rank| [lane(rank, ranks)])
+    Draft::new(schedule, move |rank| [lane(rank, ranks)])
 }
 
 fn lane(rank: u32, ranks: u32) -> Lane {

@@ -4,14 +4,13 @@
 //! After ceil(log2 P) rounds every rank has heard of all, for any number of ranks, with one signal a rank and round where
 //! the mesh has P-1.
 
-use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Algorithm, Draft, Instruction, Lane, Schedule};
 
-pub(super) fn barrier(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn barrier(name: Algorithm, ranks: u32) -> Draft {
     let schedule = Schedule::new(name, Collective::Barrier, ranks, 1).signal_rows(u32::from(ranks > 1));
-    assemble(schedule, |rank| [lane(rank, ranks)])
+    Draft::new(schedule, move |rank| [lane(rank, ranks)])
 }
 
 /// Instruction k hears of round k and speaks in round k+1. Distances differ, so every round has a signal of its own.

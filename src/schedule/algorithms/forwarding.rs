@@ -6,16 +6,15 @@
 //! rank r-s for ranks r+1, r+2, ..., in this order. Two areas of slots take turns, and a rank fills one for the second time
 //! only when its right neighbour has read it.
 
-use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Notify, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Notify, Schedule};
 
-pub(super) fn all_to_all(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn all_to_all(name: Algorithm, ranks: u32) -> Draft {
     let ring = Ring { ranks };
     let slots = ring.carried(1) + ring.carried(2);
     let schedule = Schedule::new(name, Collective::AllToAll, ranks, 1).slots(slots).signal_rows(u32::from(ranks > 2));
-    assemble(schedule, |rank| [ring.lane(rank)])
+    Draft::new(schedule, move |rank| [ring.lane(rank)])
 }
 
 struct Ring {

@@ -6,13 +6,12 @@
 //! lie in that half of the output, which no partner reads as input, so no slot is needed, in place neither. Each chunk is
 //! summed in one place, so all ranks agree in every bit.
 
-use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, RS};
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
 /// All-reduce, reduce-scatter or all-gather. `ranks` is a power of two.
-pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Built {
+pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Draft {
     let halves = Halves { reduces: collective.reduces(), gathers: collective.gives_all_the_same(), ranks };
     let chunks = if halves.reduces && halves.gathers { ranks } else { 1 };
     // The first step of either half reads inputs, which are ready from the beginning.
@@ -21,7 +20,7 @@ pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32) -> Buil
     if !halves.gathers && ranks > 2 {
         schedule = schedule.slots(ranks / 2);
     }
-    assemble(schedule, |rank| [halves.lane(rank)])
+    Draft::new(schedule, move |rank| [halves.lane(rank)])
 }
 
 struct Halves {

@@ -15,18 +15,17 @@
 
 use std::ops::Range;
 
-use super::assemble::{Built, assemble};
 use super::phase::{AG, RS};
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Draft {
     let even = ranks.is_multiple_of(2);
     let ring = Ring { ranks, even, side: (ranks - 1) / 2 };
     let schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks)
         .slots(if even { 2 } else { 0 })
         .signal_rows(u32::from(ranks > 1));
-    assemble(schedule, |rank| [ring.lane(rank)])
+    Draft::new(schedule, move |rank| [ring.lane(rank)])
 }
 
 /// Which way a partial or complete sum travels; the number is that of its slot.

@@ -3,16 +3,15 @@
 //! What an output must hold says whom to read from, so one function builds nearly all collectives. Only ordinary inputs are
 //! read and every chunk is written once, so nobody waits; reductions are in rank order. The least rounds there are.
 
-use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::{Collective, Holds, Task};
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
-pub(super) fn build(name: Algorithm, task: Task, ranks: u32) -> Built {
+pub(super) fn build(name: Algorithm, task: Task, ranks: u32) -> Draft {
     let barrier = task.collective == Collective::Barrier;
     let schedule = Schedule::new(name, task, ranks, 1).signal_rows(barrier.into());
     let without_lanes = schedule.clone();
-    assemble(schedule, |rank| {
+    Draft::new(schedule, move |rank| {
         [match without_lanes.task.collective {
             Collective::Barrier => meet(rank, ranks),
             Collective::AllToAll => push(rank, ranks),

@@ -3,10 +3,9 @@
 //! Inputs are staged in a slot, as the upstream kernels do it, so that a rank whose output is its input can overwrite it
 //! while others still read. Every rank reads all contributions: P times the reads of [`super::two_phase`] in one step.
 
-use super::assemble::{Built, assemble};
 use super::phase::{MOVE, STAGE_IN};
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
 /// In which order a rank adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +17,11 @@ pub(super) enum Order {
     OwnFirst,
 }
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32, order: Order) -> Built {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32, order: Order) -> Draft {
     let alone = ranks == 1;
     let schedule =
         Schedule::new(name, Collective::AllReduce, ranks, 1).slots(u32::from(!alone)).signal_rows(u32::from(!alone));
-    assemble(schedule, |rank| [lane(rank, ranks, order)])
+    Draft::new(schedule, move |rank| [lane(rank, ranks, order)])
 }
 
 fn lane(rank: u32, ranks: u32, order: Order) -> Lane {

@@ -5,23 +5,22 @@
 //! sum goes from the input through two slots in turn to the output, which in place is the input: before a place is
 //! written for the second time, the one partner who reads it says that it has.
 
-use super::assemble::{Built, assemble};
 use super::phase::MOVE;
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
 /// `ranks` is a power of two.
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Draft {
     let mut schedule = Schedule::new(name, Collective::AllReduce, ranks, 1);
     if ranks == 1 {
-        let copy = Instruction::new(MOVE).copy(Address::input(0, 0)).to(Address::output(0, 0));
-        return Ok(schedule.lane(Lane::new(0).with(copy)));
+        let copy = || Instruction::new(MOVE).copy(Address::input(0, 0)).to(Address::output(0, 0));
+        return Draft::new(schedule, move |rank| [Lane::new(rank).with(copy())]);
     }
     // Two ranks need a second step, without a partner: each must have read the other's input before it is overwritten.
     let exchanges = ranks.ilog2();
     let doubling = Doubling { exchanges, last: exchanges.max(2) };
     schedule = schedule.slots((doubling.last - 1).min(2)).signal_rows(1);
-    assemble(schedule, |rank| [doubling.lane(rank)])
+    Draft::new(schedule, move |rank| [doubling.lane(rank)])
 }
 
 struct Doubling {

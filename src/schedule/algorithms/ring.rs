@@ -8,10 +8,9 @@
 
 use std::ops::Range;
 
-use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, PUBLISH, RS, STAGE_IN, STAGE_OUT};
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Notify, Schedule, SyncStyle, Wait};
 
 /// How chunks get from the input through the window to the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,7 @@ struct Ring {
 }
 
 /// All-reduce; without staging also reduce-scatter and all-gather.
-pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Built {
+pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging: Staging, sync: SyncStyle) -> Draft {
     let ring = Ring { collective, ranks, staging, sync, direction: Direction::Right, first_chunk: 0, first_row: 0 };
     let slots = match staging {
         Staging::Exchange => ranks + 1,
@@ -56,11 +55,11 @@ pub(super) fn build(name: Algorithm, collective: Collective, ranks: u32, staging
     };
     let chunks = if ring.reduces() && ring.gathers() { ranks } else { 1 };
     let schedule = Schedule::new(name, collective, ranks, chunks).slots(slots).signal_rows(ring.rows());
-    assemble(schedule, |rank| [ring.lane(rank)])
+    Draft::new(schedule, move |rank| [ring.lane(rank)])
 }
 
 /// Two rings in opposite directions, a lane of each rank for either.
-pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Built {
+pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Draft {
     let collective = Collective::AllReduce;
     let (staging, direction) = (Staging::Outputs, Direction::Right);
     let right = Ring { collective, ranks, staging, sync, direction, first_chunk: 0, first_row: 0 };
@@ -69,7 +68,7 @@ pub(super) fn bidirectional(name: Algorithm, ranks: u32, sync: SyncStyle) -> Bui
     let first_row = if apart { right.rows() } else { 0 };
     let left = Ring { direction: Direction::Left, first_chunk: ranks, first_row, ..right };
     let schedule = Schedule::new(name, collective, ranks, 2 * ranks).signal_rows(first_row + right.rows());
-    assemble(schedule, |rank| [right.lane(rank), left.lane(rank)])
+    Draft::new(schedule, move |rank| [right.lane(rank), left.lane(rank)])
 }
 
 /// Instructions, waits and notifies of such a schedule, of `lanes` lanes a rank, told without building it.
@@ -113,10 +112,12 @@ impl Ring {
 
     /// The rank `n` places back, against the way in which chunks travel; `n` is at most 2P.
     fn back(&self, rank: u32, n: u32) -> u32 {
-        match self.direction {
-            Direction::Right => (rank + 2 * self.ranks - n) % self.ranks,
-            Direction::Left => (rank + n) % self.ranks,
-        }
+        // Less than three times round: no division, of which a large ring would have a hundred million.
+        let once = |place: u32| if place < self.ranks { place } else { place - self.ranks };
+        once(once(match self.direction {
+            Direction::Right => rank + 2 * self.ranks - n,
+            Direction::Left => rank + n,
+        }))
     }
 
     /// The neighbour that chunks come from: the left one, in the words of a ring that travels to the right.
@@ -144,7 +145,10 @@ impl Ring {
     }
 
     fn lane(&self, rank: u32) -> Lane {
-        let mut lane = Lane::new(rank);
+        // A round publishes at most, and there are ends.
+        let of_round = if self.staging == Staging::Exchange { 2 } else { 1 };
+        let instructions = Vec::with_capacity(of_round * self.rounds().len() + self.at_ends());
+        let mut lane = Lane { rank, instructions };
         match self.staging {
             // The own part: no other rank writes it to this output.
             Staging::None | Staging::Outputs if self.ranks == 1 || !self.reduces() => {
@@ -153,11 +157,14 @@ impl Ring {
             }
             Staging::None | Staging::Outputs => {}
             Staging::Slots | Staging::Exchange => {
-                let stage_in = Instruction::new(STAGE_IN)
+                let mut stage_in = Instruction::new(STAGE_IN)
                     .copy(Address::input(rank, 0))
                     .to(Address::slot(rank, 0))
                     .chunks(self.ranks);
-                lane.push(if self.staging == Staging::Slots { self.announce(stage_in, rank, 0) } else { stage_in });
+                if self.staging == Staging::Slots {
+                    self.announce(&mut stage_in, rank, 0);
+                }
+                lane.push(stage_in);
             }
         }
         for k in self.rounds() {
@@ -175,6 +182,14 @@ impl Ring {
             );
         }
         lane
+    }
+
+    /// Instructions before and after the rounds.
+    fn at_ends(&self) -> usize {
+        match self.staging {
+            Staging::Slots | Staging::Exchange => 2,
+            Staging::None | Staging::Outputs => usize::from(self.ranks == 1 || !self.reduces()),
+        }
     }
 
     /// One round: reduce the left neighbour's chunk with the own one (RS), or take it over (AG).
@@ -201,21 +216,24 @@ impl Ring {
                 }
             }
         };
-        let instruction = Instruction::new((phase, s)).to(to);
-        let instruction = if phase == RS { instruction.reduce(theirs, own) } else { instruction.copy(theirs) };
+        let mut instruction = Instruction::new((phase, s)).to(to);
+        instruction.from.push(theirs);
+        if phase == RS {
+            instruction.from.push(own);
+        }
         let more = k + 1 < self.rounds().end;
         match self.staging {
             // The first round reads inputs, which nobody writes: nothing to wait for.
-            Staging::None | Staging::Outputs if first => self.announce_if(more, instruction, rank, k + 1),
-            Staging::None | Staging::Outputs | Staging::Slots => {
-                let instruction = self.await_ready(instruction, rank, k, 1);
-                self.announce_if(more, instruction, rank, k + 1)
-            }
-            Staging::Exchange => {
-                let instruction = self.await_ready(instruction, rank, k, self.ready_count(k));
-                if more { self.announce_free(instruction, rank, k + 1) } else { instruction }
-            }
+            Staging::None | Staging::Outputs if first => {}
+            Staging::None | Staging::Outputs | Staging::Slots => self.await_ready(&mut instruction, rank, k, 1),
+            Staging::Exchange => self.await_ready(&mut instruction, rank, k, self.ready_count(k)),
         }
+        match self.staging {
+            _ if !more => {}
+            Staging::Exchange => self.announce_free(&mut instruction, rank, k + 1),
+            Staging::None | Staging::Outputs | Staging::Slots => self.announce(&mut instruction, rank, k + 1),
+        }
+        instruction
     }
 
     /// Exchange only: put the chunk that the right neighbour reads in round k into the exchange slot. From round 1 on
@@ -223,11 +241,14 @@ impl Ring {
     fn publish(&self, rank: u32, k: u32) -> Instruction {
         let (_, s) = self.phase(k);
         let chunk = self.chunk(self.right(rank), k);
-        let instruction = Instruction::new((PUBLISH, if k < self.ranks - 1 { s } else { s + self.ranks - 1 }))
+        let mut instruction = Instruction::new((PUBLISH, if k < self.ranks - 1 { s } else { s + self.ranks - 1 }))
             .copy(Address::slot(rank, chunk))
             .to(Address::slot(rank, self.ranks));
-        let instruction = if k == 0 { instruction } else { self.await_free(instruction, rank, k) };
-        self.announce(instruction, rank, k)
+        if k > 0 {
+            self.await_free(&mut instruction, rank, k);
+        }
+        self.announce(&mut instruction, rank, k);
+        instruction
     }
 
     /// Which notify of (row k, left) says "ready". It is the second where the same peer has already said "free" there.
@@ -236,42 +257,39 @@ impl Ring {
     }
 
     fn peers(&self, rank: u32) -> impl Iterator<Item = u32> + use<> {
-        (0..self.ranks).filter(move |&peer| peer != rank)
+        (0..rank).chain(rank + 1..self.ranks)
     }
 
     /// Tell whoever waits for this rank that its chunk of round `k` can be read.
-    fn announce(&self, instruction: Instruction, rank: u32, k: u32) -> Instruction {
+    fn announce(&self, instruction: &mut Instruction, rank: u32, k: u32) {
         let row = self.row(k);
         match self.sync {
-            _ if self.ranks == 1 => instruction,
-            SyncStyle::Neighbor => instruction.notify(self.right(rank), row),
-            SyncStyle::Barrier => self.peers(rank).fold(instruction, |i, peer| i.notify(peer, row)),
+            _ if self.ranks == 1 => {}
+            SyncStyle::Neighbor => instruction.notifies.push(Notify { peer: self.right(rank), row }),
+            SyncStyle::Barrier => instruction.notifies.extend(self.peers(rank).map(|peer| Notify { peer, row })),
         }
     }
 
-    fn announce_if(&self, more: bool, instruction: Instruction, rank: u32, k: u32) -> Instruction {
-        if more { self.announce(instruction, rank, k) } else { instruction }
-    }
-
-    fn await_ready(&self, instruction: Instruction, rank: u32, k: u32, at_least: u32) -> Instruction {
+    fn await_ready(&self, instruction: &mut Instruction, rank: u32, k: u32, at_least: u32) {
         let row = self.row(k);
+        let wait = |sender| Wait { row, sender, at_least };
         match self.sync {
-            SyncStyle::Neighbor => instruction.wait_for(row, self.left(rank), at_least),
-            SyncStyle::Barrier => self.peers(rank).fold(instruction, |i, peer| i.wait_for(row, peer, at_least)),
+            SyncStyle::Neighbor => instruction.waits.push(wait(self.left(rank))),
+            SyncStyle::Barrier => instruction.waits.extend(self.peers(rank).map(wait)),
         }
     }
 
     /// Exchange only: tell the left neighbour that its exchange slot has been read.
-    fn announce_free(&self, instruction: Instruction, rank: u32, row: u32) -> Instruction {
+    fn announce_free(&self, instruction: &mut Instruction, rank: u32, row: u32) {
         match self.sync {
-            SyncStyle::Neighbor => instruction.notify(self.left(rank), row),
+            SyncStyle::Neighbor => instruction.notifies.push(Notify { peer: self.left(rank), row }),
             SyncStyle::Barrier => self.announce(instruction, rank, row),
         }
     }
 
-    fn await_free(&self, instruction: Instruction, rank: u32, row: u32) -> Instruction {
+    fn await_free(&self, instruction: &mut Instruction, rank: u32, row: u32) {
         match self.sync {
-            SyncStyle::Neighbor => instruction.wait_for(row, self.right(rank), 1),
+            SyncStyle::Neighbor => instruction.waits.push(Wait { row, sender: self.right(rank), at_least: 1 }),
             SyncStyle::Barrier => self.await_ready(instruction, rank, row, 1),
         }
     }

@@ -10,46 +10,45 @@
 
 use std::ops::Range;
 
-use super::assemble::{Built, assemble};
 use super::phase::{AG, MOVE, RS};
 use crate::collective::{Collective, Task};
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
 /// Chunks of a ring: NCCL_STEPS, what NCCL's rings have on the way at a time. The pipeline of P ranks is full for 8 of P+6 steps.
 const PIPELINE: u32 = 8;
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Draft {
     let collective = Collective::AllReduce;
     let trees = [Shape::Plain, Shape::Twin].map(|shape| Tree::new(collective, shape, 0, ranks));
     let chunks = trees[0].height().max(1);
     let rows = if ranks == 1 { 0 } else { 2 };
     let schedule = Schedule::new(name, collective, ranks, 2 * chunks).signal_rows(rows);
-    assemble(schedule, |rank| {
+    Draft::new(schedule, move |rank| {
         let rows = (0..).zip(&trees);
-        rows.flat_map(move |(row, tree)| tree.lanes(rank, row, row * chunks..(row + 1) * chunks))
+        rows.flat_map(|(row, tree)| tree.lanes(rank, row, row * chunks..(row + 1) * chunks)).collect::<Vec<Lane>>()
     })
 }
 
 /// Reduce or broadcast by a tree.
-pub(super) fn tree(name: Algorithm, task: Task, ranks: u32) -> Built {
+pub(super) fn tree(name: Algorithm, task: Task, ranks: u32) -> Draft {
     let tree = Tree::new(task.collective, Shape::Plain, task.root, ranks);
     let chunks = tree.height().max(1);
-    rooted(name, task, ranks, &tree, chunks)
+    rooted(name, task, ranks, tree, chunks)
 }
 
 /// Reduce or broadcast by a ring.
-pub(super) fn ring(name: Algorithm, task: Task, ranks: u32) -> Built {
+pub(super) fn ring(name: Algorithm, task: Task, ranks: u32) -> Draft {
     let tree = Tree::new(task.collective, Shape::Chain, task.root, ranks);
     // Two ranks are no pipeline.
-    rooted(name, task, ranks, &tree, if ranks > 2 { PIPELINE } else { 1 })
+    rooted(name, task, ranks, tree, if ranks > 2 { PIPELINE } else { 1 })
 }
 
-fn rooted(name: Algorithm, task: Task, ranks: u32, tree: &Tree, chunks: u32) -> Built {
+fn rooted(name: Algorithm, task: Task, ranks: u32, tree: Tree, chunks: u32) -> Draft {
     // Next to the inputs nobody waits, and nobody keeps anything.
     let inner = ranks > 2;
     let slots = if inner && tree.collective.reduces() { chunks } else { 0 };
     let schedule = Schedule::new(name, task, ranks, chunks).slots(slots).signal_rows(inner.into());
-    assemble(schedule, |rank| tree.lanes(rank, 0, 0..chunks))
+    Draft::new(schedule, move |rank| tree.lanes(rank, 0, 0..chunks))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +119,7 @@ impl Tree {
     }
 
     /// A lane for what goes up, but not of a leaf, and a lane for what comes down, but not of the root.
-    fn lanes(&self, rank: u32, row: u32, chunks: Range<u32>) -> impl Iterator<Item = Lane> {
+    fn lanes(&self, rank: u32, row: u32, chunks: Range<u32>) -> Vec<Lane> {
         let lane = |step: &dyn Fn(u32, u32) -> Instruction| {
             let steps = (0..).zip(chunks.clone()).map(|(n, chunk)| step(chunk, n));
             Lane { rank, instructions: steps.collect() }
@@ -137,7 +136,7 @@ impl Tree {
         };
         let parent = parent.filter(|_| self.collective.gives_all_the_same());
         let down = parent.map(|parent| lane(&|chunk, n| self.down(rank, parent, row, chunk, n)));
-        up.into_iter().chain(down)
+        up.into_iter().chain(down).collect()
     }
 
     /// What an all-reduce has of both, the others have one of.

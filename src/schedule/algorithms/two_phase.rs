@@ -3,14 +3,13 @@
 //! Between the phases stands no barrier: a copy waits only for the owner of its chunk, who by then has also read what
 //! the copy overwrites in place. Chunks are added in rank order in one place, so all ranks agree in every bit.
 
-use super::assemble::{Built, assemble};
 use super::phase::{AG, RS};
 use crate::collective::Collective;
-use crate::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use crate::schedule::{Address, Algorithm, Draft, Instruction, Lane, Schedule};
 
-pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Built {
+pub(super) fn all_reduce(name: Algorithm, ranks: u32) -> Draft {
     let schedule = Schedule::new(name, Collective::AllReduce, ranks, ranks).signal_rows(u32::from(ranks > 1));
-    assemble(schedule, |rank| [lane(rank, ranks)])
+    Draft::new(schedule, move |rank| [lane(rank, ranks)])
 }
 
 fn lane(rank: u32, ranks: u32) -> Lane {
