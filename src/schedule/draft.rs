@@ -14,9 +14,11 @@ pub struct Draft {
     lanes: Lanes,
 }
 
+/// Appends the lanes of a rank.
+type Make = dyn Fn(u32, &mut Vec<Lane>) + Send + Sync;
+
 enum Lanes {
-    /// Appends the lanes of a rank.
-    Made(Box<dyn Fn(u32, &mut Vec<Lane>) + Send + Sync>),
+    Made(Box<Make>),
     /// In the head.
     Written,
 }
