@@ -201,6 +201,13 @@ named!(Op, "operation", {
     Avg => "avg" | "average" | "mean",
 });
 
+impl Op {
+    /// What it is over so many ranks: an average over one is the contribution itself, as NCCL's is.
+    pub(crate) fn over(self, ranks: u32) -> Self {
+        if self == Self::Avg && ranks == 1 { Self::Sum } else { self }
+    }
+}
+
 /// Prints a list of ranks as `0, 2, 5`, cut after eight.
 pub(crate) struct Ranks<'a>(pub &'a [u32]);
 

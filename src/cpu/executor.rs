@@ -76,6 +76,7 @@ impl<T: Element> Executor<T> {
         admit(schedule.ranks, options)?;
         let op = schedule.task.collective.op(op);
         supported(T::TYPE, op)?;
+        let op = op.over(schedule.ranks);
         if op == Op::Avg {
             proved.scalable()?;
         }

@@ -85,7 +85,7 @@ pub(super) fn of_ranks<'a>(
                 Node::Reduce(..) => postfix.push(Step::Reduce),
             }
         }
-        let (op, contributions) = (schedule.task.collective.op(op), schedule.ranks);
+        let (op, contributions) = (schedule.task.collective.op(op).over(schedule.ranks), schedule.ranks);
         Stretch { ranks: ranks.to_vec(), elements: in_buffer(payload, chunk), inputs, postfix, op, contributions }
     })
 }

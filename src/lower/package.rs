@@ -112,6 +112,7 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
     let &Request { data_type, mode, protocol, fault, .. } = request;
     let op = schedule.task.collective.op(request.op);
     supported(data_type, op)?;
+    let op = op.over(schedule.ranks);
     if op == Op::Avg {
         proved.scalable()?;
     }

@@ -44,7 +44,7 @@ pub(crate) fn evaluate(
     inputs: &[Vec<u64>],
 ) -> Vec<Vec<u64>> {
     let op = if places.promise.reduces() { op } else { Op::Sum };
-    let scale = (op == Op::Avg).then(|| reciprocal(data_type, schedule.ranks));
+    let scale = (op == Op::Avg && schedule.ranks > 1).then(|| reciprocal(data_type, schedule.ranks));
     let chunks = schedule.chunks;
     let mut memory = vec![Vec::new(); places.len as usize];
     for (rank, input) in (0..).zip(inputs) {

@@ -236,7 +236,7 @@ fn what_is_wrong_with_a_file_is_said_in_its_terms() {
         ("<a/>", "the outermost element of MSCCL XML is <algo>"),
         ("<!DOCTYPE x [<!ENTITY a 'b'>]><algo/>", "document types, entities and CDATA are not read"),
         ("<algo name=\"&a;\"", "line 1"),
-        (&format!("{PAIR}{PAIR}"), "line 16, <algo>: a second algorithm; a file holds one"),
+        (&format!("{PAIR}{PAIR}"), "line 17, <algo>: a second algorithm; a file holds one"),
         (&PAIR.replace("</gpu>", "text</gpu>"), "there is text between elements: 'text'"),
         (&PAIR[..PAIR.len() - 20], "the file ends before its elements do"),
         (&"<a>".repeat(100_000), "the outermost element"),
