@@ -2,18 +2,25 @@
 //!
 //! Apart from the sweep, because the record and the table of a sweep tell of its request, too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, supported};
 use wgccl::low_level::payload::Payload;
-use wgccl::schedule::{Algorithm, BuildError, DeviceKind, MAX_RANKS, Recipe, Schedule, Selection, SyncStyle};
+use wgccl::schedule::{
+    Algorithm, BuildError, DeviceKind, Granularity, MAX_RANKS, Recipe, Schedule, Selection, SyncStyle,
+};
 
 use super::size::{Parts, Range, Step};
 use crate::device::{AUTO, Device};
 use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
+use crate::file::Loaded;
 use crate::memory::{check_count, check_memory};
+
+/// An algorithm or `auto`; none is the file.
+pub(super) type Way = Option<Selection>;
 
 /// Every device that there is.
 pub const ALL: &str = "all";
@@ -27,6 +34,8 @@ pub struct Request {
     pub roots: Roots,
     /// Of send-recv: from whom each rank receives; empty is the rank before it.
     pub sources: Vec<u32>,
+    /// By the schedule of a file, before those of `algorithms`.
+    pub file: Option<Arc<Loaded>>,
     /// How, one after the other.
     pub algorithms: Vec<Selection>,
     /// Leave out, and note, an algorithm that is not defined for a number of ranks, in place of refusing everything.
@@ -85,6 +94,7 @@ impl Default for Request {
             collective: Collective::AllReduce,
             roots: Roots::One(0),
             sources: Vec::new(),
+            file: None,
             algorithms: vec![Algorithm::Ring.into()],
             only_defined: false,
             sync: SyncStyle::Neighbor,
@@ -163,19 +173,30 @@ impl Request {
 
     /// Elements of a part in every size.
     pub(super) fn counts(&self, data_type: DataType, ranks: u32) -> Result<Vec<usize>, BenchError> {
-        self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))
+        let mut counts = self.range.counts(data_type.bytes(), Parts::of(self.collective, ranks))?;
+        if let Some(Granularity::DivisibleBy(n)) = self.file.as_ref().map(|file| file.schedule.granularity) {
+            let n = n.max(1) as usize;
+            counts.iter_mut().for_each(|count| *count = *count / n * n);
+            counts.retain(|&count| count > 0);
+            counts.dedup();
+            if counts.is_empty() {
+                let Range { first, last, .. } = self.range;
+                return Err(BenchError::Granularity { first, last, n });
+            }
+        }
+        Ok(counts)
     }
 
-    /// Roots and algorithms over `ranks` ranks, and why any is left out.
-    pub(super) fn lines(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Selection)>, BuildError> {
-        let mut lines = Vec::new();
+    /// Roots and schedules over `ranks` ranks, and why any is left out.
+    pub(super) fn lines(&self, ranks: u32, notes: &mut Vec<String>) -> Result<Vec<(u32, Way)>, BuildError> {
+        let mut lines: Vec<(u32, Way)> = self.file.iter().map(|file| (file.schedule.task.root, None)).collect();
         for (root, &selection) in self.roots(ranks).flat_map(|r| self.algorithms.iter().map(move |a| (r, a))) {
             let built = match selection {
-                Selection::Named(algorithm) => self.schedule(root, algorithm, ranks).map(drop),
+                Selection::Named(algorithm) => self.schedule(root, Some(algorithm), ranks).map(drop),
                 _ => Ok(()),
             };
             match built {
-                Ok(()) => lines.push((root, selection)),
+                Ok(()) => lines.push((root, Some(selection))),
                 Err(error) if self.only_defined && !matches!(error, BuildError::Ranks(_)) => {
                     let note = format!("left out: {error}");
                     if !notes.contains(&note) {
@@ -188,7 +209,13 @@ impl Request {
         Ok(lines)
     }
 
-    pub(super) fn schedule(&self, root: u32, algorithm: Algorithm, ranks: u32) -> Result<Schedule, BuildError> {
+    /// By an algorithm, or that of the file.
+    pub(super) fn schedule(&self, root: u32, algorithm: Option<Algorithm>, ranks: u32) -> Result<Schedule, BuildError> {
+        let algorithm = match (algorithm, &self.file) {
+            (None, Some(file)) => return Ok(file.schedule.clone()),
+            (None, None) => Algorithm::default_of(self.collective),
+            (Some(algorithm), _) => algorithm,
+        };
         Recipe::new(self.task(root), ranks).algorithm(algorithm).sync(self.sync).build()
     }
 
@@ -201,13 +228,13 @@ impl Request {
     /// Which algorithm a part of `count` elements goes by.
     pub(super) fn algorithm(
         &self,
-        selection: Selection,
+        way: Way,
         ranks: u32,
         data_type: DataType,
         count: usize,
         kind: DeviceKind,
-    ) -> Algorithm {
-        selection.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind)
+    ) -> Option<Algorithm> {
+        way.map(|way| way.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind))
     }
 
     /// Refuses what can be refused without a device and without a schedule: that of many ranks is gigabytes.
@@ -237,11 +264,11 @@ impl Request {
     }
 
     /// Refuses what no device could run, whichever algorithm it would choose. `lines` are those over `ranks` ranks.
-    pub(super) fn check(&self, ranks: u32, lines: &[(u32, Selection)]) -> Result<(), Error> {
+    pub(super) fn check(&self, ranks: u32, lines: &[(u32, Way)]) -> Result<(), Error> {
         for &(root, selection) in lines {
             for &data_type in &self.data_types {
                 let counts = self.counts(data_type, ranks)?;
-                let mut largest = Vec::<(Algorithm, usize)>::new();
+                let mut largest = Vec::<(Option<Algorithm>, usize)>::new();
                 for (&kind, &count) in DeviceKind::ALL.iter().flat_map(|kind| counts.iter().map(move |c| (kind, c))) {
                     let algorithm = self.algorithm(selection, ranks, data_type, count, kind);
                     match largest.iter_mut().find(|(known, _)| *known == algorithm) {

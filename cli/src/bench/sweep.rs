@@ -16,7 +16,7 @@ use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, Selection};
 
 use super::measure::{Case, Deadline};
-use super::request::{ALL, Request};
+use super::request::{ALL, Request, Way};
 use super::result::{self, Group, Roof, Row};
 use super::roof;
 use super::size::Parts;
@@ -159,7 +159,7 @@ fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Er
 }
 
 /// Roots and algorithms over a number of ranks.
-type Lines = (u32, Vec<(u32, Selection)>);
+type Lines = (u32, Vec<(u32, Way)>);
 
 /// All rows of one device, element type and reduction.
 struct OfDevice<'a, O> {
@@ -213,7 +213,7 @@ fn of_device<T: Element>(
                             device: index,
                             collective,
                             root: group_root,
-                            origin: (!selection.is_auto()).then(|| schedule.origin.clone()),
+                            origin: (!selection.is_some_and(Selection::is_auto)).then(|| schedule.origin.clone()),
                             sync,
                             ranks,
                             data_type,
@@ -243,7 +243,7 @@ struct Test<'a> {
     /// For collectives that have that.
     in_place: Option<Proved>,
     /// That of the group, or the one that it chose.
-    algorithm: Algorithm,
+    algorithm: Option<Algorithm>,
     group: Group,
 }
 

@@ -14,6 +14,11 @@ pub enum BenchError {
     /// A sweep that makes no sense.
     #[error("sizes from {first} to {last} bytes: {why}")]
     Range { first: u64, last: u64, why: &'static str },
+    /// None of the sizes fits the file's schedule.
+    #[error(
+        "no size from {first} to {last} bytes is a multiple of the {n} elements that the file's schedule wants; give larger ones"
+    )]
+    Granularity { first: u64, last: u64, n: usize },
     /// A row took longer than it may.
     #[error("Test timeout ({} s): {what}", .limit.as_secs_f64())]
     Timeout { limit: Duration, what: String },

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use wgccl::collective::{Collective, Op};
+use wgccl::collective::Op;
 use wgccl::element::DataType;
 use wgccl::lower::Protocol;
 use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 
 use crate::amount::{bytes, whole};
 use crate::bench::request::Roots;
-use crate::cli::args::{SourcesArgs, collectives, seconds};
+use crate::cli::args::{FileArgs, SourcesArgs, Subject, seconds, subjects};
 use crate::cli::run::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG};
 use crate::cli::values::{ALL, List, Names, device, list, one_of};
 use crate::device::AUTO;
@@ -30,11 +30,13 @@ interval leaves 1 out is no noise. Two runs of one program may differ by 15 % by
 machine: repeat before you believe."
 )]
 pub(crate) struct BenchArgs {
-    /// What to compute
-    #[arg(default_value = "all-reduce", value_parser = collectives())]
-    pub(super) collective: Collective,
-    /// Number of ranks, several separated by commas
-    #[arg(short = 'P', long, alias = "nranks", value_name = "P,..", value_delimiter = ',', default_value = "4", value_parser = whole::<u32>)]
+    /// What to compute: a collective, or a file with a schedule, which is measured before the algorithms that are named
+    #[arg(default_value = "all-reduce", value_name = "COLLECTIVE|FILE", value_parser = subjects())]
+    pub(super) what: Subject,
+    #[command(flatten)]
+    pub(super) file: FileArgs,
+    /// Number of ranks, several separated by commas [default: 4]
+    #[arg(short = 'P', long, alias = "nranks", value_name = "P,..", value_delimiter = ',', value_parser = whole::<u32>)]
     pub(super) ranks: Vec<u32>,
     /// Algorithms, separated by commas [default: auto; ring with --sync barrier]
     ///

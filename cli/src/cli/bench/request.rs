@@ -7,18 +7,47 @@ use wgccl::schedule::{Algorithm, Selection, SyncStyle};
 use super::args::{BenchArgs, INAPPLICABLE};
 use crate::bench::request::{Request, Roots};
 use crate::bench::size::{Range, Step};
-use crate::cli::args::{check_op, refuse_flags};
+use crate::cli::args::{ScheduleArgs, Subject, check_op, refuse_flags};
 use crate::cli::values::List;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
+use crate::file::Loaded;
+use crate::plan::Plan;
+
+/// Where nobody says how many.
+const RANKS: u32 = 4;
+
+/// What decides the schedule of a file; algorithms are measured beside it.
+fn schedule_args(args: &BenchArgs) -> ScheduleArgs {
+    let root = match (&args.what, args.root) {
+        (Subject::File(_), Some(Roots::One(root))) => Some(root),
+        _ => None,
+    };
+    ScheduleArgs { root, ..ScheduleArgs::default() }
+}
+
+fn ranks(args: &BenchArgs, file: Option<&Loaded>) -> Result<Vec<u32>, Error> {
+    match (file.map(|file| file.schedule.ranks), &args.ranks[..]) {
+        (None, []) => Ok(vec![RANKS]),
+        (None, ranks) => Ok(ranks.to_vec()),
+        (Some(ranks), []) => Ok(vec![ranks]),
+        (Some(ranks), [given]) if *given == ranks => Ok(vec![ranks]),
+        (Some(ranks), _) => Err(Error::Usage(format!("the file has {ranks} ranks; leave -P out"))),
+    }
+}
 
 pub(super) fn request(args: &BenchArgs) -> Result<Request, Error> {
     if let Some((short, name, hint)) = args.refused.0.and_then(|index| INAPPLICABLE.get(index)) {
         return Err(Error::Usage(format!("-{short} (--{name}) of nccl-tests does not apply: {hint}")));
     }
-    let collective = args.collective;
+    let plan = args.what.plan(&schedule_args(args), &args.file)?;
+    let collective = plan.collective();
+    let file = match plan {
+        Plan::File(file) => Some(file),
+        Plan::Builtin { .. } => None,
+    };
     if args.root.is_some() && !collective.has_root() {
-        return Err(Error::Usage(format!("{} has no root; leave -r out", args.collective)));
+        return Err(Error::Usage(format!("{collective} has no root; leave -r out")));
     }
     check_op(collective, args.op.is_some(), "-o")?;
     if collective == Collective::Barrier {
@@ -45,6 +74,7 @@ pub(super) fn request(args: &BenchArgs) -> Result<Request, Error> {
         (None, None) => defaults.range.step,
     };
     let algorithms = match &args.algorithm {
+        None if file.is_some() => Vec::new(),
         // The table of `auto` is of neighbours.
         None if args.sync == SyncStyle::Barrier => vec![Algorithm::default_of(collective).into()],
         None => vec![Selection::Auto],
@@ -62,7 +92,8 @@ pub(super) fn request(args: &BenchArgs) -> Result<Request, Error> {
         algorithms,
         only_defined: args.algorithm.as_ref().is_some_and(|algorithm| algorithm.all),
         sync: args.sync,
-        ranks: args.ranks.clone(),
+        ranks: ranks(args, file.as_deref())?,
+        file,
         data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.or_all(DataType::ALL)),
         ops: args.op.as_ref().map_or(defaults.ops, |op| op.or_all(Op::ALL)),
         devices: args.device.clone(),
