@@ -90,6 +90,52 @@ fn every_device_and_mode_runs_a_file() {
     }
 }
 
+/// A file is measured at the sizes that it can have, and beside the algorithms that are named.
+#[test]
+fn a_file_is_measured_beside_the_algorithms() {
+    let dir = TempDir::new().unwrap();
+    let file = converted(&dir, "ring.xml", &["ring", "--ranks", "4", "--to", "msccl"]);
+    let file = file.to_str().unwrap();
+    let args = [
+        "bench",
+        file,
+        "--device",
+        "cpu",
+        "--algorithm",
+        "direct",
+        "-b",
+        "40",
+        "-e",
+        "4K",
+        "-f",
+        "10",
+        "-n",
+        "2",
+        "--json",
+    ];
+    let record: Value = serde_json::from_str(&ok(&args)).unwrap();
+    let rows: Vec<(&str, &str, u64)> = record["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["origin"].as_str().unwrap(), row["algorithm"].as_str().unwrap(), row["size"].as_u64().unwrap()))
+        .collect();
+    // 40, 400 and 4000 bytes, as multiples of 16.
+    let expected = [("file", "ring"), ("builtin", "direct")]
+        .map(|(origin, name)| [32, 400, 4000].map(|size| (origin, name, size)));
+    assert_eq!(rows, expected.concat());
+    for (args, part) in [
+        (&["bench", file, "-P", "8"][..], "the file has 4 ranks"),
+        (
+            &["bench", file, "-b", "4", "-e", "12", "-f", "2"],
+            "no size from 4 to 12 bytes is a multiple of the 4 elements",
+        ),
+    ] {
+        let output = wgccl(&[args, &["--device", "cpu"]].concat());
+        assert!(output.status.code() == Some(6) && said(&output).contains(part), "{args:?}: {}", said(&output));
+    }
+}
+
 #[test]
 fn what_does_not_go_with_a_file_is_refused() {
     let dir = TempDir::new().unwrap();
