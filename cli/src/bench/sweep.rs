@@ -207,8 +207,12 @@ fn of_device<T: Element>(
                     test => {
                         let schedule = request.schedule(root, algorithm, ranks)?;
                         let proved = |in_place| prove(schedule.clone(), proof::Options::default().in_place(in_place));
-                        let in_place =
-                            if collective.has_in_place() && !request.only_apart { Some(proved(true)?) } else { None };
+                        let in_place = match (collective.has_in_place() && !request.only_apart, algorithm) {
+                            (false, _) => None,
+                            // A file may be right apart only.
+                            (true, None) => proved(true).ok(),
+                            (true, Some(_)) => Some(proved(true)?),
+                        };
                         let group = Group {
                             device: index,
                             collective,

@@ -84,7 +84,7 @@ const EXAMPLES: [(&str, &str); 10] = [
     (
         "lint",
         "  wgccl lint allreduce.xml                         who would refuse it, and why\n  \
-           wgccl lint - < allreduce.xml                     of standard input",
+           wgccl lint allreduce.xml --json                  for a script",
     ),
     (
         "convert",

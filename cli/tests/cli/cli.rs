@@ -588,7 +588,7 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run broadcast --sources 1,0,2,3", 6, &["only send-recv has sources", "leave --sources out"]),
         case("check send-recv --in-place", 6, &["send-recv has no form in place"]),
         case("layout barrier --count 1", 6, &["barrier has no payload"]),
-        case("run schedule.xml", 6, &["not supported yet"]),
+        case("run schedule.xml", 6, &["cannot read schedule.xml"]),
         case("run --root 1", 6, &["no root"]),
         case("run --device nonesuch", 2, &["no device 'nonesuch'", "cpu"]),
         case("run --device 99", 2, &["no device '99'", "cpu"]),
