@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod convert;
 mod devices;
+mod each;
 mod help;
 mod layout;
 mod lint;

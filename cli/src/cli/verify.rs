@@ -14,6 +14,7 @@ use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::Algorithm;
 
 use super::args::{collectives, type_of};
+use super::each::{Each, NAME, Row};
 use super::output::{BAD, DIM, GOOD, Ticking, of_notes, plural, print, print_error, print_json};
 use super::values::{Names, one_of};
 use crate::amount::whole;
@@ -103,25 +104,6 @@ struct Json<'a> {
     error: Option<String>,
 }
 
-/// The same of several tensors.
-#[derive(Serialize)]
-struct JsonOfAll<'a> {
-    tensors: &'a [Row],
-    ok: bool,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    notes: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-/// A tensor's report.
-#[derive(Serialize)]
-struct Row {
-    tensor: String,
-    #[serde(flatten)]
-    report: Report,
-}
-
 struct Verify<'a>(&'a Request, Watch);
 
 impl Typed for Verify<'_> {
@@ -177,9 +159,6 @@ pub(super) fn run(args: &VerifyArgs) -> Result<u8, Error> {
     all(args, &requests, &notes)
 }
 
-/// Characters of a tensor's name in a row.
-const NAME: usize = 40;
-
 fn bar() -> Ticking {
     let ticking = Ticking::new();
     if let Ok(style) =
@@ -224,13 +203,12 @@ fn all(args: &VerifyArgs, requests: &[(String, Request)], notes: &[String]) -> R
         if !report.ok && error.is_none() {
             error = Some(of_tensor(of(&report)));
         }
-        rows.push(Row { tensor: name.clone(), report });
+        rows.push(Row { tensor: name.clone(), of: report });
         ticking.bar().inc(request.inputs.bytes());
     }
     drop(ticking);
     if args.json {
-        let (ok, error) = (error.is_none(), error.as_ref().map(Error::to_string));
-        print_json(&JsonOfAll { tensors: &rows, ok, notes, error })?;
+        print_json(&Each::new(&rows, notes, error.as_ref()))?;
     } else {
         print(&(of_notes(notes) + &table_of_all(&rows)))?;
         error.iter().for_each(print_error);
@@ -239,15 +217,15 @@ fn all(args: &VerifyArgs, requests: &[(String, Request)], notes: &[String]) -> R
 }
 
 /// What a person reads of several tensors.
-fn table_of_all(rows: &[Row]) -> String {
+fn table_of_all(rows: &[Row<Report>]) -> String {
     let mut text = String::new();
-    let Some(Row { report: first, .. }) = rows.first() else { return text };
+    let Some(Row { of: first, .. }) = rows.first() else { return text };
     let op = first.op.map_or_else(String::new, |op| format!(", {op}"));
     let tensors = plural(rows.len() as u64, "tensor");
     text += &format!("{}: {} of {tensors}{op}\n", first.collective, plural(first.ranks.into(), "rank"));
     let width = rows.iter().map(|row| row.tensor.chars().count().min(NAME + 3)).max().unwrap_or(0).max(6);
     text += &format!("\n{DIM}{:<width$}  {:<6}  {:>12}  {:<8}  of{DIM:#}", "tensor", "type", "count", "result");
-    for Row { tensor, report } in rows {
+    for Row { tensor, of: report } in rows {
         let (style, verdict, of) = match (report.differences.differing, report.ok) {
             (0, _) => (GOOD, "equal", names(&report.equal)),
             (some, true) => (GOOD, "close", format!("{} but for {some} elements", report.against)),

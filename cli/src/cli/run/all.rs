@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use indicatif::ProgressStyle;
-use serde::Serialize;
 use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
 use super::args::{RunArgs, check_op, of_file, of_tensors, request};
 use super::one::{INTERRUPTED, written};
 use super::text::{device, time};
+use crate::cli::each::{Each, NAME, Row};
 use crate::cli::output::{BAD, DIM, GOOD, Ticking, named, of_notes, plural, print, print_error, print_json};
 use crate::device::Device;
 use crate::error::{Error, exit};
@@ -18,28 +18,6 @@ use crate::run::{Outcome, Request, Source, ranks_of, run as execute};
 use crate::signals::say;
 use crate::tensor::{self, Files, Output, Tensors};
 use crate::text::one_line;
-
-/// Characters of a tensor's name in a row.
-const NAME: usize = 40;
-
-/// All outcomes, and why they are not well if they are not.
-#[derive(Serialize)]
-struct Json<'a> {
-    tensors: &'a [Row],
-    ok: bool,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    notes: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-/// What came of one tensor.
-#[derive(Serialize)]
-struct Row {
-    tensor: String,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
 
 /// A tensor whose element type is known.
 struct One<'a> {
@@ -101,7 +79,7 @@ pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Erro
         let one = One { tensors, request, device: &found, kept: args.output.is_some() && error.is_none() };
         let (mut outcome, wrong, output) = typed(request.data_type, one).map_err(of(tensors))?;
         outcome.ok = wrong.is_none();
-        rows.push(Row { tensor: name(tensors), outcome });
+        rows.push(Row { tensor: name(tensors), of: outcome });
         outputs.extend(output);
         error = error.or(wrong.map(of(tensors)));
         bar.bar().inc(tensors.bytes());
@@ -116,10 +94,7 @@ pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Erro
         }
     }
     match args.json {
-        true => {
-            let error = error.as_ref().map(Error::to_string);
-            print_json(&Json { tensors: &rows, ok: error.is_none(), notes: &notes, error })?;
-        }
+        true => print_json(&Each::new(&rows, &notes, error.as_ref()))?,
         false => {
             print(&text)?;
             error.iter().for_each(print_error);
@@ -150,9 +125,9 @@ fn check_ranks(requests: &[Request], files: &Files) -> Result<(), Error> {
 }
 
 /// What a person reads.
-fn table(rows: &[Row], notes: &[String]) -> String {
+fn table(rows: &[Row<Outcome>], notes: &[String]) -> String {
     let mut text = of_notes(notes);
-    let Some(Row { outcome: first, .. }) = rows.first() else { return text };
+    let Some(Row { of: first, .. }) = rows.first() else { return text };
     let op = first.op.map_or_else(String::new, |op| format!(", {op}"));
     let tensors = plural(rows.len() as u64, "tensor");
     text += &format!("{}: {} of {tensors}{op}\n\n", first.collective, plural(first.ranks.into(), "rank"));
@@ -162,7 +137,7 @@ fn table(rows: &[Row], notes: &[String]) -> String {
         "\n{DIM}{:<width$}  {:<6}  {:>12}  {:<20}  {:>10}  {:<9}  rounding{DIM:#}\n",
         "tensor", "type", "count", "algorithm", "time", "result"
     );
-    for Row { tensor, outcome: o } in rows {
+    for Row { tensor, of: o } in rows {
         let (style, verdict) = if o.ok { (GOOD, "bit-exact") } else { (BAD, "WRONG") };
         let rounding = o.accuracy.map_or_else(String::new, |accuracy| accuracy.brief());
         text += &format!(
@@ -174,8 +149,7 @@ fn table(rows: &[Row], notes: &[String]) -> String {
             time(o.time_us),
         );
     }
-    let (right, all) = rows
-        .iter()
-        .fold((0, 0), |(right, all), Row { outcome: o, .. }| (right + o.elements - o.wrong, all + o.elements));
+    let (right, all) =
+        rows.iter().fold((0, 0), |(right, all), Row { of: o, .. }| (right + o.elements - o.wrong, all + o.elements));
     text + &format!("\n{right} of {all} elements equal the golden")
 }
