@@ -140,7 +140,7 @@ fn derive(
         return Ok((report.end(), None));
     }
 
-    let symbolic = result::evaluate(schedule, &map, &graph, &order, memory)?;
+    let symbolic = result::evaluate(schedule, &map, &graph, &order, memory, |_, _| {})?;
     let barrier = schedule.task.collective == Collective::Barrier;
     report.add(Proof::Result, Some(if barrier { ordered.early } else { symbolic.wrong }));
     report.add(Proof::BitIdentical, Some(symbolic.differing));

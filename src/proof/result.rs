@@ -17,6 +17,11 @@ pub struct Term(u32);
 impl Term {
     /// What nobody wrote, and whatever is made of it.
     const UNKNOWN: Self = Self(0);
+
+    /// Its number: 0 is unknown, then come contributions, then reductions.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// What a term is.
@@ -103,6 +108,16 @@ impl Terms {
         }
     }
 
+    /// How many terms are contributions, the chunks of one rank's, and the only rank that gives if it is one.
+    pub(crate) fn contributions(&self) -> (u32, u32, Option<u32>) {
+        (self.inputs.len(), self.inputs.chunks, self.inputs.only)
+    }
+
+    /// The numbers of the operands of every reduction, in order.
+    pub(crate) fn reductions(&self) -> impl Iterator<Item = [u32; 2]> {
+        self.reductions.iter().map(|&(a, b)| [a.0, b.0])
+    }
+
     /// What `term` is.
     pub fn node(&self, term: Term) -> Node {
         match term.0.checked_sub(1 + self.inputs.len()) {
@@ -166,6 +181,8 @@ pub(super) struct Symbolic {
 const CHUNKS: &str = "chunks and slots";
 const TERMS: &str = "reductions of chunks";
 
+/// `made` sees what every instruction makes, chunk by chunk, in the order of execution.
+///
 /// # Errors
 /// [`Short`] of memory.
 pub(super) fn evaluate(
@@ -174,6 +191,7 @@ pub(super) fn evaluate(
     graph: &Graph,
     order: &[u32],
     memory: &mut Memory,
+    mut made: impl FnMut(u32, Term),
 ) -> Result<Symbolic, Short> {
     let mut terms = Terms::new(schedule);
     let mut known = Known::new(&terms, memory)?;
@@ -201,6 +219,7 @@ pub(super) fn evaluate(
                 let operand = read(operand);
                 value = reduce(&mut terms, &mut known, memory, value, operand)?;
             }
+            made(id, value);
             let index = known.index_in_part(&terms, value).unwrap_or_default();
             for &to in &instruction.to {
                 let to = Address { chunk: to.chunk + k, ..to };

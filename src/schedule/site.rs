@@ -41,6 +41,13 @@ impl fmt::Display for Site {
     }
 }
 
+impl Label {
+    /// As messages and pictures have it.
+    pub(crate) fn plain(&self) -> impl fmt::Display + '_ {
+        Brief(self)
+    }
+}
+
 /// A label as a message has it. Whoever wrote the schedule chose its text: a long one is cut, and what would control a
 /// terminal is left out.
 struct Brief<'a>(&'a Label);
