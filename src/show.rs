@@ -3,8 +3,13 @@
 //! What is drawn is decided once, as plain data: a [`Picture`]. The drawings only read it, so that they agree with each other and
 //! with the proof.
 
+mod names;
 mod picture;
+mod svg;
+mod text;
 
 pub use picture::{
     BufferOf, FindingOf, Inputs, LaneOf, MAX_STEPS, ModeOf, NoPicture, Picture, ProofOf, Step, StepNotify, StepWait,
 };
+pub use svg::{Drawing, TooMuch, svg};
+pub use text::{Line, Tone, text};
