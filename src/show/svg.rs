@@ -213,6 +213,14 @@ impl<'a> Sheet<'a> {
                 }
             }
         }
+        // Two accesses that nothing orders.
+        for finding in picture.proofs.iter().filter(|proof| proof.name == "race-free").flat_map(|proof| &proof.findings)
+        {
+            if let &[a, b] = &finding.steps[..] {
+                let (from, to) = if self.column(a) <= self.column(b) { (a, b) } else { (b, a) };
+                arrows.push(Arrow { from: End::Step(from), to: End::Step(to), kind: Kind::Wrong, chunk: 0 });
+            }
+        }
         arrows.retain(|arrow| self.point(arrow.from, true).is_some() && self.point(arrow.to, false).is_some());
         arrows
     }
