@@ -24,6 +24,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "elide",
             "proto",
             "only",
+            "broken",
         ],
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
@@ -75,6 +76,7 @@ const EXAMPLES: [(&str, &str); 11] = [
         "  wgccl check                                      the six proofs of the ring all-reduce\n  \
            wgccl check --algorithm tree -P 100              of another algorithm, over 100 ranks\n  \
            wgccl check broadcast --root 3 --json            for a script\n  \
+           wgccl check --break drop-wait:r2-ag-1 --svg race.svg   what breaks without a wait\n  \
            wgccl check allreduce.xml --fifo-slots 2         a file of MSCCL XML",
     ),
     (

@@ -16,6 +16,7 @@ mod habits;
 mod nccl;
 mod pages;
 mod schedules;
+mod show;
 mod tensor;
 mod verify;
 mod whole;
