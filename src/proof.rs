@@ -7,6 +7,8 @@
 
 mod clocks;
 mod contribution;
+mod lost;
+mod made;
 mod memory;
 mod orbits;
 mod order;
@@ -14,12 +16,18 @@ mod prove;
 mod proved;
 mod report;
 pub(crate) mod result;
+mod run;
+mod simulate;
 mod structure;
 mod symmetric;
 mod turn;
+mod why;
 
 pub use contribution::Unscalable;
+pub use lost::{End, How, Lost, Missed};
 pub use prove::{Checked, Refused, check, check_draft, prove};
 pub use proved::{Options, Proved};
 pub use report::{Finding, Outcome, Proof, Report, Verdict};
 pub(crate) use result::{Node, Term};
+pub use run::Run;
+pub use why::{Made, Why, WhyError};
