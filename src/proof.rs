@@ -5,8 +5,12 @@
 //! the number of instructions; a vector clock adds a factor of the number of lanes, over contiguous memory. Where every rank
 //! does the same, one rank's lanes are all that is proved.
 
+mod between;
 mod clocks;
 mod contribution;
+mod effect;
+mod harmless;
+mod interleaving;
 mod lost;
 mod made;
 mod memory;
@@ -23,7 +27,11 @@ mod symmetric;
 mod turn;
 mod why;
 
+pub use between::{Access, Between, BetweenError, Edge, Order, Shared, Yields};
 pub use contribution::Unscalable;
+pub use effect::Effect;
+pub use harmless::{Harmless, Reason};
+pub use interleaving::{Interleaving, Over};
 pub use lost::{End, How, Lost, Missed};
 pub use prove::{Checked, Refused, check, check_draft, prove};
 pub use proved::{Options, Proved};

@@ -285,6 +285,17 @@ fn delivers(run: &Run<'_>, place: Address, contribution: Address) -> bool {
         })
 }
 
+impl Run<'_> {
+    /// Whether an output holds what it must after `order`.
+    pub(super) fn is_right(&self, order: &[u32], place: Address) -> bool {
+        let Some((only, chunk)) = expected(self, place) else { return true };
+        let (contributions, unwritten) = Made::of(self, order, place).contributions();
+        let ranks = only.map_or(0..self.schedule.ranks, |rank| rank..rank + 1);
+        let has = |rank| contributions.get(&Address::input(rank, chunk)) == Some(&1);
+        !unwritten && contributions.len() == ranks.len() && ranks.into_iter().all(has)
+    }
+}
+
 /// What an output chunk is to hold: that of one rank or all ranks, and which chunk of their inputs.
 pub(super) fn expected(run: &Run<'_>, place: Address) -> Option<(Option<u32>, u32)> {
     let chunks = run.schedule.chunks;

@@ -110,9 +110,9 @@ impl Made {
         })
     }
 
-    /// The chunk of all contributions, if they have one in common.
-    pub(super) fn chunk(&self) -> Option<u32> {
-        let mut chunks = self.values.iter().filter_map(|value| match value.maker {
+    /// The chunk that all contributions to all of these are, if it is one and the same.
+    pub(super) fn chunk(all: &[&Self]) -> Option<u32> {
+        let mut chunks = all.iter().flat_map(|made| &made.values).filter_map(|value| match value.maker {
             Maker::Input(input) => Some(input.chunk),
             _ => None,
         });
@@ -186,7 +186,7 @@ pub(super) struct Equal {
 
 impl Equal {
     /// The number of what nobody wrote, and whatever is made of it.
-    const UNKNOWN: u32 = 0;
+    pub(super) const UNKNOWN: u32 = 0;
 
     pub(super) fn number(&mut self, made: &Made) -> u32 {
         let mut numbers = vec![Self::UNKNOWN; made.values.len()];

@@ -50,9 +50,8 @@ pub struct Why {
     pub lost: Vec<Lost>,
     /// Instructions that never ran, so that it is not known what they would have done.
     pub never_ran: usize,
-    /// The chunk that all contributions have in common.
-    #[serde(skip)]
-    chunk: Option<u32>,
+    /// The chunk that all contributions are, if it is one and the same.
+    pub chunk: Option<u32>,
 }
 
 /// A value on the way to another.
@@ -106,7 +105,7 @@ impl Run<'_> {
         }
         let values = made::Made::of(self, &self.order, place);
         let (contributions, unwritten) = values.contributions();
-        let chunk = values.chunk();
+        let chunk = made::Made::chunk(&[&values]);
         let (mut lacking, mut twice, mut strange) = (Vec::new(), Vec::new(), Vec::new());
         if let Some((only, chunk)) = lost::expected(self, place) {
             let belongs = |input: &Address| input.chunk == chunk && only.is_none_or(|rank| rank == input.rank);
