@@ -22,6 +22,7 @@ mod model;
 #[cfg(feature = "formats")]
 mod msccl;
 mod pages;
+mod proof_answers;
 mod proof_findings;
 mod proof_mutants;
 mod security;
