@@ -3,8 +3,15 @@
 //! What is drawn is decided once, as plain data: a [`Picture`]. The drawings only read it, so that they agree with each other and
 //! with the proof.
 
+#[cfg(feature = "show")]
+mod columns;
+#[cfg(feature = "show")]
+mod html;
 mod picture;
 
+#[cfg(feature = "show")]
+pub use html::html;
 pub use picture::{
-    BufferOf, FindingOf, Inputs, LaneOf, MAX_STEPS, ModeOf, NoPicture, Picture, ProofOf, Step, StepNotify, StepWait,
+    BufferOf, FindingOf, Inputs, LaneOf, MAX_STEPS, ModeOf, NoPicture, PartOf, Picture, ProofOf, Step, StepNotify,
+    StepWait,
 };
