@@ -56,6 +56,7 @@ class Controls {
     }
     document.getElementById('group-label').hidden = groups === 0 || model.ranks > MOST_CIRCLES;
     document.getElementById('axis-label').hidden = !model.trace;
+    if (model.trace && isOrder(model.trace.clock)) document.querySelector('#axis [value="time"]').textContent = 'order';
   }
 
   // Pointing and clicking in a view.

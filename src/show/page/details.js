@@ -174,13 +174,10 @@ class Details {
       ...(held.length > 0 ? [['not before', ...this.lines(held, 6)]] : []),
     ]));
     if (term > 0) parts.push(...this.ofValue(term));
-    const fault = state.moment >= timeline.last ? timeline.faults().get(place) : null;
+    const fault = app.faultAt(place);
     if (fault) {
       parts.push(make('p', { class: 'warn bad' }, `${words.fault(place, fault)}.`));
-      if (fault.missing.length > 0) {
-        const told = lossStory(words, timeline, place, fault.missing[0]);
-        parts.push(make('h4', null, 'Where it was lost'), this.story(told));
-      }
+      parts.push(make('h4', null, 'Where it went wrong'), this.story(wrongStory(words, timeline, place, fault)));
     }
     return parts;
   }
@@ -220,7 +217,7 @@ class Details {
   tree(term, color) {
     const { terms } = this.app.model;
     const leaves = terms.leaves[term];
-    const wide = Math.max(12, Math.min(34, 290 / leaves));
+    const wide = Math.max(18, Math.min(34, 290 / leaves));
     let next = 0;
     const nodes = [];
     const lay = of => {
@@ -247,7 +244,7 @@ class Details {
     }
     for (const node of nodes) {
       if (node.children) picture.append(drawn('circle', { cx: node.x, cy: y(node), r: high > 12 ? 4 : 2.5, fill: color }));
-      else if (wide >= 14 || leaves <= 24) picture.append(drawn('text', { x: node.x, y: height - 5 }, node.name));
+      else picture.append(drawn('text', { x: node.x, y: height - 5 }, node.name));
     }
     return make('div', { class: 'tree' }, picture);
   }

@@ -400,7 +400,7 @@ class Grid {
       for (let at = 0; at <= app.timeline.last; at += tick) {
         const x = this.edge(at) - view.left;
         if (x < GUTTER || x > view.width) continue;
-        text(context, app.timeline.ordered ? `${at}` : timeNamed(at), x, HEAD - 12, { size: 10, color: theme.muted });
+        text(context, app.timeline.ordered ? `${at}` : timeNamed(at), x, HEAD - 12, { size: 10, color: theme.muted, align: at === 0 ? 'left' : 'center' });
       }
       return;
     }

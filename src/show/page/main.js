@@ -14,7 +14,7 @@ class App {
     this.timed = false;
     this.fresh = {
       moment: 0, playing: false, speed: 1, waits: 'here', dispatches: '', critical: false, bytes: false,
-      group: 0, axis: 'levels', zoom: 1, views: ['topology', 'grid', 'memory'], order: '',
+      group: 0, axis: model.trace ? 'time' : 'levels', zoom: 1, views: ['topology', 'grid', 'memory'], order: '',
     };
     this.state = { ...this.fresh };
     this.focus = this.pinned = this.pointed = null;
@@ -77,7 +77,7 @@ class App {
     const key = model.reduces && model.ranks > 1
       ? `The number is the chunk, the bar has ${model.ranks} parts: one for each rank, filled where its contribution is in the value. Thick frames are written at this level, dashed ones read.`
       : `The number is ${model.byChunk ? 'the chunk' : 'rank and chunk of where it comes from'}. Thick frames are written at this level, dashed ones read.`;
-    document.getElementById('memory-key').textContent = key;
+    document.getElementById('memory-key').textContent = model.places > 0 ? key : '';
     document.getElementById('stuck-key').hidden = !this.stuck;
     this.banner();
     document.title = `${model.collective} by ${model.origin}`;
@@ -96,7 +96,7 @@ class App {
       proof.findings.slice(0, 3).forEach((finding, index) => {
         const item = make('li', null, finding.message);
         const buttons = make('div');
-        if (finding.steps.length + finding.places.length > 0 && !this.stuck?.cycle.length) {
+        if (finding.steps.length + finding.places.length > 0 && !(this.stuck?.cycle.length && finding.steps.length < 2)) {
           buttons.append(make('button', { onclick: () => this.showFinding(`${number}.${index}`) }, 'Show it'));
         }
         if (this.raceOf(`${number}.${index}`)) {
@@ -264,11 +264,21 @@ class App {
     if (!document.getElementById('about').matches(':hover')) this.details.draw();
   }
 
+  // What is wrong with an output, once everything has run.
+  faultAt(place) {
+    return this.state.moment >= this.timeline.last && !this.stuck ? this.timeline.faults().get(place) : undefined;
+  }
+
   pin(target) {
     this.pinned = target;
     this.pointed = null;
     this.focus = target;
     if (!target && !this.state.order) this.marked = { steps: [], places: [], race: null };
+    const fault = target?.kind === 'place' ? this.faultAt(target.id) : undefined;
+    if (fault) {
+      const told = wrongStory(this.words, this.timeline, target.id, fault);
+      this.marked = { steps: told.flatMap(({ step }) => step ?? []), places: [target.id], race: null };
+    }
     this.marks();
     this.details.draw();
     this.controls.write();

@@ -48,7 +48,7 @@ class Memory {
     const wide = (view.width - GUTTER - gaps - 8) / Math.max(1, this.columns);
     this.cell = Math.max(4, Math.min(64, wide));
     this.row = Math.max(7, Math.min(30, (520 - MEMORY_HEAD) / app.model.ranks));
-    this.height = MEMORY_HEAD + app.model.ranks * this.row + 4;
+    this.height = this.columns > 0 ? MEMORY_HEAD + app.model.ranks * this.row + 4 : 0;
     view.size(this.x(this.columns) + 8, this.height);
     view.pane.style.height = `${Math.min(this.height, 560) + 2}px`;
     this.laid = true;
@@ -77,6 +77,7 @@ class Memory {
     this.view.fit();
     const { view, app } = this;
     const { model, timeline, state } = app;
+    if (this.columns === 0) return;
     const { left, top, width, height } = view;
     context.save();
     context.beginPath();

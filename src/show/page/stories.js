@@ -68,10 +68,29 @@ function lossStory(words, timeline, place, rank) {
     if (gone) told.push({ text: `${words.step(gone.step)} overwrites ${words.place(gone.place)}, where it was, with a value that lacks it.`, step: gone.step });
     else told.push({ text: `It is still in ${words.place(last.place)} in the end, and nobody took it on from there.`, place: last.place });
   }
-  const seen = chain(timeline, place);
-  if (seen.length > 0) {
-    const origin = seen.find(step => !model.reads(step).length || !Array.from(timeline.values(step)).some(has));
-    if (origin !== undefined) told.push({ text: `What ${words.place(place)} holds goes back to ${words.step(seen[seen.length - 1])}.`, step: seen[seen.length - 1] });
+  // Of the steps through which the value went, those of the rank itself had it at hand.
+  const way = chain(timeline, place);
+  const own = way.filter(step => model.rankOf[step] === rank && !Array.from(timeline.values(step)).some(has));
+  const left = own[own.length - 1];
+  if (left !== undefined) told.push({ text: `${words.step(left)} makes ${words.place(model.writes(left)[0], model.span[left])} without it.`, step: left });
+  const first = way[way.length - 1];
+  if (first !== undefined && first !== left) told.push({ text: `What ${words.place(place)} holds in the end begins with ${words.step(first)}.`, step: first });
+  return told;
+}
+
+// Where output `place` got what is wrong with it.
+function wrongStory(words, timeline, place, fault) {
+  const { model } = words;
+  const { terms } = model;
+  const told = fault.missing.length > 0 ? lossStory(words, timeline, place, fault.missing[0]) : [];
+  const way = chain(timeline, place).reverse();
+  const first = is => way.find(step => Array.from(timeline.values(step)).some(is));
+  const wanted = model.expected.get(place);
+  const mixed = fault.other && wanted.rank < 0 ? first(term => term > 0 && terms.chunks[term] !== wanted.chunk) : undefined;
+  if (mixed !== undefined) told.push({ text: `${words.step(mixed)} brings in another chunk: it ${words.moves(mixed)}.`, step: mixed });
+  for (const rank of fault.twice.slice(0, 2)) {
+    const again = first(term => terms.counts(term).get(rank) > 1);
+    if (again !== undefined) told.push({ text: `${words.step(again)} adds rank ${rank}’s contribution to a sum that has it: it ${words.moves(again)}.`, step: again });
   }
   return told;
 }

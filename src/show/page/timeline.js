@@ -165,6 +165,11 @@ function wrongOrder(model, one, other) {
   return { ...(wrong[0] ?? first), right: wrong[0] === first ? second : first, ends: wrong.length > 0 };
 }
 
+// Whether a clock only orders: the device said what came after what, and no times.
+function isOrder(clock) {
+  return clock === 'order' || Boolean(clock?.order);
+}
+
 // A measured run: {clock, spans: [{lane, instruction, channel, begin, ready, end}]}. Channels of a step are one.
 function byTrace(model, base, trace) {
   const begin = new Float64Array(model.steps).fill(-1);
@@ -184,6 +189,6 @@ function byTrace(model, base, trace) {
   const order = Array.from(base.steps).filter(step => end[step] >= 0);
   const stops = [0, ...new Set(order.map(step => end[step]))].sort((a, b) => a - b);
   const timeline = new Timeline(model, { order, start, end, stops: [...new Set(stops)], values: base.values });
-  const ordered = trace.clock === 'order' || Boolean(trace.clock?.order);
+  const ordered = isOrder(trace.clock);
   return Object.assign(timeline, { begin, level: base.level, column: base.column, columns: base.columns, ordered });
 }

@@ -193,7 +193,8 @@ class Topology {
       if (size >= 7) text(context, this.name(circle), x, y + 0.5, { size, bold: true, color: hangs ? theme.bad : theme.ink });
       else if (circle % Math.ceil(this.circles / 16) === 0) {
         const angle = this.angles[circle];
-        text(context, this.name(circle), x + 12 * Math.cos(angle), y + 12 * Math.sin(angle), { size: 9, color: theme.muted });
+        // Inside of the ring, where there is room.
+        text(context, `${circle * this.share}`, x - 17 * Math.cos(angle), y - 17 * Math.sin(angle), { size: 10, color: theme.muted });
       }
     });
     if (this.groups > 1) this.drawGroups(context);
