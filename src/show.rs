@@ -7,7 +7,10 @@
 mod columns;
 #[cfg(feature = "show")]
 mod html;
+mod names;
 mod picture;
+mod svg;
+mod text;
 
 #[cfg(feature = "show")]
 pub use html::html;
@@ -15,3 +18,5 @@ pub use picture::{
     BufferOf, FindingOf, Inputs, LaneOf, MAX_STEPS, ModeOf, NoPicture, PartOf, Picture, ProofOf, Step, StepNotify,
     StepWait,
 };
+pub use svg::{Drawing, TooMuch, svg};
+pub use text::{Line, Tone, text};

@@ -14,7 +14,10 @@ mod layout;
 mod lint;
 mod man;
 mod output;
+mod picture;
 mod run;
+mod show;
+mod source;
 mod values;
 mod verify;
 
@@ -65,6 +68,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Hold what another program computed against the golden, bit by bit
     Verify(verify::VerifyArgs),
+    /// Draw a schedule: on the terminal, or as a picture
+    Show(show::ShowArgs),
     /// Say what runtimes would refuse of an MSCCL file, and what it moves
     Lint(lint::LintArgs),
     /// Write a schedule in the format of other tools
@@ -106,6 +111,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Bench(args) => bench::bench(&args),
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Show(args) => show::show(&args),
         Command::Lint(args) => lint::lint(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Layout(args) => layout::layout(&args),

@@ -126,6 +126,7 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
                         Finding::new(format!("wait cycle of {}:{shown}{rest}", cycle.len()))
                             .at(graph.site(schedule, s.id))
                             .on(graph.signal(s.cell))
+                            .with(cycle[1..].iter().map(|&i| graph.site(schedule, stuck[i].id)))
                     });
                     path.truncate(from);
                 }
@@ -152,7 +153,10 @@ fn explain(schedule: &Schedule, graph: &Graph, next: &[u32], stuck: &[Stuck]) ->
     }
     for i in followers {
         let s = &stuck[i];
-        findings.push(|| Finding::new(line(s)).at(graph.site(schedule, s.id)).on(graph.signal(s.cell)));
+        findings.push(|| {
+            let who = missing(s).map(|id| graph.site(schedule, id));
+            Finding::new(line(s)).at(graph.site(schedule, s.id)).on(graph.signal(s.cell)).with(who)
+        });
     }
     findings
 }
@@ -281,8 +285,11 @@ impl<T: Turns> Races<'_, T> {
                 findings.push(|| {
                     let site = graph.site(schedule, id);
                     let other = graph.site(schedule, graph.lane(turns.lane(other.other)).start + other.time - 1);
-                    let address = schedule.show(address);
-                    Finding::new(format!("{site} {what} {address}, not ordered with {other}, which {did} it")).at(site)
+                    let shown = schedule.show(address);
+                    Finding::new(format!("{site} {what} {shown}, not ordered with {other}, which {did} it"))
+                        .at(site)
+                        .with([other])
+                        .over([address])
                 });
             };
             let known = |other: Access, turn: u32| clocks.known(lane, turns.seen(other.other, turn)) >= other.time;
@@ -322,7 +329,7 @@ impl<T: Turns> Races<'_, T> {
                     findings.push(|| {
                         let (site, eraser) = (graph.site(schedule, id), graph.site(schedule, zeroing));
                         let text = format!("{site} notifies {signal}, which {eraser} may erase: it zeroes in-kernel");
-                        Finding::new(text).at(site).on(signal)
+                        Finding::new(text).at(site).on(signal).with([eraser])
                     });
                 }
             }
@@ -355,7 +362,10 @@ fn early<T: Turns>(schedule: &Schedule, graph: &Graph, turns: &T, clocks: &impl 
         let absent: Vec<u32> = (0..schedule.ranks).filter(|&peer| !known[peer as usize]).collect();
         if !absent.is_empty() {
             let ranks = Ranks(&absent);
-            findings.push(|| Finding::new(format!("rank {rank} can leave the barrier before rank {ranks} has come")));
+            findings.push(|| {
+                Finding::new(format!("rank {rank} can leave the barrier before rank {ranks} has come"))
+                    .lacks(absent.iter().copied())
+            });
         }
     }
     findings

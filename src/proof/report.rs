@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::schedule::{Signal, Site};
+use crate::schedule::{Address, Signal, Site};
 
 /// One of the six proofs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -103,11 +103,34 @@ pub struct Finding {
     pub site: Option<Site>,
     /// The signal, where there is one.
     pub signal: Option<Signal>,
+    /// The other instructions. Of a wait cycle all of them, in turn as each waits for the next one's lane; the last waits for
+    /// that of `site`. Of a race the earlier access of the run that was looked at, of a notify that may be erased the eraser. Of
+    /// a wait that is not met who should notify, at most 64 of them; none if nobody ever does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Site>,
+    /// Chunks that it is about, in the words of `site`: what a race is over, what is read and was never written, which output
+    /// is wrong; where ranks add in unlike orders, the first rank's output and then those that differ. All of them exist.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Address>,
+    /// Ranks whose contribution the place lacks, as far as that is known; of a barrier, those that may not have come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<u32>,
+    /// Ranks whose contribution the place holds more than once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub twice: Vec<u32>,
 }
 
 impl Finding {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), site: None, signal: None }
+        Self {
+            message: message.into(),
+            site: None,
+            signal: None,
+            with: Vec::new(),
+            places: Vec::new(),
+            lacks: Vec::new(),
+            twice: Vec::new(),
+        }
     }
 
     pub(super) fn at(mut self, site: Site) -> Self {
@@ -117,6 +140,26 @@ impl Finding {
 
     pub(super) fn on(mut self, signal: Signal) -> Self {
         self.signal = Some(signal);
+        self
+    }
+
+    pub(super) fn with(mut self, others: impl IntoIterator<Item = Site>) -> Self {
+        self.with.extend(others);
+        self
+    }
+
+    pub(super) fn over(mut self, places: impl IntoIterator<Item = Address>) -> Self {
+        self.places.extend(places);
+        self
+    }
+
+    pub(super) fn lacks(mut self, ranks: impl IntoIterator<Item = u32>) -> Self {
+        self.lacks.extend(ranks);
+        self
+    }
+
+    pub(super) fn twice(mut self, ranks: impl IntoIterator<Item = u32>) -> Self {
+        self.twice.extend(ranks);
         self
     }
 }

@@ -206,9 +206,9 @@ pub(super) fn evaluate(
                 let value = values.at(map, address);
                 if value == Term::UNKNOWN {
                     uninitialised.push(|| {
-                        let (site, address) = (graph.site(schedule, id), schedule.show(address));
-                        let text = format!("{site} reads {address}, which holds nothing that anybody wrote");
-                        Finding::new(text).at(site)
+                        let (site, shown) = (graph.site(schedule, id), schedule.show(address));
+                        let text = format!("{site} reads {shown}, which holds nothing that anybody wrote");
+                        Finding::new(text).at(site).over([address])
                     });
                 }
                 value
@@ -227,11 +227,11 @@ pub(super) fn evaluate(
                 // The last chunks of a payload may be shorter, and in user memory there is nothing behind them.
                 if ragged && to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
                     cut_short.push(|| {
-                        let (site, to) = (graph.site(schedule, id), schedule.show(to));
+                        let (site, shown) = (graph.site(schedule, id), schedule.show(to));
                         let text = format!(
-                            "{site} puts a chunk {index} into {to}, which may be shorter and would cut it; use a chunk slot"
+                            "{site} puts a chunk {index} into {shown}, which may be shorter and would cut it; use a chunk slot"
                         );
-                        Finding::new(text).at(site)
+                        Finding::new(text).at(site).over([to])
                     });
                 }
             }
@@ -398,15 +398,18 @@ fn postcondition(schedule: &Schedule, terms: &Terms, memory: &mut Memory) -> Res
             let holds = schedule.holds(rank, part);
             for (c, &root) in (0..).zip(terms.part(rank, part)) {
                 let found = |what: &str| {
-                    let address = schedule.show(Address::output(rank, part * schedule.chunks + c));
-                    Finding::new(format!("{address} {what}"))
+                    let address = Address::output(rank, part * schedule.chunks + c);
+                    Finding::new(format!("{} {what}", schedule.show(address))).over([address])
                 };
                 match holds {
                     _ if root == Term::UNKNOWN => findings.push(|| found("was never written")),
                     Holds::Copy { rank, part } => {
                         let chunk = part * schedule.chunks + c;
                         if terms.node(root) != (Node::Input { rank, chunk }) {
-                            findings.push(|| found(&instead_of_copy(schedule, terms, root, rank, chunk)));
+                            findings.push(|| {
+                                let wrong = found(&instead_of_copy(schedule, terms, root, rank, chunk));
+                                if matches!(terms.node(root), Node::Input { .. }) { wrong.lacks([rank]) } else { wrong }
+                            });
                         }
                     }
                     Holds::Reduction { part } => {
@@ -426,7 +429,9 @@ fn postcondition(schedule: &Schedule, terms: &Terms, memory: &mut Memory) -> Res
                                 }
                                 match reduced {
                                     Ok(()) => *last = (root, chunk),
-                                    Err(what) => findings.push(|| found(&what)),
+                                    Err(wrong) => {
+                                        findings.push(|| found(&wrong.what).lacks(wrong.lacks).twice(wrong.twice));
+                                    }
                                 }
                             }
                         }
@@ -458,17 +463,30 @@ fn instead_of_copy(schedule: &Schedule, terms: &Terms, root: Term, rank: u32, ch
     }
 }
 
+/// What is wrong with a reduction, and the ranks whose contributions are: none where that is not known.
+struct Wrong {
+    what: String,
+    lacks: Vec<u32>,
+    twice: Vec<u32>,
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Self { what, lacks: Vec::new(), twice: Vec::new() }
+    }
+}
+
 /// Whether `root` is the reduction of chunk `chunk` of every rank's input, each once.
-fn reduced(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &mut [u32]) -> Result<(), String> {
+fn reduced(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &mut [u32]) -> Result<(), Wrong> {
     times.fill(0);
     let mut stack = vec![root];
     // A tree of more nodes than this is wrong, however it goes on: this also bounds the walk of a shared one.
     let mut budget = 4 * u64::from(schedule.ranks);
     while let Some(term) = stack.pop() {
         match terms.node(term) {
-            Node::Unknown => return Err("is made of memory that nobody wrote".to_owned()),
+            Node::Unknown => return Err("is made of memory that nobody wrote".to_owned().into()),
             Node::Input { rank, chunk: from } if from != chunk => {
-                return Err(format!("holds {}", contribution(schedule, rank, from)));
+                return Err(format!("holds {}", contribution(schedule, rank, from)).into());
             }
             Node::Input { rank, .. } => times[rank as usize] += 1,
             Node::Reduce(a, b) => stack.extend([a, b]),
@@ -484,19 +502,20 @@ fn reduced(schedule: &Schedule, terms: &Terms, root: Term, chunk: u32, times: &m
     let (missing, twice) = (those(|n| n == 0), those(|n| n > 1));
     // Cut short, so that nothing is known to be missing.
     if !stack.is_empty() && twice.is_empty() {
-        return Err("holds more contributions than there are ranks".to_owned());
+        return Err("holds more contributions than there are ranks".to_owned().into());
     }
     let missing = if stack.is_empty() { missing } else { Vec::new() };
-    match (missing.is_empty(), twice.is_empty()) {
-        (true, true) => Ok(()),
-        (false, true) => Err(format!("lacks the contribution of rank {}", Ranks(&missing))),
-        (true, false) => Err(format!("holds the contribution of rank {} more than once", Ranks(&twice))),
-        (false, false) => Err(format!(
+    let what = match (missing.is_empty(), twice.is_empty()) {
+        (true, true) => return Ok(()),
+        (false, true) => format!("lacks the contribution of rank {}", Ranks(&missing)),
+        (true, false) => format!("holds the contribution of rank {} more than once", Ranks(&twice)),
+        (false, false) => format!(
             "lacks the contribution of rank {} and holds that of rank {} more than once",
             Ranks(&missing),
             Ranks(&twice)
-        )),
-    }
+        ),
+    };
+    Err(Wrong { what, lacks: missing, twice })
 }
 
 /// Proof 5: ranks that hold the same reduction formed it alike. Copies cannot differ.
@@ -523,17 +542,17 @@ fn differences(schedule: &Schedule, terms: &Terms) -> Findings {
             continue;
         }
         for (c, &expected) in expected.iter().enumerate() {
-            let differing: Vec<u32> = others
-                .iter()
-                .filter(|&&(rank, part)| terms.part(rank, part)[c] != expected)
-                .map(|&(rank, _)| rank)
-                .collect();
+            let others = others.iter().filter(|&&(rank, part)| terms.part(rank, part)[c] != expected);
+            let differing: Vec<u32> = others.clone().map(|&(rank, _)| rank).collect();
             if !differing.is_empty() {
                 let (s, verb) = if differing.len() == 1 { ("", "adds") } else { ("s", "add") };
                 let ranks = Ranks(&differing);
                 let of = if several { format!("part {of}, ") } else { String::new() };
+                let output = |(rank, part)| Address::output(rank, part * schedule.chunks + c as u32);
                 findings.push(|| {
                     Finding::new(format!("{of}chunk {c}: rank{s} {ranks} {verb} in another order than rank {first}"))
+                        .over([output((first, first_part))])
+                        .over(others.copied().map(output))
                 });
             }
         }

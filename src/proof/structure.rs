@@ -176,6 +176,9 @@ fn overlaps(schedule: &Schedule, map: &AddressMap, instruction: &Instruction, sa
 pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
     let mut findings = Findings::default();
     let mut awaited = vec![0_u32; graph.cells() as usize];
+    // Nobody reads more of them.
+    const SHOWN: usize = 64;
+    let notifiers = |cell| graph.notifiers_of(cell).iter().take(SHOWN).map(|&id| graph.site(schedule, id));
     for id in 0..graph.instructions() {
         if graph.instruction(schedule, id).zeroes_signals {
             findings.push(|| {
@@ -197,7 +200,7 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
                 Sources::Never => findings.push(|| {
                     let text =
                         format!("{} waits for notify {n} on {signal}, but rank {} sends {sent}", site(), signal.sender);
-                    Finding::new(text).at(site()).on(signal)
+                    Finding::new(text).at(site()).on(signal).with(notifiers(wait.cell))
                 }),
                 Sources::Ambiguous => findings.push(|| {
                     let text = format!(
@@ -205,7 +208,7 @@ pub(super) fn signals(schedule: &Schedule, graph: &Graph) -> Findings {
                          it cannot know which",
                         site()
                     );
-                    Finding::new(text).at(site()).on(signal)
+                    Finding::new(text).at(site()).on(signal).with(notifiers(wait.cell))
                 }),
             }
         }

@@ -174,10 +174,16 @@ pub struct ProofOf {
 pub struct FindingOf {
     /// The sentence.
     pub message: String,
-    /// The steps: the one it is about first.
+    /// The steps: the one it is about first. Where it is about a place only, those that wrote there last.
     pub steps: Vec<u32>,
     /// The places.
     pub places: Vec<u32>,
+    /// Ranks whose contribution the first place lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<u32>,
+    /// Ranks whose contribution the first place holds more than once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub twice: Vec<u32>,
 }
 
 /// A way of launching it.
@@ -235,19 +241,34 @@ impl Picture {
             (chunks > 0).then(|| BufferOf { rank, buffer, first: first(), chunks })
         });
         let place = |address: &Address| map.index(*address) as u32;
-        let finding = |finding: &Finding| FindingOf {
-            message: finding.message.clone(),
-            steps: finding.site.iter().map(|site| step_of(graph, site)).collect(),
-            places: [].iter().map(place).collect(),
+        // Where no instruction is named, the last one that wrote there.
+        let wrote = |place: u32| {
+            let writes = |id: &u32| {
+                steps[*id as usize].to.iter().any(|&to| (to..to + steps[*id as usize].chunks).contains(&place))
+            };
+            order.iter().rev().copied().find(writes)
         };
-        let proofs = report.proofs.iter().map(|outcome| ProofOf {
-            name: outcome.proof.to_string(),
-            verdict: outcome.verdict,
-            information: outcome.proof.is_information(),
-            statement: outcome.statement.to_owned(),
-            findings: outcome.findings.iter().map(finding).collect(),
-            count: outcome.count,
-        });
+        let finding = |finding: &Finding| {
+            let places: Vec<u32> = finding.places.iter().map(place).collect();
+            let mut of: Vec<u32> = finding.site.iter().chain(&finding.with).map(|site| step_of(graph, site)).collect();
+            if of.is_empty() {
+                of = places.iter().filter_map(|&place| wrote(place)).collect();
+            }
+            let (lacks, twice) = (finding.lacks.clone(), finding.twice.clone());
+            FindingOf { message: finding.message.clone(), steps: of, places, lacks, twice }
+        };
+        let proofs: Vec<ProofOf> = report
+            .proofs
+            .iter()
+            .map(|outcome| ProofOf {
+                name: outcome.proof.to_string(),
+                verdict: outcome.verdict,
+                information: outcome.proof.is_information(),
+                statement: outcome.statement.to_owned(),
+                findings: outcome.findings.iter().map(finding).collect(),
+                count: outcome.count,
+            })
+            .collect();
         let outputs = (0..schedule.ranks).flat_map(|rank| {
             (0..schedule.task.output_parts(rank, schedule.ranks)).map(move |part| match schedule.holds(rank, part) {
                 Holds::Reduction { part } => PartOf { rank: None, part },
@@ -272,7 +293,7 @@ impl Picture {
             expected: outputs.collect(),
             inputs: Inputs { terms: inputs, chunks, only },
             reductions: terms.reductions().collect(),
-            proofs: proofs.collect(),
+            proofs,
             modes: Vec::new(),
         }
     }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::{FxHashMap, FxHashSet};
 use wgccl::collective::{Collective, Task};
 use wgccl::proof::{Options, Proof, Verdict, check};
-use wgccl::schedule::{Address, Algorithm, Buffer, Instruction, Lane, Schedule, SyncStyle};
+use wgccl::schedule::{Address, Algorithm, Buffer, Edit, Instruction, Lane, Schedule, SyncStyle};
 
-use crate::common::edit::{Edit, Kind};
+use crate::common::edit::{Kind, Kinds};
 use crate::common::nccl::Nccl;
 use crate::common::{Variant, other_variants, variants};
 
@@ -373,7 +373,7 @@ fn sweep(variants: impl IntoIterator<Item = Variant>, nth: Option<usize>) -> BTr
     for variant in variants {
         let schedule = variant.schedule();
         for (n, edit) in Edit::all(&schedule).into_iter().enumerate() {
-            let mutant = edit.apply(&schedule);
+            let mutant = edit.apply(&schedule).unwrap();
             let count = table.entry(edit.kind()).or_default();
             count.mutants += 1;
             let report = check(&mutant, variant.options());
@@ -459,7 +459,7 @@ fn no_round_of_a_neighbor_ring_can_do_without_its_wait() {
         let schedule = variant.schedule();
         let ends_of = |kind| {
             let edits = Edit::all(&schedule).into_iter().filter(move |edit| edit.kind() == kind);
-            edits.map(|edit| (edit, explore(&edit.apply(&schedule), variant.options()).0))
+            edits.map(|edit| (edit, explore(&edit.apply(&schedule).unwrap(), variant.options()).0))
         };
         let mut counts = Vec::new();
         for (edit, ends) in ends_of(Kind::RowWaits) {

@@ -6,8 +6,8 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu;
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proof::{self, BitIdentical, DeadlockFree, Initialised, RaceFree, Structure};
-use wgccl::proof::{Options, Verdict, check, check_draft, prove};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Schedule, SyncStyle, build, draft};
+use wgccl::proof::{Finding, Options, Verdict, check, check_draft, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, MAX_RANKS, Schedule, Site, SyncStyle, build, draft};
 
 const RESULT: Proof = Proof::Result;
 fn out_of_place() -> Options {
@@ -104,6 +104,11 @@ fn wide(instruction: Instruction) -> Schedule {
 
 fn without_action(mut instruction: Instruction) -> Instruction {
     instruction.from.clear();
+    instruction
+}
+
+fn without_waits(mut instruction: Instruction) -> Instruction {
+    instruction.waits.clear();
     instruction
 }
 
@@ -595,6 +600,127 @@ fn other_collectives_are_held_to_what_they_promise() {
         in_place(own, &[], &[]),
         in_place(foreign, &[Structure], &["writes rank 0 input[part 1], but inputs are only read"]),
     ]);
+}
+
+/// What a picture draws of a finding: the instruction, the others, the chunks, and whose contributions are wrong.
+#[test]
+fn findings_name_all_that_is_to_be_drawn() {
+    type Drawn = (Option<(u32, u32)>, Vec<(u32, u32)>, Vec<Address>, Vec<u32>, Vec<u32>);
+    let drawn = |site: Option<(u32, u32)>, with: &[(u32, u32)], places: &[Address], lacks: &[u32], twice: &[u32]| {
+        (site, with.to_vec(), places.to_vec(), lacks.to_vec(), twice.to_vec())
+    };
+    let turn = lanes(all_reduce(3, 1).signal_rows(1), |rank| {
+        vec![step().wait(0, (rank + 2) % 3), step().notify((rank + 1) % 3, 0)]
+    });
+    // Lanes 3 and 4 wait for lane 0, which waits for itself.
+    let followed = lanes(all_reduce(3, 1).signal_rows(1), |rank| match rank {
+        0 => vec![step().wait(0, 0), step().notify(0, 0).notify(1, 0).notify(2, 0)],
+        _ => vec![step().wait(0, 0)],
+    });
+    let many = (0..70).fold(push(), |schedule, _| schedule.lane(Lane::new(1).with(step().notify(0, 0))));
+    let mut zeroing = push();
+    zeroing.lanes[0].instructions.insert(0, Instruction::new("zero"));
+    zeroing.lanes[0].instructions[0].zeroes_signals = true;
+    let two_parts = lanes(Schedule::new("by hand", Collective::ReduceScatter, 2, 2), |rank| {
+        let sum = |chunk| step().reduce(input(0, 2 * rank + chunk), input(1, 2 * rank + chunk));
+        let second = if rank == 1 { step().copy(input(0, 3)) } else { sum(1) };
+        vec![sum(0).to(output(rank, 0)), second.to(output(rank, 1))]
+    });
+    let cut = lanes(all_reduce(1, 2), |_| {
+        vec![
+            step().copy(input(0, 0)).to(output(0, 1)),
+            step().copy(output(0, 1)).to(output(0, 0)),
+            step().copy(input(0, 1)).to(output(0, 1)),
+        ]
+    });
+    let gather = |change: &dyn Fn(Instruction) -> Instruction| {
+        changed(build(Collective::AllGather, Algorithm::Mesh, 3, SyncStyle::Neighbor).unwrap(), 2, 1, change)
+    };
+    let sum = |a: Address, b: Address| broken(0, 1, move |i| i.reduce(a, b));
+    let cases: Vec<(&str, Schedule, Proof, Drawn)> = vec![
+        ("a cycle of three", turn, DeadlockFree, drawn(Some((0, 0)), &[(2, 0), (1, 0)], &[], &[], &[])),
+        ("a cycle of one", followed.clone(), DeadlockFree, drawn(Some((0, 0)), &[], &[], &[], &[])),
+        ("who waits for a cycle", followed, DeadlockFree, drawn(Some((2, 0)), &[(0, 1)], &[], &[], &[])),
+        ("a wait for too many", waiting_for(2), Structure, drawn(Some((0, 1)), &[(1, 0)], &[], &[], &[])),
+        ("that nobody ends", waiting_for(2), DeadlockFree, drawn(Some((0, 1)), &[], &[], &[], &[])),
+        (
+            "one of many notifies",
+            many,
+            Structure,
+            drawn(
+                Some((0, 1)),
+                &[(1, 0)].into_iter().chain((2..65).map(|lane| (lane, 0))).collect::<Vec<_>>(),
+                &[],
+                &[],
+                &[],
+            ),
+        ),
+        (
+            "a read and a write",
+            broken(0, 1, without_waits),
+            RaceFree,
+            drawn(Some((1, 0)), &[(0, 1)], &[slot(0, 0)], &[], &[]),
+        ),
+        ("an erased notify", zeroing, RaceFree, drawn(Some((1, 0)), &[(0, 0)], &[], &[], &[])),
+        (
+            "one is missing and one counts twice",
+            sum(slot(0, 0), slot(0, 0)),
+            RESULT,
+            drawn(None, &[], &[output(0, 0)], &[0], &[1]),
+        ),
+        ("only its own", broken(0, 1, |i| i.copy(input(0, 0))), RESULT, drawn(None, &[], &[output(0, 0)], &[1], &[])),
+        ("a part", two_parts, RESULT, drawn(None, &[], &[output(1, 1)], &[1], &[])),
+        ("another's copy", gather(&|i| i.copy(input(0, 0))), RESULT, drawn(None, &[], &[output(2, 1)], &[1], &[])),
+        (
+            "a reduction for a copy",
+            gather(&|i| i.reduce(input(0, 0), input(1, 0))),
+            RESULT,
+            drawn(None, &[], &[output(2, 1)], &[], &[]),
+        ),
+        ("never written", all_reduce(1, 1), RESULT, drawn(None, &[], &[output(0, 0)], &[], &[])),
+        ("what may be cut", cut, RESULT, drawn(Some((0, 0)), &[], &[output(0, 1)], &[], &[])),
+        ("a barrier", lanes(of_barrier(), |_| vec![]), RESULT, drawn(None, &[], &[], &[1, 2], &[])),
+        (
+            "another order",
+            pull(|rank| if rank == 0 { [2, 1, 0] } else { [0, 1, 2] }),
+            BitIdentical,
+            drawn(None, &[], &[output(0, 0), output(1, 0), output(2, 0)], &[], &[]),
+        ),
+        (
+            "a slot that nobody wrote",
+            sum(input(0, 0), slot(0, 1)),
+            Initialised,
+            drawn(Some((0, 1)), &[], &[slot(0, 1)], &[], &[]),
+        ),
+    ];
+    for (name, schedule, proof, expected) in cases {
+        let report = check(&schedule, out_of_place());
+        let findings = &report.outcome(proof).unwrap().findings;
+        let of = |finding: &Finding| {
+            let at = |site: &Site| (site.lane, site.instruction);
+            let Finding { site, with, places, lacks, twice, .. } = finding;
+            let with = with.iter().map(at).collect();
+            (site.as_ref().map(at), with, places.clone(), lacks.clone(), twice.clone())
+        };
+        let all: Vec<Drawn> = findings.iter().map(of).collect();
+        assert!(all.contains(&expected), "{name}: {all:?}\n{report}");
+        for (finding, (_, with, places, lacks, twice)) in findings.iter().zip(&all) {
+            let json = serde_json::to_value(finding).unwrap();
+            // What is not there is left out.
+            let lists =
+                [("with", with.len()), ("places", places.len()), ("lacks", lacks.len()), ("twice", twice.len())];
+            for (key, len) in lists {
+                assert_eq!(json.get(key).map(|list| list.as_array().unwrap().len()), Some(len).filter(|&len| len > 0));
+            }
+        }
+    }
+    let report = check(&sum(slot(0, 0), slot(0, 0)), out_of_place());
+    let json = serde_json::to_value(&report.outcome(RESULT).unwrap().findings[0]).unwrap();
+    let message = "rank 0 output[0] lacks the contribution of rank 0 and holds that of rank 1 more than once";
+    let expected = serde_json::json!({
+        "message": message, "site": null, "signal": null, "places": ["rank 0 output[0]"], "lacks": [0], "twice": [1],
+    });
+    assert_eq!(json, expected);
 }
 
 fn of_barrier() -> Schedule {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use wgccl::collective::Collective;
 use wgccl::proof::{Options, Proof, Verdict, check};
-use wgccl::schedule::{Algorithm, Notify, Schedule, Signal, SyncStyle, Wait, build};
+use wgccl::schedule::{Algorithm, At, Edit, Notify, Schedule, Signal, SyncStyle, Wait, build};
 
-use crate::common::edit::{At, Edit, Kind, instructions};
+use crate::common::edit::{Kind, Kinds, instructions};
 use crate::common::oracle::truth;
 use crate::common::{Variant, other_variants, variants};
 
@@ -59,7 +59,12 @@ fn count(title: &str, variants: impl IntoIterator<Item = Variant>) -> BTreeMap<(
     for variant in variants {
         let schedule = variant.schedule();
         for edit in Edit::all(&schedule) {
-            judge(&edit.apply(&schedule), variant, edit, table.entry((variant.family(), edit.kind())).or_default());
+            judge(
+                &edit.apply(&schedule).unwrap(),
+                variant,
+                edit,
+                table.entry((variant.family(), edit.kind())).or_default(),
+            );
         }
     }
     let mut text = format!("{title:52}  mutants reported   strict equivalent\n");
@@ -140,7 +145,7 @@ fn every_wait_is_needed() {
                 let schedule = build(collective, algorithm, ranks, SyncStyle::Neighbor).unwrap();
                 let places = if collective.has_in_place() { &[false, true][..] } else { &[false] };
                 for edit in Edit::all(&schedule).into_iter().filter(|edit| edit.kind() == Kind::Pair) {
-                    let mutant = edit.apply(&schedule);
+                    let mutant = edit.apply(&schedule).unwrap();
                     let refused =
                         places.iter().any(|&in_place| !check(&mutant, Options::default().in_place(in_place)).ok());
                     assert!(refused, "{collective} by {algorithm}, {ranks} ranks: {edit:?}");
@@ -156,10 +161,11 @@ fn a_dropped_notify_is_explained() {
     for variant in variants(2..=5) {
         let schedule = variant.schedule();
         for edit in Edit::all(&schedule) {
-            let Edit::DropNotify(At(lane, index), n) = edit else { continue };
+            let Edit::DropNotify(At { lane, instruction }, n) = edit else { continue };
+            let (lane, index, n) = (lane as usize, instruction as usize, n as usize);
             let Notify { peer, row } = schedule.lanes[lane].instructions[index].notifies[n];
             let sender = schedule.lanes[lane].rank;
-            let report = check(&edit.apply(&schedule), variant.options());
+            let report = check(&edit.apply(&schedule).unwrap(), variant.options());
             let first = &report.outcome(Proof::DeadlockFree).unwrap().findings[0];
             let site = first.site.clone().unwrap();
             let waits = &schedule.lanes[site.lane as usize].instructions[site.instruction as usize].waits;
@@ -187,10 +193,11 @@ fn a_dropped_wait_is_explained() {
     for variant in variants(2..=5).into_iter().filter(|v| v.is_ring() && v.sync == SyncStyle::Neighbor) {
         let schedule = variant.schedule();
         for edit in Edit::all(&schedule) {
-            let Edit::DropWait(At(lane, index), n) = edit else { continue };
+            let Edit::DropWait(At { lane, instruction }, n) = edit else { continue };
+            let (lane, index, n) = (lane as usize, instruction as usize, n as usize);
             let Wait { row, sender, at_least } = schedule.lanes[lane].instructions[index].waits[n];
             let signal = Signal { rank: schedule.lanes[lane].rank, row, sender };
-            let report = check(&edit.apply(&schedule), variant.options());
+            let report = check(&edit.apply(&schedule).unwrap(), variant.options());
             let unawaited = &report.outcome(Proof::Structure).unwrap().findings;
             let races = &report.outcome(Proof::RaceFree).unwrap().findings;
             // The exchange of two ranks sends "free" and "ready" on one signal: a wait for both is left.
@@ -216,7 +223,7 @@ fn zeroing_in_kernel_is_explained() {
         }
         for lane in 0..schedule.lanes.len() {
             let rank = schedule.lanes[lane].rank;
-            let report = check(&Edit::Zero(lane).apply(&schedule), variant.options());
+            let report = check(&Edit::ZeroSignals(lane as u32).apply(&schedule).unwrap(), variant.options());
             let structure = &report.outcome(Proof::Structure).unwrap().findings;
             assert!(structure.iter().any(|f| f.message.contains("zeroes signals inside the launch")), "{report}");
             let races = &report.outcome(Proof::RaceFree).unwrap().findings;

@@ -1,25 +1,23 @@
 //! `wgccl convert`: a schedule in the format of other tools.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use wgccl::collective::Collective;
 use wgccl::element::DataType;
 use wgccl::format::chakra::{ChakraOptions, chakra};
 use wgccl::format::goal::{GoalOptions, goal};
 use wgccl::format::msccl::{Algo, Proto};
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Algorithm, DeviceKind};
+use wgccl::schedule::DeviceKind;
 
-use super::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of};
+use super::args::{FileArgs, ScheduleArgs, default_count, ranks_of};
 use super::output::print;
+use super::source::{Source, sources};
 use super::values::{Names, one_of};
 use crate::amount::whole;
 use crate::error::{Error, exit};
 use crate::names;
-use crate::plan::Plan;
 use crate::whole as files;
 
 /// Where nobody says how many.
@@ -67,24 +65,6 @@ enum Format {
     Wgccl,
 }
 
-/// What is converted.
-#[derive(Debug, Clone)]
-enum Source {
-    Algorithm(Algorithm),
-    Other(Subject),
-}
-
-fn sources() -> Names<Source> {
-    let every = Collective::ALL.iter().map(|collective| collective.name());
-    Names::new(every.chain(Algorithm::ALL.iter().map(|algorithm| algorithm.name())), |text| {
-        // Names of collectives are not names of algorithms.
-        match Algorithm::from_str(text) {
-            Ok(algorithm) => Ok(Source::Algorithm(algorithm)),
-            Err(_) => super::args::subject(text).map(Source::Other),
-        }
-    })
-}
-
 fn protos() -> Names<Proto> {
     const ALL: [Proto; 3] = [Proto::Simple, Proto::LowLatency, Proto::LowLatency128];
     Names::new(ALL.map(Proto::name), |text| {
@@ -95,7 +75,7 @@ fn protos() -> Names<Proto> {
 
 pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Error> {
     check_flags(args)?;
-    let plan = plan(args)?;
+    let plan = args.what.plan(&args.schedule, &args.file)?;
     let ranks = ranks_of(&plan, args.ranks, RANKS)?;
     let schedule = plan.schedule(ranks, 0, DeviceKind::Cpu)?;
     let in_place = plan.file().is_some_and(|loaded| loaded.in_place);
@@ -140,20 +120,7 @@ fn check_flags(args: &ConvertArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn plan(args: &ConvertArgs) -> Result<Plan, Error> {
-    match &args.what {
-        Source::Other(subject) => subject.plan(&args.schedule, &args.file),
-        Source::Algorithm(algorithm) => {
-            let named = [(args.schedule.algorithm.is_some(), "--algorithm")];
-            super::args::refuse_flags("the algorithm is named already", &named)?;
-            let subject = Subject::Collective(args.file.collective.unwrap_or(Collective::AllReduce));
-            let schedule = ScheduleArgs { algorithm: Some((*algorithm).into()), ..args.schedule.clone() };
-            subject.plan(&schedule, &FileArgs { collective: None, ..args.file.clone() })
-        }
-    }
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
     let why = match error.kind() {
         std::io::ErrorKind::AlreadyExists => "it exists, and nothing is overwritten; name a new file".to_owned(),
         _ => format!("{error}; name a file that can be written"),

@@ -23,10 +23,11 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "fifo_slots",
             "elide",
             "proto",
+            "only",
         ],
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
-    ("Files", &["input", "tensor", "output", "to"]),
+    ("Files", &["input", "tensor", "output", "to", "svg", "html"]),
     ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
     ("Sizes", &["first", "last", "step", "factor"]),
     ("Iterations", &["iterations", "warmup", "checks", "cycles", "skip"]),
@@ -43,6 +44,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "card",
             "compare",
             "fail_above",
+            "animate",
             "json",
             "color",
             "quiet",
@@ -51,7 +53,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
 ];
 
 /// At the end of the help of each command.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 11] = [
     (
         "run",
         "  wgccl run                                        the ring all-reduce of 4 ranks\n  \
@@ -80,6 +82,13 @@ const EXAMPLES: [(&str, &str); 10] = [
         "  wgccl verify --input grads/*.npy --output sum.npy\n  \
            wgccl verify --input grads/*.npy --output sum.npy --algorithm ring\n  \
            wgccl verify --input grads/*.npy --output sum.npy --rtol 1e-6",
+    ),
+    (
+        "show",
+        "  wgccl show                                       the ring all-reduce of 4 ranks, round by round\n  \
+           wgccl show halving-doubling -P 8 --svg hd.svg    a picture for a paper\n  \
+           wgccl show ring -P 8 --html ring.html            a page that plays it, in one file\n  \
+           wgccl show allreduce.xml --only 0-3              some ranks of a file of MSCCL XML",
     ),
     (
         "lint",
