@@ -99,7 +99,7 @@ test('steps are said in words', () => {
   const { model, timeline, words } = open('ring4');
   assert.equal(
     words.sentence(model.lanes[2].first + 4),
-    'rank 2 AG round 2: waits for signal [row 4][sender 1], by rank 1 AG round 1; copies rank 1 output[1] into output[1]; notifies rank 3 [row 5].',
+    'rank 2 AG round 2: waits for signal [row 4][sender 1], by rank 1 AG round 1; copies rank 1 output[0] into output[0]; notifies rank 3 [row 5].',
   );
   assert.equal(words.pattern(timeline.active(2)), 'rank r reads from rank r − 1');
   const [first] = timeline.active(1);

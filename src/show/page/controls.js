@@ -192,5 +192,6 @@ class Controls {
     app.pinned = most !== undefined && /^\d+$/.test(id) && Number(id) < most ? { kind, id: Number(id) } : null;
     app.focus = app.pinned;
     app.set(state, Number(parts.get('at')) || 0);
+    if (app.pinned) app.pin(app.pinned);
   }
 }

@@ -173,6 +173,8 @@ class App {
     this.timed = state.axis === 'time' && model.trace !== null;
     const race = state.order && this.raceOf(state.order);
     if (!race) state.order = '';
+    if (!race && this.ordered) this.marked = { steps: [], places: [], race: null };
+    this.ordered = Boolean(race);
     if (race) {
       race.shown ??= wrongOrder(model, ...race.steps);
       this.timed = false;
@@ -204,7 +206,8 @@ class App {
     Object.assign(this.state, changes);
     this.choose();
     const at = stop ?? (this.timeline === before ? null : axis === this.state.axis ? this.stopIn(before) : 0);
-    if (at !== null) this.state.moment = this.timeline.stops[Math.min(at, this.timeline.stops.length - 1)];
+    const { stops } = this.timeline;
+    if (at !== null) this.state.moment = stops[Math.max(0, Math.min(Math.floor(at), stops.length - 1))];
     this.topology.place();
     this.changed();
     this.controls.show();
