@@ -205,7 +205,7 @@ class Grid {
   label(context, step, x, y, width, height, hue, add, mode) {
     const { model, words } = this.app;
     if (height < 9 || width < 10 || hue === -2) return;
-    const size = Math.min(12, height - 1);
+    let size = Math.min(12, height - 1);
     const forms = [];
     if (mode) forms.push(`#${mode.dispatches[step]}`);
     else {
@@ -218,8 +218,12 @@ class Grid {
       forms.push(place, `${hue}`);
     }
     context.font = `${size}px ${theme.font}`;
-    const form = forms.find(form => context.measureText(form).width <= width - 6) ?? (width >= 12 ? forms[forms.length - 1] : null);
-    if (form && context.measureText(form).width <= width - 1) {
+    const form = forms.find(form => context.measureText(form).width <= width - 6) ?? forms[forms.length - 1];
+    if (context.measureText(form).width > width - 1) {
+      size = Math.min(size, 9);
+      context.font = `${size}px ${theme.font}`;
+    }
+    if ( context.measureText(form).width <= width - 1) {
       const alpha = context.globalAlpha;
       context.globalAlpha = Math.max(alpha, 0.75);
       const color = alpha < 1 ? theme.muted : add ? inkOn(hue) : theme.ink;

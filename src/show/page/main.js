@@ -75,8 +75,8 @@ class App {
     }
     hues.append(make('span', null, make('i', { class: 'line dotted' }), 'signals awaited'));
     const key = model.reduces && model.ranks > 1
-      ? `The number is the chunk, the bar has ${model.ranks} parts: one for each rank, filled where its contribution is in the value. Thick frames are written at this level, dashed ones read.`
-      : `The number is ${model.byChunk ? 'the chunk' : 'rank and chunk of where it comes from'}. Thick frames are written at this level, dashed ones read.`;
+      ? `The number is the chunk, the bar has ${model.ranks} parts: one for each rank, filled where its contribution is in the value. Dark frames or edges: written at this level; grey ones: read.`
+      : `The number is ${model.byChunk ? 'the chunk' : 'rank and chunk of where it comes from'}. Dark frames or edges: written at this level; grey ones: read.`;
     document.getElementById('memory-key').textContent = model.places > 0 ? key : '';
     document.getElementById('stuck-key').hidden = !this.stuck;
     this.banner();
@@ -94,7 +94,7 @@ class App {
       wrong.append(make('p', null, `${proof.name}: ${proof.statement}`));
       const list = make('ul');
       proof.findings.slice(0, 3).forEach((finding, index) => {
-        const item = make('li', null, finding.message);
+        const item = make('li', null, make('span', null, finding.message));
         const buttons = make('div');
         if (finding.steps.length + finding.places.length > 0 && !(this.stuck?.cycle.length && finding.steps.length < 2)) {
           buttons.append(make('button', { onclick: () => this.showFinding(`${number}.${index}`) }, 'Show it'));

@@ -174,11 +174,17 @@ class Memory {
       if (hue < 0) hatch(context, cx, cy, cw, ch, theme.bad);
     }
     if (touch) {
-      context.strokeStyle = touch & 2 ? theme.ink : theme.muted;
-      context.lineWidth = touch & 2 ? (small ? 1.5 : 2) : 1;
-      if (!(touch & 2)) context.setLineDash([3, 2]);
-      context.strokeRect(cx + 0.5, cy + 0.5, cw - 1, ch - 1);
-      context.setLineDash([]);
+      const writes = (touch & 2) !== 0;
+      context.strokeStyle = context.fillStyle = writes ? theme.ink : theme.muted;
+      context.lineWidth = writes ? 2 : 1;
+      if (small) {
+        // There is no room for a frame.
+        context.fillRect(cx, cy, cw, writes ? 2 : 1);
+      } else {
+        if (!writes) context.setLineDash([3, 2]);
+        context.strokeRect(cx + 0.5, cy + 0.5, cw - 1, ch - 1);
+        context.setLineDash([]);
+      }
     }
     if (faults?.has(place)) {
       context.strokeStyle = theme.bad;

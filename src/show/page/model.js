@@ -172,7 +172,7 @@ class Model {
     const [left, right] = data.reductions.map(column);
     this.terms = new Terms(ranks, inputs, left, right);
     // Colours are those of chunks where chunks are summed, else those of the ranks that they come from.
-    this.reduces = left.length > 0;
+    this.reduces = left.length > 0 || [...this.expected.values()].some(({ rank }) => rank < 0);
     this.byChunk = this.reduces || inputs.only !== null || ranks === 1;
     this.hues = this.byChunk ? Math.max(1, inputs.chunks) : ranks;
   }

@@ -90,7 +90,19 @@ class Topology {
     }
     this.moves = moves.filter(arrow => arrow.from !== arrow.to);
     this.waits = waits.filter(arrow => arrow.from !== arrow.to);
+    this.spread();
     this.steps = steps;
+  }
+
+  // Several arrows between the same two circles lie beside each other.
+  spread() {
+    const pairs = new Map();
+    const key = ({ from, to }) => from * this.circles + to;
+    for (const move of this.moves) {
+      move.beside = pairs.get(key(move)) ?? 0;
+      pairs.set(key(move), move.beside + 1);
+    }
+    for (const move of this.moves) move.bend = 0.16 + move.beside * Math.min(0.08, 0.6 / pairs.get(key(move)));
   }
 
   // The curve of an arrow, from rim to rim, bent to the right so that two ways between two circles are two lines.
@@ -127,17 +139,18 @@ class Topology {
     context.setTransform(view.density, 0, 0, view.density, 0, 0);
     context.clearRect(0, 0, view.width, view.height);
     const crowded = this.moves.length + this.waits.length > 300;
+    const dense = this.waits.length > 100;
     const head = Math.max(4, Math.min(10, this.radius * 0.7));
     const chosen = arrow => app.isChosenStep(arrow.step) || app.isChosenStep(arrow.by);
     const focused = app.focus && app.focus.kind !== 'place' ? arrow => chosen(arrow) || app.isChosenRank(arrow.from) || app.isChosenRank(arrow.to) : null;
     if (crowded && !focused) this.drawCrowd(context);
     else for (const wait of this.waits) {
       const curve = this.curve(wait, -0.16);
-      context.globalAlpha = focused ? (focused(wait) ? 1 : 0.12) : crowded ? 0.25 : 0.9;
-      this.stroke(context, curve, theme.wait, this.radius > 8 ? 1.2 : 0.8, [3, 3], crowded ? 4 : head * 0.7);
+      context.globalAlpha = focused ? (focused(wait) ? 1 : 0.12) : crowded || dense ? 0.25 : 0.9;
+      this.stroke(context, curve, theme.wait, this.radius > 8 ? 1.2 : 0.8, [3, 3], crowded || dense ? 4 : head * 0.7);
     }
     if (!crowded || focused) for (const move of this.moves) {
-      const curve = this.curve(move, 0.16);
+      const curve = this.curve(move, move.bend);
       context.globalAlpha = focused ? (focused(move) ? 1 : 0.12) : crowded ? 0.35 : 0.85;
       const width = Math.min(7, (crowded ? 1 : this.radius > 14 ? 3 : this.radius > 8 ? 2 : 1.5) + Math.log2(move.count));
       this.stroke(context, curve, move.hue === -2 ? theme.wait : hueColor(move.hue), width, move.add ? [] : this.radius > 8 ? [7, 3] : [3, 2], crowded ? 5 : head);
@@ -217,7 +230,7 @@ class Topology {
       heads.lineTo(bx - 5 * ux + 2 * uy, by - 5 * uy - 2 * ux);
     };
     for (const wait of this.waits) add(wait, -0.16, theme.wait, 0.3);
-    for (const move of this.moves) add(move, 0.16, move.hue === -2 ? theme.wait : hueColor(move.hue), 0.45);
+    for (const move of this.moves) add(move, move.bend, move.hue === -2 ? theme.wait : hueColor(move.hue), 0.45);
     for (const [color, { alpha, lines, heads }] of styles) {
       context.globalAlpha = alpha;
       context.strokeStyle = context.fillStyle = color;
@@ -305,7 +318,7 @@ class Topology {
       const from = timeline.start[move.step];
       const share = (state.moment - from) / (timeline.end[move.step] - from || 1);
       if (!(share > 0 && share < 1)) continue;
-      const [ax, ay, cx, cy, bx, by] = this.curve(move, 0.16);
+      const [ax, ay, cx, cy, bx, by] = this.curve(move, move.bend);
       const rest = 1 - share;
       const x = rest * rest * ax + 2 * rest * share * cx + share * share * bx;
       const y = rest * rest * ay + 2 * rest * share * cy + share * share * by;
@@ -342,7 +355,7 @@ class Topology {
     let best = null;
     let nearest = 7;
     for (const move of this.moves) {
-      const [ax, ay, cx, cy, bx, by] = this.curve(move, 0.16);
+      const [ax, ay, cx, cy, bx, by] = this.curve(move, move.bend);
       for (let i = 1; i < 12; i++) {
         const [s, r] = [i / 12, 1 - i / 12];
         const far = Math.hypot(r * r * ax + 2 * r * s * cx + s * s * bx - x, r * r * ay + 2 * r * s * cy + s * s * by - y);

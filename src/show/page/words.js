@@ -76,32 +76,54 @@ class Words {
     return `signal [row ${wait.row}][sender ${wait.sender}]${times}`;
   }
 
+  // Signals of one row by steps of one name are said together.
   waits(step, most = 4) {
-    const waits = this.model.waits(step);
-    const named = waits.slice(0, most).map(wait => {
-      const by = wait.by.length === 0 ? 'which nobody sends' : `by ${this.step(wait.by[wait.by.length - 1])}`;
-      return `${this.signal(wait)}, ${by}`;
+    const groups = new Map();
+    for (const wait of this.model.waits(step)) {
+      const by = wait.by.length > 0 ? wait.by[wait.by.length - 1] : -1;
+      const key = `${wait.row} ${wait.atLeast} ${by < 0 ? '' : this.model.label[by]}`;
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push({ wait, by });
+    }
+    const named = [...groups.values()].flatMap(group => {
+      const [{ wait, by }] = group;
+      if (group.length > 2) {
+        const times = wait.atLeast > 1 ? ` ${wait.atLeast} times` : '';
+        const after = by < 0 ? 'which nobody sends' : `by their ${this.label(by)}`;
+        return [`signals [row ${wait.row}] of ${ranksNamed(group.map(({ wait }) => wait.sender))}${times}, ${after}`];
+      }
+      return group.map(({ wait, by }) => `${this.signal(wait)}, ${by < 0 ? 'which nobody sends' : `by ${this.step(by)}`}`);
     });
-    if (waits.length > most) named.push(`${waits.length - most} more`);
+    if (named.length > most) named.splice(most, Infinity, `${named.length - most} more`);
     return named.join('; ');
+  }
+
+  // Places by name; the same place of several ranks as "input[0] of ranks 0–15".
+  places(step, places) {
+    const { model } = this;
+    const [own, span] = [model.rankOf[step], model.span[step]];
+    const ranks = Array.from(places, place => model.rankAt[place]);
+    const names = Array.from(places, (place, at) => this.place(place, span, ranks[at]));
+    if (places.length > 2 && new Set(names).size === 1) return [`${names[0]} of ${ranksNamed(ranks)}`];
+    const list = Array.from(places, place => this.place(place, span, own));
+    return list.length > 4 ? [...list.slice(0, 3), `${list.length - 3} more`] : list;
   }
 
   moves(step) {
     const { model } = this;
-    const own = model.rankOf[step];
-    const span = model.span[step];
-    const from = Array.from(model.reads(step), place => this.place(place, span, own));
-    const to = Array.from(model.writes(step), place => this.place(place, span, own));
-    const some = names => (names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} more`] : names).join(', ');
-    if (from.length === 0) return to.length > 0 ? `writes ${some(to)}` : '';
-    const verb = from.length > 1 ? `reduces ${some(from.slice(0, -1))} with ${from[from.length - 1]}` : `copies ${from[0]}`;
-    return to.length > 0 ? `${verb} into ${some(to)}` : verb;
+    const from = this.places(step, model.reads(step));
+    const to = this.places(step, model.writes(step));
+    if (from.length === 0) return to.length > 0 ? `writes ${to.join(', ')}` : '';
+    const names = from.length > 1 ? `${from.slice(0, -1).join(', ')} with ${from[from.length - 1]}` : from[0];
+    const moves = `${model.isReduction(step) ? 'reduces' : 'copies'} ${names}`;
+    return to.length > 0 ? `${moves} into ${to.join(', ')}` : moves;
   }
 
   notifies(step, most = 4) {
-    const notifies = this.model.notifies(step);
-    const named = notifies.slice(0, most).map(({ peer, row }) => `rank ${peer} [row ${row}]`);
-    if (notifies.length > most) named.push(`${notifies.length - most} more`);
+    const rows = new Map();
+    for (const { peer, row } of this.model.notifies(step)) rows.set(row, [...(rows.get(row) ?? []), peer]);
+    const named = Array.from(rows, ([row, peers]) => `${ranksNamed(peers)} [row ${row}]`);
+    if (named.length > most) named.splice(most, Infinity, `${named.length - most} more`);
     return named.join(', ');
   }
 
