@@ -5,6 +5,7 @@
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+use crate::collective::Holds;
 use crate::proof::{Finding, Options, Replay, Report, Run, Verdict};
 use crate::schedule::{Address, Buffer, Graph, Schedule, Site, Sources};
 
@@ -40,6 +41,8 @@ pub struct Picture {
     pub order: Vec<u32>,
     /// Where each rank's buffers lie in the row of all places, by rank.
     pub buffers: Vec<BufferOf>,
+    /// What the outputs must hold in the end: by part, those of rank 0 first. None in a barrier.
+    pub expected: Vec<PartOf>,
     /// Contributions: the lowest terms. Term 0 is what nobody wrote.
     pub inputs: Inputs,
     /// The terms after these, in order: each is the reduction of two earlier ones, the left operand first.
@@ -127,6 +130,15 @@ pub struct BufferOf {
     pub first: u32,
     /// How many places it has.
     pub chunks: u32,
+}
+
+/// What a part of an output must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PartOf {
+    /// The only rank whose contribution it is. None of a reduction over all ranks.
+    pub rank: Option<u32>,
+    /// Which part of the input it is, or of the inputs.
+    pub part: u32,
 }
 
 /// The terms that are contributions: of rank r, chunk c is term 1 + r * chunks + c; where only one rank gives, 1 + c.
@@ -258,6 +270,12 @@ impl Picture {
                 count: outcome.count,
             })
             .collect();
+        let outputs = (0..schedule.ranks).flat_map(|rank| {
+            (0..schedule.task.output_parts(rank, schedule.ranks)).map(move |part| match schedule.holds(rank, part) {
+                Holds::Reduction { part } => PartOf { rank: None, part },
+                Holds::Copy { rank, part } => PartOf { rank: Some(rank), part },
+            })
+        });
         let (inputs, chunks, only) = terms.contributions();
         Self {
             collective: schedule.task.collective.to_string(),
@@ -273,6 +291,7 @@ impl Picture {
             labels: labels.texts,
             order: order.to_vec(),
             buffers: buffers.collect(),
+            expected: outputs.collect(),
             inputs: Inputs { terms: inputs, chunks, only },
             reductions: terms.reductions().collect(),
             proofs,
@@ -470,6 +489,7 @@ mod tests {
                 .all(|step| picture_terms(step.values[0]) == [0, 1, 2, 3])
         );
         assert_eq!(picture.critical.len(), 6);
+        assert_eq!(picture.expected, [PartOf { rank: None, part: 0 }; 4]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
-    ("Files", &["input", "tensor", "output", "to", "svg"]),
+    ("Files", &["input", "tensor", "output", "to", "svg", "html"]),
     ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
     ("Sizes", &["first", "last", "step", "factor"]),
     ("Iterations", &["iterations", "warmup", "checks", "cycles", "skip"]),
@@ -89,6 +89,7 @@ const EXAMPLES: [(&str, &str); 11] = [
         "show",
         "  wgccl show                                       the ring all-reduce of 4 ranks, round by round\n  \
            wgccl show halving-doubling -P 8 --svg hd.svg    a picture for a paper\n  \
+           wgccl show ring -P 8 --html ring.html            a page that plays it, in one file\n  \
            wgccl show allreduce.xml --only 0-3              some ranks of a file of MSCCL XML",
     ),
     (

@@ -11,7 +11,7 @@ use wgccl::low_level::payload::Payload;
 use wgccl::lower::Mode;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{MAX_RANKS, Schedule};
-use wgccl::show::{Drawing, Picture, svg};
+use wgccl::show::{Drawing, Picture, html, svg};
 
 use super::args::LaunchArgs;
 use super::output::print;
@@ -35,6 +35,11 @@ pub(super) struct PictureArgs {
     /// Let the levels of --svg appear one after the other
     #[arg(long, requires = "svg")]
     animate: bool,
+    /// Write one HTML file that plays it: topology, grid and memory, step by step
+    ///
+    /// Everything is in that file, and it asks for nothing from any network. What is there is written over; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// A type of its own: clap takes a vector for an option that may be repeated.
@@ -67,12 +72,12 @@ impl PictureArgs {
 
     /// Whether there is a file to write.
     pub(super) fn is_given(&self) -> bool {
-        self.svg.is_some()
+        self.svg.is_some() || self.html.is_some()
     }
 
     /// Refuses a second thing for standard output beside what is there anyway.
     pub(super) fn check_stdout(&self, taken: bool) -> Result<(), Error> {
-        let files = [&self.svg].into_iter().flatten().filter(|path| *path == Path::new(STDIN)).count();
+        let files = [&self.svg, &self.html].into_iter().flatten().filter(|path| *path == Path::new(STDIN)).count();
         match files + usize::from(taken) {
             0 | 1 => Ok(()),
             _ => Err(Error::Usage("standard output takes one thing; give the others files".to_owned())),
@@ -84,6 +89,13 @@ impl PictureArgs {
         if let Some(path) = &self.svg {
             let drawing = Drawing::default().ranks(self.only(picture.ranks)?).animated(self.animate);
             put(path, &svg(picture, &drawing).map_err(|error| Error::Usage(error.to_string()))?)?;
+        }
+        if let Some(path) = &self.html {
+            let mut page = Vec::new();
+            // Nothing can fail in memory.
+            html(picture, None::<&()>, &mut page)
+                .map_err(|error| Error::Usage(format!("the page cannot be made: {error}")))?;
+            put(path, &String::from_utf8_lossy(&page))?;
         }
         Ok(())
     }
