@@ -127,6 +127,7 @@ pub mod lower;
 mod payload;
 pub mod proof;
 pub mod schedule;
+pub mod trace;
 mod window;
 
 pub use communicator::Communicator;

@@ -26,3 +26,4 @@ mod proof_findings;
 mod proof_mutants;
 mod security;
 mod soak;
+mod trace;
