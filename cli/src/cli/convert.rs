@@ -13,7 +13,7 @@ use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, DeviceKind};
 
-use super::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of};
+use super::args::{FileArgs, ScheduleArgs, Subject, cannot_write, default_count, ranks_of};
 use super::output::print;
 use super::values::{Names, one_of};
 use crate::amount::whole;
@@ -151,14 +151,6 @@ fn plan(args: &ConvertArgs) -> Result<Plan, Error> {
             subject.plan(&schedule, &FileArgs { collective: None, ..args.file.clone() })
         }
     }
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
-    let why = match error.kind() {
-        std::io::ErrorKind::AlreadyExists => "it exists, and nothing is overwritten; name a new file".to_owned(),
-        _ => format!("{error}; name a file that can be written"),
-    };
-    Error::Usage(format!("cannot write {}: {why}", path.display()))
 }
 
 fn put(args: &ConvertArgs, text: &str) -> Result<u8, Error> {

@@ -17,6 +17,7 @@ mod nccl;
 mod pages;
 mod schedules;
 mod tensor;
+mod trace;
 mod verify;
 mod whole;
 
