@@ -119,8 +119,8 @@ fn written(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     held: &Held,
 ) -> io::Result<NamedTempFile> {
-    let mut file = hidden(&prefix(path), 0o666).tempfile_in(parent(path))?;
-    let mut out = BufWriter::with_capacity(BLOCK, Watchful { file: file.as_file_mut(), held });
+    let file = hidden(&prefix(path), 0o666).tempfile_in(parent(path))?;
+    let mut out = BufWriter::with_capacity(BLOCK, Filling { file: file.as_file(), held });
     write(&mut out)?;
     out.flush()?;
     drop(out);
@@ -129,13 +129,13 @@ fn written(
     Ok(file)
 }
 
-/// A file that looks for signals before each block.
-struct Watchful<'a> {
-    file: &'a mut File,
+/// A file that is being filled, until a signal comes.
+struct Filling<'a> {
+    file: &'a File,
     held: &'a Held,
 }
 
-impl Write for Watchful<'_> {
+impl Write for Filling<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.held.go_on()?;
         self.file.write(&bytes[..bytes.len().min(BLOCK)])

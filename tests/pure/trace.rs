@@ -1,6 +1,6 @@
 //! Traces: what the CPU executor notes of a launch, the file that is written of it, and the path that made it as long as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use wgccl::backend::{Backend, Options, Ready, Shape, Spread};
@@ -12,6 +12,8 @@ use wgccl::fault::Fault;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
 use wgccl::trace::{Clock, CriticalPath, MOST_SPANS, Span, Trace, Waited};
+
+use crate::common::traces::{consistent, waits};
 
 fn proved(schedule: Schedule) -> Proved {
     prove(schedule, proof::Options::default()).unwrap()
@@ -32,69 +34,6 @@ fn launched(proved: &Proved, count: usize, options: Options) -> Trace {
     let trace = ready.trace().expect("a trace of the launch");
     assert_eq!(ready.trace(), None, "it was taken");
     trace
-}
-
-/// For each instruction those whose notifies it waits for, by the schedule's own words: lane and index of each.
-fn waits(schedule: &Schedule) -> BTreeMap<(u32, u32), Vec<(u32, u32)>> {
-    let mut sent = BTreeMap::<(u32, u32, u32), Vec<(u32, u32)>>::new();
-    let all = || {
-        (0..).zip(&schedule.lanes).flat_map(|(l, lane)| {
-            (0..).zip(&lane.instructions).map(move |(i, instruction)| (l, lane.rank, i, instruction))
-        })
-    };
-    for (lane, rank, index, instruction) in all() {
-        for notify in &instruction.notifies {
-            sent.entry((notify.peer, notify.row, rank)).or_default().push((lane, index));
-        }
-    }
-    all()
-        .map(|(lane, rank, index, instruction)| {
-            let of = instruction.waits.iter().flat_map(|wait| {
-                let sent = &sent[&(rank, wait.row, wait.sender)];
-                // Of several lanes all are needed, else the last that is.
-                match sent.iter().all(|at| at.0 == sent[0].0) {
-                    true => vec![sent[wait.at_least as usize - 1]],
-                    false => sent.clone(),
-                }
-            });
-            ((lane, index), of.collect())
-        })
-        .collect()
-}
-
-fn by_place(trace: &Trace) -> BTreeMap<(Option<u32>, u32, u32), Span> {
-    trace.spans.iter().map(|span| ((span.channel, span.lane, span.instruction), *span)).collect()
-}
-
-/// Every instruction of every lane is there once a channel, none is done before it may begin, no wait is over before what it
-/// waited for, and a thread does one thing at a time.
-fn consistent(trace: &Trace, proved: &Proved, context: &str) {
-    let schedule = proved.schedule();
-    let spans = by_place(trace);
-    assert_eq!(spans.len(), trace.spans.len(), "{context}: an instruction is there twice");
-    let channels: BTreeSet<Option<u32>> = trace.spans.iter().map(|span| span.channel).collect();
-    assert_eq!(channels.len(), channels.iter().flatten().max().map_or(1, |&last| last as usize + 1), "{context}");
-    assert_eq!(spans.len(), channels.len() * schedule.instructions(), "{context}: an instruction is missing");
-    let waits = waits(schedule);
-    for (&(channel, lane, index), span) in &spans {
-        assert!(span.begin <= span.ready && span.ready <= span.end, "{context}: {span:?}");
-        if index > 0 {
-            assert_eq!(spans[&(channel, lane, index - 1)].end, span.begin, "{context}: {span:?}");
-        }
-        for &(lane, index) in &waits[&(lane, index)] {
-            let notifier = &spans[&(channel, lane, index)];
-            assert!(notifier.end <= span.ready, "{context}: {span:?} was ready before {notifier:?} had ended");
-        }
-    }
-    let mut shifts = BTreeMap::<Option<u32>, Vec<(u64, u64)>>::new();
-    trace.spans.iter().for_each(|span| shifts.entry(span.worker).or_default().push((span.ready, span.end)));
-    for (worker, mut shifts) in shifts.into_iter().filter(|(worker, _)| worker.is_some()) {
-        shifts.sort_unstable();
-        assert!(
-            shifts.windows(2).all(|two| two[0].1 <= two[1].0),
-            "{context}: worker {worker:?} does two things at once"
-        );
-    }
 }
 
 /// A file as a viewer has it.
