@@ -265,7 +265,7 @@ const LAYERS: [&[&str]; 11] = [
     &["schedule"],
     &["payload", "buffers", "inputs", "window"],
     &["proof", "fault", "hang"],
-    &["golden", "format", "show"],
+    &["golden", "format", "trace", "show"],
     &["lower"],
     &["error"],
     &["backend"],

@@ -27,3 +27,4 @@ mod proof_findings;
 mod proof_mutants;
 mod security;
 mod soak;
+mod trace;

@@ -41,6 +41,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "memory",
             "record",
             "plot",
+            "trace",
             "from",
             "card",
             "compare",
@@ -61,7 +62,8 @@ const EXAMPLES: [(&str, &str); 11] = [
            wgccl run --algorithm auto -P 8 --count 1M       the fastest one, of a mebi of elements\n  \
            wgccl run reduce-scatter -d bf16 -o max          another collective, type and operation\n  \
            wgccl run --input grads/*.npy --output out       a file per rank in, a file per rank out\n  \
-           wgccl run --drop-notify 1:2                      what the report of a hang looks like",
+           wgccl run --drop-notify 1:2                      what the report of a hang looks like\n  \
+           wgccl run --device cpu --trace run.json          who waited for whom, as ui.perfetto.dev shows it",
     ),
     (
         "bench",

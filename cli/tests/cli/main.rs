@@ -18,6 +18,7 @@ mod pages;
 mod schedules;
 mod show;
 mod tensor;
+mod trace;
 mod verify;
 mod whole;
 
