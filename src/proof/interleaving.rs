@@ -109,7 +109,7 @@ impl Run<'_> {
         before.iter().chain(&pair).for_each(|&id| lanes.execute(id));
         lanes.run(|_| false);
         let mut memory = Memory::new(&Default::default(), self.options.memory);
-        match result::evaluate(&self.schedule, &self.map, &self.graph, &lanes.order, &mut memory) {
+        match result::evaluate(&self.schedule, &self.map, &self.graph, &lanes.order, &mut memory, |_, _| {}) {
             Ok(symbolic) => {
                 // Those without a site are of the end, not of the way there.
                 let ends = symbolic.wrong.kept().iter().filter(|finding| finding.site.is_none());

@@ -1,5 +1,6 @@
 //! `wgccl check`: the six proofs of a schedule, printed.
 
+mod answers;
 mod broken;
 
 use std::fmt::Write;
@@ -19,6 +20,7 @@ use crate::file::{Loaded, Msccl};
 use crate::identity;
 use crate::plan::Plan;
 use crate::run::check_place;
+use answers::{Answers, Questions, races};
 use broken::Broken;
 
 /// Where nobody says how many.
@@ -50,6 +52,15 @@ pub(super) struct CheckArgs {
     /// Break the schedule first, to see what the proofs find: drop-wait:rank 2 AG round 1; help lists the ways
     #[arg(long = "break", value_name = "EDIT")]
     broken: Option<String>,
+    /// Say why a chunk holds what it holds: 2:1 is chunk 1 of rank 2's output, "2 slot 0" a slot
+    ///
+    /// The instructions that made it, down to the contributions, and the order of additions; of a chunk that lacks a
+    /// contribution, where that was lost.
+    #[arg(long, value_name = "RANK:CHUNK")]
+    why: Vec<String>,
+    /// Say what orders two instructions, such as "r0 RS 1" "r2 AG 1"
+    #[arg(long, value_names = ["A", "B"], num_args = 2)]
+    order: Vec<String>,
     #[command(flatten)]
     picture: PictureArgs,
     /// Print one JSON object
@@ -78,6 +89,8 @@ struct Json<'a> {
     lanes: usize,
     instructions: usize,
     proofs: &'a [Outcome],
+    #[serde(flatten)]
+    answers: Answers,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -116,14 +129,28 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let draft = args.launch.draft(&plan, ranks)?;
     let (task, origin) = (draft.head().task.clone(), draft.head().origin.clone());
     let options = proof::Options::default().in_place(in_place);
-    let Looked { checked, broken, schedule } = look(args, draft, options)?;
+    let questions = Questions { why: &args.why, order: &args.order };
+    let Looked { checked, broken, schedule } = look(args, draft, options, &questions)?;
     let Checked { report, lanes, instructions, .. } = checked;
     let (report, by_chance) = if broken.is_some() { (report, false) } else { without_chance(&plan, report, options) };
     let msccl = plan.file().and_then(|loaded| loaded.msccl.as_ref());
     let hangs = report.outcome(Proof::DeadlockFree).is_some_and(|outcome| matches!(outcome.verdict, Verdict::Fails));
     let fewest = msccl.filter(|_| hangs).map(|of| of.algo.fewest_fifo_slots());
+    let mut answers = Answers::default();
     if let Some(schedule) = &schedule {
-        args.picture.write(&picture(&plan, &args.launch, schedule, options)?)?;
+        answers = Answers::of(schedule, options, &questions)?;
+        if args.picture.is_given() {
+            args.picture.write(&picture(&plan, &args.launch, schedule, options)?)?;
+        }
+    }
+    if let (Some(broken), Some(schedule)) = (&broken, &schedule) {
+        answers.launch(schedule, options);
+        answers.harmless(&broken.whole, broken.edit, options)?;
+    } else if races(&report) {
+        match msccl.filter(|_| by_chance) {
+            Some(of) => answers.launch(&of.unbounded, options),
+            None => answers.launch(&args.launch.draft(&plan, ranks)?.build()?, options),
+        }
     }
     drop(spinner);
     let (root, sources) = (collective.has_root().then_some(task.root), &task.sources);
@@ -150,6 +177,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             lanes,
             instructions,
             proofs: &report.proofs,
+            answers,
             error: (!report.ok()).then(|| report.to_string()),
         })?;
     } else {
@@ -164,7 +192,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         );
         let mut file = plan.file().map_or_else(String::new, |loaded| of_file(loaded, by_chance, fewest));
         file += &broken.as_ref().map_or_else(String::new, Broken::text);
-        print(&format!("{title}{file}\n{}", proofs(&report)))?;
+        let answers = answers.text();
+        print(format!("{title}{file}\n{}\n{answers}", proofs(&report)).trim_end())?;
     }
     Ok(of_report(&report))
 }
@@ -177,8 +206,8 @@ struct Looked {
     schedule: Option<Schedule>,
 }
 
-fn look(args: &CheckArgs, draft: Draft, options: proof::Options) -> Result<Looked, Error> {
-    if args.broken.is_none() && !args.picture.is_given() {
+fn look(args: &CheckArgs, draft: Draft, options: proof::Options, questions: &Questions<'_>) -> Result<Looked, Error> {
+    if args.broken.is_none() && !args.picture.is_given() && !questions.are_there() {
         return Ok(Looked { checked: proof::check_draft(draft, options)?, broken: None, schedule: None });
     }
     let mut schedule = draft.build()?;

@@ -25,6 +25,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "proto",
             "only",
             "broken",
+            "why",
+            "order",
         ],
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
@@ -79,6 +81,7 @@ const EXAMPLES: [(&str, &str); 11] = [
            wgccl check --algorithm tree -P 100              of another algorithm, over 100 ranks\n  \
            wgccl check broadcast --root 3 --json            for a script\n  \
            wgccl check --break drop-wait:r2-ag-1 --svg race.svg   what breaks without a wait\n  \
+           wgccl check --why 0:2 --order r0-rs-1 r2-ag-1    who made a chunk, and what orders two instructions\n  \
            wgccl check allreduce.xml --fifo-slots 2         a file of MSCCL XML",
     ),
     (

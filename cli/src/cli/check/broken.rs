@@ -13,8 +13,11 @@ use crate::error::Error;
 /// What was done to a schedule.
 #[derive(Debug, Serialize)]
 pub(super) struct Broken {
-    edit: String,
+    pub(super) edit: Edit,
     what: String,
+    /// As it was.
+    #[serde(skip)]
+    pub(super) whole: Schedule,
 }
 
 impl Broken {
@@ -23,8 +26,8 @@ impl Broken {
         let usage = |error: wgccl::schedule::EditError| Error::Usage(format!("{error}; wgccl check --break help"));
         let edit = Edit::parse(edit, schedule).map_err(usage)?;
         let what = edit.explain(schedule).map_err(usage)?;
-        *schedule = edit.apply(schedule).map_err(usage)?;
-        Ok(Self { edit: edit.to_string(), what })
+        let broken = edit.apply(schedule).map_err(usage)?;
+        Ok(Self { edit, what, whole: std::mem::replace(schedule, broken) })
     }
 
     /// A line for people.
