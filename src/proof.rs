@@ -27,7 +27,7 @@ mod symmetric;
 mod turn;
 mod why;
 
-pub use between::{Access, Between, BetweenError, Edge, Order, Shared, Yields};
+pub use between::{AccessKind, Between, BetweenError, Edge, Order, Shared, Yields};
 pub use contribution::Unscalable;
 pub use effect::Effect;
 pub use harmless::{Harmless, Reason};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use wgccl::collective::Collective;
 use wgccl::low_level::{AddressMap, Node, Term, Terms};
 use wgccl::proof::{
-    Access, Between, Edge, Effect, End, Harmless, How, Interleaving, Options, Order, Over, Proof, Reason, Run, Why,
+    AccessKind, Between, Edge, Effect, End, Harmless, How, Interleaving, Options, Order, Over, Proof, Reason, Run, Why,
     Yields, check, prove,
 };
 use wgccl::schedule::{Address, Algorithm, Buffer, Edit, Instruction, Lane, Schedule, Signal, Site, SyncStyle, build};
@@ -222,9 +222,9 @@ fn check_between(schedule: &Schedule, options: Options, between: &Between) {
     assert!(both.contains(&place));
     let access =
         |reads: &BTreeSet<usize>, writes: &BTreeSet<usize>| match (reads.contains(&place), writes.contains(&place)) {
-            (true, true) => Access::Updates,
-            (false, true) => Access::Writes,
-            _ => Access::Reads,
+            (true, true) => AccessKind::Updates,
+            (false, true) => AccessKind::Writes,
+            _ => AccessKind::Reads,
         };
     assert_eq!((shared.a, shared.b), (access(&reads_a, &writes_a), access(&reads_b, &writes_b)));
     let Order::Unordered { before } = order else {
@@ -247,13 +247,13 @@ fn yielded(
     before: &[Site],
     first: &Site,
     then: &Site,
-    access: [Access; 2],
+    access: [AccessKind; 2],
     place: Address,
 ) -> Value {
     let mut replay = Replay::new(schedule, options);
     replay.run(before);
     for (site, access) in [first, then].into_iter().zip(access) {
-        if access == Access::Reads {
+        if access == AccessKind::Reads {
             return replay.at(place);
         }
         replay.run([site]);
