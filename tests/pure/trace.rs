@@ -11,7 +11,7 @@ use wgccl::error::PrepareError;
 use wgccl::fault::Fault;
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
-use wgccl::trace::{Clock, CriticalPath, MOST_SPANS, Span, Trace, Waited};
+use wgccl::trace::{After, Clock, CriticalPath, Link, MOST_SPANS, Span, Trace, Waited};
 
 use crate::common::traces::{consistent, waits};
 
@@ -173,7 +173,7 @@ fn path_is_whole(path: &CriticalPath, trace: &Trace, context: &str) {
     assert_eq!(path.total, path.moving + path.waiting, "{context}");
     assert_eq!(path.moving, path.links.iter().map(|link| link.moving).sum::<u64>(), "{context}");
     assert_eq!(path.waiting, path.links.iter().map(|link| link.waiting).sum::<u64>(), "{context}");
-    assert!(path.links.iter().all(|link| link.busy <= link.waiting), "{context}");
+    assert!(path.links[0].after == After::Begin && path.links[1..].iter().all(|link| link.after != After::Begin));
     let Totals { moving, waiting, turn } = totals(trace);
     assert_eq!(path.lanes.moving, moving, "{context}");
     assert_eq!(path.lanes.waiting + path.lanes.turn, waiting + turn, "{context}");
@@ -220,7 +220,7 @@ fn only_launches_that_succeed_have_a_trace() {
 #[test]
 fn a_trace_that_nobody_could_look_at_is_refused() {
     let proved = all_reduce(Algorithm::Ring, 64);
-    let options = Options::default().trace(true).channels(1000);
+    let options = Options::default().trace(true).channels(300);
     let shape = Shape::new(1 << 20, DataType::F32, Op::Sum);
     let refused = Cpu::new().prepare(&proved, shape, &options).unwrap_err();
     let PrepareError::Trace { instructions, most } = refused else { panic!("{refused}") };
@@ -283,7 +283,10 @@ fn the_critical_path_goes_to_whoever_let_an_instruction_go() {
             .links
             .iter()
             .map(|link| {
-                let for_rank = link.waited_for.as_ref().map(|site| site.rank);
+                let for_rank = match &link.after {
+                    After::Notify(site) => Some(site.rank),
+                    _ => None,
+                };
                 ((link.site.lane, link.site.instruction), link.moving, link.waiting, for_rank)
             })
             .collect();
@@ -295,16 +298,31 @@ fn the_critical_path_goes_to_whoever_let_an_instruction_go() {
     }
 }
 
-/// While a lane waits for its turn its thread may be busy.
+/// A thread that is with another lane is a reason like any other, and the path goes through what it did there.
 #[test]
-fn time_that_a_thread_was_busy_is_told_apart() {
-    let of = [[0, 0, 10], [10, 40, 50], [0, 10, 30], [30, 30, 35]];
-    let spans = spans(of).into_iter().map(|span| span.worker(0).channel(0)).collect();
-    let path = Trace::new(Clock::Host, spans).critical_path(&pair()).unwrap();
-    let last = path.links.last().unwrap();
-    // From the notify at 30 until 40, of which the thread ran rank 1 for 5.
-    assert_eq!((last.waiting, last.busy, last.moving), (10, 5, 10));
-    assert_eq!((path.total, path.busy), (50, 15));
+fn the_path_goes_through_what_the_thread_did_meanwhile() {
+    // Rank 0 adds, rank 1 adds and ends, and only then rank 0 is run again.
+    let of = [[0, 2, 10], [10, 40, 50], [0, 10, 30], [30, 30, 38]];
+    // Where rank 1 is on a thread of its own its add is what rank 0 waits for, and that began when it could.
+    let apart = [(1, 0, "begin"), (0, 1, "notify")];
+    let together = [(0, 0, "begin"), (1, 0, "core"), (1, 1, "lane"), (0, 1, "core")];
+    for (threads, links, moving, waiting) in [([0, 0], &together[..], 46, 4), ([0, 1], &apart, 30, 20)] {
+        let of_threads = spans(of).into_iter().map(|span| span.worker(threads[span.lane as usize]).channel(0));
+        let path = Trace::new(Clock::Host, of_threads.collect()).critical_path(&pair()).unwrap();
+        let after = |link: &Link| match link.after {
+            After::Begin => "begin",
+            After::Lane => "lane",
+            After::Core => "core",
+            _ => "notify",
+        };
+        let got: Vec<_> = path.links.iter().map(|link| (link.site.lane, link.site.instruction, after(link))).collect();
+        assert_eq!(got, links);
+        assert_eq!((path.moving, path.waiting, path.total), (moving, waiting, 50));
+    }
+    // What took no time at all is no circle.
+    let still = spans([[5; 3]; 4]).into_iter().map(|span| span.worker(0).channel(0)).collect();
+    let path = Trace::new(Clock::Host, still).critical_path(&pair()).unwrap();
+    assert_eq!((path.moving, path.waiting), (0, 5));
 }
 
 /// What has no times has no path, and what is of another schedule neither path nor file.
