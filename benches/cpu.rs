@@ -5,7 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wgccl::backend::Options;
+use wgccl::backend::{Options, Spread};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Executor;
 use wgccl::low_level::inputs::{Fill, generate};
@@ -60,5 +60,31 @@ fn cpu(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, cpu);
+/// What a trace costs, and that without one nothing is paid: the same launches by turns without a trace and with one. Both go
+/// the long way, over workers and signals, also where they are small.
+fn trace(criterion: &mut Criterion) {
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    for (name, bytes) in [("1 KiB", 1 << 10), ("1 MiB", 1 << 20), ("16 MiB", 16 << 20)] {
+        let count = bytes / 4;
+        let mut group = criterion.benchmark_group(format!("trace, 4 ranks of {name}"));
+        group.sample_size(10).throughput(Throughput::Bytes(8 * bytes as u64));
+        let inputs: Vec<Vec<f32>> = (0..4).map(|rank| generate(Fill::Exact, 0, rank, 4, count)).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs = vec![vec![0.0_f32; count]; 4];
+        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        let mut executors = [false, true].map(|traced| {
+            let options = Options::default().spread(Spread::Channels).trace(traced);
+            Executor::new(&proved, count, Op::Sum, &options).unwrap()
+        });
+        for turn in 0..4 {
+            for (way, executor) in ["off", "on"].into_iter().zip(&mut executors) {
+                let id = BenchmarkId::new(way, turn);
+                group.bench_function(id, |b| b.iter(|| executor.run(&inputs, &mut outputs)));
+            }
+        }
+    }
+}
+
+criterion_group!(benches, cpu, trace);
 criterion_main!(benches);

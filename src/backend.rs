@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::lower::mode::{Mode, Protocol};
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;
+use crate::trace::Trace;
 
 /// What a launch is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +59,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// On the CPU: who runs what.
     pub spread: Spread,
+    /// Whether launches note when each instruction ran, for [`Ready::trace`]. They are slower then; if not, nothing is paid.
+    pub trace: bool,
 }
 
 /// How the CPU executor shares out lanes among workers.
@@ -108,6 +111,8 @@ setters! {
     workers: Option<usize>,
     /// Sets [`spread`](Self::spread).
     spread: Spread,
+    /// Sets [`trace`](Self::trace).
+    trace: bool,
 }
 
 /// What a launch took.
@@ -208,5 +213,11 @@ pub trait Ready {
     /// [`RunError`].
     fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
         (0..launches).map(|_| self.launch()).collect()
+    }
+
+    /// Takes the timeline of the last launch, where it was prepared with [`Options::trace`] and the launch succeeded. Launches
+    /// of [`time`](Self::time) have none.
+    fn trace(&mut self) -> Option<Trace> {
+        None
     }
 }

@@ -11,6 +11,7 @@ mod kernel;
 mod memory;
 mod program;
 mod ready;
+mod recorder;
 mod rest;
 mod signal;
 mod stall;

@@ -88,6 +88,9 @@ pub enum PrepareError {
     /// Not enough memory on the host.
     #[error("no memory for {}; use a smaller count or fewer ranks", bytes(*.0))]
     Memory(u64),
+    /// A trace that nobody could look at.
+    #[error("a trace of {instructions} instructions is more than {most}; use fewer channels or ranks")]
+    Trace { instructions: usize, most: usize },
     /// A worker thread could not be started.
     #[error("cannot start a worker thread; use fewer workers")]
     Threads(#[source] io::Error),

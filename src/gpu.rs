@@ -17,6 +17,7 @@ mod host;
 mod kernels;
 mod ledger;
 mod loaded;
+mod marks;
 mod memory;
 mod poison;
 mod ready;

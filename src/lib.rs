@@ -128,6 +128,7 @@ mod payload;
 pub mod proof;
 pub mod schedule;
 pub mod show;
+pub mod trace;
 mod window;
 
 pub use communicator::Communicator;

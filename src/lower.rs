@@ -21,6 +21,8 @@ pub(crate) mod source;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "gpu"))]
+mod timeline;
 mod tuning;
 pub(crate) mod words;
 
@@ -31,3 +33,5 @@ pub use mode::{Mode, Protocol};
 pub use package::{Binding, Contents, Package, Step, lower};
 pub use request::Request;
 pub use target::{DeviceClass, Limits, Target};
+#[cfg(feature = "gpu")]
+pub(crate) use timeline::Times;

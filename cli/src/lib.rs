@@ -19,6 +19,7 @@ pub mod run;
 mod signals;
 pub mod tensor;
 mod text;
+pub mod trace;
 pub mod verify;
 pub mod views;
 mod whole;

@@ -25,6 +25,7 @@ use crate::device::{CPU, Description, Device};
 use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
+use crate::trace::Traced;
 use crate::views::{bytes, bytes_mut, microseconds, views};
 pub use accuracy::Accuracy;
 use fault::check_fault;
@@ -111,6 +112,8 @@ pub struct Finished<T> {
     pub outputs: Vec<Vec<T>>,
     /// Where the first wrong element is.
     pub first_wrong: Option<(u32, usize)>,
+    /// When what ran, if that was asked for.
+    pub traced: Option<Traced>,
 }
 
 impl<T> Finished<T> {
@@ -197,6 +200,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         outputs.push(output);
     }
     let options = request.dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
+    let options = options.trace(request.trace);
     let mut ready = device.prepare(&proved, Shape::new(count, T::TYPE, request.op), &options)?;
     let prepared = ready.prepared();
     let pieces = prepared.pieces;
@@ -209,6 +213,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         false => ready.run(&bytes(&views(&inputs)), &mut bytes_mut(&mut outputs, 0))?,
     };
     let time = ran.time.unwrap_or_else(|| start.elapsed());
+    let trace = ready.trace();
     drop(ready);
     // What else is in a buffer in place is the rank's input.
     for (rank, output) in (0..).zip(&mut outputs) {
@@ -221,7 +226,17 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let (input_views, output_views) = (views(&inputs), views(&outputs));
     let Comparison { wrong, first_wrong, flushed, bit_identical, accuracy, .. } =
         compare(&proved, &payload, request.op, &input_views, &output_views)?;
-    let Description { index, name, backend, driver, .. } = device.describe();
+    let described = device.describe();
+    let traced = trace.map(|trace| Traced {
+        trace,
+        proved: proved.clone(),
+        payload,
+        device: described.clone(),
+        prepared,
+        data_type: T::TYPE,
+        op: collective.reduces().then_some(request.op),
+    });
+    let Description { index, name, backend, driver, .. } = described;
     let device_name = if index.is_some() { name } else { CPU.to_owned() };
     let outcome = Outcome {
         collective,
@@ -254,7 +269,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         proof_us: microseconds(proof),
         ok: wrong == 0,
     };
-    Ok(Finished { outcome, inputs, outputs, first_wrong })
+    Ok(Finished { outcome, inputs, outputs, first_wrong, traced })
 }
 
 /// Said in the program's words, before the proof says it in its own.

@@ -6,7 +6,7 @@
 mod folder;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
@@ -24,8 +24,16 @@ const BLOCK: usize = 1 << 20;
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] where it does by then, and nothing is left behind.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_by(path, |out| out.write_all(bytes))
+}
+
+/// As [`create`], what `write` writes bit by bit.
+///
+/// # Errors
+/// As [`create`], and what `write` returns.
+pub(crate) fn create_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let held = hold();
-    let file = written(path, bytes, &held)?;
+    let file = written(path, write, &held)?;
     file.persist_noclobber(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -35,7 +43,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// What was there is there still.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let held = hold();
-    let file = written(path, bytes, &held)?;
+    let file = written(path, |out| out.write_all(bytes), &held)?;
     file.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -53,7 +61,7 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
 /// Whether something hidden can be written beside `path`.
 pub(crate) fn probe(path: &Path) -> io::Result<()> {
     let held = hold();
-    written(path, &[], &held).map(drop)
+    written(path, |_| Ok(()), &held).map(drop)
 }
 
 /// Hidden files and directories beside `path` that killed runs have left, or that others are writing.
@@ -106,19 +114,36 @@ fn hidden<'a>(prefix: &'a str, _mode: u32) -> Builder<'a, 'static> {
     builder
 }
 
-fn written(path: &Path, bytes: &[u8], held: &Held) -> io::Result<NamedTempFile> {
-    let mut file = hidden(&prefix(path), 0o666).tempfile_in(parent(path))?;
-    write(file.as_file_mut(), bytes, held)?;
+fn written(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    held: &Held,
+) -> io::Result<NamedTempFile> {
+    let file = hidden(&prefix(path), 0o666).tempfile_in(parent(path))?;
+    let mut out = BufWriter::with_capacity(BLOCK, Filling { file: file.as_file(), held });
+    write(&mut out)?;
+    out.flush()?;
+    drop(out);
     file.as_file().sync_all()?;
     held.go_on()?;
     Ok(file)
 }
 
-fn write(file: &mut File, bytes: &[u8], held: &Held) -> io::Result<()> {
-    bytes.chunks(BLOCK).try_for_each(|block| {
-        held.go_on()?;
-        file.write_all(block)
-    })
+/// A file that is being filled, until a signal comes.
+struct Filling<'a> {
+    file: &'a File,
+    held: &'a Held,
+}
+
+impl Write for Filling<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.go_on()?;
+        self.file.write(&bytes[..bytes.len().min(BLOCK)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 #[cfg(test)]

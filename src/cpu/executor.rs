@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
@@ -14,6 +15,7 @@ use super::cut::{Cut, cores};
 use super::kernel::Reduction;
 use super::memory::{Bases, Slices, Slots};
 use super::program::Program;
+use super::recorder::Recorder;
 use super::stall::Stall;
 use super::straight::Straight;
 use super::team::Team;
@@ -28,6 +30,7 @@ use crate::hang::{Evidence, Hang, StuckChannel};
 use crate::payload::Payload;
 use crate::proof::Proved;
 use crate::schedule::{Buffer, Signal};
+use crate::trace::{Clock, MOST_SPANS, Trace};
 
 /// A proved schedule made ready for one payload: prepared once, launched many times without proof or allocation.
 ///
@@ -53,6 +56,8 @@ pub struct Executor<T: Element> {
     /// Takes the place of all lanes where a launch is small.
     straight: Option<Straight<T>>,
     team: Arc<Team>,
+    /// Launches are traced, and the last one succeeded.
+    traced: Option<bool>,
 }
 
 impl<T: Element> Executor<T> {
@@ -91,12 +96,18 @@ impl<T: Element> Executor<T> {
         let (ranks, slots) = (schedule.ranks as usize, proved.address_map().all(Buffer::Slot).len());
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let how = Reduction::new(op, schedule.ranks);
-        let small = cut.inline && options.channels.is_none() && options.fault.is_none();
+        // What is joined to one step has no times for each instruction.
+        let plain = options.channels.is_none() && options.fault.is_none() && !options.trace;
+        let small = cut.inline && plain;
         let straight = small.then(|| Straight::new(proved, &program, slices)).flatten();
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
+        if options.trace {
+            record(&shared, cut.channels)?;
+        }
         team.grow(cut.workers).map_err(PrepareError::Threads)?;
         let channels = if straight.is_some() { 1 } else { cut.channels as u32 };
-        Ok(Self { proved: proved.clone(), lengths, channels, shared, straight, team })
+        let traced = options.trace.then_some(false);
+        Ok(Self { proved: proved.clone(), lengths, channels, shared, straight, team, traced })
     }
 
     /// What was executed is this schedule.
@@ -229,7 +240,31 @@ impl<T: Element> Executor<T> {
         }
         self.shared.reset();
         self.bases().set(inputs, outputs);
-        self.launch_all()
+        if self.traced.is_none() {
+            return self.launch_all();
+        }
+        let began = Instant::now();
+        for index in 0..self.workers() {
+            self.shared.worker(index).recorder.iter_mut().for_each(|recorder| recorder.begin(began));
+        }
+        let launched = self.launch_all();
+        self.traced = Some(launched.is_ok());
+        launched
+    }
+
+    /// Takes the timeline of the last launch, if it was to be traced and succeeded.
+    pub fn trace(&mut self) -> Option<Trace> {
+        if !std::mem::take(self.traced.as_mut()?) {
+            return None;
+        }
+        let spans = (0..self.workers()).flat_map(|index| {
+            let worker = self.shared.worker(index);
+            worker
+                .recorder
+                .as_ref()
+                .map_or_else(Vec::new, |recorder| recorder.spans(index as u32, &self.shared.program))
+        });
+        Some(Trace::new(Clock::Host, spans.collect()))
     }
 
     fn bases(&self) -> RwLockWriteGuard<'_, Bases<T>> {
@@ -295,6 +330,16 @@ impl<T: Element> fmt::Debug for Executor<T> {
             .field("workers", &self.workers())
             .finish_non_exhaustive()
     }
+}
+
+/// Makes room for the notes of launches that are traced.
+fn record<T>(shared: &Shared<T>, channels: usize) -> Result<(), PrepareError> {
+    let instructions = channels.saturating_mul(shared.program.steps.len());
+    if instructions > MOST_SPANS {
+        return Err(PrepareError::Trace { instructions, most: MOST_SPANS });
+    }
+    let memory = || PrepareError::Memory((instructions * Recorder::BYTES) as u64);
+    (0..shared.workers.len()).try_for_each(|index| shared.worker(index).record(&shared.program).ok_or_else(memory))
 }
 
 /// All that launches need; the only allocations of an executor's life.

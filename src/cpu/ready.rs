@@ -11,6 +11,7 @@ use crate::backend::{self, Prepared, Ran};
 use crate::buffers::UserBuffer;
 use crate::element::Element;
 use crate::error::RunError;
+use crate::trace::Trace;
 
 /// A schedule made ready for the CPU executor.
 pub struct Ready(Box<dyn backend::Ready + Send>);
@@ -50,6 +51,10 @@ impl backend::Ready for Ready {
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
         self.0.fetch(outputs)
+    }
+
+    fn trace(&mut self) -> Option<Trace> {
+        self.0.trace()
     }
 }
 
@@ -141,6 +146,10 @@ impl<T: Element> backend::Ready for Typed<T> {
             }
             _ => Err(RunError::NotLaunched),
         }
+    }
+
+    fn trace(&mut self) -> Option<Trace> {
+        self.executor.trace()
     }
 }
 

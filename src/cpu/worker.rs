@@ -12,6 +12,7 @@ use super::contain::contained;
 use super::kernel::{Reduction, Store};
 use super::memory::{Bases, Channel, Slices, Slots};
 use super::program::Program;
+use super::recorder::{Recorder, Watch};
 use super::signal::Signal;
 use super::stall::{Idle, Stall};
 use super::team::Work;
@@ -57,6 +58,8 @@ pub(super) struct Worker {
     tasks: Vec<Task>,
     /// Its last pass over the tasks was in vain.
     pub(super) stuck: bool,
+    /// What it notes of a launch that is traced.
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// A lane of a channel and how far it got.
@@ -80,8 +83,9 @@ impl Worker {
         channels: Range<usize>,
         depth: usize,
     ) -> Option<Self> {
+        let (tasks, recorder) = (Vec::new(), None);
         let mut worker =
-            Self { index, lanes, lane_step, channels, depth, next_channel: 0, tasks: Vec::new(), stuck: false };
+            Self { index, lanes, lane_step, channels, depth, next_channel: 0, tasks, stuck: false, recorder };
         worker.tasks.try_reserve_exact(depth * worker.own()).ok()?;
         Some(worker)
     }
@@ -96,6 +100,15 @@ impl Worker {
         (channel as usize) < self.next_channel
     }
 
+    /// Makes room for notes of launches of `program`; none where there is no memory for them.
+    pub(super) fn record(&mut self, program: &Program) -> Option<()> {
+        let lanes = self.lanes.clone().step_by(self.lane_step);
+        let of_channel: usize = lanes.map(|lane| program.lane(lane).len()).sum();
+        let instructions = of_channel.checked_mul(self.channels.len())?;
+        self.recorder = Some(Recorder::new(self.channels.len(), instructions)?);
+        Some(())
+    }
+
     fn own(&self) -> usize {
         self.lanes.len().div_ceil(self.lane_step)
     }
@@ -108,10 +121,11 @@ impl Worker {
 
     /// Starts channels while there is room. The lowest unfinished channel of all is thus always being worked on by
     /// whoever has a lane in it, so a worker that runs ahead cannot keep others from finishing.
-    fn refill<T>(&mut self, shared: &Shared<T>) {
+    fn refill<T>(&mut self, shared: &Shared<T>, watch: &mut impl Watch) {
         while self.next_channel < self.channels.end && self.tasks.len() <= (self.depth - 1) * self.own() {
             let channel = self.next_channel;
             self.next_channel += 1;
+            watch.channel(channel as u32);
             if shared.private {
                 shared.signals_of(self.index).iter().for_each(Signal::reset);
             }
@@ -149,7 +163,13 @@ impl<T: Element> Work for Shared<T> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
         let mut me = self.worker(worker);
         // An element type's own arithmetic may panic. The others must not wait for this worker then.
-        if contained(|| self.launch(&mut me, &bases)).is_none() {
+        let mut recorder = me.recorder.take();
+        let done = contained(|| match &mut recorder {
+            None => self.launch(&mut me, &bases, &mut ()),
+            Some(recorder) => self.launch(&mut me, &bases, recorder),
+        });
+        me.recorder = recorder;
+        if done.is_none() {
             self.panicked.store(true, Ordering::Relaxed);
             self.stop.store(true, Ordering::Relaxed);
         }
@@ -157,14 +177,14 @@ impl<T: Element> Work for Shared<T> {
 }
 
 impl<T: Element> Shared<T> {
-    fn launch(&self, me: &mut Worker, bases: &Bases<T>) {
+    fn launch(&self, me: &mut Worker, bases: &Bases<T>, watch: &mut impl Watch) {
         me.begin();
         let mut backoff = Backoff { spins: self.spins, turns: 0 };
         let mut registered = None;
         while !self.stop.load(Ordering::Relaxed) {
             let progress = self.stall.progress();
-            me.refill(self);
-            let moved = self.pass(me, bases);
+            me.refill(self, watch);
+            let moved = self.pass(me, bases, watch);
             me.stuck = !moved && !me.tasks.is_empty();
             if !me.stuck {
                 let finished = me.tasks.is_empty() && me.next_channel == me.channels.end;
@@ -197,7 +217,7 @@ impl<T: Element> Shared<T> {
     }
 
     /// Runs every task as far as it goes; whether any got further.
-    fn pass(&self, me: &mut Worker, bases: &Bases<T>) -> bool {
+    fn pass(&self, me: &mut Worker, bases: &Bases<T>, watch: &mut impl Watch) -> bool {
         let mut moved = false;
         let index = me.index;
         me.tasks.retain_mut(|task| {
@@ -206,14 +226,14 @@ impl<T: Element> Shared<T> {
             let slots = self.slots.as_ptr().wrapping_add(set * self.slot_stride);
             let memory = Channel { bases, slices: &self.slices, slots, index: channel };
             let (before, end) = (task.step, self.program.lane(task.lane).end);
-            self.advance(task, end, &memory, self.signals_of(set));
+            self.advance(task, end, &memory, self.signals_of(set), watch);
             moved |= task.step != before || task.step == end;
             task.step < end
         });
         moved
     }
 
-    fn advance(&self, task: &mut Task, end: u32, memory: &Channel<'_, T>, signals: &[Signal]) {
+    fn advance(&self, task: &mut Task, end: u32, memory: &Channel<'_, T>, signals: &[Signal], watch: &mut impl Watch) {
         let program = &self.program;
         while task.step < end {
             let step = &program.steps[task.step as usize];
@@ -223,11 +243,14 @@ impl<T: Element> Shared<T> {
                 }
                 task.wait += 1;
             }
+            watch.ready();
             let store = if self.stream && step.last { Store::Past } else { Store::Cached };
             // SAFETY: a program is made of a proved schedule; the waits are over; a task is in one worker's list once
             // a launch and only goes forward; the executor built slices and slots for this schedule and checked the
             // buffers of this launch.
             unsafe { memory.execute(self.how, step.chunks, program.operands(step), store) };
+            // Before the notifies, so that no wait for them is over before it by the clock.
+            watch.done(task.channel, task.lane, task.step);
             for &cell in &program.notifies[task.notify as usize..step.notifies_end as usize] {
                 signals[cell as usize].notify();
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::host::Host;
 use super::ledger::Numbered;
+use super::marks::Marks;
 use super::memory::Memory;
 use super::poison::Poison;
 use crate::error::{DeviceError, RunError};
@@ -53,13 +54,32 @@ impl Bank {
         })
     }
 
-    /// Poison, dispatches.
-    pub(super) fn encode_launch(&self, encoder: &mut wgpu::CommandEncoder, piece: usize) {
+    /// Poison, dispatches; of a launch that is traced with stamps, from that pair on.
+    pub(super) fn encode_launch(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        piece: usize,
+        marks: Option<(&Marks, usize)>,
+    ) {
         let launch = self.memory.next(encoder);
         self.last.set(Some(launch));
         let mut pass = encoder.begin_compute_pass(&Default::default());
         self.poison.encode(&mut pass);
-        self.memory.dispatches(&mut pass, piece, Some(launch), self.package().first_dispatches);
+        let dispatches = self.package().first_dispatches;
+        match marks {
+            None => self.memory.dispatches(&mut pass, piece, Some(launch), dispatches),
+            Some(marks) => {
+                drop(pass);
+                self.memory.marked_dispatches(encoder, piece, launch, dispatches, marks);
+            }
+        }
+    }
+
+    /// The launch alone, every dispatch with its stamps.
+    pub(super) fn encode_marked(&self, encoder: &mut wgpu::CommandEncoder, piece: usize, marks: &Marks) {
+        let launch = self.memory.next(encoder);
+        self.last.set(Some(launch));
+        self.memory.marked_dispatches(encoder, piece, launch, self.package().first_dispatches, (marks, 0));
     }
 
     /// The launch alone, with timestamps around it.

@@ -79,10 +79,15 @@ impl Stamps {
         if !has_clock(device) {
             return Ok(None);
         }
+        Self::of(device, submissions).map(Some)
+    }
+
+    /// Whatever they cost.
+    pub(super) fn of(device: &Device, submissions: u32) -> Result<Self, DeviceError> {
         let count = submissions * STAMPS;
         let descriptor = wgpu::QuerySetDescriptor { label: Some("stamps"), ty: wgpu::QueryType::Timestamp, count };
         let set = device.scoped(|| device.device.create_query_set(&descriptor))?;
-        Ok(Some(Self { set, count }))
+        Ok(Self { set, count })
     }
 
     /// Both, around a pass.
@@ -103,7 +108,7 @@ impl Stamps {
         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) });
     }
 
-    fn read(&self, device: &Device) -> Result<Vec<[u64; STAMPS as usize]>, DeviceError> {
+    pub(super) fn read(&self, device: &Device) -> Result<Vec<[u64; STAMPS as usize]>, DeviceError> {
         let bytes = u64::from(self.count) * u64::from(wgpu::QUERY_SIZE);
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = device.buffer("resolved stamps", bytes, usage)?;

@@ -2,6 +2,7 @@
 //!
 //! Everything is bytes; what they are is the package's to know.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use super::blocking::Instant;
 use super::context::Context;
 use super::host::{Host, check};
 use super::loaded::Loaded;
+use super::marks::Marks;
 use super::memory::Memory;
 use crate::backend::Ran;
 use crate::buffers::UserBuffer;
 use crate::collective::Collective;
 use crate::error::{DeviceError, RunError};
-use crate::lower::Package;
 use crate::lower::words::Progress;
+use crate::lower::{Mode, Package};
+use crate::trace::Trace;
 
 /// A schedule prepared for a payload on a device.
 pub struct Executor {
@@ -27,6 +30,15 @@ pub struct Executor {
     /// The piece that lies in the first bank, if any does.
     pub(super) piece: Option<usize>,
     watch: Option<Watch>,
+    /// Of launches that are traced.
+    pub(super) tracing: Option<Tracing>,
+}
+
+/// What a launch that is traced leaves.
+pub(super) struct Tracing {
+    /// None where nobody can say when a dispatch ran, or all of them are one.
+    pub(super) marks: Option<Marks>,
+    pub(super) last: Option<Trace>,
 }
 
 /// Called with the number of pieces that are done.
@@ -48,7 +60,7 @@ impl Executor {
         let loaded = Arc::new(Loaded::new(context, package, timeout)?);
         let memory = Arc::new(Memory::new(&loaded)?);
         memory.warm_up()?;
-        Ok(Self { loaded, memory, banks: Vec::new(), piece: None, watch: None })
+        Ok(Self { loaded, memory, banks: Vec::new(), piece: None, watch: None, tracing: None })
     }
 
     /// Takes what launches over the host's slices need, unless it is there.
@@ -66,6 +78,34 @@ impl Executor {
             }
         }
         self.banks = banks;
+        Ok(())
+    }
+
+    /// From now on launches are traced.
+    pub(super) fn trace(&mut self) -> Result<(), DeviceError> {
+        let (package, pieces) = (self.package(), self.pieces());
+        let marks = match package.mode() {
+            Mode::Fused => None,
+            Mode::PerRank | Mode::PerStep => Marks::new(&self.loaded.device, pieces * package.first_dispatches)?,
+        };
+        self.tracing = Some(Tracing { marks, last: None });
+        Ok(())
+    }
+
+    /// Before a launch that may not succeed.
+    pub(super) fn forget(&mut self) {
+        self.tracing.iter_mut().for_each(|tracing| tracing.last = None);
+    }
+
+    /// After a launch over `pieces`, the first of whose stamps are its own.
+    pub(super) fn note(&mut self, pieces: Range<usize>) -> Result<(), DeviceError> {
+        let Some(tracing) = &mut self.tracing else { return Ok(()) };
+        let package = &self.loaded.package;
+        let times = match &tracing.marks {
+            Some(marks) => marks.read(&self.loaded.device, pieces.len(), package.first_dispatches)?,
+            None => None,
+        };
+        tracing.last = Some(package.timeline(pieces, times.as_deref()));
         Ok(())
     }
 
@@ -124,7 +164,11 @@ impl Executor {
         }
         self.furnish()?;
         self.piece = None;
-        let ran = self.run_pieces(host);
+        self.forget();
+        let ran = self.run_pieces(host).and_then(|ran| {
+            self.note(0..self.pieces())?;
+            Ok(ran)
+        });
         if ran.is_err() {
             // Nobody looks any more what became of other pieces.
             self.banks.iter().for_each(|bank| bank.memory.ledger.unfinished());
@@ -152,7 +196,9 @@ impl Executor {
                 let (bank, device) = (&self.banks[piece % banks], &self.loaded.device);
                 bank.upload(piece, host)?;
                 let mut encoder = device.encoder();
-                bank.encode_launch(&mut encoder, piece);
+                let marks = self.tracing.as_ref().and_then(|tracing| tracing.marks.as_ref());
+                let first = piece * self.package().first_dispatches;
+                bank.encode_launch(&mut encoder, piece, marks.map(|marks| (marks, first)));
                 bank.encode_readback(&mut encoder);
                 ran.dispatches += self.package().first_dispatches as u32;
                 in_flight.push(InFlight { piece, submitted: device.submit(encoder.finish())? });
@@ -166,7 +212,7 @@ impl Executor {
     pub(super) fn launch_poisoned(&self, bank: &Bank, piece: usize) -> Result<(), RunError> {
         let device = &self.loaded.device;
         let mut encoder = device.encoder();
-        bank.encode_launch(&mut encoder, piece);
+        bank.encode_launch(&mut encoder, piece, None);
         let submitted = device.submit(encoder.finish())?;
         self.settle(bank, piece, submitted, |_| look(bank)).map(drop)
     }

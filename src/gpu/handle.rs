@@ -17,6 +17,7 @@ use crate::lower::mode::{Mode, Protocol};
 use crate::lower::{LowerError, Package, Request, Unsound, lower};
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;
+use crate::trace::MOST_SPANS;
 
 /// An open device. Clones are handles of the same one, and share its compiled kernels.
 #[derive(Clone)]
@@ -215,6 +216,13 @@ impl Backend for Gpu {
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
         let mut executor = self.load(proved, shape, options)?;
         executor.furnish()?;
+        if options.trace {
+            let instructions = proved.schedule().instructions().saturating_mul(executor.pieces());
+            if instructions > MOST_SPANS {
+                return Err(PrepareError::Trace { instructions, most: MOST_SPANS });
+            }
+            executor.trace()?;
+        }
         Ok(executor)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::{Ledger, Numbered};
 use super::loaded::{Loaded, Own};
+use super::marks::Marks;
 use crate::error::DeviceError;
 use crate::lower::{Contents, Step};
 
@@ -75,6 +76,24 @@ impl Memory {
         let number = launch.map(|launch| launch.number);
         for step in self.loaded.package.steps(piece, number, dispatches) {
             self.dispatch(pass, step);
+        }
+    }
+
+    /// As [`dispatches`](Self::dispatches), each in a pass of its own with stamps around it, from the `first` pair of `marks`
+    /// on.
+    pub(super) fn marked_dispatches(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        piece: usize,
+        launch: Numbered,
+        dispatches: usize,
+        (marks, first): (&Marks, usize),
+    ) {
+        for (at, step) in (first..).zip(self.loaded.package.steps(piece, Some(launch.number), dispatches)) {
+            let timestamp_writes = marks.writes(at);
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+            pass.set_pipeline(&self.loaded.kernel.pipeline);
+            self.dispatch(&mut pass, step);
         }
     }
 

@@ -9,6 +9,7 @@ use super::timing;
 use crate::backend::{Prepared, Ran, Ready};
 use crate::buffers::UserBuffer;
 use crate::error::RunError;
+use crate::trace::Trace;
 
 impl Ready for Executor {
     fn prepared(&self) -> Prepared {
@@ -56,16 +57,21 @@ impl Ready for Executor {
 
     /// Outputs are not poisoned before.
     fn launch(&mut self) -> Result<Ran, RunError> {
+        self.forget();
         let (bank, piece) = self.loaded_piece()?;
         let device = &self.loaded.device;
         let start = Instant::now();
         let first = self.package().first_dispatches;
         let mut encoder = device.encoder();
-        bank.encode_bare(&mut encoder, piece, first, None);
+        match self.tracing.as_ref().and_then(|tracing| tracing.marks.as_ref()) {
+            Some(marks) => bank.encode_marked(&mut encoder, piece, marks),
+            None => drop(bank.encode_bare(&mut encoder, piece, first, None)),
+        }
         let submitted = device.submit(encoder.finish())?;
         let mut ran = Ran { dispatches: first as u32, ..Ran::default() };
         ran.dispatches += self.settle(bank, piece, submitted, |_| look(bank))?;
         ran.time = Some(start.elapsed());
+        self.note(piece..piece + 1)?;
         Ok(ran)
     }
 
@@ -83,5 +89,9 @@ impl Ready for Executor {
 
     fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
         timing::time(self, launches)
+    }
+
+    fn trace(&mut self) -> Option<Trace> {
+        self.tracing.as_mut()?.last.take()
     }
 }

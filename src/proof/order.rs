@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::clocks::{Clocks, Edges, Time, Told, Vectors};
 use super::memory::{Memory, Short};
 use super::report::{Finding, Findings};
+use super::simulate::{Lanes, Stuck};
 use super::turn::{Each, Turn, Turns};
 use crate::collective::{Collective, Ranks};
 use crate::schedule::{Address, AddressMap, Graph, Schedule, Signal, Sources};
@@ -15,71 +16,11 @@ use crate::schedule::{Address, AddressMap, Graph, Schedule, Signal, Sources};
 const NOBODY: u32 = u32::MAX;
 
 /// Runs every lane as far as it goes; returns the order of execution, and why lanes are stuck if any is.
-///
-/// Every wait is looked at once when its lane comes to it, and once more when it is met.
 pub(super) fn simulate(schedule: &Schedule, graph: &Graph) -> (Vec<u32>, Findings) {
-    let lanes = graph.lanes() as usize;
-    let mut order = Vec::with_capacity(graph.instructions() as usize);
-    let mut arrived = vec![0_u32; graph.cells() as usize];
-    let mut next: Vec<u32> = (0..graph.lanes()).map(|lane| graph.lane(lane).start).collect();
-    // Waits of a lane's next instruction that are met: signals only grow.
-    let mut met = vec![0_u32; lanes];
-    let mut blocked_on = vec![None; lanes];
-    // Lanes that wait for a notify, as linked lists.
-    let mut waiting = vec![NOBODY; graph.notifies() as usize];
-    let mut also_waiting = vec![NOBODY; lanes];
-
-    let mut ready: std::collections::VecDeque<u32> = (0..graph.lanes()).collect();
-    while let Some(lane) = ready.pop_front() {
-        let end = graph.lane(lane).end;
-        while next[lane as usize] < end {
-            let id = next[lane as usize];
-            let waits = &graph.waits_of(id)[met[lane as usize] as usize..];
-            let unmet = waits.iter().position(|wait| arrived[wait.cell as usize] < wait.at_least);
-            if let Some(at) = unmet {
-                met[lane as usize] += at as u32;
-                blocked_on[lane as usize] = Some(waits[at]);
-                if let Some(notify) = graph.nth_notify(waits[at].cell, waits[at].at_least) {
-                    also_waiting[lane as usize] = waiting[notify as usize];
-                    waiting[notify as usize] = lane;
-                }
-                break;
-            }
-            met[lane as usize] = 0;
-            blocked_on[lane as usize] = None;
-            order.push(id);
-            next[lane as usize] += 1;
-            for &cell in graph.notifies_of(id) {
-                arrived[cell as usize] += 1;
-                let Some(notify) = graph.nth_notify(cell, arrived[cell as usize]) else { continue };
-                let mut woken = std::mem::replace(&mut waiting[notify as usize], NOBODY);
-                while woken != NOBODY {
-                    ready.push_back(woken);
-                    woken = std::mem::replace(&mut also_waiting[woken as usize], NOBODY);
-                }
-            }
-        }
-    }
-    let stuck: Vec<Stuck> = blocked_on
-        .iter()
-        .enumerate()
-        .filter_map(|(lane, wait)| {
-            wait.map(|wait| {
-                let arrived = arrived[wait.cell as usize];
-                Stuck { id: next[lane], cell: wait.cell, at_least: wait.at_least, arrived }
-            })
-        })
-        .collect();
-    let findings = explain(schedule, graph, &next, &stuck);
-    (order, findings)
-}
-
-/// A lane that waits for ever.
-struct Stuck {
-    id: u32,
-    cell: u32,
-    at_least: u32,
-    arrived: u32,
+    let mut lanes = Lanes::new(graph);
+    lanes.run(|_| false);
+    let findings = explain(schedule, graph, &lanes.next, &lanes.stuck());
+    (lanes.order, findings)
 }
 
 /// First the wait cycles and the waits that nobody could ever meet, since these are causes; the rest only follows.

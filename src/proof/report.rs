@@ -197,6 +197,14 @@ impl Findings {
         self.count == 0
     }
 
+    pub(super) fn kept(&self) -> &[Finding] {
+        &self.kept
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether further findings are only counted.
     pub(super) fn is_full(&self) -> bool {
         self.count >= Self::KEPT

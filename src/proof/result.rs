@@ -225,7 +225,7 @@ pub(super) fn evaluate(
                 let to = Address { chunk: to.chunk + k, ..to };
                 values.set(map, to, value);
                 // The last chunks of a payload may be shorter, and in user memory there is nothing behind them.
-                if ragged && to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
+                if ragged && value != Term::UNKNOWN && to.buffer != Buffer::Slot && to.chunk % schedule.chunks > index {
                     cut_short.push(|| {
                         let (site, shown) = (graph.site(schedule, id), schedule.show(to));
                         let text = format!(

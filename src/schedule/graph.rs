@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Instruction, Notify, Schedule, Signal, Site};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Graph {
     /// First instruction of each lane, and the total.
     first: Vec<u32>,

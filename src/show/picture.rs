@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::collective::Holds;
-use crate::proof::{Finding, Options, Replay, Report, Verdict};
+use crate::proof::{Finding, Options, Replay, Report, Run, Verdict};
 use crate::schedule::{Address, Buffer, Graph, Schedule, Site, Sources};
 
 /// Most instructions that a picture is made of: a page of more could not be looked at.
@@ -224,15 +224,16 @@ impl Picture {
         Ok(Self::of(&replay, options.in_place))
     }
 
-    fn of(replay: &Replay, in_place: bool) -> Self {
-        let Replay { schedule, graph, map, order, terms, report, .. } = replay;
+    fn of(replay: &Replay<'_>, in_place: bool) -> Self {
+        let Replay { run, terms, report, .. } = replay;
+        let (schedule, graph, map, order) = (run.schedule(), &*run.graph, &*run.map, &*run.order);
         let mut labels = Labels::default();
         let lanes = (0..).zip(&schedule.lanes).map(|(number, lane)| {
             let ids = graph.lane(number);
             LaneOf { rank: lane.rank, first: ids.start, steps: ids.len() as u32 }
         });
         let mut steps: Vec<Step> = (0..graph.instructions()).map(|id| step(replay, id, &mut labels)).collect();
-        let levels = follow(replay, &mut steps);
+        let levels = follow(run, &mut steps);
         let all = [Buffer::Input, Buffer::Output, Buffer::Slot];
         let buffers = (0..schedule.ranks).flat_map(|rank| all.map(|buffer| (rank, buffer)));
         let buffers = buffers.filter_map(|(rank, buffer)| {
@@ -288,7 +289,7 @@ impl Picture {
             critical: critical(order, &steps),
             steps,
             labels: labels.texts,
-            order: order.clone(),
+            order: order.to_vec(),
             buffers: buffers.collect(),
             expected: outputs.collect(),
             inputs: Inputs { terms: inputs, chunks, only },
@@ -355,8 +356,8 @@ impl Labels {
 }
 
 /// All of a step but when it comes and what its operands come from.
-fn step(replay: &Replay, id: u32, labels: &mut Labels) -> Step {
-    let Replay { schedule, graph, map, .. } = replay;
+fn step(replay: &Replay<'_>, id: u32, labels: &mut Labels) -> Step {
+    let (schedule, graph, map) = (replay.run.schedule(), &*replay.run.graph, &*replay.run.map);
     let instruction = graph.instruction(schedule, id);
     let place = |address: &Address| map.index(*address) as u32;
     let waits = instruction.waits.iter().zip(graph.waits_of(id)).map(|(wait, &cell)| StepWait {
@@ -385,8 +386,8 @@ fn step(replay: &Replay, id: u32, labels: &mut Labels) -> Step {
 }
 
 /// Walks the steps in order: the level of each, and who made what it reads. Returns the number of levels.
-fn follow(replay: &Replay, steps: &mut [Step]) -> u32 {
-    let Replay { graph, map, order, .. } = replay;
+fn follow(run: &Run<'_>, steps: &mut [Step]) -> u32 {
+    let (graph, map, order) = (&*run.graph, &*run.map, &*run.order);
     let mut next = vec![0; graph.lanes() as usize];
     let mut written: Vec<Option<u32>> = vec![None; map.len()];
     let mut levels = 0;

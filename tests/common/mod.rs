@@ -10,6 +10,7 @@ pub(crate) mod lanes;
 pub(crate) mod nccl;
 pub(crate) mod oracle;
 pub(crate) mod schedules;
+pub(crate) mod traces;
 
 use std::fmt;
 

@@ -23,3 +23,4 @@ mod matrix;
 mod misuse;
 mod shaders;
 mod soak;
+mod trace;

@@ -22,7 +22,9 @@ mod model;
 #[cfg(feature = "formats")]
 mod msccl;
 mod pages;
+mod proof_answers;
 mod proof_findings;
 mod proof_mutants;
 mod security;
 mod soak;
+mod trace;

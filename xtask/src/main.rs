@@ -3,6 +3,7 @@
 //! Apart from the program, because nobody who uses wgccl has a use for them.
 
 mod api;
+mod gallery;
 mod scale;
 mod soak;
 mod tables;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
 
   api                write xtask/api.txt, the list of the public API, from the source
+  gallery [--check]  draw the gallery of the documentation from the schedules
   tables [--check]   write the tables and pictures of the benchmark pages from the records
   scale [--out NAME] [--device NAME]
                      measure how cost grows with ranks and size, and write NAME.json and NAME.md (use --release)
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         ["api"] => api::write(root()),
+        ["gallery"] => gallery::write(root()),
+        ["gallery", "--check"] => gallery::check(root()),
         ["tables"] => tables::write(root()),
         ["tables", "--check"] => tables::check(root()),
         ["scale", ref options @ ..] => scale::measure(options),

@@ -22,6 +22,7 @@ use crate::device::{Device, Loaded};
 use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
 use crate::memory::reserved;
+use crate::trace::Traced;
 use crate::views::{Host, bytes, bytes_mut, microseconds, views_from};
 
 /// How long cores are warmed up at least. Of two virtual ones a scheduler gave both workers the same for as long as 20 ms.
@@ -89,6 +90,25 @@ impl<T: Element> Case<'_, T> {
         drop(ready);
         let roof = roof(prepared.pieces)?;
         self.placement(Raw { times, nwrong, dispatches, prepared, device_bytes, kernel }, &roof)
+    }
+
+    /// The last of a few launches, each from inputs to outputs: what was measured stays as it was.
+    pub(super) fn traced(&self) -> Result<Option<Traced>, Error> {
+        let shape = Shape::new(self.payload.count, T::TYPE, self.op);
+        let mut ready = self.device.prepare(self.proved, shape, &self.options().trace(true))?;
+        let (unalign, mut buffers) = (self.request.unalign, self.buffers()?);
+        for _ in 0..=self.request.warmup {
+            match self.in_place() {
+                true => ready.run_in_place(&mut bytes_mut(&mut buffers, unalign))?,
+                false => ready.run(&bytes(self.inputs), &mut bytes_mut(&mut buffers, unalign))?,
+            };
+            self.deadline.check()?;
+        }
+        let (device, prepared) = (self.device.describe(), ready.prepared());
+        let collective = self.proved.schedule().task.collective;
+        let op = collective.reduces().then_some(self.op);
+        let (proved, payload, data_type) = (self.proved.clone(), self.payload, T::TYPE);
+        Ok(ready.trace().map(|trace| Traced { trace, proved, payload, device, prepared, data_type, op }))
     }
 
     /// What a row may take bounds every wait of it.

@@ -76,6 +76,8 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Of the generated inputs.
     pub seed: u64,
+    /// After what is measured, one launch of each row that notes when each instruction runs.
+    pub trace: bool,
 }
 
 /// Which roots.
@@ -115,6 +117,7 @@ impl Default for Request {
             unalign: 0,
             timeout: None,
             seed: 0,
+            trace: false,
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::device::{Device, threads};
 use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::memory::reserved;
+use crate::trace::Traced;
 use crate::views::views_from;
 
 /// Sees a sweep while it goes on.
@@ -41,6 +42,14 @@ pub trait Observer {
     /// # Errors
     /// Ends the sweep.
     fn row(&mut self, row: Row) -> Result<(), Error>;
+    /// After a row that was to be traced.
+    ///
+    /// # Errors
+    /// Ends the sweep.
+    fn traced(&mut self, traced: Traced) -> Result<(), Error> {
+        drop(traced);
+        Ok(())
+    }
 }
 
 /// What a cycle of a sweep will be.
@@ -231,7 +240,9 @@ fn of_device<T: Element>(
                 };
                 let work = work(request, data_type, ranks, count);
                 observer.next(Next { what: test.what(count), work });
-                observer.row(test.row::<T>(count, roof)?)?;
+                let (row, traced) = test.row::<T>(count, roof)?;
+                observer.row(row)?;
+                traced.map_or(Ok(()), |traced| observer.traced(traced))?;
             }
         }
     }
@@ -258,7 +269,7 @@ impl Test<'_> {
         format!("{collective} by {}, {ranks} ranks of {count} {data_type}", self.proved.schedule().origin)
     }
 
-    fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<Row, Error> {
+    fn row<T: Element>(&self, count: usize, known_roof: &mut Option<Roof>) -> Result<(Row, Option<Traced>), Error> {
         let Self { request, device, dispatch, .. } = *self;
         let Group { device: index, collective, root, sync, ranks, data_type, redop, cycle, .. } = self.group;
         let schedule = self.proved.schedule();
@@ -307,7 +318,8 @@ impl Test<'_> {
         let in_place = self.in_place.as_ref().map(|proved| measure(of(proved))).transpose()?;
         let (in_place, in_place_per_iter) = in_place.unzip();
         let roof = roof(out_of_place.pieces)?;
-        Ok(Row {
+        let traced = if request.trace { of(&self.proved).traced()? } else { None };
+        let row = Row {
             size,
             count,
             data_type,
@@ -327,7 +339,8 @@ impl Test<'_> {
             out_of_place_per_iter,
             in_place,
             in_place_per_iter,
-        })
+        };
+        Ok((row, traced))
     }
 }
 

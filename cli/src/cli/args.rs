@@ -1,5 +1,6 @@
 //! Arguments that several commands share: which schedule, and which launch `auto` chooses for.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::file::{Options, STDIN, load};
 use crate::names;
 use crate::plan::Plan;
 use crate::tensor::Tensors;
+use crate::whole as files;
 
 /// See [`default_count`].
 const COUNT: usize = 256;
@@ -148,6 +150,23 @@ pub(super) fn refuse_flags(why: &str, flags: &[(bool, &str)]) -> Result<(), Erro
 
 pub(super) fn check_op(collective: Collective, given: bool, flag: &str) -> Result<(), Error> {
     refuse_flags(&format!("{collective} reduces nothing"), &[(given && !collective.reduces(), flag)])
+}
+
+/// Of a file that was to be new.
+pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    let why = match error.kind() {
+        io::ErrorKind::AlreadyExists => "it exists, and nothing is overwritten; name a new file".to_owned(),
+        _ => format!("{error}; name a file that can be written"),
+    };
+    Error::Usage(format!("cannot write {}: {why}", path.display()))
+}
+
+/// Whether a trace can be written to `path`, asked before anything runs.
+pub(super) fn check_trace(path: &Path) -> Result<(), Error> {
+    if path.as_os_str() == STDIN {
+        return Err(Error::Usage("standard output has the report; give --trace the name of a file".to_owned()));
+    }
+    files::check(path).map_err(|error| cannot_write(path, &error))
 }
 
 /// A collective, where no file will do.

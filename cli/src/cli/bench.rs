@@ -9,6 +9,7 @@ mod request;
 use std::path::Path;
 use std::sync::PoisonError;
 
+use super::args::check_trace;
 use super::output::{print, print_error};
 use crate::bench::plot::{self, Shown};
 use crate::bench::record::{self, Recorded};
@@ -17,6 +18,7 @@ use crate::bench::{check_new, compare};
 use crate::error::{BenchError, Error, exit};
 use crate::signals::say;
 use crate::text::plain;
+use crate::trace::Told;
 pub(super) use args::BenchArgs;
 use printer::{Printer, shown};
 use request::request;
@@ -73,6 +75,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     if let Some(path) = &args.plot {
         check_new(path)?;
     }
+    if let Some(path) = &args.trace {
+        check_trace(path)?;
+    }
     let mut printer = Printer::new(args, &request, least);
     let kept = printer.kept.clone();
     let saying = say(move || kept.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -107,6 +112,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
             Ok(()) => drop(printer.line(&format!("# Picture written to {}", shown(path)))),
             Err(failed) => error = error.or(Some(failed.into())),
         }
+    }
+    for (name, line) in printer.told.iter().flat_map(Told::lines) {
+        drop(printer.line(format!("# {name:<9} {line}").trim_end()));
     }
     if gone {
         return Ok(exit::OK);

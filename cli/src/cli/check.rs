@@ -1,21 +1,27 @@
 //! `wgccl check`: the six proofs of a schedule, printed.
 
+mod answers;
+mod broken;
+
 use std::fmt::Write;
 
 use clap::Args;
 use serde::Serialize;
 use wgccl::collective::Collective;
 use wgccl::proof::{self, Checked, Outcome, Proof, Report, Verdict};
-use wgccl::schedule::{Origin, SyncStyle};
+use wgccl::schedule::{Draft, Origin, Schedule, SyncStyle};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
 use super::output::{BAD, DIM, GOOD, Ticking, details, how, named, of_notes, plural, print, print_json};
+use super::picture::{PictureArgs, picture};
 use crate::amount::whole;
-use crate::error::{Error, of_report};
+use crate::error::{Error, exit, of_report};
 use crate::file::{Loaded, Msccl};
 use crate::identity;
 use crate::plan::Plan;
 use crate::run::check_place;
+use answers::{Answers, Questions, races};
+use broken::Broken;
 
 /// Where nobody says how many.
 const RANKS: u32 = 4;
@@ -43,6 +49,20 @@ pub(super) struct CheckArgs {
     /// A file that is made for calls in place is checked so in any case.
     #[arg(long)]
     in_place: bool,
+    /// Break the schedule first, to see what the proofs find: drop-wait:rank 2 AG round 1; help lists the ways
+    #[arg(long = "break", value_name = "EDIT")]
+    broken: Option<String>,
+    /// Say why a chunk holds what it holds: 2:1 is chunk 1 of rank 2's output, "2 slot 0" a slot
+    ///
+    /// The instructions that made it, down to the contributions, and the order of additions; of a chunk that lacks a
+    /// contribution, where that was lost.
+    #[arg(long, value_name = "RANK:CHUNK")]
+    why: Vec<String>,
+    /// Say what orders two instructions, such as "r0 RS 1" "r2 AG 1"
+    #[arg(long, value_names = ["A", "B"], num_args = 2)]
+    order: Vec<String>,
+    #[command(flatten)]
+    picture: PictureArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -64,9 +84,13 @@ struct Json<'a> {
     msccl: Option<OfMsccl<'a>>,
     ranks: u32,
     in_place: bool,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "break")]
+    broken: Option<&'a Broken>,
     lanes: usize,
     instructions: usize,
     proofs: &'a [Outcome],
+    #[serde(flatten)]
+    answers: Answers,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -85,6 +109,11 @@ struct OfMsccl<'a> {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
+    if args.broken.as_deref() == Some("help") {
+        print(&broken::help())?;
+        return Ok(exit::OK);
+    }
+    args.picture.check_stdout(true)?;
     let plan = args.what.plan(&args.schedule, &args.file)?;
     let collective = plan.collective();
     let in_place = args.in_place || plan.file().is_some_and(|loaded| loaded.in_place);
@@ -100,11 +129,29 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let draft = args.launch.draft(&plan, ranks)?;
     let (task, origin) = (draft.head().task.clone(), draft.head().origin.clone());
     let options = proof::Options::default().in_place(in_place);
-    let Checked { report, lanes, instructions, .. } = proof::check_draft(draft, options)?;
-    let (report, by_chance) = without_chance(&plan, report, options);
+    let questions = Questions { why: &args.why, order: &args.order };
+    let Looked { checked, broken, schedule } = look(args, draft, options, &questions)?;
+    let Checked { report, lanes, instructions, .. } = checked;
+    let (report, by_chance) = if broken.is_some() { (report, false) } else { without_chance(&plan, report, options) };
     let msccl = plan.file().and_then(|loaded| loaded.msccl.as_ref());
     let hangs = report.outcome(Proof::DeadlockFree).is_some_and(|outcome| matches!(outcome.verdict, Verdict::Fails));
     let fewest = msccl.filter(|_| hangs).map(|of| of.algo.fewest_fifo_slots());
+    let mut answers = Answers::default();
+    if let Some(schedule) = &schedule {
+        answers = Answers::of(schedule, options, &questions)?;
+        if args.picture.is_given() {
+            args.picture.write(&picture(&plan, &args.launch, schedule, options)?)?;
+        }
+    }
+    if let (Some(broken), Some(schedule)) = (&broken, &schedule) {
+        answers.launch(schedule, options);
+        answers.harmless(&broken.whole, broken.edit, options)?;
+    } else if races(&report) {
+        match msccl.filter(|_| by_chance) {
+            Some(of) => answers.launch(&of.unbounded, options),
+            None => answers.launch(&args.launch.draft(&plan, ranks)?.build()?, options),
+        }
+    }
     drop(spinner);
     let (root, sources) = (collective.has_root().then_some(task.root), &task.sources);
     if args.json {
@@ -126,9 +173,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             }),
             ranks,
             in_place,
+            broken: broken.as_ref(),
             lanes,
             instructions,
             proofs: &report.proofs,
+            answers,
             error: (!report.ok()).then(|| report.to_string()),
         })?;
     } else {
@@ -141,10 +190,31 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             plural(lanes as u64, "lane"),
             plural(instructions as u64, "instruction")
         );
-        let file = plan.file().map_or_else(String::new, |loaded| of_file(loaded, by_chance, fewest));
-        print(&format!("{title}{file}\n{}", proofs(&report)))?;
+        let mut file = plan.file().map_or_else(String::new, |loaded| of_file(loaded, by_chance, fewest));
+        file += &broken.as_ref().map_or_else(String::new, Broken::text);
+        let answers = answers.text();
+        print(format!("{title}{file}\n{}\n{answers}", proofs(&report)).trim_end())?;
     }
     Ok(of_report(&report))
+}
+
+/// What was found out.
+struct Looked {
+    checked: Checked,
+    broken: Option<Broken>,
+    /// All of it, where that was needed.
+    schedule: Option<Schedule>,
+}
+
+fn look(args: &CheckArgs, draft: Draft, options: proof::Options, questions: &Questions<'_>) -> Result<Looked, Error> {
+    if args.broken.is_none() && !args.picture.is_given() && !questions.are_there() {
+        return Ok(Looked { checked: proof::check_draft(draft, options)?, broken: None, schedule: None });
+    }
+    let mut schedule = draft.build()?;
+    args.picture.only(schedule.ranks)?;
+    let broken = args.broken.as_ref().map(|edit| Broken::new(edit, &mut schedule)).transpose()?;
+    let checked = proof::check_draft(Draft::from(schedule.clone()), options)?;
+    Ok(Looked { checked, broken, schedule: Some(schedule) })
 }
 
 /// Where only room in FIFOs keeps accesses in order, that is chance: with more room they race. Then the report of that, and true.

@@ -11,7 +11,7 @@ use wgccl::low_level::payload::Payload;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::DeviceKind;
 
-use super::args::{FileArgs, ScheduleArgs, default_count, ranks_of};
+use super::args::{FileArgs, ScheduleArgs, cannot_write, default_count, ranks_of};
 use super::output::print;
 use super::source::{Source, sources};
 use super::values::{Names, one_of};
@@ -118,14 +118,6 @@ fn check_flags(args: &ConvertArgs) -> Result<(), Error> {
         files::check(path).map_err(|error| cannot_write(path, &error))?;
     }
     Ok(())
-}
-
-pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
-    let why = match error.kind() {
-        std::io::ErrorKind::AlreadyExists => "it exists, and nothing is overwritten; name a new file".to_owned(),
-        _ => format!("{error}; name a file that can be written"),
-    };
-    Error::Usage(format!("cannot write {}: {why}", path.display()))
 }
 
 fn put(args: &ConvertArgs, text: &str) -> Result<u8, Error> {

@@ -24,6 +24,9 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "elide",
             "proto",
             "only",
+            "broken",
+            "why",
+            "order",
         ],
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
@@ -40,6 +43,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "memory",
             "record",
             "plot",
+            "trace",
             "from",
             "card",
             "compare",
@@ -60,7 +64,8 @@ const EXAMPLES: [(&str, &str); 11] = [
            wgccl run --algorithm auto -P 8 --count 1M       the fastest one, of a mebi of elements\n  \
            wgccl run reduce-scatter -d bf16 -o max          another collective, type and operation\n  \
            wgccl run --input grads/*.npy --output out       a file per rank in, a file per rank out\n  \
-           wgccl run --drop-notify 1:2                      what the report of a hang looks like",
+           wgccl run --drop-notify 1:2                      what the report of a hang looks like\n  \
+           wgccl run --device cpu --trace run.json          who waited for whom, as ui.perfetto.dev shows it",
     ),
     (
         "bench",
@@ -75,6 +80,8 @@ const EXAMPLES: [(&str, &str); 11] = [
         "  wgccl check                                      the six proofs of the ring all-reduce\n  \
            wgccl check --algorithm tree -P 100              of another algorithm, over 100 ranks\n  \
            wgccl check broadcast --root 3 --json            for a script\n  \
+           wgccl check --break drop-wait:r2-ag-1 --svg race.svg   what breaks without a wait\n  \
+           wgccl check --why 0:2 --order r0-rs-1 r2-ag-1    who made a chunk, and what orders two instructions\n  \
            wgccl check allreduce.xml --fifo-slots 2         a file of MSCCL XML",
     ),
     (

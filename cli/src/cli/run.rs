@@ -23,6 +23,10 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     };
     match &files.tensors[..] {
         [only] => one(args, request(args, &plan, Some(only.clone()))?, &files.outputs),
+        several if args.trace.is_some() => Err(Error::Usage(format!(
+            "--trace is of one launch, and the inputs hold {} tensors; choose one with --tensor",
+            several.len()
+        ))),
         _ => all::run(args, &plan, &files),
     }
 }

@@ -9,6 +9,7 @@ use wgccl::error::RunError;
 use wgccl::golden::Goldens;
 use wgccl::gpu;
 use wgccl::schedule::Buffer;
+use wgccl::trace::Trace;
 
 use crate::views::Host;
 
@@ -127,6 +128,13 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.fetch(outputs),
             Self::Gpu(executor) => executor.fetch(outputs),
+        }
+    }
+
+    fn trace(&mut self) -> Option<Trace> {
+        match self {
+            Self::Cpu(ready) => ready.trace(),
+            Self::Gpu(executor) => executor.trace(),
         }
     }
 }

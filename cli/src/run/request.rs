@@ -34,6 +34,8 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// A defect to put in.
     pub fault: Option<Fault>,
+    /// Note when each instruction runs.
+    pub trace: bool,
 }
 
 /// Where inputs come from.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{hidden, parent, prefix, write};
+use super::{Filling, hidden, parent, prefix};
 use crate::signals::{Held, hold};
 
 /// A directory that is being filled; unless it is published, nothing of it stays.
@@ -42,7 +42,7 @@ impl Folder {
         let path = hidden.path().join(name);
         let file = File::create_new(&path)?;
         self.files.push(path);
-        fill(&mut Filling { file, held: &self.held })
+        fill(&mut Filling { file: &file, held: &self.held })
     }
 
     /// Gives it its name.
@@ -67,22 +67,6 @@ impl Folder {
         self.made.clear();
         sync_dir(parent(&self.target));
         Ok(())
-    }
-}
-
-/// A file that is being filled, until a signal comes.
-struct Filling<'a> {
-    file: File,
-    held: &'a Held,
-}
-
-impl Write for Filling<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write(&mut self.file, bytes, self.held).map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
 

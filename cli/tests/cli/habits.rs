@@ -5,8 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 10] =
-    ["run", "bench", "check", "verify", "lint", "convert", "layout", "devices", "completions", "man"];
+const COMMANDS: [&str; 11] =
+    ["run", "bench", "check", "verify", "show", "lint", "convert", "layout", "devices", "completions", "man"];
 
 fn command(args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgccl"));

@@ -16,7 +16,9 @@ mod habits;
 mod nccl;
 mod pages;
 mod schedules;
+mod show;
 mod tensor;
+mod trace;
 mod verify;
 mod whole;
 

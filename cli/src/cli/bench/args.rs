@@ -115,6 +115,12 @@ pub(crate) struct BenchArgs {
     /// Draw time and busbw over size, or what is compared, to a file that does not exist yet
     #[arg(long, value_name = "FILE.svg|png")]
     pub(super) plot: Option<PathBuf>,
+    /// Write a trace of one more launch, for ui.perfetto.dev, to a file that does not exist yet, and print its critical path
+    ///
+    /// As `wgccl run --trace` does. What is measured is not traced. Of one row: one size, device, mode, number of ranks, type,
+    /// operation and algorithm.
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: Option<PathBuf>,
     /// Seconds that one row may take (exit code 4), or all of a card [default: none, of a card 55]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<Duration>,

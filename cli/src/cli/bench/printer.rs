@@ -18,9 +18,11 @@ use crate::bench::summary::Summary;
 use crate::bench::sweep::{Next, Observer, Plan};
 use crate::bench::table::Columns;
 use crate::bench::{now, utc};
+use crate::cli::args::cannot_write;
 use crate::cli::output::{is_quiet, plural, print_or_fail};
 use crate::error::Error;
 use crate::text::plain;
+use crate::trace::{Told, Traced};
 use crate::whole;
 
 /// Prints and records rows as they come.
@@ -37,6 +39,8 @@ pub(super) struct Printer<'a> {
     pub(super) devices: Vec<Device>,
     pub(super) rows: Vec<Row>,
     pub(super) progress: Progress,
+    /// Of the launch that was traced.
+    pub(super) told: Option<Told>,
     /// What a signal leaves.
     pub(super) kept: Arc<Mutex<String>>,
 }
@@ -54,6 +58,7 @@ impl<'a> Printer<'a> {
             devices: Vec::new(),
             rows: Vec::new(),
             progress: Progress::new(),
+            told: None,
             kept: Arc::new(Mutex::new("interrupted before the first row".to_owned())),
         }
     }
@@ -119,6 +124,13 @@ impl<'a> Printer<'a> {
 impl Observer for Printer<'_> {
     fn begin(&mut self, devices: &[Device], plan: &Plan, notes: &[String]) -> Result<(), Error> {
         let BenchArgs { per_iteration, timestamps, memory, .. } = *self.args;
+        let rows = plan.rows.saturating_mul(self.request.cycles.max(1));
+        if self.request.trace && (rows != 1 || self.request.cycles != 1) {
+            return Err(Error::Usage(format!(
+                "--trace is of one row, and these are {rows}; choose one size with -b and -e, and one device, mode, number of \
+                 ranks, type, operation and algorithm"
+            )));
+        }
         self.devices = devices.to_vec();
         // Everything has been found to make sense by now.
         if let Some(path) = &self.args.record {
@@ -130,7 +142,7 @@ impl Observer for Printer<'_> {
         if let Some(record) = &self.record {
             self.line(&format!("# Writing record to {}", shown(record.path())))?;
         }
-        let written = self.args.record.iter().chain(&self.args.plot);
+        let written = self.args.record.iter().chain(&self.args.plot).chain(&self.args.trace);
         let notes = notes
             .iter()
             .cloned()
@@ -153,6 +165,13 @@ impl Observer for Printer<'_> {
         self.update_record()?;
         self.progress.done();
         self.line(&text)
+    }
+
+    fn traced(&mut self, traced: Traced) -> Result<(), Error> {
+        let Some(path) = &self.args.trace else { return Ok(()) };
+        let told = traced.write(path).map_err(|error| cannot_write(path, &error))?;
+        self.told = Some(told);
+        Ok(())
     }
 }
 

@@ -110,5 +110,6 @@ pub(super) fn request(args: &BenchArgs) -> Result<Request, Error> {
         unalign: args.unalign,
         timeout: args.timeout,
         seed: args.seed.unwrap_or(0),
+        trace: args.trace.is_some(),
     })
 }

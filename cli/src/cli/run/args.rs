@@ -89,6 +89,13 @@ pub(crate) struct RunArgs {
     /// Lose the notifies that a rank sends on a signal row, to see the report
     #[arg(long, value_name = "RANK:ROW", value_parser = drop_notify)]
     pub(super) drop_notify: Option<Fault>,
+    /// Write when each instruction waited and moved, for ui.perfetto.dev, and print the critical path
+    ///
+    /// A file that does not exist yet, of Chrome trace events: a process a rank, a thread a lane, arrows from notify to wait.
+    /// Cores have times of every instruction, per-rank and per-step dispatch those of each dispatch, fused dispatch an order
+    /// without times. A launch that is traced is slower.
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -139,6 +146,9 @@ pub(super) fn check_flags(args: &RunArgs, collective: Collective) -> Result<(), 
     let seeded = [(args.fill.is_some(), "--fill"), (args.seed.is_some(), "--seed")];
     if !args.input.is_empty() {
         crate::cli::args::refuse_flags("inputs come from files", &seeded)?;
+    }
+    if let Some(path) = &args.trace {
+        crate::cli::args::check_trace(path)?;
     }
     if args.fill == Some(Fill::Pattern) {
         crate::cli::args::refuse_flags("the pattern has no seed", &seeded[1..])?;
@@ -206,5 +216,6 @@ pub(super) fn request(args: &RunArgs, plan: &Plan, inputs: Option<Tensors>) -> R
         channels: args.channels,
         timeout: args.timeout,
         fault: args.drop_notify,
+        trace: args.trace.is_some(),
     })
 }

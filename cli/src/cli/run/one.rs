@@ -13,6 +13,7 @@ use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
 use super::args::{RunArgs, check_op, of_file, of_tensors};
 use super::text::table;
+use crate::cli::args::cannot_write;
 use crate::cli::output::{DIM, Ticking, print, print_json};
 use crate::device::Device;
 use crate::error::{Error, exit};
@@ -20,6 +21,8 @@ use crate::run::{Outcome, Request, Source, Stage, Watch, run as execute};
 use crate::signals::say;
 use crate::tensor::{self, Output, Outputs, Tensors};
 use crate::text::plain;
+use crate::trace::Told;
+use crate::whole;
 
 /// The outcome, and why it is not well if it is not.
 #[derive(Serialize)]
@@ -28,6 +31,8 @@ struct Json<'a> {
     outcome: &'a Outcome,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Told>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -76,6 +81,7 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
     if let Some(dir) = &args.output {
         notes.extend(tensor::left_behind(dir));
     }
+    notes.extend(args.trace.iter().flat_map(|path| whole::notes(path)));
     let mut error = finished.error();
     let mut text = if args.json { String::new() } else { table(&finished, &notes, faster(args, &finished.outcome)) };
     if let (Some(dir), None) = (&args.output, &error) {
@@ -88,10 +94,20 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
             Err(failed) => error = Some(failed.into()),
         }
     }
+    let mut trace = None;
+    if let (Some(path), Some(traced), None) = (&args.trace, &finished.traced, &error) {
+        match traced.write(path) {
+            Ok(told) => {
+                told.lines().iter().for_each(|(name, line)| text += &format!("\n{DIM}{name:<9}{DIM:#} {line}"));
+                trace = Some(told);
+            }
+            Err(failed) => error = Some(cannot_write(path, &failed)),
+        }
+    }
     finished.outcome.ok = error.is_none();
     if args.json {
         let error = error.as_ref().map(Error::to_string);
-        print_json(&Json { outcome: &finished.outcome, notes: &notes, error })?;
+        print_json(&Json { outcome: &finished.outcome, notes: &notes, trace, error })?;
     } else {
         print(&text)?;
         if let Some(error) = &error {

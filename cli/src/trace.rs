@@ -1,0 +1,166 @@
+//! The trace of a launch on its way to a file, and what it says of the launch in a few lines.
+//!
+//! `run` and `bench` write the same file and say the same of it.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use wgccl::backend::Prepared;
+use wgccl::collective::Op;
+use wgccl::element::DataType;
+use wgccl::low_level::payload::Payload;
+use wgccl::proof::Proved;
+use wgccl::schedule::Site;
+use wgccl::trace::{Clock, CriticalPath, Link, Trace};
+
+use crate::device::Description;
+use crate::dispatch;
+use crate::text::{one_line, plain};
+use crate::whole;
+
+/// A trace, and of what it is.
+#[derive(Debug)]
+pub struct Traced {
+    /// When what ran.
+    pub trace: Trace,
+    /// What ran.
+    pub proved: Proved,
+    /// Over what.
+    pub payload: Payload,
+    /// Where.
+    pub device: Description,
+    /// How.
+    pub prepared: Prepared,
+    /// Element type.
+    pub data_type: DataType,
+    /// Reduction, where there is one.
+    pub op: Option<Op>,
+}
+
+/// What is told of a trace that was written.
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// The file.
+    file: String,
+    /// Instructions, once for each channel and piece.
+    spans: usize,
+    /// What its numbers are.
+    clock: Clock,
+    /// Times are nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    critical_path: Option<CriticalPath>,
+}
+
+/// Links that are shown: those that took longest.
+const SHOWN: usize = 4;
+/// Ranks that lanes waited for that are shown.
+const RANKS: usize = 3;
+/// Characters of an instruction.
+const NAME: usize = 48;
+
+impl Traced {
+    /// Writes Chrome trace events to a new file.
+    ///
+    /// # Errors
+    /// [`io::Error`]; nothing is left behind.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<Told> {
+        let Self { trace, proved, payload, device, prepared, data_type, op } = self;
+        let mode = prepared.dispatch.map(|(mode, protocol)| dispatch::name(mode, protocol));
+        let facts = [
+            ("type", Some(data_type.name().to_owned())),
+            ("op", op.map(|op| op.name().to_owned())),
+            ("device", Some(device.name.clone())),
+            ("backend", Some(device.backend.clone())),
+            ("driver", device.driver.clone()),
+            ("dispatch", mode),
+            ("channels", Some(prepared.channels.to_string())),
+            ("pieces", Some(prepared.pieces.to_string())),
+            ("wgccl", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ];
+        let facts: Vec<(&str, &str)> =
+            facts.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))).collect();
+        whole::create_by(path, |out| trace.write_chrome(proved, payload, &facts, out))?;
+        Ok(Told {
+            file: path.display().to_string(),
+            spans: trace.spans.len(),
+            clock: trace.clock,
+            critical_path: trace.critical_path(proved),
+        })
+    }
+}
+
+impl Told {
+    /// Names and texts of what there is to say.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        let file = plain(&self.file);
+        let by = self.clock.describe();
+        let mut lines = vec![("trace", format!("{file}: {} spans by {by}; for ui.perfetto.dev", self.spans))];
+        let Some(path) = &self.critical_path else { return lines };
+        let CriticalPath { total, moving, waiting, busy, links, lanes, .. } = path;
+        let busy = match busy {
+            0 => String::new(),
+            busy => format!(", of which {} because the core was with other lanes", time(*busy)),
+        };
+        let number = links.len();
+        lines.push((
+            "critical",
+            format!(
+                "{number} instruction{} in {}: {} moving ({}), {} waiting{busy}",
+                if number == 1 { "" } else { "s" },
+                time(*total),
+                time(*moving),
+                share(*moving, *total),
+                time(*waiting)
+            ),
+        ));
+        let mut longest: Vec<&Link> = links.iter().collect();
+        longest.sort_by_key(|link| std::cmp::Reverse(link.moving + link.waiting));
+        lines.extend(longest.iter().take(SHOWN).map(|link| ("", of(link))));
+        if number > SHOWN {
+            lines.push(("", format!("and {} shorter", number - SHOWN)));
+        }
+        let all = lanes.moving + lanes.waiting + lanes.turn;
+        let mut said = format!(
+            "{} moving, {} waiting for notifies, {} waiting for their turn",
+            share(lanes.moving, all),
+            share(lanes.waiting, all),
+            share(lanes.turn, all)
+        );
+        let ranks: Vec<String> =
+            lanes.waited_for.iter().take(RANKS).map(|of| format!("rank {} {}", of.rank, time(of.time))).collect();
+        if !ranks.is_empty() {
+            said += &format!("; waited longest for {}", ranks.join(", "));
+        }
+        lines.push(("lanes", said));
+        lines
+    }
+}
+
+/// A link of the path, in a line.
+fn of(link: &Link) -> String {
+    let channel = link.channel.map_or_else(String::new, |channel| format!(", channel {channel}"));
+    let waited = match (&link.waited_for, link.waiting) {
+        (_, 0) => String::new(),
+        (Some(site), waiting) => format!(", after {} for {}", time(waiting), name(site)),
+        (None, waiting) => format!(", after {}", time(waiting)),
+    };
+    format!("{}{channel}: {} moving{waited}", name(&link.site), time(link.moving))
+}
+
+fn name(site: &Site) -> String {
+    format!("rank {} {}", site.rank, one_line(&site.label.to_string(), NAME))
+}
+
+fn share(part: u64, whole: u64) -> String {
+    format!("{:.0} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+/// Nanoseconds, for people.
+fn time(nanoseconds: u64) -> String {
+    match nanoseconds {
+        ns if ns < 1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
+        ns if ns < 1_000_000_000 => format!("{:.2} ms", ns as f64 / 1e6),
+        ns => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}

@@ -1,0 +1,148 @@
+//! What a launch of a schedule would do that is not proved: hang, give a wrong result, or give one or another.
+//!
+//! A report says which proofs fail. Who breaks a schedule to learn from it wants to know what would have happened.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::interleaving::{Interleaving, Over};
+use super::prove::check;
+use super::proved::Options;
+use super::report::{Finding, Proof, Report};
+use super::run::Run;
+use crate::hang::Hang;
+use crate::schedule::{Address, Schedule, Signal};
+
+/// What a launch would do.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "effect", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Effect {
+    /// It ends right, whatever the timing.
+    Right,
+    /// It ends right, and yet something is left over, such as a notify that nobody waits for: that is refused.
+    LeftOver {
+        /// What.
+        findings: Vec<Finding>,
+    },
+    /// It cannot be launched: something that it names does not exist.
+    Impossible {
+        /// What.
+        findings: Vec<Finding>,
+    },
+    /// It hangs, whatever the timing.
+    Hangs {
+        /// Who waits for what. One channel stands for all.
+        hang: Hang,
+    },
+    /// It may hang: a notify may be erased.
+    MayHang {
+        /// A run in which it is.
+        run: Interleaving,
+        /// Notifies that may be erased.
+        count: usize,
+    },
+    /// It may end right or not: some accesses race.
+    MayBeWrong {
+        /// A run that goes wrong.
+        run: Interleaving,
+        /// Pairs of accesses that race.
+        count: usize,
+    },
+    /// It ends, and the result is wrong.
+    Wrong {
+        /// Output chunks that are, up to eight of them.
+        chunks: Vec<Address>,
+        /// How so, of each of them; in a barrier, who can leave early.
+        findings: Vec<Finding>,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl Effect {
+    /// What a launch of `schedule` would do.
+    pub fn of(schedule: &Schedule, options: Options) -> Self {
+        let report = check(schedule, options);
+        let Ok(run) = Run::of(schedule, options) else {
+            return Self::Impossible { findings: findings(&report, Proof::Structure) };
+        };
+        if !run.finished() {
+            return Self::Hangs { hang: hang(&run) };
+        }
+        if let Some(outcome) = report.outcome(Proof::RaceFree).filter(|outcome| outcome.count > 0) {
+            let mut told: Vec<Interleaving> = outcome.findings.iter().filter_map(|f| run.interleaving(f)).collect();
+            // The one that shows most: an erased notify, then whatever leaves something wrong in the end.
+            told.sort_by_key(|told| (!matches!(told.over, Over::Signal { .. }), told.wrong.is_empty()));
+            let count = outcome.count;
+            match told.into_iter().next() {
+                Some(run) if matches!(run.over, Over::Signal { .. }) => return Self::MayHang { run, count },
+                Some(run) => return Self::MayBeWrong { run, count },
+                None => {}
+            }
+        }
+        for proof in [Proof::Result, Proof::Initialised] {
+            if let Some(outcome) = report.outcome(proof).filter(|outcome| outcome.count > 0) {
+                let ends = outcome.findings.iter().filter(|finding| finding.site.is_none());
+                let chunks = ends.flat_map(|finding| finding.places.iter().copied()).collect();
+                return Self::Wrong { chunks, findings: outcome.findings.clone(), count: outcome.count };
+            }
+        }
+        match report.holds(Proof::Structure) {
+            true => Self::Right,
+            false => Self::LeftOver { findings: findings(&report, Proof::Structure) },
+        }
+    }
+}
+
+fn findings(report: &Report, proof: Proof) -> Vec<Finding> {
+    report.outcome(proof).map_or_else(Vec::new, |outcome| outcome.findings.clone())
+}
+
+fn hang(run: &Run<'_>) -> Hang {
+    let graph = &run.graph;
+    let mut next = vec![0_u32; graph.lanes() as usize];
+    let mut arrived = rustc_hash::FxHashMap::<Signal, u32>::default();
+    for &id in run.order.iter() {
+        next[graph.lane_of(id) as usize] += 1;
+        graph.notifies_of(id).iter().for_each(|&cell| *arrived.entry(graph.signal(cell)).or_insert(0) += 1);
+    }
+    Hang::explain(run.schedule(), 0, &next, |signal| arrived.get(&signal).copied().unwrap_or(0))
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, findings: &[Finding]| {
+            findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
+        };
+        match self {
+            Self::Right => f.write_str("a launch ends right, whatever the timing"),
+            Self::LeftOver { findings } => {
+                f.write_str("a launch ends right, but something is left over:")?;
+                list(f, findings)
+            }
+            Self::Impossible { findings } => {
+                f.write_str("it cannot be launched:")?;
+                list(f, findings)
+            }
+            Self::Hangs { hang } => write!(f, "a launch hangs, whatever the timing: {hang}"),
+            Self::MayHang { run, count } => {
+                let ies = if *count == 1 { "y" } else { "ies" };
+                write!(f, "a launch may hang: {count} notif{ies} can be erased\n{run}")
+            }
+            Self::MayBeWrong { run, count } => {
+                let s = if *count == 1 { "" } else { "s" };
+                write!(f, "a launch may end right or wrong: {count} race{s}\n{run}")
+            }
+            Self::Wrong { findings, count, .. } => {
+                f.write_str("a launch ends with a wrong result:")?;
+                list(f, findings)?;
+                match count - findings.len() {
+                    0 => Ok(()),
+                    more => write!(f, "\n  and {more} more"),
+                }
+            }
+        }
+    }
+}

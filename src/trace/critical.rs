@@ -1,0 +1,199 @@
+//! The critical path of a launch: the chain of instructions that ended last, and why none of them began sooner.
+//!
+//! Times of lanes hide it: a lane that waits is late because of another. Walking back from the end over whoever let an
+//! instruction go names those that a faster launch would have to shorten.
+
+use std::cmp::Reverse;
+
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use super::edges::Edges;
+use super::{Span, Trace};
+use crate::proof::Proved;
+use crate::schedule::Site;
+
+/// The chain of instructions that ended last. Times are nanoseconds by the trace's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CriticalPath {
+    /// From the beginning of the launch to the end of the last instruction: `moving` and `waiting` together.
+    pub total: u64,
+    /// How long the chain moved data.
+    pub moving: u64,
+    /// How long nothing of the chain did.
+    pub waiting: u64,
+    /// How long of that the threads that were to run it ran other lanes; on the CPU.
+    pub busy: u64,
+    /// The chain, from its first instruction to its last.
+    pub links: Vec<Link>,
+    /// What all lanes did.
+    pub lanes: Totals,
+}
+
+/// An instruction of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Link {
+    /// Which.
+    #[serde(flatten)]
+    pub site: Site,
+    /// Its channel, where channels are told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u32>,
+    /// Its piece of the payload.
+    pub piece: u32,
+    /// How long it moved data. Nothing, where the device's clock did not tell it from the link before.
+    pub moving: u64,
+    /// How long nothing moved between the link before, or the beginning of the launch, and this one.
+    pub waiting: u64,
+    /// How long of that its thread ran other lanes; on the CPU.
+    pub busy: u64,
+    /// The link before, where it was this one's notify that the instruction waited for: for whom it waited. None where the
+    /// link before is the one before it in its lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited_for: Option<Site>,
+}
+
+/// Times of all lanes of all channels, added up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Lanes moved data.
+    pub moving: u64,
+    /// They waited for notifies that had not been sent.
+    pub waiting: u64,
+    /// All that they waited for had come, and nobody ran them: a core was with other lanes, or the next dispatch had not
+    /// begun.
+    pub turn: u64,
+    /// Of `waiting`: for whom, longest first.
+    pub waited_for: Vec<Waited>,
+}
+
+/// How long lanes waited for the notifies of a rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Waited {
+    /// The rank.
+    pub rank: u32,
+    /// The time.
+    pub time: u64,
+}
+
+impl Trace {
+    /// Why the launch took as long as it did. None of a trace without times, without spans or of another schedule.
+    pub fn critical_path(&self, proved: &Proved) -> Option<CriticalPath> {
+        let edges = Edges::new(self, proved).filter(|_| self.clock.has_times())?;
+        let walk = Walk { spans: &self.spans, edges, proved, shifts: Shifts::new(&self.spans) };
+        walk.path()
+    }
+}
+
+struct Walk<'a> {
+    spans: &'a [Span],
+    edges: Edges<'a>,
+    proved: &'a Proved,
+    shifts: Shifts,
+}
+
+impl Walk<'_> {
+    fn path(&self) -> Option<CriticalPath> {
+        // Of several that end at once the last of its lane: what it comes after has ended by then.
+        let last = (0..self.spans.len()).max_by_key(|&i| (self.spans[i].end, self.spans[i].instruction))?;
+        let mut links = Vec::new();
+        let mut at = last;
+        loop {
+            let before = self.before(at);
+            let since = before.map_or(0, |(before, _)| self.spans[before].end);
+            let span = &self.spans[at];
+            let ready = span.ready.max(since);
+            links.push(Link {
+                site: self.site(span),
+                channel: span.channel,
+                piece: span.piece,
+                moving: span.end.saturating_sub(ready),
+                waiting: ready - since,
+                busy: self.shifts.busy(span.worker, since, ready),
+                waited_for: before.filter(|&(_, notified)| notified).map(|(before, _)| self.site(&self.spans[before])),
+            });
+            match before {
+                Some((before, _)) => at = before,
+                None => break,
+            }
+        }
+        links.reverse();
+        let sum = |of: fn(&Link) -> u64| links.iter().map(of).sum();
+        let (moving, waiting) = (sum(|link| link.moving), sum(|link| link.waiting));
+        let busy = sum(|link| link.busy);
+        Some(CriticalPath { total: moving + waiting, moving, waiting, busy, links, lanes: self.totals() })
+    }
+
+    /// What ended last of all that the span had to come after, and whether it is a notifier. No span is met twice: each
+    /// comes before the other in the order of the proof.
+    fn before(&self, at: usize) -> Option<(usize, bool)> {
+        let span = &self.spans[at];
+        let in_lane = self.edges.before(span).map(|before| (before, false));
+        let notifiers = self.edges.notifiers(span).map(|notifier| (notifier, true));
+        let all = in_lane.into_iter().chain(notifiers);
+        // Where both end at once the lane itself was the reason: it did not wait. Clocks that disagree end nothing late.
+        all.filter(|&(before, _)| self.spans[before].end <= span.end)
+            .max_by_key(|&(before, notified)| (self.spans[before].end, !notified))
+    }
+
+    fn site(&self, span: &Span) -> Site {
+        Site::of(self.proved.schedule(), span.lane as usize, span.instruction as usize)
+    }
+
+    fn totals(&self) -> Totals {
+        let (mut totals, mut ranks) = (Totals::default(), FxHashMap::<u32, u64>::default());
+        let mut before: Option<&Span> = None;
+        for span in self.spans {
+            // Instructions of a lane that one dispatch ran have one time, which counts once.
+            let once = before.is_some_and(|before| {
+                (before.lane, before.channel, before.ready, before.end)
+                    == (span.lane, span.channel, span.ready, span.end)
+                    && span.worker.is_none()
+            });
+            before = Some(span);
+            if once {
+                continue;
+            }
+            totals.moving += span.end.saturating_sub(span.ready);
+            let last = self.edges.notifiers(span).max_by_key(|&notifier| self.spans[notifier].end);
+            let come =
+                last.map_or(span.begin, |last| self.spans[last].end).clamp(span.begin, span.ready.max(span.begin));
+            totals.waiting += come - span.begin;
+            totals.turn += span.ready.saturating_sub(come);
+            if let Some(last) = last.filter(|_| come > span.begin) {
+                *ranks.entry(self.site(&self.spans[last]).rank).or_default() += come - span.begin;
+            }
+        }
+        totals.waited_for = ranks.into_iter().map(|(rank, time)| Waited { rank, time }).collect();
+        totals.waited_for.sort_by_key(|waited| (Reverse(waited.time), waited.rank));
+        totals
+    }
+}
+
+/// When each thread moved data.
+struct Shifts(FxHashMap<u32, Vec<(u64, u64)>>);
+
+impl Shifts {
+    fn new(spans: &[Span]) -> Self {
+        let mut shifts = FxHashMap::<u32, Vec<(u64, u64)>>::default();
+        for span in spans {
+            if let Some(worker) = span.worker {
+                shifts.entry(worker).or_default().push((span.ready, span.end));
+            }
+        }
+        shifts.values_mut().for_each(|shifts| shifts.sort_unstable());
+        Self(shifts)
+    }
+
+    /// How long the thread moved data from `since` to `until`.
+    fn busy(&self, worker: Option<u32>, since: u64, until: u64) -> u64 {
+        let Some(shifts) = worker.and_then(|worker| self.0.get(&worker)) else { return 0 };
+        let first = shifts.partition_point(|&(_, end)| end <= since);
+        let during = shifts[first..].iter().take_while(|&&(ready, _)| ready < until);
+        during.map(|&(ready, end)| end.min(until).saturating_sub(ready.max(since))).sum()
+    }
+}

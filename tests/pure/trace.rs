@@ -1,0 +1,395 @@
+//! Traces: what the CPU executor notes of a launch, the file that is written of it, and the path that made it as long as it was.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use wgccl::backend::{Backend, Options, Ready, Shape, Spread};
+use wgccl::collective::{Collective, Op};
+use wgccl::cpu::Cpu;
+use wgccl::element::DataType;
+use wgccl::error::PrepareError;
+use wgccl::fault::Fault;
+use wgccl::proof::{self, Proved, prove};
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle, build};
+use wgccl::trace::{Clock, CriticalPath, MOST_SPANS, Span, Trace, Waited};
+
+use crate::common::traces::{consistent, waits};
+
+fn proved(schedule: Schedule) -> Proved {
+    prove(schedule, proof::Options::default()).unwrap()
+}
+
+fn all_reduce(algorithm: Algorithm, ranks: u32) -> Proved {
+    proved(build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap())
+}
+
+/// One launch over zeroes.
+fn launched(proved: &Proved, count: usize, options: Options) -> Trace {
+    let mut ready = Cpu::new().prepare(proved, Shape::new(count, DataType::F32, Op::Sum), &options).unwrap();
+    assert_eq!(ready.trace(), None, "nothing was launched");
+    let inputs = vec![vec![0_u8; 4 * count]; proved.schedule().ranks as usize];
+    let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut outputs = vec![vec![0_u8; 4 * count]; inputs.len()];
+    ready.run(&inputs, &mut outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+    let trace = ready.trace().expect("a trace of the launch");
+    assert_eq!(ready.trace(), None, "it was taken");
+    trace
+}
+
+/// A file as a viewer has it.
+struct File {
+    other: Value,
+    /// By process and thread: category, beginning and end in nanoseconds, and arguments.
+    slices: BTreeMap<(u64, u64), Vec<(String, u64, u64, Value)>>,
+    processes: BTreeMap<u64, String>,
+    threads: BTreeMap<(u64, u64), String>,
+    /// Beginning and end: thread and time.
+    flows: Vec<[((u64, u64), u64); 2]>,
+}
+
+fn nanoseconds(value: &Value) -> u64 {
+    let text = value.to_string();
+    let (micros, rest) = text.split_once('.').unwrap_or((&text, ""));
+    micros.parse::<u64>().unwrap() * 1000 + format!("{rest:0<3}").parse::<u64>().unwrap()
+}
+
+fn written(trace: &Trace, proved: &Proved, count: usize) -> String {
+    let payload = proved.payload(count, DataType::F32).unwrap();
+    let mut bytes = Vec::new();
+    trace.write_chrome(proved, &payload, &[("device", "a \"device\"\n\\")], &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn read(text: &str) -> File {
+    let value: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(value["displayTimeUnit"], "ns");
+    let mut file = File {
+        other: value["otherData"].clone(),
+        slices: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        threads: BTreeMap::new(),
+        flows: Vec::new(),
+    };
+    let mut ends = BTreeMap::<u64, Vec<(String, ((u64, u64), u64))>>::new();
+    for event in value["traceEvents"].as_array().unwrap() {
+        let thread = || (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+        let name = || event["args"]["name"].as_str().unwrap().to_owned();
+        match (event["ph"].as_str().unwrap(), event["name"].as_str().unwrap()) {
+            ("M", "process_name") => {
+                assert_eq!(file.processes.insert(event["pid"].as_u64().unwrap(), name()), None);
+            }
+            ("M", "thread_name") => assert_eq!(file.threads.insert(thread(), name()), None),
+            ("M", "process_sort_index" | "thread_sort_index") => {}
+            ("X", _) => {
+                let begin = nanoseconds(&event["ts"]);
+                let end = begin + nanoseconds(&event["dur"]);
+                let category = event["cat"].as_str().unwrap().to_owned();
+                file.slices.entry(thread()).or_default().push((category, begin, end, event["args"].clone()));
+            }
+            (phase @ ("s" | "f"), _) => ends
+                .entry(event["id"].as_u64().unwrap())
+                .or_default()
+                .push((phase.to_owned(), (thread(), nanoseconds(&event["ts"])))),
+            other => panic!("{other:?}"),
+        }
+    }
+    for (id, ends) in ends {
+        let phases: Vec<&str> = ends.iter().map(|(phase, _)| phase.as_str()).collect();
+        assert_eq!(phases, ["s", "f"], "flow {id}");
+        file.flows.push([ends[0].1, ends[1].1]);
+    }
+    file
+}
+
+/// What a viewer takes for granted; returns the instructions that slices are of, with their channels and pieces.
+fn sound(file: &File, context: &str) -> Vec<(u64, u64, Value, u64)> {
+    let mut instructions = Vec::new();
+    for (thread, slices) in &file.slices {
+        assert!(file.processes.contains_key(&thread.0), "{context}: process {thread:?} has no name");
+        assert!(file.threads.contains_key(thread), "{context}: thread {thread:?} has no name");
+        let in_order = slices.windows(2).all(|two| two[0].2 <= two[1].1);
+        assert!(in_order, "{context}: slices of thread {thread:?} overlap");
+        for (category, _, _, arguments) in slices.iter().filter(|(category, ..)| category != "wait") {
+            assert!(["move", "order"].contains(&category.as_str()), "{context}: {category}");
+            let of = |of: &Value| {
+                let number = |name: &str| of[name].as_u64().unwrap();
+                (number("lane"), number("instruction"), of["channel"].clone(), number("piece"))
+            };
+            match arguments["one time for"].as_array() {
+                Some(several) => instructions.extend(several.iter().map(of)),
+                None => instructions.push(of(arguments)),
+            }
+        }
+    }
+    for flow in &file.flows {
+        let [(from, left), (to, arrived)] = flow;
+        assert!(left <= arrived, "{context}: an arrow back in time");
+        let within = |thread, at, arrives: bool| {
+            let holds = |(category, begin, end, _): &(String, u64, u64, Value)| {
+                category != "wait" && *begin <= at && (at < *end || begin == end) && (!arrives || at == *begin)
+            };
+            file.slices[thread].iter().any(holds)
+        };
+        assert!(within(from, *left, false) && within(to, *arrived, true), "{context}: {flow:?} hits no slice");
+    }
+    instructions
+}
+
+/// Every way in which lanes are shared out, and a launch that without a trace would take the short way.
+#[test]
+fn cores_note_every_instruction_once() {
+    let mut cases = vec![(1, Options::default()), (1000, Options::default()), (300_000, Options::default())];
+    for (workers, channels) in [(1, 1), (2, 3), (3, 2), (5, 7)] {
+        for spread in [Spread::Lanes, Spread::Channels] {
+            cases.push((1000, Options::default().workers(workers).channels(channels).spread(spread)));
+        }
+    }
+    for (algorithm, ranks) in
+        [(Algorithm::Ring, 4), (Algorithm::Direct, 3), (Algorithm::OnePhase, 3), (Algorithm::Tree, 5)]
+    {
+        let proved = all_reduce(algorithm, ranks);
+        for &(count, options) in &cases {
+            if cfg!(miri) && count > 1000 {
+                continue;
+            }
+            let trace = launched(&proved, count, options.trace(true));
+            let context = format!("{algorithm} of {ranks}, {count}, {options:?}");
+            assert_eq!(trace.clock, Clock::Host, "{context}");
+            consistent(&trace, &proved, &context);
+            let path = trace.critical_path(&proved).unwrap();
+            path_is_whole(&path, &trace, &context);
+            let file = read(&written(&trace, &proved, count));
+            assert_eq!(sound(&file, &context).len(), trace.spans.len(), "{context}");
+            let arrows: usize = waits(proved.schedule()).values().map(Vec::len).sum();
+            let channels = trace.spans.len() / proved.schedule().instructions();
+            assert_eq!(file.flows.len(), arrows * channels, "{context}");
+        }
+    }
+}
+
+/// Links follow each other without a gap, from the beginning to the end of the last.
+fn path_is_whole(path: &CriticalPath, trace: &Trace, context: &str) {
+    assert_eq!(path.total, trace.spans.iter().map(|span| span.end).max().unwrap(), "{context}");
+    assert_eq!(path.total, path.moving + path.waiting, "{context}");
+    assert_eq!(path.moving, path.links.iter().map(|link| link.moving).sum::<u64>(), "{context}");
+    assert_eq!(path.waiting, path.links.iter().map(|link| link.waiting).sum::<u64>(), "{context}");
+    assert!(path.links.iter().all(|link| link.busy <= link.waiting), "{context}");
+    let Totals { moving, waiting, turn } = totals(trace);
+    assert_eq!(path.lanes.moving, moving, "{context}");
+    assert_eq!(path.lanes.waiting + path.lanes.turn, waiting + turn, "{context}");
+    assert_eq!(path.lanes.waiting, path.lanes.waited_for.iter().map(|of| of.time).sum::<u64>(), "{context}");
+}
+
+struct Totals {
+    moving: u64,
+    waiting: u64,
+    turn: u64,
+}
+
+fn totals(trace: &Trace) -> Totals {
+    let sum = |of: fn(&Span) -> u64| trace.spans.iter().map(of).sum();
+    Totals { moving: sum(|span| span.end - span.ready), waiting: sum(|span| span.ready - span.begin), turn: 0 }
+}
+
+/// A launch that is not to be traced has no trace, one that did not finish neither, and the next one does.
+#[test]
+fn only_launches_that_succeed_have_a_trace() {
+    let proved = all_reduce(Algorithm::Ring, 4);
+    let run = |options: Options| {
+        let mut ready = Cpu::new().prepare(&proved, Shape::new(4, DataType::F32, Op::Sum), &options).unwrap();
+        let (inputs, mut outputs) = ([[0_u8; 16]; 4], [[0_u8; 16]; 4]);
+        let inputs: Vec<&[u8]> = inputs.iter().map(|input| &input[..]).collect();
+        let ran = ready.run(&inputs, &mut outputs.iter_mut().map(|x| &mut x[..]).collect::<Vec<_>>());
+        (ran.is_ok(), ready.trace().is_some())
+    };
+    assert_eq!(run(Options::default()), (true, false));
+    assert_eq!(run(Options::default().trace(true)), (true, true));
+    let fault = Fault::DropNotify { rank: 1, row: 2 };
+    assert_eq!(run(Options::default().trace(true).fault(fault)), (false, false));
+    // Over what was loaded, and over and over again.
+    let mut ready =
+        Cpu::new().prepare(&proved, Shape::new(4, DataType::F32, Op::Sum), &Options::default().trace(true)).unwrap();
+    let input: &[u8] = &[0; 16];
+    ready.load(0, &[input; 4]).unwrap();
+    for _ in 0..3 {
+        ready.launch().unwrap();
+        consistent(&ready.trace().unwrap(), &proved, "of a launch");
+    }
+}
+
+#[test]
+fn a_trace_that_nobody_could_look_at_is_refused() {
+    let proved = all_reduce(Algorithm::Ring, 64);
+    let options = Options::default().trace(true).channels(1000);
+    let shape = Shape::new(1 << 20, DataType::F32, Op::Sum);
+    let refused = Cpu::new().prepare(&proved, shape, &options).unwrap_err();
+    let PrepareError::Trace { instructions, most } = refused else { panic!("{refused}") };
+    assert!(instructions > most && instructions.is_multiple_of(proved.schedule().instructions()));
+    assert_eq!(most, MOST_SPANS);
+}
+
+/// Ranks 0 and 1 add both inputs; then each tells the other, and ends.
+fn pair() -> Proved {
+    let (a, b) = (Address::input(0, 0), Address::input(1, 0));
+    let lane = |rank: u32| {
+        Lane::new(rank)
+            .with(Instruction::new("add \"both\"\u{1}").reduce(a, b).to(Address::output(rank, 0)).notify(1 - rank, 0))
+            .with(Instruction::new("end").wait(0, 1 - rank))
+    };
+    proved(Schedule::new("pair", Collective::AllReduce, 2, 1).signal_rows(1).lane(lane(0)).lane(lane(1)))
+}
+
+fn spans(of: [[u64; 3]; 4]) -> Vec<Span> {
+    let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
+    places.into_iter().zip(of).map(|((lane, index), [a, b, c])| Span::new(lane, index).at(a, b, c)).collect()
+}
+
+/// What is walked back to, and whose time it is.
+#[test]
+fn the_critical_path_goes_to_whoever_let_an_instruction_go() {
+    // Spans of the pair, then links: rank and instruction, moving, waiting, for whom; then for whom all lanes waited.
+    type Links<'a> = &'a [((u32, u32), u64, u64, Option<u32>)];
+    let cases: [(&str, [[u64; 3]; 4], Links<'_>, &[(u32, u64)]); 4] = [
+        (
+            "rank 0 waits for the slow rank 1, and for its turn",
+            [[0, 0, 10], [10, 35, 40], [0, 5, 30], [30, 31, 33]],
+            &[((1, 0), 25, 5, None), ((0, 1), 5, 5, Some(1))],
+            &[(1, 20)],
+        ),
+        (
+            "nobody waits: the lane is its own reason",
+            [[0, 0, 10], [10, 10, 50], [0, 0, 10], [10, 10, 20]],
+            &[((0, 0), 10, 0, None), ((0, 1), 40, 0, None)],
+            &[],
+        ),
+        (
+            "both wait, rank 1 longer",
+            [[0, 0, 30], [30, 31, 32], [0, 0, 20], [20, 30, 90]],
+            &[((0, 0), 30, 0, None), ((1, 1), 60, 0, Some(0))],
+            &[(0, 10)],
+        ),
+        (
+            "one dispatch is one time, and the next begins late",
+            [[0, 2, 10], [10, 20, 30], [0, 2, 10], [10, 20, 30]],
+            &[((1, 0), 8, 2, None), ((1, 1), 10, 10, None)],
+            &[],
+        ),
+    ];
+    let proved = pair();
+    for (name, of, links, waited) in cases {
+        let trace = Trace::new(Clock::Host, spans(of));
+        let path = trace.critical_path(&proved).unwrap();
+        let got: Vec<_> = path
+            .links
+            .iter()
+            .map(|link| {
+                let for_rank = link.waited_for.as_ref().map(|site| site.rank);
+                ((link.site.lane, link.site.instruction), link.moving, link.waiting, for_rank)
+            })
+            .collect();
+        assert_eq!(got, links, "{name}");
+        path_is_whole(&path, &trace, name);
+        let got: Vec<(u32, u64)> =
+            path.lanes.waited_for.iter().map(|&Waited { rank, time, .. }| (rank, time)).collect();
+        assert_eq!(got, waited, "{name}");
+    }
+}
+
+/// While a lane waits for its turn its thread may be busy.
+#[test]
+fn time_that_a_thread_was_busy_is_told_apart() {
+    let of = [[0, 0, 10], [10, 40, 50], [0, 10, 30], [30, 30, 35]];
+    let spans = spans(of).into_iter().map(|span| span.worker(0).channel(0)).collect();
+    let path = Trace::new(Clock::Host, spans).critical_path(&pair()).unwrap();
+    let last = path.links.last().unwrap();
+    // From the notify at 30 until 40, of which the thread ran rank 1 for 5.
+    assert_eq!((last.waiting, last.busy, last.moving), (10, 5, 10));
+    assert_eq!((path.total, path.busy), (50, 15));
+}
+
+/// What has no times has no path, and what is of another schedule neither path nor file.
+#[test]
+fn nothing_is_made_up() {
+    let proved = pair();
+    let times = spans([[0, 0, 10], [10, 35, 40], [0, 5, 30], [30, 31, 33]]);
+    for measured in [false, true] {
+        let trace = Trace::new(Clock::Order { measured }, times.clone());
+        assert_eq!(trace.critical_path(&proved), None);
+        let file = read(&written(&trace, &proved, 4));
+        assert_eq!(sound(&file, "order").len(), 4);
+        let names = file.processes.values().chain(file.threads.values());
+        assert!(names.clone().count() == 4 && names.clone().all(|name| name.ends_with("(order only, no times)")));
+        assert!(file.slices.values().flatten().all(|(category, ..)| category == "order"), "nobody waits without times");
+        assert_eq!(file.other["calibrated"], Value::Null);
+        assert!(file.other["clock"].as_str().unwrap().contains("no times"));
+    }
+    assert_eq!(Trace::new(Clock::Host, Vec::new()).critical_path(&proved), None);
+    let foreign = Trace::new(Clock::Host, vec![Span::new(2, 0)]);
+    assert_eq!(foreign.critical_path(&proved), None);
+    let payload = proved.payload(4, DataType::F32).unwrap();
+    let refused = foreign.write_chrome(&proved, &payload, &[], &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+/// Names, categories, times and arguments, word for word where somebody reads them.
+#[test]
+fn a_file_says_what_ran_where_and_how_long() {
+    let proved = pair();
+    let trace = Trace::new(
+        Clock::Device { calibrated: false },
+        spans([[0, 1500, 10_001], [10_001, 35_000, 40_000], [0, 5000, 30_000], [30_000, 31_000, 33_000]]),
+    );
+    let text = written(&trace, &proved, 5);
+    let file = read(&text);
+    assert_eq!(sound(&file, "pair").len(), 4);
+    let other = |name: &str| file.other[name].as_str().unwrap();
+    assert_eq!(
+        ["schedule", "collective", "ranks", "count", "calibrated", "device"].map(other),
+        ["pair", "all-reduce", "2", "5", "no", "a \"device\"\n\\"]
+    );
+    assert!(other("tracing").starts_with("on") && other("clock").contains("not calibrated"));
+    assert_eq!(file.processes.values().collect::<Vec<_>>(), ["rank 0", "rank 1"]);
+    assert_eq!(file.threads.values().collect::<Vec<_>>(), ["lane 0", "lane 1"]);
+    let (first, slices) = file.slices.first_key_value().unwrap();
+    assert_eq!(file.threads[first], "lane 0");
+    let times: Vec<_> = slices.iter().map(|(category, begin, end, _)| (category.as_str(), *begin, *end)).collect();
+    // The first instruction awaits nothing, so it did not wait.
+    assert_eq!(times, [("move", 1500, 10_001), ("wait", 10_001, 35_000), ("move", 35_000, 40_000)]);
+    assert_eq!(slices[0].3["label"], "add \"both\"\u{1}");
+    assert_eq!(slices[0].3["from"], serde_json::json!(["rank 0 input[0]", "rank 1 input[0]"]));
+    assert_eq!((&slices[0].3["bytes"], &slices[2].3["bytes"]), (&20.into(), &0.into()));
+    assert_eq!(slices[1].3["for"], serde_json::json!(["rank 1 add \"both\"\u{1}"]));
+    assert!(text.contains("\"ts\":10.001,\"dur\":24.999,\"cat\":\"wait\""), "{text}");
+}
+
+/// A device that has one time for several instructions of a lane shows one slice for them.
+#[test]
+fn instructions_of_one_dispatch_are_one_slice() {
+    let proved = all_reduce(Algorithm::Tree, 4);
+    let mut at = 0;
+    let lanes = (0..).zip(&proved.schedule().lanes);
+    let spans = lanes.flat_map(|(lane, of)| {
+        at += 100;
+        (0..of.instructions.len() as u32).map(move |index| Span::new(lane, index).at(at - 100, at - 50, at))
+    });
+    let trace = Trace::new(Clock::Device { calibrated: false }, spans.collect());
+    let file = read(&written(&trace, &proved, 64));
+    let mut instructions = sound(&file, "tree");
+    assert_eq!(instructions.len(), proved.schedule().instructions());
+    instructions.dedup();
+    assert_eq!(instructions.len(), proved.schedule().instructions());
+    let moves = file.slices.values().flatten().filter(|(category, ..)| category == "move").count();
+    assert_eq!(moves, proved.schedule().lanes.len());
+}
+
+#[test]
+fn a_trace_is_data() {
+    let proved = all_reduce(Algorithm::Ring, 3);
+    let trace = launched(&proved, 100, Options::default().trace(true));
+    let text = serde_json::to_string(&trace).unwrap();
+    assert_eq!(serde_json::from_str::<Trace>(&text).unwrap(), trace);
+    assert!(
+        text.starts_with(r#"{"clock":"host","spans":[{"lane":0,"instruction":0,"channel":0,"piece":0,"worker":0"#),
+        "{text}"
+    );
+}
