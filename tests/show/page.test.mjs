@@ -66,19 +66,23 @@ const shown = (page, view) => page.evaluate(view => {
   return hash;
 }, view);
 
-// How many pixels of a canvas are of about this colour.
-const pixels = (page, view, color) => page.evaluate(([view, color]) => {
+// How many pixels of a canvas, or of a part of it (left, top, right, bottom; 1 is all), are of about this colour.
+const pixels = (page, view, color, part = [0, 0, 1, 1]) => page.evaluate(([view, color, part]) => {
   const probe = document.createElement('canvas').getContext('2d');
   probe.fillStyle = color.startsWith('--') ? getComputedStyle(document.documentElement).getPropertyValue(color).trim() : color;
   probe.fillRect(0, 0, 1, 1);
   const wanted = probe.getImageData(0, 0, 1, 1).data;
-  const data = window.pixelsOf(document.querySelector(`#${view} canvas`));
+  const canvas = document.querySelector(`#${view} canvas`);
+  const data = window.pixelsOf(canvas);
+  const [left, top, right, bottom] = part.map((of, at) => of * (at % 2 ? canvas.height : canvas.width));
   let count = 0;
   for (let i = 0; i < data.length; i += 4) {
+    const [x, y] = [(i / 4) % canvas.width, Math.floor(i / 4 / canvas.width)];
+    if (x < left || x > right || y < top || y > bottom) continue;
     if (data[i + 3] > 200 && [0, 1, 2].every(part => Math.abs(data[i + part] - wanted[part]) < 12)) count++;
   }
   return count;
-}, [view, color]);
+}, [view, color, part]);
 
 // The middle of what a view shows of a kind, found by pointing: the first spot on a line at which the details say so.
 async function find(page, view, says) {
@@ -379,7 +383,11 @@ test('a deadlock is drawn in red, in words too', async () => {
     await page.click('text=Show the circle of waits');
     await settled(page);
     assert.match(await page.textContent('#about'), /A circle of 4 waits.*rank 0 RS round 3 waits for signal \[row 2\]\[sender 3\], which rank 3 RS round 2 would send/);
-    for (const view of ['topology', 'grid']) assert.ok((await pixels(page, view, '--bad')) > 300, view);
+    assert.ok((await pixels(page, 'grid', '--bad')) > 300);
+    // Four ranks stand above, right, below and left; between them there is nothing but arrows.
+    for (const [x, y] of [[0.15, 0.15], [0.6, 0.15], [0.15, 0.6], [0.6, 0.6]]) {
+      assert.ok((await pixels(page, 'topology', '--bad', [x, y, x + 0.25, y + 0.25])) > 50, `${x} ${y}`);
+    }
   });
 });
 

@@ -233,7 +233,7 @@ class Details {
       return node;
     };
     const root = lay(term);
-    const high = Math.max(8, Math.min(20, 170 / root.depth));
+    const high = Math.max(2.6, Math.min(20, 170 / root.depth));
     const height = root.depth * high + 30;
     const y = node => height - 18 - node.depth * high;
     const picture = drawn('svg', { width: Math.ceil(leaves * wide), height, role: 'img', 'aria-label': 'Order of additions' });
@@ -243,7 +243,7 @@ class Details {
       }
     }
     for (const node of nodes) {
-      if (node.children) picture.append(drawn('circle', { cx: node.x, cy: y(node), r: high > 12 ? 4 : 2.5, fill: color }));
+      if (node.children) picture.append(drawn('circle', { cx: node.x, cy: y(node), r: high > 12 ? 4 : high > 6 ? 2.5 : 1.2, fill: color }));
       else picture.append(drawn('text', { x: node.x, y: height - 5 }, node.name));
     }
     return make('div', { class: 'tree' }, picture);

@@ -17,9 +17,11 @@ class Grid {
   }
 
   note() {
-    const { timeline } = this.app;
-    if (!this.app.timed) return '';
-    return timeline.ordered ? 'Order only: lengths mean nothing.' : '';
+    const { timeline, timed } = this.app;
+    const notes = [];
+    if (timed && timeline.ordered) notes.push('Order only: lengths mean nothing.');
+    if (this.thinned) notes.push(`Of ${this.thinned.toLocaleString('en')} waits some are drawn.`);
+    return notes.join(' ');
   }
 
   layout() {
@@ -123,6 +125,8 @@ class Grid {
     this.drawHead(context);
     this.drawRanks(context);
     this.moveCursor();
+    const note = this.view.pane.parentElement.querySelector('.note');
+    if (note.textContent !== this.note()) note.textContent = this.note();
   }
 
   drawCursor(context) {
@@ -245,55 +249,62 @@ class Grid {
     return this.tops[this.rowOf[this.app.model.laneOf[step]]] + this.row / 2 - this.view.top;
   }
 
-  arrow(context, by, step, color, width, dash = []) {
+  // Adds the arrow from the end of `by` to the beginning of `step` to `lines` and `heads`.
+  arrow(lines, heads, by, step) {
     const [ax, aw] = this.span(by);
     const [bx] = this.span(step);
     const off = this.app.timed ? 0 : this.inset;
     const [x0, y0, x1, y1] = [ax + aw - this.view.left - off, this.middle(by), bx - this.view.left + off, this.middle(step)];
     if (Math.max(x0, x1) < GUTTER || Math.min(x0, x1) > this.view.width) return;
     const reach = Math.max(Math.min(14, this.inset * 2), Math.abs(x1 - x0) * 0.5);
+    const size = Math.min(8, this.row * 0.7);
+    lines.moveTo(x0, y0);
+    lines.bezierCurveTo(x0 + reach, y0, x1 - reach, y1, x1 - 4, y1);
+    heads.moveTo(x1 + 1, y1);
+    heads.lineTo(x1 + 1 - size, y1 - size / 2);
+    heads.lineTo(x1 + 1 - size, y1 + size / 2);
+  }
+
+  // Arrows of one kind, as one path: there may be thousands.
+  arrows(context, pairs, color, width, dash = []) {
+    const [lines, heads] = [new Path2D(), new Path2D()];
+    for (const [by, step] of pairs) this.arrow(lines, heads, by, step);
     context.strokeStyle = context.fillStyle = color;
     context.lineWidth = width;
     context.setLineDash(dash);
-    context.beginPath();
-    context.moveTo(x0, y0);
-    context.bezierCurveTo(x0 + reach, y0, x1 - reach, y1, x1 - 4, y1);
-    context.stroke();
+    context.stroke(lines);
     context.setLineDash([]);
-    arrowHead(context, x1 + 1, y1, 0, Math.min(8, this.row * 0.7));
+    context.fill(heads);
   }
 
   drawWaits(context) {
     const { app } = this;
     const { model, timeline, state } = app;
-    if (app.timed && state.waits === 'all') return;
-    const chosen = app.focus?.kind === 'step' ? app.focus.id : -1;
+    const pairs = [];
     if (state.waits === 'all') {
-      context.globalAlpha = model.waitCount > 600 ? 0.25 : 0.6;
-      const cells = this.lanes.length * this.view.width / (this.column || 1);
       for (const lane of this.lanes) {
         const [from, to] = this.visible(lane);
         for (let step = from; step < to; step++) {
-          const before = model.before(step);
-          // Of very many, those of a step are one bundle: its first and last.
-          const bundle = before.length > 4 && cells * before.length > MOST_ARROWS ? [before[0], before[before.length - 1]] : before;
-          for (const by of bundle) this.arrow(context, by, step, theme.wait, 1);
+          if (app.timed && timeline.end[step] < 0) continue;
+          for (const by of model.before(step)) pairs.push([by, step]);
         }
       }
-      context.globalAlpha = 1;
     } else if (state.waits === 'here') {
-      const steps = timeline.active(state.moment);
-      let count = 0;
-      for (const step of steps) count += model.before(step).length;
-      context.globalAlpha = count > 300 ? 0.3 : 0.9;
-      for (const step of steps) {
-        for (const by of model.before(step)) if (model.laneOf[by] !== model.laneOf[step]) this.arrow(context, by, step, theme.muted, 1.3);
+      for (const step of timeline.active(state.moment)) {
+        for (const by of model.before(step)) if (model.laneOf[by] !== model.laneOf[step]) pairs.push([by, step]);
       }
-      context.globalAlpha = 1;
     }
-    if (chosen >= 0) {
-      for (const by of model.before(chosen)) this.arrow(context, by, chosen, theme.ink, 2);
-      for (const to of model.waiters(chosen)) this.arrow(context, chosen, to, theme.ink, 1.5, [4, 3]);
+    // Of very many, some: all would be a grey field.
+    const every = Math.ceil(pairs.length / MOST_ARROWS);
+    this.thinned = every > 1 ? pairs.length : 0;
+    const drawn = every > 1 ? pairs.filter((_, at) => at % every === 0) : pairs;
+    context.globalAlpha = drawn.length > 600 ? 0.35 : drawn.length > 250 ? 0.6 : 0.9;
+    this.arrows(context, drawn, state.waits === 'all' ? theme.wait : theme.muted, state.waits === 'all' ? 1 : 1.3);
+    context.globalAlpha = 1;
+    if (app.focus?.kind === 'step') {
+      const step = app.focus.id;
+      this.arrows(context, Array.from(model.before(step), by => [by, step]), theme.ink, 2);
+      this.arrows(context, model.waiters(step).map(to => [step, to]), theme.ink, 1.5, [4, 3]);
     }
   }
 
@@ -332,14 +343,16 @@ class Grid {
     for (const step of app.marked.steps) this.outline(context, step);
     const [one, other] = app.marked.race ?? [];
     if (one !== undefined) {
-      const [ax, aw] = this.span(one);
-      const [bx, bw] = this.span(other);
+      // From edge to edge: what stands in the cells stays readable.
+      const [[ax, aw], [bx, bw]] = [this.span(one), this.span(other)];
+      const sides = ax === bx ? [aw / 2, bw / 2] : ax < bx ? [aw - this.inset, this.inset] : [this.inset, bw - this.inset];
+      const down = ax === bx ? (Math.sign(this.middle(other) - this.middle(one)) * this.row) / 2 : 0;
       context.strokeStyle = theme.bad;
       context.lineWidth = 2;
       context.setLineDash([5, 4]);
       context.beginPath();
-      context.moveTo(ax + aw / 2 - this.view.left, this.middle(one));
-      context.lineTo(bx + bw / 2 - this.view.left, this.middle(other));
+      context.moveTo(ax + sides[0] - this.view.left, this.middle(one) + down);
+      context.lineTo(bx + sides[1] - this.view.left, this.middle(other) - down);
       context.stroke();
       context.setLineDash([]);
     }

@@ -34,6 +34,8 @@ class Memory {
       if (this.columnOf[place] >= 0) this.placesOf[model.rankAt[place]][this.columnOf[place]] = place;
     }
     this.looks = new Float64Array(model.places);
+    this.marks = document.createElement('div');
+    this.view.pane.append(this.marks);
     this.groupOf = new Int32Array(this.columns);
     this.groups.forEach(({ first, width }, number) => this.groupOf.fill(number, first, first + width));
   }
@@ -67,9 +69,9 @@ class Memory {
   // What decides how everything but single cells is drawn; where it is as before, only cells that changed are drawn.
   frame() {
     const { view, app } = this;
-    const { focus, marked } = app;
-    const parts = [view.left, view.top, view.width, view.height, view.density, this.cell, this.row, theme.ink];
-    return [...parts, focus?.kind, focus?.id, marked.places, this.laid].join();
+    const { focus } = app;
+    const rank = focus && (focus.kind === 'rank' ? focus.id : focus.kind === 'step' ? app.model.rankOf[focus.id] : app.model.rankAt[focus.id]);
+    return [view.left, view.top, view.width, view.height, view.density, this.cell, this.row, theme.ink, rank].join();
   }
 
   draw(context) {
@@ -107,9 +109,9 @@ class Memory {
         this.drawCell(context, place, x, y, touch, faults);
       }
     }
-    this.drawMarks(context);
     context.restore();
     if (whole) this.drawHead(context);
+    this.placeMarks();
   }
 
   // What the steps under way read and write: 1 reads, 2 writes.
@@ -228,23 +230,28 @@ class Memory {
     return [this.x(this.columnOf[place]) - this.view.left, MEMORY_HEAD + rankAt[place] * this.row - this.view.top, this.cell, this.row];
   }
 
-  drawMarks(context) {
-    const { app } = this;
+  // Frames around what is pointed at and what is wrong: elements, so that cells need not be drawn again.
+  placeMarks() {
+    const { app, view } = this;
     const { model, focus } = app;
-    const outline = (place, color, width) => {
-      if (place >= model.places || this.columnOf[place] < 0) return;
-      context.strokeStyle = color;
-      context.lineWidth = width;
-      const [x, y, w, h] = this.box(place);
-      context.strokeRect(x, y, w, h);
-    };
-    for (const place of app.marked.places) outline(place, theme.bad, 2.5);
-    if (focus?.kind === 'place') outline(focus.id, theme.accent, 2.5);
+    const MOST = 256;
+    const marks = app.marked.places.map(place => [place, 'bad']);
+    if (focus?.kind === 'place') marks.push([focus.id, 'strong']);
     if (focus?.kind === 'step') {
       for (const places of [model.reads(focus.id), model.writes(focus.id)]) {
-        for (const first of places) for (let k = 0; k < model.span[focus.id]; k++) outline(first + k, theme.accent, 1.5);
+        for (const first of places) for (let k = 0; k < model.span[focus.id] && marks.length < MOST; k++) marks.push([first + k, '']);
       }
     }
+    const frames = marks.flatMap(([place, kind]) => {
+      if (this.columnOf[place] === undefined || this.columnOf[place] < 0) return [];
+      const [x, y, width, height] = this.box(place);
+      if (x < GUTTER - 1 || y < MEMORY_HEAD - 1) return [];
+      const frame = document.createElement('div');
+      frame.className = `mark ${kind}`;
+      frame.style.cssText = `left:${x + view.left}px;top:${y + view.top}px;width:${width}px;height:${height}px`;
+      return [frame];
+    });
+    this.marks.replaceChildren(...frames);
   }
 
   drawHead(context) {

@@ -45,7 +45,7 @@ class Terms {
     this.known = null;
     const count = 1 + inputs.terms + this.left.length;
     // Sets of contributions, 32 ranks a word. Of very many only their sizes are kept.
-    this.bits = count * this.words <= 1 << 24 ? new Array(count) : null;
+    this.bits = count * this.words <= 1 << 25 ? new Uint32Array(count * this.words) : null;
     this.leaves = new Array(count);
     this.chunks = new Array(count);
     this.sources = new Array(count);
@@ -54,7 +54,7 @@ class Terms {
 
   fill(term) {
     const input = term - 1;
-    const set = this.bits && new Uint32Array(this.words);
+    const { bits, words } = this;
     if (term === 0) {
       this.leaves[0] = 0;
       this.chunks[0] = this.sources[0] = -1;
@@ -63,16 +63,15 @@ class Terms {
       this.leaves[term] = 1;
       this.chunks[term] = input % this.inputs.chunks;
       this.sources[term] = rank;
-      if (set) set[rank >> 5] |= 1 << (rank & 31);
+      if (bits) bits[term * words + (rank >> 5)] |= 1 << (rank & 31);
     } else {
       const [a, b] = this.operands(term);
       this.leaves[term] = this.leaves[a] + this.leaves[b];
       // Different chunks in one sum are a mistake.
       this.chunks[term] = this.chunks[a] === this.chunks[b] ? this.chunks[a] : -1;
       this.sources[term] = this.sources[a];
-      if (set) for (let w = 0; w < this.words; w++) set[w] = this.bits[a][w] | this.bits[b][w];
+      if (bits) for (let w = 0; w < words; w++) bits[term * words + w] = bits[a * words + w] | bits[b * words + w];
     }
-    if (set) this.bits[term] = set;
   }
 
   operands(term) {
@@ -93,6 +92,11 @@ class Terms {
       this.left.push(a);
       this.right.push(b);
       this.known.set(key(a, b), term);
+      if (this.bits && this.bits.length < (term + 1) * this.words) {
+        const more = new Uint32Array(2 * this.bits.length);
+        more.set(this.bits);
+        this.bits = more;
+      }
       this.fill(term);
     }
     return term;
@@ -103,7 +107,7 @@ class Terms {
   }
 
   has(term, rank) {
-    return this.bits !== null && (this.bits[term][rank >> 5] >>> (rank & 31) & 1) === 1;
+    return this.bits !== null && (this.bits[term * this.words + (rank >> 5)] >>> (rank & 31) & 1) === 1;
   }
 
   // How often each rank's contribution is in it: a map from rank.
@@ -278,16 +282,22 @@ class Model {
   // Steps by place, as [step, writes] in the order of steps; made when it is first asked for.
   accesses(place) {
     if (!this.accessed) {
-      this.accessed = Array.from({ length: this.places }, () => []);
-      for (let step = 0; step < this.steps; step++) {
-        for (const [places, writes] of [[this.reads(step), false], [this.writes(step), true]]) {
-          for (const first of places) {
-            for (let k = 0; k < this.span[step]; k++) this.accessed[first + k].push([step, writes]);
+      const each = act => {
+        for (let step = 0; step < this.steps; step++) {
+          for (const [places, writes] of [[this.reads(step), 0], [this.writes(step), 1]]) {
+            for (const first of places) for (let k = 0; k < this.span[step]; k++) act(first + k, 2 * step + writes);
           }
         }
-      }
+      };
+      const counts = new Int32Array(this.places);
+      each(at => counts[at]++);
+      const firsts = offsets(counts);
+      const next = firsts.slice();
+      const all = new Int32Array(firsts[this.places]);
+      each((at, access) => { all[next[at]++] = access; });
+      this.accessed = at => Array.from(all.subarray(firsts[at], firsts[at + 1]), access => [access >> 1, (access & 1) === 1]);
     }
-    return this.accessed[place];
+    return this.accessed(place);
   }
 
   // The steps that `next` leads to from `step`, and it.

@@ -13,21 +13,23 @@ class Timeline {
     this.held = model.initial();
     this.writer = new Int32Array(model.places).fill(-1);
     this.applied = 0;
-    // Every write: place, what it held and who had written it.
-    const writes = [];
-    this.writeAt = new Int32Array(this.steps.length + 1);
-    this.steps.forEach((step, at) => {
+    // Every write: place, what it held, who had written that, and what it holds then.
+    this.writeAt = offsets(this.steps.map(step => 4 * model.writes(step).length * this.values(step).length));
+    this.writes = new Int32Array(this.writeAt[this.steps.length]);
+    let next = 0;
+    for (const step of this.steps) {
       const values = this.values(step);
       for (const first of model.writes(step)) {
         for (let k = 0; k < values.length; k++) {
-          writes.push(first + k, this.held[first + k], this.writer[first + k], values[k]);
+          this.writes[next++] = first + k;
+          this.writes[next++] = this.held[first + k];
+          this.writes[next++] = this.writer[first + k];
+          this.writes[next++] = values[k];
           this.held[first + k] = values[k];
           this.writer[first + k] = step;
         }
       }
-      this.writeAt[at + 1] = writes.length;
-    });
-    this.writes = Int32Array.from(writes);
+    }
     this.final = this.held.slice();
     this.finalWriter = this.writer.slice();
     this.applied = this.steps.length;
