@@ -50,7 +50,10 @@ class App {
     const facts = [plural(model.ranks, 'rank'), plural(model.chunks, 'chunk'), `${plural(model.steps, 'instruction')} in ${plural(model.levels, 'level')}`];
     if (model.chunkBytes) facts.push(`chunks of ${bytesNamed(model.chunkBytes)}`);
     if (model.inPlace) facts.push('in place');
-    if (model.trace) facts.push(clockNamed(model.trace.clock));
+    if (model.trace) {
+      const { clock, named, pieces } = model.trace;
+      facts.push(`a launch ${isOrder(clock) ? 'in' : 'by'} ${named}${pieces > 1 ? `, the first of ${pieces} pieces` : ''}`);
+    }
     document.getElementById('facts').textContent = facts.join(' · ');
     const verdicts = document.getElementById('verdicts');
     for (const proof of model.proofs) {
@@ -462,13 +465,6 @@ class App {
     }
     if (state.playing) wake();
   }
-}
-
-function clockNamed(clock) {
-  if (clock === 'host') return 'measured by the host’s clock';
-  if (clock?.device) return `measured by the device’s clock${clock.device.calibrated ? '' : ', not calibrated to the host’s'}`;
-  if (clock === 'device') return 'measured by the device’s clock';
-  return clock?.order?.measured === false ? 'order only, one that the proof allows; nothing measured' : 'order only, as the device said; no times';
 }
 
 const app = new App(JSON.parse(document.getElementById('picture').textContent));
