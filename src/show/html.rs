@@ -186,6 +186,8 @@ struct Run {
     pieces: u32,
     lane: Column,
     instruction: Column,
+    /// Or -1 where all ran at once.
+    channel: Column,
     begin: Column,
     /// After `begin`.
     ready: Column,
@@ -205,6 +207,7 @@ impl Run {
             pieces: trace.spans.iter().map(|span| span.piece + 1).max().unwrap_or(1),
             lane: spans().map(|span| span.lane).collect(),
             instruction: spans().map(|span| span.instruction).collect(),
+            channel: spans().map(|span| span.channel).collect(),
             begin: spans().map(|span| span.begin.try_into().unwrap_or(i64::MAX)).collect(),
             ready: between(|span| span.begin, |span| span.ready),
             end: between(|span| span.ready, |span| span.end),
@@ -261,7 +264,9 @@ mod tests {
         html(&picture, Some(&trace), &mut page).unwrap();
         let run = &data(std::str::from_utf8(&page).unwrap())["trace"];
         assert_eq!(run["clock"]["device"]["calibrated"], false);
-        for (column, numbers) in [("lane", [0, 1]), ("begin", [10, 10]), ("ready", [4, 4]), ("end", [6, 6])] {
+        for (column, numbers) in
+            [("lane", [0, 1]), ("channel", [-1, -1]), ("begin", [10, 10]), ("ready", [4, 4]), ("end", [6, 6])]
+        {
             assert_eq!(run[column], serde_json::json!(numbers), "{column}");
         }
         assert_eq!(run["pieces"], 2);

@@ -457,10 +457,13 @@ test('a measured run is played by its time, one that is only ordered says so', a
     await page.locator('#zoom').fill('2');
     await settled(page);
     assert.notEqual(await shown(page, 'grid'), narrow);
+    await page.selectOption('#channel', '1');
+    await page.click('#last');
+    assert.match(await status(page), /^40\.00 µs of 40\.00 µs/);
     await page.selectOption('#axis', 'levels');
     await settled(page);
     assert.match(await status(page), /^Start/);
-    assert.equal(await page.locator('#zoom').isVisible(), false);
+    for (const id of ['zoom', 'channel']) assert.equal(await page.locator(`#${id}`).isVisible(), false);
   });
   await open('ordered', async page => {
     assert.match(await page.textContent('#facts'), /a launch in order only; no times/);

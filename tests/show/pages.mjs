@@ -26,15 +26,17 @@ function broken(name, ranks, edit) {
 // What a name can hold to get out of where it stands.
 const HOSTILE = '</script><img src=x onerror=alert(1)>&amp;"\'<!--';
 
-// A run in which rank r is r microseconds late, as a page gets it from a launch that was traced.
+// A run in which rank r is r microseconds late and channel 1 five more, as a page gets it from a launch that was traced.
 function traced(name, clock, named, from) {
   const [ranks, steps] = [8, 14];
-  const run = { clock, named, pieces: 1, lane: [], instruction: [], begin: [], ready: [], end: [] };
-  for (let lane = 0; lane < ranks; lane++) {
-    for (let instruction = 0; instruction < steps; instruction++) {
-      const begin = (instruction * ranks + (clock.order ? lane : 0)) * (clock.order ? 1 : 250) + (clock.order ? 0 : lane * 1000);
-      const [waited, moved] = clock.order ? [0, 1] : [500, 1500];
-      for (const [column, number] of Object.entries({ lane, instruction, begin, ready: waited, end: moved })) run[column].push(number);
+  const run = { clock, named, pieces: 1, lane: [], instruction: [], channel: [], begin: [], ready: [], end: [] };
+  for (const channel of clock.order ? [-1] : [0, 1]) {
+    for (let lane = 0; lane < ranks; lane++) {
+      for (let instruction = 0; instruction < steps; instruction++) {
+        const begin = clock.order ? instruction * ranks + lane : instruction * 2000 + lane * 1000 + channel * 5000;
+        const [waited, moved] = clock.order ? [0, 1] : [500, 1500];
+        for (const [column, number] of Object.entries({ lane, instruction, channel, begin, ready: waited, end: moved })) run[column].push(number);
+      }
     }
   }
   const html = readFileSync(join(folder, `${from}.html`), 'utf8');

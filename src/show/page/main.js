@@ -14,13 +14,14 @@ class App {
     this.timed = false;
     this.fresh = {
       moment: 0, playing: false, speed: 1, waits: 'here', dispatches: '', critical: false, bytes: false,
-      group: 0, axis: model.trace ? 'time' : 'levels', zoom: 1, views: ['topology', 'grid', 'memory'], order: '',
+      group: 0, axis: model.trace ? 'time' : 'levels', zoom: 1, channel: model.trace ? channelsOf(model.trace)[0] ?? 0 : 0, views: ['topology', 'grid', 'memory'], order: '',
     };
     this.state = { ...this.fresh };
     this.focus = this.pinned = this.pointed = null;
     this.stuck = model.order.length < model.steps ? model.stuck() : null;
     this.marked = { steps: [], places: [], race: null };
     this.races = new Map();
+    this.runs = new Map();
     theme.read();
     this.topology = new Topology(this);
     this.grid = new Grid(this);
@@ -184,8 +185,8 @@ class App {
       this.timeline = race.shown.timeline;
       this.marked = { steps: race.steps, places: [race.place], race: race.steps };
     } else if (this.timed) {
-      this.byTrace ??= byTrace(model, this.base, model.trace);
-      this.timeline = this.byTrace;
+      if (!this.runs.has(state.channel)) this.runs.set(state.channel, byTrace(model, this.base, model.trace, state.channel));
+      this.timeline = this.runs.get(state.channel);
     } else {
       this.timeline = this.base;
     }

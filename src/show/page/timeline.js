@@ -172,24 +172,28 @@ function isOrder(clock) {
   return Boolean(clock?.order);
 }
 
-// A measured run: {clock, lane, instruction, begin, ready, end}, columns by span. Channels of a step are one.
-function byTrace(model, base, trace) {
+// The channels of a run: each goes through all instructions by itself. None where they were not told apart.
+function channelsOf(trace) {
+  return [...new Set(column(trace.channel))].filter(channel => channel >= 0).sort((a, b) => a - b);
+}
+
+// What one channel did in a run: {clock, lane, instruction, channel, begin, ready, end}, columns by span.
+function byTrace(model, base, trace, chosen) {
   const begin = new Float64Array(model.steps).fill(-1);
   const start = new Float64Array(model.steps).fill(-1);
   const end = new Float64Array(model.steps).fill(-1);
-  const [lanes, instructions] = [column(trace.lane), column(trace.instruction)];
-  const [begins, waited, moved] = [trace.begin, trace.ready, trace.end].map(longColumn);
+  const [lanes, instructions, channels] = [trace.lane, trace.instruction, trace.channel].map(packed => column(packed));
+  const [begins, waited, moved] = [trace.begin, trace.ready, trace.end].map(packed => longColumn(packed));
   const zero = begins.reduce((least, of) => Math.min(least, of), Infinity);
   lanes.forEach((number, span) => {
     const lane = model.lanes[number];
-    if (!lane || instructions[span] >= lane.steps) return;
+    if (!lane || instructions[span] >= lane.steps || (channels[span] >= 0 && channels[span] !== chosen)) return;
     const step = lane.first + instructions[span];
     const from = begins[span] - zero;
     const ready = from + waited[span];
-    const seen = end[step] >= 0;
-    begin[step] = seen ? Math.min(begin[step], from) : from;
-    start[step] = seen ? Math.min(start[step], ready) : ready;
-    end[step] = Math.max(end[step], ready + moved[span]);
+    begin[step] = from;
+    start[step] = ready;
+    end[step] = ready + moved[span];
   });
   const order = Array.from(base.steps).filter(step => end[step] >= 0);
   const stops = [0, ...new Set(order.map(step => end[step]))].sort((a, b) => a - b);
