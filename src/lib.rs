@@ -89,6 +89,8 @@ fused dispatch. `examples/sgd` is such a program.
 //! | write a schedule | [`Schedule`](schedule::Schedule), [`Lane`](schedule::Lane), [`Instruction`](schedule::Instruction) |
 //! | store a schedule in a file | serde; [`format`](mod@format) documents the form |
 //! | prove a schedule, and read why it is refused | [`prove`](proof::prove), [`check`](proof::check), [`Report`](proof::Report) |
+//! | know how a chunk is made, what orders two instructions, how a race goes wrong | [`Run`](proof::Run) |
+//! | break a schedule to see what then happens | [`Edit`](schedule::Edit), [`Effect`](proof::Effect), [`Harmless`](proof::Harmless) |
 //! | know the exact bits that a result must have | [`golden`] |
 //! | know why a launch did not finish | [`Hang`](hang::Hang), from [`Error::hang`](error::Error::hang) |
 //! | tell failures apart | [`PrepareError`](error::PrepareError) before a launch, [`RunError`](error::RunError) after it, [`Error`](error::Error) for a call that does both |

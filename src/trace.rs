@@ -9,10 +9,10 @@ mod edges;
 
 use serde::{Deserialize, Serialize};
 
-pub use critical::{CriticalPath, Link, Totals, Waited};
+pub use critical::{After, CriticalPath, Link, Totals, Waited};
 
-/// Most spans of a trace: viewers take a gigabyte for so many.
-pub const MOST_SPANS: usize = 1 << 22;
+/// Most spans of a trace: the file of so many is most of a gigabyte.
+pub const MOST_SPANS: usize = 1 << 20;
 
 /// The timeline of one launch.
 ///

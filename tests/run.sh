@@ -2,7 +2,7 @@
 # Installs what the tests need and runs all of them; .ci/run runs the checks as well.
 #
 #   ./tests/run.sh              all tests
-#   ./tests/run.sh miri tsan    only these steps, of: tests pure loom miri tsan fmt clippy docs deny msrv targets
+#   ./tests/run.sh miri tsan    only these steps, of: tests pages pure loom miri tsan fmt clippy docs deny msrv targets
 #   ./tests/run.sh --sanitize   random schedules under ThreadSanitizer and AddressSanitizer
 #
 # Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
@@ -135,6 +135,25 @@ tests() {
     command -v spirv-val >/dev/null || skip "SPIR-V of the shaders: there is no spirv-val (package spirv-tools)"
 }
 
+# What `wgccl show --html` writes, in a browser.
+pages() {
+    say "pages in headless Chromium"
+    if has_apt; then
+        local missing=()
+        command -v node >/dev/null && command -v npm >/dev/null || missing+=(nodejs npm)
+        [ -n "${WGCCL_CHROMIUM:-}" ] || command -v chromium >/dev/null || missing+=(chromium)
+        [ ${#missing[@]} = 0 ] || { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends "${missing[@]}"; } ||
+            echo "could not be installed"
+    fi
+    local status=0
+    ./tests/show/run.sh || status=$?
+    case $status in
+    0) ;;
+    77) skip "pages: there is no node or no chromium" ;;
+    *) return $status ;;
+    esac
+}
+
 pure() {
     say "the pure library, without GPU"
     cargo test -p wgccl --no-default-features --lib
@@ -250,11 +269,11 @@ targets() {
     done
 }
 
-[ $# -gt 0 ] || set -- tests pure loom miri tsan
+[ $# -gt 0 ] || set -- tests pages pure loom miri tsan
 for name in "$@"; do
     case $name in
-    tests | pure | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
-    *) echo "there is no step $name; there are tests pure loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
+    tests | pages | pure | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
+    *) echo "there is no step $name; there are tests pages pure loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
     esac
 done
 trap summary EXIT

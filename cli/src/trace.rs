@@ -2,6 +2,8 @@
 //!
 //! `run` and `bench` write the same file and say the same of it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -12,7 +14,7 @@ use wgccl::element::DataType;
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proved;
 use wgccl::schedule::Site;
-use wgccl::trace::{Clock, CriticalPath, Link, Trace};
+use wgccl::trace::{After, Clock, CriticalPath, Link, Trace};
 
 use crate::device::Description;
 use crate::dispatch;
@@ -47,13 +49,20 @@ pub struct Told {
     spans: usize,
     /// What its numbers are.
     clock: Clock,
+    /// Links of the path, of which those that took longest are in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<usize>,
     /// Times are nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     critical_path: Option<CriticalPath>,
+    #[serde(skip)]
+    several_channels: bool,
 }
 
 /// Links that are shown: those that took longest.
 const SHOWN: usize = 4;
+/// And those that a script gets.
+const KEPT: usize = 1000;
 /// Ranks that lanes waited for that are shown.
 const RANKS: usize = 3;
 /// Characters of an instruction.
@@ -81,11 +90,16 @@ impl Traced {
         let facts: Vec<(&str, &str)> =
             facts.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))).collect();
         whole::create_by(path, |out| trace.write_chrome(proved, payload, &facts, out))?;
+        let mut critical_path = trace.critical_path(proved);
+        let instructions = critical_path.as_ref().map(|path| path.links.len());
+        critical_path.iter_mut().for_each(|path| keep_longest(&mut path.links, KEPT));
         Ok(Told {
             file: path.display().to_string(),
             spans: trace.spans.len(),
             clock: trace.clock,
-            critical_path: trace.critical_path(proved),
+            instructions,
+            critical_path,
+            several_channels: prepared.channels > 1,
         })
     }
 }
@@ -96,17 +110,12 @@ impl Told {
         let file = plain(&self.file);
         let by = self.clock.describe();
         let mut lines = vec![("trace", format!("{file}: {} spans by {by}; for ui.perfetto.dev", self.spans))];
-        let Some(path) = &self.critical_path else { return lines };
-        let CriticalPath { total, moving, waiting, busy, links, lanes, .. } = path;
-        let busy = match busy {
-            0 => String::new(),
-            busy => format!(", of which {} because the core was with other lanes", time(*busy)),
-        };
-        let number = links.len();
+        let Some((path, number)) = self.critical_path.as_ref().zip(self.instructions) else { return lines };
+        let CriticalPath { total, moving, waiting, links, lanes, .. } = path;
         lines.push((
             "critical",
             format!(
-                "{number} instruction{} in {}: {} moving ({}), {} waiting{busy}",
+                "{number} instruction{} in {}: {} moving ({}), {} waiting",
                 if number == 1 { "" } else { "s" },
                 time(*total),
                 time(*moving),
@@ -114,9 +123,9 @@ impl Told {
                 time(*waiting)
             ),
         ));
-        let mut longest: Vec<&Link> = links.iter().collect();
-        longest.sort_by_key(|link| std::cmp::Reverse(link.moving + link.waiting));
-        lines.extend(longest.iter().take(SHOWN).map(|link| ("", of(link))));
+        let mut shown = links.clone();
+        keep_longest(&mut shown, SHOWN);
+        lines.extend(shown.iter().map(|link| ("", self.link(link))));
         if number > SHOWN {
             lines.push(("", format!("and {} shorter", number - SHOWN)));
         }
@@ -135,17 +144,34 @@ impl Told {
         lines.push(("lanes", said));
         lines
     }
+
+    /// A link of the path, in a line.
+    fn link(&self, link: &Link) -> String {
+        let channel = link.channel.filter(|_| self.several_channels);
+        let channel = channel.map_or_else(String::new, |channel| format!(", channel {channel}"));
+        let waited = match (link.waiting, &link.after) {
+            (0, _) => String::new(),
+            (waiting, After::Notify(site)) => format!(", after {} for {}", time(waiting), name(site)),
+            (waiting, _) => format!(", after {}", time(waiting)),
+        };
+        format!("{}{channel}: {} moving{waited}", name(&link.site), time(link.moving))
+    }
 }
 
-/// A link of the path, in a line.
-fn of(link: &Link) -> String {
-    let channel = link.channel.map_or_else(String::new, |channel| format!(", channel {channel}"));
-    let waited = match (&link.waited_for, link.waiting) {
-        (_, 0) => String::new(),
-        (Some(site), waiting) => format!(", after {} for {}", time(waiting), name(site)),
-        (None, waiting) => format!(", after {}", time(waiting)),
-    };
-    format!("{}{channel}: {} moving{waited}", name(&link.site), time(link.moving))
+/// Leaves the `most` links that took longest, in their order.
+fn keep_longest(links: &mut Vec<Link>, most: usize) {
+    if links.len() <= most {
+        return;
+    }
+    let time = |link: &Link| link.moving + link.waiting;
+    let mut order: Vec<usize> = (0..links.len()).collect();
+    order.sort_by_key(|&at| Reverse(time(&links[at])));
+    order.truncate(most);
+    let (mut at, kept) = (0, order.into_iter().collect::<BTreeSet<_>>());
+    links.retain(|_| {
+        at += 1;
+        kept.contains(&(at - 1))
+    });
 }
 
 fn name(site: &Site) -> String {

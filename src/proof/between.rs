@@ -9,11 +9,11 @@ use std::fmt;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::made::{Made, reads, writes};
+use super::made::{Made, nth, reads, writes};
 use super::proved::Proved;
 use super::run::Run;
 use super::simulate::Lanes;
-use crate::schedule::{Address, Signal, Site, Sources};
+use crate::schedule::{Address, Instruction, Signal, Site, Sources};
 
 /// How two instructions are ordered, and what they share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,9 +82,9 @@ pub struct Shared {
     /// How many there are.
     pub places: usize,
     /// What `a` does with it.
-    pub a: Access,
+    pub a: AccessKind,
     /// What `b` does with it.
-    pub b: Access,
+    pub b: AccessKind,
     /// What each order makes of it, where nothing orders them: this is a race.
     pub race: Option<Yields>,
 }
@@ -93,7 +93,7 @@ pub struct Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Access {
+pub enum AccessKind {
     /// It only reads it.
     Reads,
     /// It only writes it.
@@ -271,37 +271,53 @@ impl Run<'_> {
     /// The first place that both access and one writes, as `a` calls it, and how many there are.
     fn shared(&self, a: u32, b: u32) -> Option<(Address, usize)> {
         let [of_a, of_b] = [a, b].map(|id| self.graph.instruction(&self.schedule, id));
-        let places = |addresses: &mut dyn Iterator<Item = Address>| -> FxHashSet<usize> {
-            addresses.map(|address| self.map.index(address)).collect()
+        let range = |instruction: &Instruction, &start: &Address| {
+            let first = self.map.index(start);
+            first..first + instruction.chunks as usize
         };
-        let (read, written) = (places(&mut reads(of_b)), places(&mut writes(of_b)));
-        let mut seen = FxHashSet::default();
-        let mut first = None;
-        let of_writes = writes(of_a).map(|address| (address, true));
-        for (address, writes) in of_writes.chain(reads(of_a).map(|address| (address, false))) {
-            let place = self.map.index(address);
-            if (written.contains(&place) || writes && read.contains(&place)) && seen.insert(place) {
-                first.get_or_insert(address);
+        // Ranges and not chunks: an instruction may be as long as a buffer.
+        let (mut common, mut first) = (Vec::new(), None);
+        let mut meet = |of_a_list: &[Address], of_b_list: &[Address]| {
+            for start in of_a_list {
+                let of_a = range(of_a, start);
+                for of_b in of_b_list.iter().map(|start| range(of_b, start)) {
+                    let both = of_a.start.max(of_b.start)..of_a.end.min(of_b.end);
+                    if both.is_empty() {
+                        continue;
+                    }
+                    first.get_or_insert(nth(*start, (both.start - of_a.start) as u32));
+                    common.push(both);
+                }
             }
-        }
-        first.map(|address| (address, seen.len()))
+        };
+        meet(&of_a.to, &of_b.to);
+        meet(&of_a.to, &of_b.from);
+        meet(&of_a.from, &of_b.to);
+        common.sort_unstable_by_key(|range| range.start);
+        let mut reached = 0;
+        let places = common.into_iter().map(|range| {
+            let new = range.end.saturating_sub(range.start.max(reached));
+            reached = reached.max(range.end);
+            new
+        });
+        first.zip(Some(places.sum()))
     }
 
-    pub(super) fn access(&self, id: u32, place: Address) -> Access {
+    pub(super) fn access(&self, id: u32, place: Address) -> AccessKind {
         let instruction = self.graph.instruction(&self.schedule, id);
         let place = self.map.index(place);
         let reads = reads(instruction).any(|address| self.map.index(address) == place);
         let writes = writes(instruction).any(|address| self.map.index(address) == place);
         match (reads, writes) {
-            (true, true) => Access::Updates,
-            (_, true) => Access::Writes,
-            _ => Access::Reads,
+            (true, true) => AccessKind::Updates,
+            (_, true) => AccessKind::Writes,
+            _ => AccessKind::Reads,
         }
     }
 
     /// What `place` yields with `a` first and with `b` first, after `before`.
     pub(super) fn yields(&self, before: &[u32], a: u32, b: u32, place: Address) -> Yields {
-        let reader = [a, b].into_iter().find(|&id| self.access(id, place) == Access::Reads);
+        let reader = [a, b].into_iter().find(|&id| self.access(id, place) == AccessKind::Reads);
         let yielded = |pair: [u32; 2]| {
             let run = pair.into_iter().take_while(|&id| Some(id) != reader);
             let order: Vec<u32> = before.iter().copied().chain(run).collect();
@@ -323,7 +339,7 @@ impl Proved {
     }
 }
 
-impl fmt::Display for Access {
+impl fmt::Display for AccessKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Reads => "reads",
@@ -397,7 +413,7 @@ impl fmt::Display for Between {
         }
         let Some(Yields { a_first, b_first }) = race else { return Ok(()) };
         let what = match (by_a, by_b) {
-            (Access::Reads, _) | (_, Access::Reads) => "read",
+            (AccessKind::Reads, _) | (_, AccessKind::Reads) => "read",
             _ => "left there",
         };
         write!(f, ": a race\n  with {a} first, {a_first} is {what}\n  with {b} first, {b_first} is {what}")

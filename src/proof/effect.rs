@@ -21,8 +21,9 @@ use crate::schedule::{Address, Schedule, Signal};
 pub enum Effect {
     /// It ends right, whatever the timing.
     Right,
-    /// It ends right, and yet something is left over, such as a notify that nobody waits for: that is refused.
-    LeftOver {
+    /// It ends right, and is refused all the same: a notify is left over that nobody waits for, or something is read that nobody
+    /// wrote and that reaches no output.
+    RightButRefused {
         /// What.
         findings: Vec<Finding>,
     },
@@ -38,15 +39,19 @@ pub enum Effect {
     },
     /// It may hang: a notify may be erased.
     MayHang {
-        /// A run in which it is.
-        run: Interleaving,
+        /// A run in which it is, if one was found.
+        run: Option<Interleaving>,
+        /// Who notifies, and who erases; up to eight.
+        findings: Vec<Finding>,
         /// Notifies that may be erased.
         count: usize,
     },
     /// It may end right or not: some accesses race.
     MayBeWrong {
-        /// A run that goes wrong.
-        run: Interleaving,
+        /// A run that goes wrong. None where several lanes notify a signal, so that a race cannot be seen in any.
+        run: Option<Interleaving>,
+        /// What races, up to eight pairs.
+        findings: Vec<Finding>,
         /// Pairs of accesses that race.
         count: usize,
     },
@@ -71,27 +76,26 @@ impl Effect {
         if !run.finished() {
             return Self::Hangs { hang: hang(&run) };
         }
-        if let Some(outcome) = report.outcome(Proof::RaceFree).filter(|outcome| outcome.count > 0) {
-            let mut told: Vec<Interleaving> = outcome.findings.iter().filter_map(|f| run.interleaving(f)).collect();
-            // The one that shows most: an erased notify, then whatever leaves something wrong in the end.
-            told.sort_by_key(|told| (!matches!(told.over, Over::Signal { .. }), told.wrong.is_empty()));
-            let count = outcome.count;
-            match told.into_iter().next() {
-                Some(run) if matches!(run.over, Over::Signal { .. }) => return Self::MayHang { run, count },
-                Some(run) => return Self::MayBeWrong { run, count },
-                None => {}
-            }
+        let failed = |proof| report.outcome(proof).filter(|outcome| outcome.count > 0);
+        if let Some(outcome) = failed(Proof::RaceFree) {
+            let (findings, count) = (outcome.findings.clone(), outcome.count);
+            let mut told: Vec<Interleaving> = findings.iter().filter_map(|finding| run.interleaving(finding)).collect();
+            // Whatever leaves something wrong in the end shows most.
+            told.sort_by_key(|told| told.wrong.is_empty());
+            let erases = |told: &Interleaving| matches!(told.over, Over::Signal { .. });
+            return match findings.iter().any(|finding| finding.signal.is_some()) {
+                true => Self::MayHang { run: told.into_iter().find(erases), findings, count },
+                false => Self::MayBeWrong { run: told.into_iter().next(), findings, count },
+            };
         }
-        for proof in [Proof::Result, Proof::Initialised] {
-            if let Some(outcome) = report.outcome(proof).filter(|outcome| outcome.count > 0) {
-                let ends = outcome.findings.iter().filter(|finding| finding.site.is_none());
-                let chunks = ends.flat_map(|finding| finding.places.iter().copied()).collect();
-                return Self::Wrong { chunks, findings: outcome.findings.clone(), count: outcome.count };
-            }
+        if let Some(outcome) = failed(Proof::Result) {
+            let ends = outcome.findings.iter().filter(|finding| finding.site.is_none());
+            let chunks = ends.flat_map(|finding| finding.places.iter().copied()).collect();
+            return Self::Wrong { chunks, findings: outcome.findings.clone(), count: outcome.count };
         }
-        match report.holds(Proof::Structure) {
-            true => Self::Right,
-            false => Self::LeftOver { findings: findings(&report, Proof::Structure) },
+        match failed(Proof::Initialised).or_else(|| failed(Proof::Structure)) {
+            None => Self::Right,
+            Some(outcome) => Self::RightButRefused { findings: outcome.findings.clone() },
         }
     }
 }
@@ -118,8 +122,8 @@ impl fmt::Display for Effect {
         };
         match self {
             Self::Right => f.write_str("a launch ends right, whatever the timing"),
-            Self::LeftOver { findings } => {
-                f.write_str("a launch ends right, but something is left over:")?;
+            Self::RightButRefused { findings } => {
+                f.write_str("a launch ends right, and is refused all the same:")?;
                 list(f, findings)
             }
             Self::Impossible { findings } => {
@@ -127,16 +131,26 @@ impl fmt::Display for Effect {
                 list(f, findings)
             }
             Self::Hangs { hang } => write!(f, "a launch hangs, whatever the timing: {hang}"),
-            Self::MayHang { run, count } => {
+            Self::MayHang { run, findings, count } => {
                 let ies = if *count == 1 { "y" } else { "ies" };
-                write!(f, "a launch may hang: {count} notif{ies} can be erased\n{run}")
+                write!(f, "a launch may hang: {count} notif{ies} can be erased")?;
+                match run {
+                    Some(run) => write!(f, "\n{run}"),
+                    None => list(f, findings),
+                }
             }
-            Self::MayBeWrong { run, count } => {
+            Self::MayBeWrong { run, findings, count } => {
                 let s = if *count == 1 { "" } else { "s" };
-                write!(f, "a launch may end right or wrong: {count} race{s}\n{run}")
+                write!(f, "a launch may end right or wrong: {count} race{s}")?;
+                match run {
+                    Some(run) => write!(f, "\n{run}"),
+                    None => list(f, findings),
+                }
             }
             Self::Wrong { findings, count, .. } => {
-                f.write_str("a launch ends with a wrong result:")?;
+                // Only of a barrier no place is told.
+                let early = findings.iter().all(|finding| finding.places.is_empty());
+                f.write_str(if early { "a launch ends too early:" } else { "a launch ends with a wrong result:" })?;
                 list(f, findings)?;
                 match count - findings.len() {
                     0 => Ok(()),

@@ -13,7 +13,7 @@ use super::made::{Equal, Made, nth, reads, writes};
 use super::prove::check;
 use super::proved::Options;
 use super::run::Run;
-use crate::schedule::{Address, At, Buffer, Edit, EditError, Schedule, Site, Sources};
+use crate::schedule::{Address, At, Buffer, Edit, EditError, Schedule, Signal, Site, Sources};
 
 /// An edit that does no harm, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -128,21 +128,21 @@ fn id(run: &Run<'_>, at: At) -> u32 {
 
 /// What became of every edge that is gone. The edits that take edges away leave instructions where they are.
 fn edges(before: &Run<'_>, after: &Run<'_>) -> Vec<Reason> {
-    let all = |run: &Run<'_>| -> Vec<(u32, u32)> {
+    let all = |run: &Run<'_>| -> Vec<(u32, u32, Signal)> {
         let mut all = Vec::new();
         for id in 0..run.graph.instructions() {
             for &wait in run.graph.waits_of(id) {
                 if let Sources::Known(sources) = run.graph.sources(wait) {
-                    all.extend(sources.iter().map(|&source| (source, id)));
+                    let signal = run.graph.signal(wait.cell);
+                    all.extend(sources.iter().map(|&source| (source, id, signal)));
                 }
             }
         }
         all
     };
-    let left: FxHashSet<(u32, u32)> = all(after).into_iter().collect();
-    let mut gone: Vec<(u32, u32)> = all(before).into_iter().filter(|edge| !left.contains(edge)).collect();
-    gone.dedup();
-    let reason = |(n, (first, then)): (usize, (u32, u32))| {
+    let left: FxHashSet<(u32, u32, Signal)> = all(after).into_iter().collect();
+    let gone: Vec<(u32, u32, Signal)> = all(before).into_iter().filter(|edge| !left.contains(edge)).collect();
+    let reason = |(n, (first, then, _)): (usize, (u32, u32, Signal))| {
         // Beyond what is shown they are only counted.
         let chain = if n < SHOWN { after.chain(first, then) } else { None };
         let [first, then] = [first, then].map(|id| before.site(id));
@@ -233,7 +233,9 @@ impl fmt::Display for Reason {
             Self::SameValue { site, was, now, value } => {
                 write!(f, "{site} finds in {now} what it found in {was}: {value}")
             }
-            Self::Unread { site, place } => write!(f, "nobody reads what {site} writes to {place}"),
+            Self::Unread { site, place } => {
+                write!(f, "nobody reads what {site} writes to {place}; where it writes now it disturbs nobody")
+            }
             Self::NotAtOnce { rank, slots: [a, b] } => {
                 write!(f, "slots {a} and {b} of rank {rank} never hold at once what is still to be read")
             }

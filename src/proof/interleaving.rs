@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::between::{Access, Steps};
+use super::between::{AccessKind, Steps};
 use super::made::{Equal, Made};
 use super::memory::Memory;
 use super::report::Finding;
@@ -47,9 +47,9 @@ pub enum Over {
         /// Which.
         place: Address,
         /// What the first does with it.
-        first: Access,
+        first: AccessKind,
         /// What the second does with it.
-        second: Access,
+        second: AccessKind,
     },
     /// A signal that one notifies and the other erases.
     Signal {
@@ -123,7 +123,7 @@ impl Run<'_> {
 
     /// The order in which one reads what nobody wrote.
     fn unwritten(&self, before: &[u32], a: u32, b: u32, place: Address) -> Option<[u32; 2]> {
-        let reader = [a, b].into_iter().find(|&id| self.access(id, place) != Access::Writes)?;
+        let reader = [a, b].into_iter().find(|&id| self.access(id, place) != AccessKind::Writes)?;
         let writer = if reader == a { b } else { a };
         let found = Equal::default().number(&Made::of(self, before, place));
         (found == Equal::UNKNOWN).then_some([reader, writer])
@@ -143,8 +143,8 @@ impl fmt::Display for Interleaving {
             }
             Over::Chunk { place, first: by_first, second: by_second } => {
                 let (one, other) = match (by_first, by_second) {
-                    (Access::Reads, _) => (format!(": it finds {yields}, not {meant}"), String::new()),
-                    (_, Access::Reads) => (String::new(), format!(": it finds {yields}, not {meant}")),
+                    (AccessKind::Reads, _) => (format!(": it finds {yields}, not {meant}"), String::new()),
+                    (_, AccessKind::Reads) => (String::new(), format!(": it finds {yields}, not {meant}")),
                     _ => (String::new(), format!(": what is left there is {yields}, not {meant}")),
                 };
                 write!(f, "\n  {first} {by_first} {place}{one}")?;

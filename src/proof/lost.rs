@@ -13,6 +13,7 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::made::{Made, nth, reads};
+use super::memory::{Memory, Short};
 use super::run::Run;
 use crate::collective::{Holds, Ranks};
 use crate::schedule::{Address, Buffer, Site, Sources};
@@ -92,13 +93,14 @@ struct Ended {
     overwritten_by: Option<u32>,
 }
 
-/// Where the `lacking` contributions to `made` ended; of more than 64 only the first are looked at.
+/// Where the `lacking` contributions to `made` ended; of more than 64 only the first are looked at. Nothing, where that takes more
+/// memory than a proof may.
 pub(super) fn lost(run: &Run<'_>, made: &Made, lacking: &[Address]) -> Vec<Lost> {
     let lacking = &lacking[..lacking.len().min(FOLLOWED)];
     if lacking.is_empty() {
         return Vec::new();
     }
-    let ends = follow(run, lacking);
+    let Ok(ends) = follow(run, lacking) else { return Vec::new() };
     let search = Search::new(run, made, &ends);
     let mut all: Vec<Lost> = Vec::new();
     for (bit, contribution) in lacking.iter().enumerate() {
@@ -121,10 +123,19 @@ pub(super) fn lost(run: &Run<'_>, made: &Made, lacking: &[Address]) -> Vec<Lost>
 const SHOWN: usize = 4;
 
 /// All values that held one of the contributions and that nobody read, in the order in which they ended.
-fn follow(run: &Run<'_>, lacking: &[Address]) -> Vec<Ended> {
+///
+/// # Errors
+/// [`Short`] of memory.
+fn follow(run: &Run<'_>, lacking: &[Address]) -> Result<Vec<Ended>, Short> {
     let mut values = BTreeMap::<usize, Held>::new();
     let mut at = FxHashMap::<usize, usize>::default();
-    let mut chunks = FxHashMap::<usize, Chunk>::default();
+    let mut memory = Memory::new(&Default::default(), run.options.memory);
+    let mut chunks = memory.filled("chunks and slots", Chunk::None, run.map.len())?;
+    for rank in 0..run.schedule.ranks {
+        for chunk in 0..run.schedule.buffer_chunks(Buffer::Input, rank) {
+            chunks[run.map.index(Address::input(rank, chunk))] = Chunk::Only(chunk);
+        }
+    }
     let mut ends = Vec::new();
     for (bit, &input) in lacking.iter().enumerate() {
         at.insert(run.map.index(input), bit);
@@ -141,8 +152,7 @@ fn follow(run: &Run<'_>, lacking: &[Address]) -> Vec<Ended> {
             let (mut bits, mut chunk) = (0, Chunk::None);
             for &from in &instruction.from {
                 let place = run.map.index(nth(from, k));
-                let of_input = || run.input_at(nth(from, k)).map_or(Chunk::None, |input| Chunk::Only(input.chunk));
-                chunk = chunk.and(chunks.get(&place).copied().unwrap_or_else(of_input));
+                chunk = chunk.and(chunks[place]);
                 bits |= at.get(&place).and_then(|value| values.get(value)).map_or(0, |held| held.bits);
             }
             for &from in instruction.from.iter().filter(|_| bits > 0) {
@@ -156,7 +166,7 @@ fn follow(run: &Run<'_>, lacking: &[Address]) -> Vec<Ended> {
             }
             for &to in &instruction.to {
                 let place = run.map.index(nth(to, k));
-                chunks.insert(place, chunk);
+                chunks[place] = chunk;
                 let Some(old) = at.remove(&place) else { continue };
                 let Some(held) = values.get_mut(&old) else { continue };
                 held.left -= 1;
@@ -177,7 +187,7 @@ fn follow(run: &Run<'_>, lacking: &[Address]) -> Vec<Ended> {
     }
     let unread = values.into_values().filter(|held| !held.read);
     ends.extend(unread.map(|held| Ended { held, overwritten_by: None }));
-    ends
+    Ok(ends)
 }
 
 /// The chunk of inputs that all of a value is made of, apart from what nobody wrote.

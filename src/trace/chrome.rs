@@ -35,6 +35,13 @@ impl Trace {
 /// As Perfetto has them, 0 is the idle process and thread of a machine.
 const FIRST: u64 = 1;
 
+/// A notify, from one span to another.
+struct Arrow {
+    id: u64,
+    from: usize,
+    to: usize,
+}
+
 struct Writer<'a> {
     trace: &'a Trace,
     edges: Edges<'a>,
@@ -66,15 +73,26 @@ impl<'a> Writer<'a> {
         write!(self.out, "}},\"traceEvents\":[")?;
         self.names()?;
         let spans = &self.trace.spans;
-        // Lane by lane, so that slices of a thread follow each other.
-        let mut rest = &spans[..];
-        while let Some(first) = rest.first() {
-            let together = rest.iter().take_while(|span| self.together(first, span)).count().max(1);
-            let (now, later) = rest.split_at(together);
-            self.slice(now)?;
-            rest = later;
+        let arrows = self.arrows();
+        let mut leaving: Vec<(usize, usize)> = (0..).zip(&arrows).map(|(id, arrow)| (arrow.from, id)).collect();
+        leaving.sort_unstable();
+        let (mut leaving, mut arriving) = (leaving.into_iter().peekable(), arrows.iter().peekable());
+        let mut at = 0;
+        while let Some(first) = spans.get(at) {
+            let next = at + spans[at..].iter().take_while(|span| self.together(first, span)).count().max(1);
+            self.slice(&spans[at..next])?;
+            // Of events of one moment viewers look for the slice among those that came before.
+            while let Some(arrow) = arriving.next_if(|arrow| arrow.to < next) {
+                self.flow("f", &spans[arrow.to], self.at(spans[arrow.to].ready), arrow.id)?;
+            }
+            while let Some((from, id)) = leaving.next_if(|&(from, _)| from < next) {
+                let from = &spans[from];
+                // The end is the next slice's.
+                let end = self.at(from.end).saturating_sub(1).max(self.at(from.ready));
+                self.flow("s", from, end, arrows[id].id)?;
+            }
+            at = next;
         }
-        self.flows()?;
         writeln!(self.out, "\n]}}")
     }
 
@@ -211,28 +229,21 @@ impl<'a> Writer<'a> {
         write!(self.out, ",\"waits\":{},\"notifies\":{}", List(&waits), List(&notifies))
     }
 
-    /// An arrow from every notify to the wait that it ended.
-    fn flows(&mut self) -> io::Result<()> {
-        let (spans, edges) = (&self.trace.spans, self.edges);
-        let mut id = 0_u64;
-        for to in spans {
-            for from in edges.notifiers(to) {
-                let from = &spans[from];
-                // Which no executor measures: an arrow back in time would say that a wait ended before its notify.
-                if from.end > to.ready {
-                    continue;
-                }
-                id += 1;
-                self.event("s")?;
-                // Viewers look for the slice that holds this moment, and the end is the next one's.
-                self.place(from, self.at(from.end).saturating_sub(1).max(self.at(from.ready)))?;
-                write!(self.out, ",\"id\":{id},\"cat\":\"notify\",\"name\":\"notify\"}}")?;
-                self.event("f")?;
-                self.place(to, self.at(to.ready))?;
-                write!(self.out, ",\"id\":{id},\"cat\":\"notify\",\"name\":\"notify\",\"bp\":\"e\"}}")?;
-            }
-        }
-        Ok(())
+    /// From every notify to the wait that it ended. No executor measures one back in time, which would say that a wait ended
+    /// before its notify.
+    fn arrows(&self) -> Vec<Arrow> {
+        let spans = &self.trace.spans;
+        let of = |(to, span): (usize, &'a Span)| self.edges.notifiers(span).map(move |from| (from, to));
+        let all = spans.iter().enumerate().flat_map(of).filter(|&(from, to)| spans[from].end <= spans[to].ready);
+        (1..).zip(all).map(|(id, (from, to))| Arrow { id, from, to }).collect()
+    }
+
+    /// An end of an arrow.
+    fn flow(&mut self, phase: &str, span: &Span, at: u64, id: u64) -> io::Result<()> {
+        self.event(phase)?;
+        self.place(span, at)?;
+        let enclosing = if phase == "f" { ",\"bp\":\"e\"" } else { "" };
+        write!(self.out, ",\"id\":{id},\"cat\":\"notify\",\"name\":\"notify\"{enclosing}}}")
     }
 
     fn instruction(&self, span: &Span) -> &'a Instruction {

@@ -23,8 +23,6 @@ pub struct CriticalPath {
     pub moving: u64,
     /// How long nothing of the chain did.
     pub waiting: u64,
-    /// How long of that the threads that were to run it ran other lanes; on the CPU.
-    pub busy: u64,
     /// The chain, from its first instruction to its last.
     pub links: Vec<Link>,
     /// What all lanes did.
@@ -47,12 +45,23 @@ pub struct Link {
     pub moving: u64,
     /// How long nothing moved between the link before, or the beginning of the launch, and this one.
     pub waiting: u64,
-    /// How long of that its thread ran other lanes; on the CPU.
-    pub busy: u64,
-    /// The link before, where it was this one's notify that the instruction waited for: for whom it waited. None where the
-    /// link before is the one before it in its lane.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waited_for: Option<Site>,
+    /// What the link before is to it: what it could not begin without.
+    pub after: After,
+}
+
+/// Why an instruction did not begin sooner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum After {
+    /// There is nothing before it.
+    Begin,
+    /// Its lane was with the instruction before it.
+    Lane,
+    /// The thread that runs it was with another lane; on the CPU.
+    Core,
+    /// It waited for a notify of this instruction.
+    Notify(Site),
 }
 
 /// Times of all lanes of all channels, added up.
@@ -84,9 +93,22 @@ impl Trace {
     /// Why the launch took as long as it did. None of a trace without times, without spans or of another schedule.
     pub fn critical_path(&self, proved: &Proved) -> Option<CriticalPath> {
         let edges = Edges::new(self, proved).filter(|_| self.clock.has_times())?;
-        let walk = Walk { spans: &self.spans, edges, proved, shifts: Shifts::new(&self.spans) };
-        walk.path()
+        Walk { spans: &self.spans, edges, proved, shifts: shifts(&self.spans) }.path()
     }
+}
+
+/// What each thread ran, in the order in which it did, as places among the spans.
+type Shifts = FxHashMap<u32, Vec<usize>>;
+
+fn shifts(spans: &[Span]) -> Shifts {
+    let mut shifts = Shifts::default();
+    for (at, span) in spans.iter().enumerate() {
+        if let Some(worker) = span.worker {
+            shifts.entry(worker).or_default().push(at);
+        }
+    }
+    shifts.values_mut().for_each(|shift| shift.sort_unstable_by_key(|&at| (spans[at].ready, spans[at].end)));
+    shifts
 }
 
 struct Walk<'a> {
@@ -96,13 +118,22 @@ struct Walk<'a> {
     shifts: Shifts,
 }
 
+/// What a span comes after.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    // In the order in which they are believed where several end at once.
+    Core,
+    Notify,
+    Lane,
+}
+
 impl Walk<'_> {
     fn path(&self) -> Option<CriticalPath> {
         // Of several that end at once the last of its lane: what it comes after has ended by then.
-        let last = (0..self.spans.len()).max_by_key(|&i| (self.spans[i].end, self.spans[i].instruction))?;
+        let last = (0..self.spans.len()).max_by_key(|&at| (self.spans[at].end, self.spans[at].instruction))?;
         let mut links = Vec::new();
-        let mut at = last;
-        loop {
+        let mut next = Some(last);
+        while let Some(at) = next {
             let before = self.before(at);
             let since = before.map_or(0, |(before, _)| self.spans[before].end);
             let span = &self.spans[at];
@@ -113,31 +144,36 @@ impl Walk<'_> {
                 piece: span.piece,
                 moving: span.end.saturating_sub(ready),
                 waiting: ready - since,
-                busy: self.shifts.busy(span.worker, since, ready),
-                waited_for: before.filter(|&(_, notified)| notified).map(|(before, _)| self.site(&self.spans[before])),
+                after: match before {
+                    None => After::Begin,
+                    Some((_, Why::Lane)) => After::Lane,
+                    Some((_, Why::Core)) => After::Core,
+                    Some((before, Why::Notify)) => After::Notify(self.site(&self.spans[before])),
+                },
             });
-            match before {
-                Some((before, _)) => at = before,
-                None => break,
-            }
+            next = before.map(|(before, _)| before);
         }
         links.reverse();
         let sum = |of: fn(&Link) -> u64| links.iter().map(of).sum();
         let (moving, waiting) = (sum(|link| link.moving), sum(|link| link.waiting));
-        let busy = sum(|link| link.busy);
-        Some(CriticalPath { total: moving + waiting, moving, waiting, busy, links, lanes: self.totals() })
+        Some(CriticalPath { total: moving + waiting, moving, waiting, links, lanes: self.totals() })
     }
 
-    /// What ended last of all that the span had to come after, and whether it is a notifier. No span is met twice: each
-    /// comes before the other in the order of the proof.
-    fn before(&self, at: usize) -> Option<(usize, bool)> {
+    /// What ended last of all that the span had to come after. The walk ends: it goes to what was ready no later, by lanes and
+    /// notifies to what the proof has before it, and by threads to what was ready sooner.
+    fn before(&self, at: usize) -> Option<(usize, Why)> {
         let span = &self.spans[at];
-        let in_lane = self.edges.before(span).map(|before| (before, false));
-        let notifiers = self.edges.notifiers(span).map(|notifier| (notifier, true));
-        let all = in_lane.into_iter().chain(notifiers);
-        // Where both end at once the lane itself was the reason: it did not wait. Clocks that disagree end nothing late.
-        all.filter(|&(before, _)| self.spans[before].end <= span.end)
-            .max_by_key(|&(before, notified)| (self.spans[before].end, !notified))
+        let in_lane = self.edges.before(span).map(|before| (before, Why::Lane));
+        let notifiers = self.edges.notifiers(span).map(|notifier| (notifier, Why::Notify));
+        let shift = span.worker.and_then(|worker| self.shifts.get(&worker));
+        let of_thread = shift.and_then(|shift| {
+            let sooner = shift.partition_point(|&other| self.spans[other].ready < span.ready);
+            Some((shift[sooner.checked_sub(1)?], Why::Core))
+        });
+        let all = in_lane.into_iter().chain(notifiers).chain(of_thread);
+        let in_time = |before: &Span| before.ready <= span.ready && before.end <= span.end;
+        all.filter(|&(before, _)| in_time(&self.spans[before]))
+            .max_by_key(|&(before, why)| (self.spans[before].end, why))
     }
 
     fn site(&self, span: &Span) -> Site {
@@ -171,29 +207,5 @@ impl Walk<'_> {
         totals.waited_for = ranks.into_iter().map(|(rank, time)| Waited { rank, time }).collect();
         totals.waited_for.sort_by_key(|waited| (Reverse(waited.time), waited.rank));
         totals
-    }
-}
-
-/// When each thread moved data.
-struct Shifts(FxHashMap<u32, Vec<(u64, u64)>>);
-
-impl Shifts {
-    fn new(spans: &[Span]) -> Self {
-        let mut shifts = FxHashMap::<u32, Vec<(u64, u64)>>::default();
-        for span in spans {
-            if let Some(worker) = span.worker {
-                shifts.entry(worker).or_default().push((span.ready, span.end));
-            }
-        }
-        shifts.values_mut().for_each(|shifts| shifts.sort_unstable());
-        Self(shifts)
-    }
-
-    /// How long the thread moved data from `since` to `until`.
-    fn busy(&self, worker: Option<u32>, since: u64, until: u64) -> u64 {
-        let Some(shifts) = worker.and_then(|worker| self.0.get(&worker)) else { return 0 };
-        let first = shifts.partition_point(|&(_, end)| end <= since);
-        let during = shifts[first..].iter().take_while(|&&(ready, _)| ready < until);
-        during.map(|&(ready, end)| end.min(until).saturating_sub(ready.max(since))).sum()
     }
 }

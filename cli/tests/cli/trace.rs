@@ -79,7 +79,12 @@ fn json_has_the_whole_path() {
     assert_eq!((number("moving"), number("waiting")), (sum("moving"), sum("waiting")));
     assert_eq!(number("total"), number("moving") + number("waiting"));
     assert!(links.iter().all(|link| link["label"].is_string() && link["rank"].is_u64()));
-    assert!(links.iter().any(|link| link["waited_for"]["rank"].is_u64()), "in a ring somebody waits: {critical}");
+    assert_eq!(trace["instructions"], links.len());
+    assert_eq!((&links[0]["after"], number("total") > 0), (&"begin".into(), true));
+    assert!(
+        critical["lanes"]["waited_for"].as_array().is_some_and(|ranks| !ranks.is_empty()),
+        "in a ring somebody waits"
+    );
     let json: Value = serde_json::from_str(&ok(&run)).unwrap();
     assert!(json.get("trace").is_none());
 }
@@ -125,7 +130,7 @@ fn what_makes_no_sense_is_refused() {
         (&["bench", "--trace", "-"], "standard output has the report"),
         (&["run", "--trace", "/no/such/directory/run.json"], "cannot write /no/such/directory/run.json"),
         (
-            &["run", "--device", "cpu", "-P", "300", "--channels", "24", "--count", "64K", "--trace", &out],
+            &["run", "--device", "cpu", "-P", "150", "--channels", "24", "--count", "64K", "--trace", &out],
             "use fewer channels",
         ),
         (&["bench", "--card", "--trace", &out], "cannot be used with"),
