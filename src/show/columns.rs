@@ -26,6 +26,12 @@ impl Column {
     }
 }
 
+impl FromIterator<i64> for Column {
+    fn from_iter<I: IntoIterator<Item = i64>>(numbers: I) -> Self {
+        Self(numbers.into_iter().collect())
+    }
+}
+
 impl FromIterator<u32> for Column {
     fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
         Self(numbers.into_iter().map(i64::from).collect())
@@ -59,7 +65,7 @@ mod tests {
     fn the_shorter_form_is_written() {
         for (numbers, json) in [
             (&[][..], "[]"),
-            (&[7], "[7]"),
+            (&[7_u32], "[7]"),
             (&[3, 1, 4], "[3,1,4]"),
             (&[0, 1, 2, 3, 4], r#"{"d":[0,1,1,4]}"#),
             (&[5, 5, 5, 5, 5], r#"{"d":[5,1,0,4]}"#),

@@ -11,6 +11,7 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::columns::Column;
 use super::picture::{Inputs, Picture, ProofOf};
+use crate::trace::{Clock, Span, Trace};
 
 const PAGE: &str = include_str!("page/page.html");
 
@@ -31,12 +32,11 @@ const SCRIPTS: [&str; 11] = [
     include_str!("page/main.js"),
 ];
 
-/// Writes the page of `picture`, and of a run of it if `trace` is one: `{clock, spans: [{lane, instruction, begin, ready, end}]}`,
-/// where `clock` is `"host"`, `{"device": ..}` or `{"order": ..}`.
+/// Writes the page of `picture`. With `trace`, a launch of the same schedule, the page also plays that, by its own times.
 ///
 /// # Errors
 /// What `to` says.
-pub fn html<T: Serialize>(picture: &Picture, trace: Option<&T>, mut to: impl Write) -> io::Result<()> {
+pub fn html(picture: &Picture, trace: Option<&Trace>, mut to: impl Write) -> io::Result<()> {
     // Names stand between two marks.
     for (at, piece) in PAGE.split("@@").enumerate() {
         match piece {
@@ -77,7 +77,7 @@ impl Formatter for Safe {
 /// A picture as the page reads it: `page/model.js` takes it apart again. Columns are by step, in order; what a step has several of
 /// stands in one column, and how many there are of each step in another.
 #[derive(Serialize)]
-struct Data<'a, T> {
+struct Data<'a> {
     collective: &'a str,
     origin: &'a str,
     ranks: u32,
@@ -110,18 +110,18 @@ struct Data<'a, T> {
     notifies: [Column; 3],
     zeroes: Column,
     modes: Vec<(&'a str, Column)>,
-    trace: Option<&'a T>,
+    trace: Option<Run>,
 }
 
-impl<'a, T> Data<'a, T> {
-    fn of(picture: &'a Picture, trace: Option<&'a T>) -> Self {
+impl<'a> Data<'a> {
+    fn of(picture: &'a Picture, trace: Option<&Trace>) -> Self {
         let steps = || picture.steps.iter();
         let lists = |of: fn(&super::Step) -> &[u32]| {
             [steps().map(|step| of(step).len() as u32).collect(), steps().flat_map(of).copied().collect()]
         };
         let waits = || steps().flat_map(|step| &step.waits);
         let notifies = || steps().flat_map(|step| &step.notifies);
-        let zeroes = (0..).zip(steps()).filter(|(_, step)| step.zeroes);
+        let zeroes = (0_u32..).zip(steps()).filter(|(_, step)| step.zeroes);
         Self {
             collective: &picture.collective,
             origin: &picture.origin,
@@ -171,7 +171,46 @@ impl<'a, T> Data<'a, T> {
             ],
             zeroes: zeroes.map(|(id, _)| id).collect::<Column>(),
             modes: picture.modes.iter().map(|mode| (&*mode.name, mode.dispatches.iter().copied().collect())).collect(),
-            trace,
+            trace: trace.map(Run::of),
+        }
+    }
+}
+
+/// A launch, as columns by span. Of a payload in several pieces it is the first: the others do the same.
+#[derive(Serialize)]
+struct Run {
+    clock: Clock,
+    /// What the clock is, for people.
+    named: &'static str,
+    /// Of how many pieces it is the first.
+    pieces: u32,
+    lane: Column,
+    instruction: Column,
+    /// Or -1 where all ran at once.
+    channel: Column,
+    begin: Column,
+    /// After `begin`.
+    ready: Column,
+    /// After `ready`.
+    end: Column,
+}
+
+impl Run {
+    fn of(trace: &Trace) -> Self {
+        let spans = || trace.spans.iter().filter(|span| span.piece == 0);
+        let between = |from: fn(&Span) -> u64, to: fn(&Span) -> u64| {
+            spans().map(|span| to(span).saturating_sub(from(span)).try_into().unwrap_or(i64::MAX)).collect()
+        };
+        Self {
+            clock: trace.clock,
+            named: trace.clock.describe(),
+            pieces: trace.spans.iter().map(|span| span.piece + 1).max().unwrap_or(1),
+            lane: spans().map(|span| span.lane).collect(),
+            instruction: spans().map(|span| span.instruction).collect(),
+            channel: spans().map(|span| span.channel).collect(),
+            begin: spans().map(|span| span.begin.try_into().unwrap_or(i64::MAX)).collect(),
+            ready: between(|span| span.begin, |span| span.ready),
+            end: between(|span| span.ready, |span| span.end),
         }
     }
 }
@@ -189,7 +228,7 @@ mod tests {
     fn page(schedule: &Schedule) -> String {
         let picture = Picture::new(schedule, Options::default()).unwrap();
         let mut page = Vec::new();
-        html(&picture, None::<&()>, &mut page).unwrap();
+        html(&picture, None, &mut page).unwrap();
         String::from_utf8(page).unwrap()
     }
 
@@ -213,6 +252,24 @@ mod tests {
         assert_eq!(page.matches("</script>").count(), 2);
         assert_eq!(page.matches("<img").count(), 0);
         assert!(page.contains("<title>all-reduce by &lt;/script>&lt;img src=x"));
+    }
+
+    #[test]
+    fn a_launch_is_its_first_piece() {
+        let ring = build(Collective::AllReduce, Algorithm::Ring, 2, SyncStyle::Neighbor).unwrap();
+        let picture = Picture::new(&ring, Options::default()).unwrap();
+        let span = |lane, piece| Span::new(lane, 1).piece(piece).at(10, 14, 20);
+        let trace = Trace::new(Clock::Device { calibrated: false }, vec![span(0, 0), span(1, 0), span(0, 1)]);
+        let mut page = Vec::new();
+        html(&picture, Some(&trace), &mut page).unwrap();
+        let run = &data(std::str::from_utf8(&page).unwrap())["trace"];
+        assert_eq!(run["clock"]["device"]["calibrated"], false);
+        for (column, numbers) in
+            [("lane", [0, 1]), ("channel", [-1, -1]), ("begin", [10, 10]), ("ready", [4, 4]), ("end", [6, 6])]
+        {
+            assert_eq!(run[column], serde_json::json!(numbers), "{column}");
+        }
+        assert_eq!(run["pieces"], 2);
     }
 
     #[test]

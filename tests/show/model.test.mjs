@@ -9,7 +9,7 @@ const { WGCCL_PAGES: folder } = process.env;
 const parts = new URL('../../src/show/page/', import.meta.url);
 const source = ['model', 'timeline', 'words', 'stories'].map(name => readFileSync(new URL(`${name}.js`, parts), 'utf8')).join('');
 const page = new Function(`'use strict'; ${source}
-return { column, Model, Words, byLevels, byTrace, interleaved, wrongOrder, raceStory, wrongStory, placeFuture, listed };`)();
+return { column, Model, Words, byLevels, byTrace, channelsOf, interleaved, wrongOrder, raceStory, wrongStory, placeFuture, listed };`)();
 
 function open(name) {
   const html = readFileSync(join(folder, `${name}.html`), 'utf8');
@@ -172,7 +172,9 @@ test('what an output lacks is traced to where it was left out', () => {
 test('a measured run ends as the schedule does, and is played by its own times', () => {
   for (const name of ['timed', 'ordered']) {
     const { model, timeline } = open(name);
-    const run = page.byTrace(model, timeline, model.trace);
+    assert.deepEqual(page.channelsOf(model.trace), name === 'timed' ? [0, 1] : []);
+    const run = page.byTrace(model, timeline, model.trace, 0);
+    if (name === 'timed') assert.equal(page.byTrace(model, timeline, model.trace, 1).last, run.last + 5000);
     assert.equal(run.ordered, name === 'ordered');
     assert.deepEqual(run.final, timeline.final);
     run.seek(run.last / 2);

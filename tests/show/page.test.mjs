@@ -450,20 +450,23 @@ test('names of strangers are text', async () => {
 test('a measured run is played by its time, one that is only ordered says so', async () => {
   await open('timed', async page => {
     assert.equal(await page.inputValue('#axis'), 'time');
-    assert.match(await page.textContent('#facts'), /measured by the device’s clock/);
+    assert.match(await page.textContent('#facts'), /a launch by the device’s clock/);
     await page.click('#last');
     assert.match(await status(page), /^35\.00 µs of 35\.00 µs/);
     const narrow = await shown(page, 'grid');
     await page.locator('#zoom').fill('2');
     await settled(page);
     assert.notEqual(await shown(page, 'grid'), narrow);
+    await page.selectOption('#channel', '1');
+    await page.click('#last');
+    assert.match(await status(page), /^40\.00 µs of 40\.00 µs/);
     await page.selectOption('#axis', 'levels');
     await settled(page);
     assert.match(await status(page), /^Start/);
-    assert.equal(await page.locator('#zoom').isVisible(), false);
+    for (const id of ['zoom', 'channel']) assert.equal(await page.locator(`#${id}`).isVisible(), false);
   });
   await open('ordered', async page => {
-    assert.match(await page.textContent('#facts'), /order only, as the device said; no times/);
+    assert.match(await page.textContent('#facts'), /a launch in order only; no times/);
     assert.match(await page.textContent('#grid .note'), /Order only/);
     await page.click('#forward');
     assert.match(await status(page), /^Place 1 of 112/);

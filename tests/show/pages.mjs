@@ -26,19 +26,21 @@ function broken(name, ranks, edit) {
 // What a name can hold to get out of where it stands.
 const HOSTILE = '</script><img src=x onerror=alert(1)>&amp;"\'<!--';
 
-// A run in which rank r is r microseconds late, as a page gets it from a launch that was traced.
-function traced(name, clock, from) {
+// A run in which rank r is r microseconds late and channel 1 five more, as a page gets it from a launch that was traced.
+function traced(name, clock, named, from) {
   const [ranks, steps] = [8, 14];
-  const spans = [];
-  for (let lane = 0; lane < ranks; lane++) {
-    for (let instruction = 0; instruction < steps; instruction++) {
-      const begin = (instruction * ranks + (clock.order ? lane : 0)) * (clock.order ? 1 : 250) + (clock.order ? 0 : lane * 1000);
-      const [ready, end] = clock.order ? [begin, begin + 1] : [begin + 500, begin + 2000];
-      spans.push({ lane, instruction, channel: null, piece: 0, worker: null, begin, ready, end });
+  const run = { clock, named, pieces: 1, lane: [], instruction: [], channel: [], begin: [], ready: [], end: [] };
+  for (const channel of clock.order ? [-1] : [0, 1]) {
+    for (let lane = 0; lane < ranks; lane++) {
+      for (let instruction = 0; instruction < steps; instruction++) {
+        const begin = clock.order ? instruction * ranks + lane : instruction * 2000 + lane * 1000 + channel * 5000;
+        const [waited, moved] = clock.order ? [0, 1] : [500, 1500];
+        for (const [column, number] of Object.entries({ lane, instruction, channel, begin, ready: waited, end: moved })) run[column].push(number);
+      }
     }
   }
   const html = readFileSync(join(folder, `${from}.html`), 'utf8');
-  const with_trace = html.replace('"trace":null', `"trace":${JSON.stringify({ clock, spans })}`);
+  const with_trace = html.replace('"trace":null', `"trace":${JSON.stringify(run)}`);
   if (with_trace === html) throw new Error('the page has no place for a trace');
   writeFileSync(join(folder, `${name}.html`), with_trace);
 }
@@ -81,5 +83,5 @@ broken('hostile', 2, (schedule, lanes) => {
   schedule.name = HOSTILE;
   lanes[0][0].label = HOSTILE;
 });
-traced('timed', { device: { calibrated: true } }, 'ring8');
-traced('ordered', { order: { measured: true } }, 'ring8');
+traced('timed', { device: { calibrated: true } }, 'the device\u2019s clock', 'ring8');
+traced('ordered', { order: { measured: true } }, 'order only; no times', 'ring8');

@@ -93,7 +93,7 @@ impl PictureArgs {
         if let Some(path) = &self.html {
             let mut page = Vec::new();
             // Nothing can fail in memory.
-            html(picture, None::<&()>, &mut page)
+            html(picture, None, &mut page)
                 .map_err(|error| Error::Usage(format!("the page cannot be made: {error}")))?;
             put(path, &String::from_utf8_lossy(&page))?;
         }

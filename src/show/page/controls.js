@@ -18,6 +18,7 @@ class Controls {
     on('dispatches', 'change', event => app.set({ dispatches: event.target.value }));
     on('group', 'change', event => app.set({ group: Number(event.target.value) }));
     on('axis', 'change', event => app.set({ axis: event.target.value }));
+    on('channel', 'change', event => app.set({ channel: Number(event.target.value) }));
     on('zoom', 'input', event => app.set({ zoom: 2 ** Number(event.target.value) }));
     on('critical', 'click', () => app.set({ critical: !app.state.critical }));
     on('bytes', 'click', () => app.set({ bytes: !app.state.bytes }));
@@ -56,6 +57,8 @@ class Controls {
     }
     document.getElementById('group-label').hidden = groups === 0 || model.ranks > MOST_CIRCLES;
     document.getElementById('axis-label').hidden = !model.trace;
+    this.channels = model.trace ? channelsOf(model.trace) : [];
+    for (const channel of this.channels) option('channel', channel, `${channel}`);
     if (model.trace && isOrder(model.trace.clock)) document.querySelector('#axis [value="time"]').textContent = 'order';
   }
 
@@ -127,9 +130,10 @@ class Controls {
       const control = document.getElementById(id);
       if (control.value !== `${value}`) control.value = value;
     };
-    for (const id of ['waits', 'dispatches', 'group', 'axis', 'speed']) set(id, state[id]);
+    for (const id of ['waits', 'dispatches', 'group', 'axis', 'channel', 'speed']) set(id, state[id]);
     set('zoom', Math.log2(state.zoom));
     document.getElementById('zoom-label').hidden = !app.timed;
+    document.getElementById('channel-label').hidden = !app.timed || this.channels.length < 2;
     for (const id of ['critical', 'bytes']) document.getElementById(id).setAttribute('aria-pressed', state[id]);
     document.getElementById('bytes').hidden = app.timed;
     for (const view of VIEWS) {
@@ -157,7 +161,7 @@ class Controls {
     parts.set('at', app.stop());
     if (app.pinned) parts.set('on', `${app.pinned.kind}.${app.pinned.id}`);
     const { fresh } = app;
-    for (const name of ['waits', 'dispatches', 'speed', 'group', 'axis', 'zoom']) if (state[name] !== fresh[name]) parts.set(name, state[name]);
+    for (const name of ['waits', 'dispatches', 'speed', 'group', 'axis', 'channel', 'zoom']) if (state[name] !== fresh[name]) parts.set(name, state[name]);
     for (const name of ['critical', 'bytes']) if (state[name]) parts.set(name, 1);
     if (state.views.length < VIEWS.length) parts.set('views', state.views.join('.'));
     if (state.order) parts.set('order', state.order);
@@ -179,6 +183,7 @@ class Controls {
     choose('dispatches', ['', ...model.modes.map(mode => mode.name)]);
     choose('speed', SPEEDS, Number);
     choose('axis', model.trace ? ['levels', 'time'] : ['levels']);
+    choose('channel', this.channels, Number);
     const options = [...document.getElementById('group').options];
     choose('group', options.map(option => Number(option.value)), Number);
     const zoom = Number(parts.get('zoom'));

@@ -224,7 +224,7 @@ class Grid {
     context.font = `${size}px ${theme.font}`;
     const form = forms.find(form => context.measureText(form).width <= width - 6) ?? forms[forms.length - 1];
     if (context.measureText(form).width > width - 1) {
-      size = Math.min(size, 9);
+      size = Math.min(size, 8);
       context.font = `${size}px ${theme.font}`;
     }
     if ( context.measureText(form).width <= width - 1) {

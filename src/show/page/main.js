@@ -14,13 +14,14 @@ class App {
     this.timed = false;
     this.fresh = {
       moment: 0, playing: false, speed: 1, waits: 'here', dispatches: '', critical: false, bytes: false,
-      group: 0, axis: model.trace ? 'time' : 'levels', zoom: 1, views: ['topology', 'grid', 'memory'], order: '',
+      group: 0, axis: model.trace ? 'time' : 'levels', zoom: 1, channel: model.trace ? channelsOf(model.trace)[0] ?? 0 : 0, views: ['topology', 'grid', 'memory'], order: '',
     };
     this.state = { ...this.fresh };
     this.focus = this.pinned = this.pointed = null;
     this.stuck = model.order.length < model.steps ? model.stuck() : null;
     this.marked = { steps: [], places: [], race: null };
     this.races = new Map();
+    this.runs = new Map();
     theme.read();
     this.topology = new Topology(this);
     this.grid = new Grid(this);
@@ -50,7 +51,10 @@ class App {
     const facts = [plural(model.ranks, 'rank'), plural(model.chunks, 'chunk'), `${plural(model.steps, 'instruction')} in ${plural(model.levels, 'level')}`];
     if (model.chunkBytes) facts.push(`chunks of ${bytesNamed(model.chunkBytes)}`);
     if (model.inPlace) facts.push('in place');
-    if (model.trace) facts.push(clockNamed(model.trace.clock));
+    if (model.trace) {
+      const { clock, named, pieces } = model.trace;
+      facts.push(`a launch ${isOrder(clock) ? 'in' : 'by'} ${named}${pieces > 1 ? `, the first of ${pieces} pieces` : ''}`);
+    }
     document.getElementById('facts').textContent = facts.join(' · ');
     const verdicts = document.getElementById('verdicts');
     for (const proof of model.proofs) {
@@ -181,8 +185,8 @@ class App {
       this.timeline = race.shown.timeline;
       this.marked = { steps: race.steps, places: [race.place], race: race.steps };
     } else if (this.timed) {
-      this.byTrace ??= byTrace(model, this.base, model.trace);
-      this.timeline = this.byTrace;
+      if (!this.runs.has(state.channel)) this.runs.set(state.channel, byTrace(model, this.base, model.trace, state.channel));
+      this.timeline = this.runs.get(state.channel);
     } else {
       this.timeline = this.base;
     }
@@ -462,13 +466,6 @@ class App {
     }
     if (state.playing) wake();
   }
-}
-
-function clockNamed(clock) {
-  if (clock === 'host') return 'measured by the host’s clock';
-  if (clock?.device) return `measured by the device’s clock${clock.device.calibrated ? '' : ', not calibrated to the host’s'}`;
-  if (clock === 'device') return 'measured by the device’s clock';
-  return clock?.order?.measured === false ? 'order only, one that the proof allows; nothing measured' : 'order only, as the device said; no times';
 }
 
 const app = new App(JSON.parse(document.getElementById('picture').textContent));

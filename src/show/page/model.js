@@ -3,11 +3,20 @@
 
 // A column is a list, or {d: [difference, times, ...]}.
 function column(packed) {
-  if (Array.isArray(packed)) return Int32Array.from(packed);
+  return expanded(packed, Int32Array);
+}
+
+// A column of nanoseconds, which are longer than 32 bits.
+function longColumn(packed) {
+  return expanded(packed, Float64Array);
+}
+
+function expanded(packed, Numbers) {
+  if (Array.isArray(packed)) return Numbers.from(packed);
   const runs = packed.d;
   let length = 0;
   for (let i = 1; i < runs.length; i += 2) length += runs[i];
-  const numbers = new Int32Array(length);
+  const numbers = new Numbers(length);
   let at = 0;
   let value = 0;
   for (let i = 0; i < runs.length; i += 2) {

@@ -169,25 +169,32 @@ function wrongOrder(model, one, other) {
 
 // Whether a clock only orders: the device said what came after what, and no times.
 function isOrder(clock) {
-  return clock === 'order' || Boolean(clock?.order);
+  return Boolean(clock?.order);
 }
 
-// A measured run: {clock, spans: [{lane, instruction, channel, begin, ready, end}]}. Channels of a step are one.
-function byTrace(model, base, trace) {
+// The channels of a run: each goes through all instructions by itself. None where they were not told apart.
+function channelsOf(trace) {
+  return [...new Set(column(trace.channel))].filter(channel => channel >= 0).sort((a, b) => a - b);
+}
+
+// What one channel did in a run: {clock, lane, instruction, channel, begin, ready, end}, columns by span.
+function byTrace(model, base, trace, chosen) {
   const begin = new Float64Array(model.steps).fill(-1);
   const start = new Float64Array(model.steps).fill(-1);
   const end = new Float64Array(model.steps).fill(-1);
-  let zero = Infinity;
-  for (const span of trace.spans) zero = Math.min(zero, span.begin);
-  for (const span of trace.spans) {
-    const lane = model.lanes[span.lane];
-    if (!lane || span.instruction >= lane.steps) continue;
-    const step = lane.first + span.instruction;
-    const seen = end[step] >= 0;
-    begin[step] = seen ? Math.min(begin[step], span.begin - zero) : span.begin - zero;
-    start[step] = seen ? Math.min(start[step], span.ready - zero) : span.ready - zero;
-    end[step] = Math.max(end[step], span.end - zero);
-  }
+  const [lanes, instructions, channels] = [trace.lane, trace.instruction, trace.channel].map(packed => column(packed));
+  const [begins, waited, moved] = [trace.begin, trace.ready, trace.end].map(packed => longColumn(packed));
+  const zero = begins.reduce((least, of) => Math.min(least, of), Infinity);
+  lanes.forEach((number, span) => {
+    const lane = model.lanes[number];
+    if (!lane || instructions[span] >= lane.steps || (channels[span] >= 0 && channels[span] !== chosen)) return;
+    const step = lane.first + instructions[span];
+    const from = begins[span] - zero;
+    const ready = from + waited[span];
+    begin[step] = from;
+    start[step] = ready;
+    end[step] = ready + moved[span];
+  });
   const order = Array.from(base.steps).filter(step => end[step] >= 0);
   const stops = [0, ...new Set(order.map(step => end[step]))].sort((a, b) => a - b);
   const timeline = new Timeline(model, { order, start, end, stops: [...new Set(stops)], values: base.values });
