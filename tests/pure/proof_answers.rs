@@ -358,8 +358,7 @@ fn check_end(schedule: &Schedule, options: Options, why: &Why, rank: u32, end: &
         }
     };
     let mut held = None;
-    loop {
-        let Some(lane) = (0..replay.next.len()).find(|&lane| replay.can(lane)) else { break };
+    while let Some(lane) = (0..replay.next.len()).find(|&lane| replay.can(lane)) {
         let site = Site::at(schedule, lane as u32, replay.next[lane] as u32).unwrap();
         if held.is_none() && end.made_by.is_none() {
             held = Some(replay.at(end.places[0]));
@@ -904,15 +903,17 @@ fn what_a_launch_would_do_is_told() {
 fn every_reason_why_an_edit_does_no_harm_is_told() {
     let step = || Instruction::new("move");
     let (input, slot, output) = (Address::input, Address::slot, Address::output);
-    // It stages twice in one slot, and once where nobody reads; it waits for two notifies of one instruction, for one of them twice.
+    // It stages one value in one slot three times, and twice where nobody reads; it waits for two notifies of one instruction, for one of them twice.
     let more_than_enough = Schedule::new("by hand", Collective::AllReduce, 2, 1)
-        .slots(2)
+        .slots(3)
         .signal_rows(3)
         .lane(
             Lane::new(0)
                 .with(step().copy(input(0, 0)).to(slot(0, 0)))
                 .with(step().copy(input(0, 0)).to(slot(0, 0)))
                 .with(step().copy(input(0, 0)).to(slot(0, 1)))
+                .with(step().copy(slot(0, 0)).to(slot(0, 2)))
+                .with(step().copy(input(0, 0)).to(slot(0, 0)))
                 .with(
                     step()
                         .wait(0, 1)
@@ -931,12 +932,12 @@ fn every_reason_why_an_edit_does_no_harm_is_told() {
     let mut reasons = BTreeSet::new();
     for (edit, because, says) in [
         (
-            "drop-pair:0.3:1",
+            "drop-pair:0.5:1",
             "implied",
-            "rank 1 move (lane 1, instruction 0) comes before rank 0 move (lane 0, instruction 3) all the same:\n    rank 1 move \
+            "rank 1 move (lane 1, instruction 0) comes before rank 0 move (lane 0, instruction 5) all the same:\n    rank 1 move \
              (lane 1, instruction 0) notifies signal [row 0][sender 1] of rank 0, for which rank 0 move",
         ),
-        ("drop-wait:0.3:2", "repeated", "another wait is for the same notify"),
+        ("drop-wait:0.5:2", "repeated", "another wait is for the same notify"),
         (
             "next-rank-write:0.2:0",
             "unread",
@@ -945,12 +946,14 @@ fn every_reason_why_an_edit_does_no_harm_is_told() {
         ),
         ("shift-write:0.1:0", "same-result", "all proofs hold"),
         (
-            "shift-read:0.3:0",
+            "shift-read:0.5:0",
             "same-value",
-            "rank 0 move (lane 0, instruction 3) finds in rank 0 slot[1] what it found in rank 0 slot[0]: in[0]",
+            "rank 0 move (lane 0, instruction 5) finds in rank 0 slot[1] what it found in rank 0 slot[0]: in[0]",
         ),
         ("swap-with-next:0.1", "independent", "neither of rank 0 move (lane 0, instruction 1) and rank 0 move"),
+        // The second writes what the first wrote, or read.
         ("swap-with-next:0.0", "same-result", "all proofs hold"),
+        ("swap-with-next:0.3", "same-result", "all proofs hold"),
     ] {
         let edit = Edit::parse(edit, &more_than_enough).unwrap();
         let harmless = Harmless::of(&more_than_enough, edit, Options::default()).unwrap().expect("harmless");
