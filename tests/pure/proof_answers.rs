@@ -157,6 +157,8 @@ fn value_of(why: &Why, at: u32) -> Value {
 fn check_chain(schedule: &Schedule, first: &Site, then: &Site, chain: &[Edge]) {
     assert_eq!((&chain[0].from, &chain.last().unwrap().to), (first, then));
     assert!(chain.windows(2).all(|pair| pair[0].to == pair[1].from));
+    let notifies = chain.iter().filter(|edge| edge.signal.is_some()).count();
+    assert_eq!(notifies, fewest(schedule, first, then), "{first}, {then}");
     for Edge { from, to, signal, .. } in chain {
         match signal {
             None => assert!(from.lane == to.lane && from.instruction < to.instruction),
@@ -166,6 +168,53 @@ fn check_chain(schedule: &Schedule, first: &Site, then: &Site, chain: &[Edge]) {
                 assert!(sent && awaited && from.rank == *sender && to.rank == *rank);
             }
         }
+    }
+}
+
+/// The fewest notifies on a way from one instruction to another.
+fn fewest(schedule: &Schedule, first: &Site, then: &Site) -> usize {
+    let mut notifiers = HashMap::<Signal, Vec<(usize, usize)>>::new();
+    for (l, lane) in schedule.lanes.iter().enumerate() {
+        for (i, instruction) in lane.instructions.iter().enumerate() {
+            for notify in &instruction.notifies {
+                let signal = Signal { rank: notify.peer, row: notify.row, sender: lane.rank };
+                notifiers.entry(signal).or_default().push((l, i));
+            }
+        }
+    }
+    let mut hops = HashMap::from([((first.lane as usize, first.instruction as usize), 0)]);
+    loop {
+        let mut nearer = Vec::new();
+        for (l, lane) in schedule.lanes.iter().enumerate() {
+            for (i, instruction) in lane.instructions.iter().enumerate() {
+                let before = i.checked_sub(1).and_then(|i| hops.get(&(l, i))).copied();
+                let waits = instruction.waits.iter().flat_map(|wait| {
+                    let signal = Signal { rank: lane.rank, row: wait.row, sender: wait.sender };
+                    let all = &notifiers[&signal];
+                    let of_one_lane = all.iter().all(|(l, _)| *l == all[0].0);
+                    let n = wait.at_least as usize;
+                    let sources = match of_one_lane {
+                        true => &all[n - 1..n],
+                        false => {
+                            if n == all.len() {
+                                &all[..]
+                            } else {
+                                &[]
+                            }
+                        }
+                    };
+                    sources.iter().filter_map(|source| hops.get(source)).map(|hops| hops + 1)
+                });
+                let least = before.into_iter().chain(waits).min();
+                if let Some(least) = least.filter(|least| hops.get(&(l, i)).is_none_or(|hops| least < hops)) {
+                    nearer.push(((l, i), least));
+                }
+            }
+        }
+        if nearer.is_empty() {
+            return hops[&(then.lane as usize, then.instruction as usize)];
+        }
+        hops.extend(nearer);
     }
 }
 
@@ -278,8 +327,16 @@ fn check_interleaving(schedule: &Schedule, options: Options, told: &Interleaving
         let mut replay = Replay::new(schedule, options);
         replay.run(told.before.iter().chain(pair));
         replay.finish(|_, _| ());
-        told.wrong.iter().map(|&place| is_right(schedule, place, &replay.at(place))).collect::<Vec<_>>()
+        let right = |place| is_right(schedule, place, &replay.at(place));
+        let outputs = (0..schedule.ranks).flat_map(|rank| (0..schedule.chunks).map(move |c| Address::output(rank, c)));
+        (
+            told.wrong.iter().map(|&place| right(place)).collect::<Vec<_>>(),
+            outputs.filter(|&place| !right(place)).count(),
+        )
     });
+    // Of the two it is the one that goes wrong.
+    assert!(ends[0].1 >= ends[1].1, "{told}\n{ends:?}");
+    let ends = ends.map(|(right, _)| right);
     assert!(ends[0].iter().all(|right| !right) && ends[1].iter().all(|right| *right), "{told}\n{ends:?}");
 }
 
