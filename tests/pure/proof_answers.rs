@@ -758,6 +758,16 @@ fn what_orders_two_is_told_by_edges_or_by_a_run() {
             .lane(tell())
             .lane(Lane::new(1).with(step().wait(1, 0)))
     };
+    // One notify and a long way in the lane, or two and a short one.
+    let long = {
+        let mut lane = Lane::new(1).with(step().wait(0, 0));
+        (0..8).for_each(|_| lane.push(step()));
+        Schedule::new("long", Collective::AllReduce, 2, 1)
+            .signal_rows(3)
+            .lane(Lane::new(0).with(step().notify(1, 0).notify(0, 1)))
+            .lane(Lane::new(0).with(step().wait(1, 0).notify(1, 2)))
+            .lane(lane.with(step().wait(2, 0)).with(step()))
+    };
     let (plain, racing) = (ring(4), broken("drop-wait:1.2:0"));
     for (schedule, a, b, says) in [
         (
@@ -813,6 +823,12 @@ fn what_orders_two_is_told_by_edges_or_by_a_run() {
             "3.0",
             "rank 0 move (lane 0, instruction 0) comes before rank 1 move (lane 3, instruction 0):\n  of the notifies that it \
              waits for, too few come without",
+        ),
+        (
+            &long,
+            "0.0",
+            "2.10",
+            "waits\n  rank 1 move (lane 2, instruction 0) stands before rank 1 move (lane 2, instruction 10) in its lane\nthey",
         ),
         (&either, "1.1", "3.0", "nothing orders rank 0 move (lane 1, instruction 1) and rank 1 move"),
     ] {
