@@ -114,7 +114,7 @@ impl Run<'_> {
                 // Those without a site are of the end, not of the way there.
                 let ends = symbolic.wrong.kept().iter().filter(|finding| finding.site.is_none());
                 let wrong = ends.flat_map(|finding| finding.places.iter().copied()).collect();
-                Ended { order: lanes.order, wrong, count: symbolic.wrong.count() }
+                Ended { order: lanes.order, wrong, count: symbolic.wrong_outputs }
             }
             // Then neither order is known to be better.
             Err(_) => Ended { order: lanes.order, wrong: Vec::new(), count: 0 },

@@ -174,6 +174,8 @@ impl Terms {
 pub(super) struct Symbolic {
     pub(super) terms: Terms,
     pub(super) wrong: Findings,
+    /// Output chunks that are not what they must be.
+    pub(super) wrong_outputs: usize,
     pub(super) differing: Findings,
     pub(super) uninitialised: Findings,
 }
@@ -247,9 +249,10 @@ pub(super) fn evaluate(
     }
     drop(values);
     let mut wrong = postcondition(schedule, &terms, memory)?;
+    let wrong_outputs = wrong.count();
     wrong.append(cut_short);
     let differing = differences(schedule, &terms);
-    Ok(Symbolic { terms, wrong, differing, uninitialised })
+    Ok(Symbolic { terms, wrong, wrong_outputs, differing, uninitialised })
 }
 
 /// What every place holds. Inputs that nobody may write hold what they are.

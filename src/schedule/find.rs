@@ -84,10 +84,10 @@ impl Schedule {
     ///
     /// ```
     /// use wgccl::collective::Collective;
-    /// use wgccl::schedule::Recipe;
+    /// use wgccl::schedule::{Algorithm, Recipe};
     ///
-    /// let ring = Recipe::new(Collective::AllReduce, 4).build()?;
-    /// assert_eq!(ring.find("lane 2 instruction 3")?, ring.find("2.3")?);
+    /// let ring = Recipe::new(Collective::AllReduce, 4).algorithm(Algorithm::Ring).build()?;
+    /// assert_eq!(ring.find("rank 2 AG round 1")?, ring.find("2.3")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
