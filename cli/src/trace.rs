@@ -14,6 +14,7 @@ use wgccl::element::DataType;
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proved;
 use wgccl::schedule::Site;
+use wgccl::show::{Picture, html};
 use wgccl::trace::{After, Clock, CriticalPath, Link, Trace};
 
 use crate::device::Description;
@@ -57,6 +58,13 @@ pub struct Told {
     critical_path: Option<CriticalPath>,
     #[serde(skip)]
     several_channels: bool,
+    #[serde(skip)]
+    page: bool,
+}
+
+/// Whether the page is meant, and not events.
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("html"))
 }
 
 /// Links that are shown: those that took longest.
@@ -69,7 +77,7 @@ const RANKS: usize = 3;
 const NAME: usize = 48;
 
 impl Traced {
-    /// Writes Chrome trace events to a new file.
+    /// Writes a new file: of a name that ends with `.html` the page of the schedule that plays the launch, else Chrome trace events.
     ///
     /// # Errors
     /// [`io::Error`]; nothing is left behind.
@@ -89,7 +97,14 @@ impl Traced {
         ];
         let facts: Vec<(&str, &str)> =
             facts.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))).collect();
-        whole::create_by(path, |out| trace.write_chrome(proved, payload, &facts, out))?;
+        let page = is_page(path);
+        if page {
+            let picture = Picture::new(proved.schedule(), proved.options()).map_err(io::Error::other)?;
+            let picture = picture.chunk_bytes(payload.chunk_bytes() as u64);
+            whole::create_by(path, |out| html(&picture, Some(trace), out))?;
+        } else {
+            whole::create_by(path, |out| trace.write_chrome(proved, payload, &facts, out))?;
+        }
         let mut critical_path = trace.critical_path(proved);
         let instructions = critical_path.as_ref().map(|path| path.links.len());
         critical_path.iter_mut().for_each(|path| keep_longest(&mut path.links, KEPT));
@@ -100,6 +115,7 @@ impl Traced {
             instructions,
             critical_path,
             several_channels: prepared.channels > 1,
+            page,
         })
     }
 }
@@ -109,7 +125,8 @@ impl Told {
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let file = plain(&self.file);
         let by = self.clock.describe();
-        let mut lines = vec![("trace", format!("{file}: {} spans by {by}; for ui.perfetto.dev", self.spans))];
+        let reader = if self.page { "a browser" } else { "ui.perfetto.dev" };
+        let mut lines = vec![("trace", format!("{file}: {} spans by {by}; for {reader}", self.spans))];
         let Some((path, number)) = self.critical_path.as_ref().zip(self.instructions) else { return lines };
         let CriticalPath { total, moving, waiting, links, lanes, .. } = path;
         lines.push((

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::msccl::{Algo, Gpu, Kind};
+use super::msccl::{Algo, Gpu, Kind, published};
 
 /// How a schedule is written down.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +134,7 @@ impl Trace<'_> {
             let after = steps(block).get(next[block]).and_then(|step| step.after);
             after.is_none_or(|(other, after)| {
                 let done = next.get(other as usize).copied().unwrap_or(0);
-                steps(other as usize).iter().take(done).any(|step| step.number >= after && step.published)
+                steps(other as usize).iter().take(done).any(|step| step.number >= after && published(step))
             })
         };
         let all = || 0..next.len();
@@ -146,9 +146,9 @@ impl Trace<'_> {
         let Some(step) = block.steps.get(index) else { return };
         let mut deps: Vec<u64> = Vec::new();
         if let Some((other, after)) = step.after {
-            let published = self.gpu.blocks.get(other as usize).into_iter().flat_map(|block| &block.steps);
-            let published = published.into_iter().find(|step| step.number >= after && step.published);
-            deps.extend(published.and_then(|step| self.last.get(&(other, step.number))));
+            let mut steps = self.gpu.blocks.get(other as usize).into_iter().flat_map(|block| &block.steps);
+            let awaited = steps.find(|step| step.number >= after && published(step));
+            deps.extend(awaited.and_then(|step| self.last.get(&(other, step.number))));
         }
         if step.kind == Kind::Nop {
             self.waiting.extend(deps.into_iter().map(|node| (block.id, node)));

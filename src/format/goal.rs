@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use super::msccl::{Algo, Block, Gpu, Kind, Step};
+use super::msccl::{Algo, Block, Gpu, Kind, published};
 
 /// What it costs to write down a schedule as GOAL.
 #[derive(Debug, Clone, Copy)]
@@ -28,58 +28,86 @@ pub fn goal(algo: &Algo, options: GoalOptions) -> String {
     let mut text = format!("num_ranks {}\n", algo.ranks);
     for gpu in &algo.gpus {
         let _ = writeln!(text, "\nrank {} {{", gpu.id);
+        // Behind all operations: `txt2bin` refuses a label whose operation it has not read.
+        let mut dependences = String::new();
         // Into a text nothing fails.
-        let _ = gpu.blocks.iter().try_for_each(|of| block(&mut text, gpu, of, options));
+        let _ = gpu.blocks.iter().try_for_each(|of| block(&mut text, &mut dependences, gpu, of, options));
+        text.push_str(&dependences);
         text.push_str("}\n");
     }
     text
 }
 
-/// What a step is called once it is done, and before.
-fn label(block: u32, step: u32, part: &str) -> String {
-    format!("b{block}s{step}{part}")
+/// What a step is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Send,
+    Recv,
+    Calc,
 }
 
 /// The parts of a step, in order.
-fn parts(kind: Kind) -> &'static [&'static str] {
+fn parts(kind: Kind) -> &'static [Part] {
     match kind {
-        Kind::Send => &["s"],
-        Kind::Recv => &["r"],
-        Kind::RecvCopySend => &["r", "s"],
-        Kind::RecvReduceSend | Kind::RecvReduceCopySend => &["r", "c", "s"],
-        Kind::RecvReduceCopy => &["r", "c"],
-        Kind::Copy | Kind::Reduce => &["c"],
+        Kind::Send => &[Part::Send],
+        Kind::Recv => &[Part::Recv],
+        Kind::RecvCopySend => &[Part::Recv, Part::Send],
+        Kind::RecvReduceSend | Kind::RecvReduceCopySend => &[Part::Recv, Part::Calc, Part::Send],
+        Kind::RecvReduceCopy => &[Part::Recv, Part::Calc],
+        Kind::Copy | Kind::Reduce => &[Part::Calc],
         Kind::Nop => &[],
     }
 }
 
-fn block(text: &mut String, gpu: &Gpu, block: &Block, options: GoalOptions) -> fmt::Result {
-    let mut before: Vec<String> = Vec::new();
+/// One operation, as others name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Operation {
+    block: u32,
+    step: u32,
+    part: Part,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = match self.part {
+            Part::Send => 's',
+            Part::Recv => 'r',
+            Part::Calc => 'c',
+        };
+        write!(f, "b{}s{}{part}", self.block, self.step)
+    }
+}
+
+fn block(text: &mut String, dependences: &mut String, gpu: &Gpu, block: &Block, options: GoalOptions) -> fmt::Result {
+    let mut before: Vec<Operation> = Vec::new();
     for step in &block.steps {
         let bytes = u64::from(step.count).saturating_mul(options.chunk_bytes);
         if let Some((other, after)) = step.after {
-            before.extend(published(gpu, other, after));
+            before.extend(awaited(gpu, other, after));
         }
         for &part in parts(step.kind) {
-            let label = label(block.id, step.number, part);
+            let operation = Operation { block: block.id, step: step.number, part };
+            write!(text, "{operation}: ")?;
             match part {
-                "s" => writeln!(text, "{label}: send {bytes}b to {} tag {}", block.send.unwrap_or(0), block.channel)?,
-                "r" => writeln!(text, "{label}: recv {bytes}b from {} tag {}", block.recv.unwrap_or(0), block.channel)?,
-                _ => writeln!(text, "{label}: calc {}", (bytes as f64 * options.nanoseconds_per_byte).ceil() as u64)?,
+                Part::Send => writeln!(text, "send {bytes}b to {} tag {}", block.send.unwrap_or(0), block.channel)?,
+                Part::Recv => writeln!(text, "recv {bytes}b from {} tag {}", block.recv.unwrap_or(0), block.channel)?,
+                Part::Calc => writeln!(text, "calc {}", (bytes as f64 * options.nanoseconds_per_byte).ceil() as u64)?,
             }
             for before in before.drain(..) {
-                writeln!(text, "{label} requires {before}")?;
+                // A message lies in its connection once it is sent. `requires` would wait for the receiver, where it is so long that
+                // simulators send it by rendezvous, and a thread block that sends before it receives would hang.
+                let word = if before.part == Part::Send { "irequires" } else { "requires" };
+                writeln!(dependences, "{operation} {word} {before}")?;
             }
-            before.push(label);
+            before.push(operation);
         }
     }
     Ok(())
 }
 
-/// The last part of the step that ends a wait for step `after` of block `other`, or of one before it that has a part.
-fn published(gpu: &Gpu, other: u32, after: u32) -> Option<String> {
-    let steps: &[Step] = &gpu.blocks.get(other as usize)?.steps;
-    let until = steps.iter().position(|step| step.number >= after && step.published)?;
-    let last = steps[..=until].iter().rev().find(|step| step.kind != Kind::Nop)?;
-    Some(label(other, last.number, parts(last.kind).last()?))
+/// The last operation of the step that ends a wait for step `after` of block `other`.
+fn awaited(gpu: &Gpu, other: u32, after: u32) -> Option<Operation> {
+    let steps = &gpu.blocks.get(other as usize)?.steps;
+    let step = steps.iter().find(|step| step.number >= after && published(step))?;
+    parts(step.kind).last().map(|&part| Operation { block: other, step: step.number, part })
 }

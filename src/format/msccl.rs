@@ -16,6 +16,7 @@ mod write;
 pub use file::{Algo, Block, Gpu, Kind, Memory, Place, Proto, Step};
 pub use lint::{Cost, Lint, Runtime};
 pub use lower::{Imported, LowerError, LowerOptions};
+pub(super) use problems::published;
 pub use problems::{Problem, Where};
 pub use raise::RaiseError;
 pub use read::{ReadError, read};

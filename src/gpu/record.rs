@@ -15,8 +15,8 @@ use crate::schedule::Schedule;
 
 /// Slices of a call are one for every rank that has such a buffer, in rank order: of buffers of their own, or of one buffer
 /// at several offsets. Outputs may be inputs: inputs are read before any output is written, and of a payload that is too
-/// large to be read at once, overlaps that would break that are refused. Lengths are NCCL's, and decide the count.
-/// Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
+/// large to be read at once, overlaps that would break that are refused. Lengths are NCCL's, and decide the count. Devices
+/// copy words: a slice begins at a multiple of 4 bytes, and a part has a multiple of 4 bytes, so of five u8 eight. Buffers need `COPY_SRC` to be inputs and `COPY_DST` to be outputs.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -400,6 +400,49 @@ mod tests {
         }
     }
 
+    /// Whatever is typed ends in an edit that fits or in an error.
+    #[test]
+    fn no_text_is_too_strange() {
+        let ring = built(Algorithm::Ring, SyncStyle::Neighbor);
+        let odd = [
+            "",
+            ":",
+            "::",
+            "1",
+            "-1",
+            "4294967296",
+            "99999999999999999999",
+            "é",
+            "\u{1b}[1m",
+            "rank",
+            "lane",
+            "2.1",
+            "round",
+            "\0",
+            "(",
+            "slot 0",
+        ];
+        let pairs = || odd.into_iter().flat_map(|a| odd.map(|b| [format!("{a}{b}"), format!("{a}:{b}")])).flatten();
+        for text in pairs() {
+            if let Ok(site) = ring.find(&text) {
+                assert_eq!(Site::at(&ring, site.lane, site.instruction), Some(site), "{text}");
+            }
+            if let Ok(place) = ring.place(&text) {
+                assert!(place.rank < 4 && place.chunk < 4, "{text}");
+            }
+        }
+        for text in Edit::forms().iter().flat_map(|form| pairs().step_by(3).map(|text| format!("{}:{text}", form.name)))
+        {
+            if let Ok(edit) = Edit::parse(&text, &ring) {
+                assert!(edit.apply(&ring).is_ok() && edit.explain(&ring).is_ok(), "{text}");
+            }
+            // Read without a schedule, it may not fit one; then that is said.
+            if let Ok(edit) = text.parse::<Edit>() {
+                assert_eq!(edit.apply(&ring).is_ok(), edit.explain(&ring).is_ok(), "{text}");
+            }
+        }
+    }
+
     #[test]
     fn what_an_edit_does_is_what_it_says() {
         let plain = built(Algorithm::Ring, SyncStyle::Neighbor);

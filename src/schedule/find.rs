@@ -34,12 +34,11 @@ pub enum SiteError {
         count: usize,
     },
     /// More than one is.
-    #[error("'{text}' is {count} instructions: {}; name one by its lane, such as 'lane {} instruction {}'",
-        Listed(.first, *.count), .first[0].lane, .first[0].instruction)]
+    #[error("'{text}' is {count} instructions: {}; name one by its lane, as in '0.1'", Listed(.first, *.count))]
     Several {
         /// The text.
         text: String,
-        /// The first few; at least one.
+        /// The first few.
         first: Vec<Site>,
         /// How many there are.
         count: usize,
@@ -374,7 +373,7 @@ impl fmt::Display for Listed<'_> {
         for (i, site) in sites.iter().enumerate() {
             write!(f, "{}{site}", if i == 0 { "" } else { ", " })?;
         }
-        match count - sites.len() {
+        match count.saturating_sub(sites.len()) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -448,7 +447,7 @@ mod tests {
             (&ring, "rank 1 RS round 1 (lane 2, instruction 0)", "no instruction is called"),
             (&ring, "RS round 1", "'RS round 1' is 4 instructions: rank 0 RS round 1 (lane 0, instruction 0), rank 1"),
             (&two, "rank 1 RS round 1", "is 2 instructions: rank 1 RS round 1 (lane 2, instruction 0), rank 1"),
-            (&two, "RS round 1", "and 4 more; name one by its lane, such as 'lane 0 instruction 0'"),
+            (&two, "RS round 1", "and 4 more; name one by its lane, as in '0.1'"),
             (&Schedule::new("", Collective::Barrier, 1, 1), "0.0", "there is no lane 0: there is none"),
             (&Schedule::new("", Collective::Barrier, 1, 1), "RS", "the schedule has no instruction"),
         ] {

@@ -14,6 +14,8 @@ mod collectives;
 mod cpu;
 mod cpu_communicator;
 mod custom;
+#[cfg(feature = "formats")]
+mod goal;
 mod golden;
 mod hang;
 mod hostile;

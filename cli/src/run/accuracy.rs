@@ -81,13 +81,15 @@ impl Accuracy {
                         }
                         _ => format!("the {one}"),
                     };
-                    let ulp = match matches!(op, Op::Sum | Op::Avg) {
-                        true => format!("at most {max_ulp:.2} ulp where nothing cancels"),
-                        false => format!("at most {max_ulp:.2} ulp"),
+                    // Without an error where nothing cancels, there is nothing that an ulp would say.
+                    let ulp = match op {
+                        Op::Sum | Op::Avg if max_ulp == 0.0 => String::new(),
+                        Op::Sum | Op::Avg => format!("; at most {max_ulp:.2} ulp where nothing cancels"),
+                        _ => format!("; at most {max_ulp:.2} ulp"),
                     };
                     lines.push((
                         "rounding",
-                        format!("at most {error:.1e} of {what}, at rank {rank}, element {index}; {ulp}"),
+                        format!("at most {error:.1e} of {what}, at rank {rank}, element {index}{ulp}"),
                     ));
                     if beyond_tolerance > 0 {
                         lines.push((
@@ -185,6 +187,12 @@ mod tests {
                 &[("rounding", "none: every finite sum is exact")],
             ),
             (rounded, Op::Sum, DataType::F16, &[("rounding", inexact)]),
+            (
+                Accuracy { max_ulp: 0.0, ..rounded },
+                Op::Avg,
+                DataType::F16,
+                &[("rounding", "at most 1.5e-4 of the magnitudes that were averaged, at rank 2, element 7")],
+            ),
             (
                 Accuracy { overflowed: 1, beyond_tolerance: 2, ..rounded },
                 Op::Prod,

@@ -268,14 +268,6 @@ fn goal_and_chakra_hold_every_message() {
     assert!(goal.starts_with("num_ranks 4\n\nrank 0 {\n"), "{goal}");
     let lines = |word: &str| goal.lines().filter(|line| line.contains(word)).count();
     assert_eq!((lines(": send 1024b to "), lines(": recv 1024b from "), lines(": calc ")), (24, 24, 12));
-    // What is required stands in the same rank.
-    for rank in goal.split("rank ").skip(1) {
-        let labels: Vec<&str> = rank.lines().filter_map(|line| line.split_once(": ")).map(|(label, _)| label).collect();
-        for line in rank.lines().filter(|line| line.contains(" requires ")) {
-            let (of, on) = line.split_once(" requires ").unwrap();
-            assert!(labels.contains(&of) && labels.contains(&on), "{line}");
-        }
-    }
     let prefix = dir.path().join("ring");
     ok(&["convert", "ring", "--ranks", "4", "--to", "chakra", "--count", "1K", "--output", prefix.to_str().unwrap()]);
     for rank in 0..4 {

@@ -38,6 +38,17 @@ fn read(path: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// By the name of the file.
+#[test]
+fn a_page_plays_a_launch() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("run.HTML");
+    let text = ok(&["run", "--device", "cpu", "--in-place", "--trace", path.to_str().unwrap()]);
+    let page = fs::read_to_string(path).unwrap();
+    assert!(text.contains("for a browser") && page.starts_with("<!doctype html>"), "{text}");
+    assert!(page.contains("\"clock\":\"host\"") && page.ends_with("</html>\n"));
+}
+
 #[test]
 fn run_writes_a_trace_and_tells_of_it() {
     let dir = TempDir::new().unwrap();

@@ -257,7 +257,7 @@ pub(super) fn ends(gpu: &Gpu, block: &Block) -> Vec<(usize, Connection, Vec<u32>
 }
 
 /// Runtimes lose the flag of a nop.
-pub(super) fn published(step: &Step) -> bool {
+pub(in crate::format) fn published(step: &Step) -> bool {
     step.published && step.kind != Kind::Nop
 }
 

@@ -49,6 +49,13 @@ struct Acting {
     count: u32,
 }
 
+/// A result that is formed.
+#[derive(Clone, Copy)]
+struct Formed {
+    at: Acting,
+    result: Address,
+}
+
 struct Raising<'a> {
     schedule: &'a Schedule,
     gpus: Vec<Gpu>,
@@ -75,9 +82,16 @@ impl Algo {
         }
         let mut raising = Raising::new(schedule);
         let graph = Graph::new(schedule);
-        for id in in_order(&graph, schedule) {
-            let lane = &schedule.lanes[graph.lane_of(id) as usize];
-            raising.instruction(lane.rank, graph.instruction(schedule, id));
+        for level in in_levels(&graph, schedule) {
+            // What is formed first is sent behind: else every rank waits for the results of those before it.
+            let formed = level.into_iter().filter_map(|id| {
+                let lane = &schedule.lanes[graph.lane_of(id) as usize];
+                let instruction = graph.instruction(schedule, id);
+                raising.form(lane.rank, instruction).map(|result| (instruction, result))
+            });
+            for (instruction, formed) in formed.collect::<Vec<_>>() {
+                raising.spread(instruction, formed);
+            }
         }
         let gpus = raising.finish();
         Ok(Self {
@@ -113,8 +127,8 @@ fn spelling(collective: Collective) -> &'static str {
     }
 }
 
-/// Instructions by the longest chain of waits before them.
-fn in_order(graph: &Graph, schedule: &Schedule) -> Vec<u32> {
+/// Instructions by the longest chain of waits before them. Those of one level are not ordered, so they do not touch the same memory.
+fn in_levels(graph: &Graph, schedule: &Schedule) -> Vec<Vec<u32>> {
     let all = graph.instructions();
     let mut levels = vec![0_u32; all as usize];
     let mut left = vec![0_u32; all as usize];
@@ -144,7 +158,7 @@ fn in_order(graph: &Graph, schedule: &Schedule) -> Vec<u32> {
         }
     }
     order.sort_by_key(|&id| (levels[id as usize], schedule.lanes[graph.lane_of(id) as usize].rank, id));
-    order
+    order.chunk_by(|&a, &b| levels[a as usize] == levels[b as usize]).map(<[u32]>::to_vec).collect()
 }
 
 impl<'a> Raising<'a> {
@@ -163,11 +177,12 @@ impl<'a> Raising<'a> {
         }
     }
 
-    /// What `rank` does by an instruction: only steps that every runtime has, `s`, `r`, `cpy`, `re` and `nop`.
-    fn instruction(&mut self, rank: u32, instruction: &Instruction) {
+    /// Forms the result of an instruction of `rank`, by no other steps than every runtime has: `s`, `r`, `cpy`, `re` and `nop`. Returns
+    /// where it is, if it has yet to be spread from there.
+    fn form(&mut self, rank: u32, instruction: &Instruction) -> Option<Formed> {
         let mut at = Acting { rank, role: Role::Local, count: instruction.chunks };
         let (from, to) = (&instruction.from, &instruction.to);
-        let Some((&first, others)) = from.split_first() else { return };
+        let (&first, others) = from.split_first()?;
         let own = |place: Address| place.rank == rank;
         // Where the result is formed: at a destination of this rank's that no later operand is, or that is the only one.
         let free = |to: &&Address| own(**to) && (!others.contains(to) || others.len() == 1);
@@ -195,9 +210,20 @@ impl<'a> Raising<'a> {
         for &other in rest {
             self.reduce(&mut at, other, result);
         }
-        for &to in to.iter().filter(|&&to| to != result) {
-            match own(to) {
-                true => self.step(rank, at.role, Kind::Copy, result, to, at.count),
+        let formed = Formed { at, result };
+        if to.contains(&result) || first == result {
+            return Some(formed);
+        }
+        // A spare place is the next instruction's, too.
+        self.spread(instruction, formed);
+        None
+    }
+
+    /// Takes what was formed to the other destinations.
+    fn spread(&mut self, instruction: &Instruction, Formed { at, result }: Formed) {
+        for &to in instruction.to.iter().filter(|&&to| to != result) {
+            match to.rank == at.rank {
+                true => self.step(at.rank, at.role, Kind::Copy, result, to, at.count),
                 false => self.message(result, to, at.count),
             }
         }

@@ -116,10 +116,14 @@ impl Sweep {
             return format!("row {number}, {elapsed} s{row}");
         }
         let (share, left) = match self.left(now) {
+            // The last row has taken as long as it should, and nothing says how long it still takes.
+            Some((share, left)) if left < 0.5 && self.row.is_some() => (share, String::new()),
             Some((share, left)) => (share, format!(", about {left:.0} s left")),
             None => (0.0, String::new()),
         };
-        let full = (share * WIDTH as f64) as usize;
+        // Full is done.
+        let most = WIDTH - usize::from(self.row.is_some());
+        let full = ((share * WIDTH as f64) as usize).min(most);
         let bar = "█".repeat(full) + &"░".repeat(WIDTH - full);
         format!("{bar} row {number} of {}, {elapsed} s{left}{row}", self.all.rows)
     }
@@ -156,6 +160,9 @@ mod tests {
         sweep.done(now);
         sweep.row = Some((Next { what: "c".to_owned(), work: work[9] }, now));
         assert!(sweep.line(now).contains("row 10 of 10, 87 s, about 262 s left: c"), "{}", sweep.line(now));
+        // Where it takes longer than it should, nobody knows when it ends.
+        let over = sweep.line(now + Duration::from_secs(400));
+        assert_eq!(over, format!("{}░ row 10 of 10, 487 s: c", "█".repeat(WIDTH - 1)));
         now += Duration::from_millis(work[9]);
         sweep.done(now);
         assert!(sweep.line(now).starts_with(&"█".repeat(WIDTH)), "{}", sweep.line(now));

@@ -92,8 +92,9 @@ pub(crate) struct RunArgs {
     /// Write when each instruction waited and moved, for ui.perfetto.dev, and print the critical path
     ///
     /// A file that does not exist yet, of Chrome trace events: a process a rank, a thread a lane, arrows from notify to wait.
-    /// Cores have times of every instruction, per-rank and per-step dispatch those of each dispatch, fused dispatch an order
-    /// without times. A launch that is traced is slower.
+    /// If its name ends with .html: the page of wgccl show, which plays the launch. Cores have times of every instruction,
+    /// per-rank and per-step dispatch those of each dispatch, fused dispatch an order without times. A launch that is traced
+    /// is slower.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
     /// Print one JSON object
