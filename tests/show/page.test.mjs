@@ -454,6 +454,11 @@ test('a measured run is played by its time, one that is only ordered says so', a
     await page.click('#last');
     assert.match(await status(page), /^35\.00 µs of 35\.00 µs/);
     const narrow = await shown(page, 'grid');
+    // Only levels have traffic.
+    await page.keyboard.press('b');
+    await settled(page);
+    assert.equal(await shown(page, 'grid'), narrow);
+    await page.keyboard.press('b');
     await page.locator('#zoom').fill('2');
     await settled(page);
     assert.notEqual(await shown(page, 'grid'), narrow);

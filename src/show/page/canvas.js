@@ -21,10 +21,15 @@ function hueColor(number) {
   return mixed.get(number);
 }
 
+// Red, green and blue of a colour, as the page writes colours.
+function partsOf(color) {
+  return color.startsWith('#') ? rgb(color) : color.match(/\d+/g).map(Number);
+}
+
 // Black or white, whichever is read better on the hue.
 function inkOn(number) {
   if (number < 0) return '#fff';
-  const [r, g, b] = hueColor(number).startsWith('#') ? rgb(hueColor(number)) : hueColor(number).match(/\d+/g).map(Number);
+  const [r, g, b] = partsOf(hueColor(number));
   return 0.299 * r + 0.587 * g + 0.114 * b > 128 ? '#111' : '#fff';
 }
 

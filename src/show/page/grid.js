@@ -34,7 +34,8 @@ class Grid {
     this.inset = this.column < 24 ? Math.min(2, this.column / 9) : Math.min(9, this.column * 0.15);
     this.scale = app.timed ? Math.max(wide * app.state.zoom, 100) / (timeline.last || 1) : 0;
     const most = Math.max(1, ...model.lanesOf.map(lanes => lanes.length));
-    this.bars = app.state.bytes ? 64 : 0;
+    // Levels have traffic, moments of a launch have none.
+    this.bars = app.state.bytes && !app.timed ? 64 : 0;
     const room = view.pane.dataset.room ? Number(view.pane.dataset.room) : 520;
     const fit = (room - HEAD - this.bars - 6) / this.lanes.length;
     this.row = Math.max(most > 1 ? 6 : 8, Math.min(34, fit));
@@ -117,7 +118,7 @@ class Grid {
       const [from, to] = this.visible(this.lanes[row]);
       for (let step = from; step < to; step++) this.drawStep(context, step, y, mode);
     }
-    if (state.bytes) this.drawBytes(context);
+    if (this.bars > 0) this.drawBytes(context);
     this.drawWaits(context);
     if (state.critical) this.drawCritical(context);
     this.drawWrong(context);

@@ -338,7 +338,7 @@ class App {
   traffic() {
     const { model, timeline } = this;
     if (timeline.traffic) return timeline.traffic;
-    timeline.traffic = new Float64Array(Math.max(1, timeline.last));
+    timeline.traffic = new Float64Array(Math.max(1, timeline.columns));
     for (const step of timeline.steps) {
       const own = model.rankOf[step];
       const count = places => places.reduce((sum, place) => sum + (model.rankAt[place] === own ? 0 : 1), 0);
