@@ -214,9 +214,8 @@ impl<'a> Writer<'a> {
         let Instruction { label, from, to, chunks, waits, notifies, .. } = instruction;
         let addresses =
             |addresses: &[Address]| addresses.iter().map(|&address| schedule.show(address)).collect::<Vec<_>>();
-        let texts = |texts: &mut dyn Iterator<Item = String>| texts.collect::<Vec<_>>();
-        let waits = texts(&mut waits.iter().map(ToString::to_string));
-        let notifies = texts(&mut notifies.iter().map(ToString::to_string));
+        let waits: Vec<String> = waits.iter().map(ToString::to_string).collect();
+        let notifies: Vec<String> = notifies.iter().map(ToString::to_string).collect();
         write!(self.out, "\"lane\":{},\"instruction\":{}", span.lane, span.instruction)?;
         for (name, number) in [("channel", span.channel), ("worker", span.worker)] {
             if let Some(number) = number {
