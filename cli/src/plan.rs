@@ -5,10 +5,29 @@
 use std::sync::Arc;
 
 use wgccl::collective::{Collective, Task};
-use wgccl::schedule::{DeviceKind, Draft, Granularity, Recipe, Schedule, Selection, SyncStyle};
+use wgccl::schedule::{DeviceKind, Draft, Granularity, Groups, Recipe, Schedule, Selection, SyncStyle};
 
 use crate::error::Error;
 use crate::file::Loaded;
+
+/// Groups of ranks, of how many ranks there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grouping {
+    /// So many, as even as can be.
+    Number(u32),
+    /// Of these sizes.
+    Sizes(Groups),
+}
+
+impl Grouping {
+    /// Those of so many ranks.
+    fn of(&self, ranks: u32) -> Groups {
+        match self {
+            Self::Number(count) => Groups::even(ranks, *count),
+            Self::Sizes(groups) => groups.clone(),
+        }
+    }
+}
 
 /// Where a schedule comes from.
 #[derive(Debug, Clone)]
@@ -21,6 +40,8 @@ pub enum Plan {
         algorithm: Selection,
         /// Who waits for whom.
         sync: SyncStyle,
+        /// Groups of ranks, if somebody said some.
+        groups: Option<Grouping>,
     },
     /// A file that has been read.
     File(Arc<Loaded>),
@@ -72,8 +93,9 @@ impl Plan {
     /// [`Error::Build`] where the algorithm is not defined for that task or number of ranks.
     pub fn draft(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Draft, Error> {
         match self {
-            Self::Builtin { task, algorithm, sync } => {
-                let recipe = Recipe::new(task.clone(), ranks).algorithm(*algorithm).sync(*sync);
+            Self::Builtin { task, algorithm, sync, groups } => {
+                let groups = groups.as_ref().map(|groups| groups.of(ranks));
+                let recipe = Recipe::new(task.clone(), ranks).algorithm(*algorithm).sync(*sync).groups(groups);
                 Ok(recipe.part_bytes(part_bytes).device(device).draft()?)
             }
             Self::File(loaded) => Ok(Draft::from(loaded.schedule.clone())),

@@ -40,6 +40,8 @@ pub enum Algorithm {
     /// NCCL's double binary tree: half of the chunks up and down each of two trees, pipelined. Broadcast and reduce: the
     /// first of these trees, numbered from the root on, in one direction.
     Tree,
+    /// Within groups of ranks directly, between groups by a ring: little crosses from group to group.
+    Hierarchical,
     /// ceil(log2 P) rounds, in which every rank notifies the one 1, 2, 4, ... places on.
     Dissemination,
 }
@@ -59,6 +61,7 @@ named!(Algorithm, "algorithm", {
     Halving => "halving",
     HalvingDoubling => "halving-doubling",
     Tree => "tree",
+    Hierarchical => "hierarchical",
     Dissemination => "dissemination",
 });
 

@@ -6,6 +6,7 @@ mod direct;
 mod dissemination;
 mod forwarding;
 mod halving_doubling;
+mod hierarchical;
 mod ibing;
 mod mesh;
 mod one_phase;
@@ -16,7 +17,7 @@ mod tree;
 mod two_phase;
 
 use super::draft::Missing;
-use super::{Algorithm, Draft, MAX_RANKS, Schedule, SyncStyle};
+use super::{Algorithm, Draft, Groups, MAX_RANKS, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};
 
 /// Why a schedule cannot be built.
@@ -44,6 +45,12 @@ pub enum BuildError {
         "{collective} by {algorithm} of {ranks} ranks takes {bytes} bytes of memory, which are not there: use fewer ranks"
     )]
     Memory { collective: Collective, algorithm: Algorithm, ranks: u32, bytes: u64 },
+    /// Groups of an algorithm that has none.
+    #[error("{collective} by {algorithm} has no groups; leave --groups out, or name the algorithm hierarchical")]
+    NoGroups { collective: Collective, algorithm: Algorithm },
+    /// Groups of other ranks.
+    #[error("groups of {groups} are {} ranks, and there are {ranks}; give sizes whose sum is {ranks}", .groups.ranks())]
+    Groups { groups: Groups, ranks: u32 },
     /// A root or a source that is no rank.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -83,6 +90,8 @@ struct Order {
     task: Task,
     ranks: u32,
     sync: SyncStyle,
+    /// If somebody said some.
+    groups: Option<Groups>,
 }
 
 impl Order {
@@ -117,6 +126,9 @@ fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> 
         }
         (C::AllReduce, A::Tree) => |o| tree::all_reduce(o.algorithm, o.ranks),
         (C::Broadcast | C::Reduce, A::Tree) => |o| tree::tree(o.algorithm, o.task, o.ranks),
+        (C::AllReduce | C::AllGather | C::ReduceScatter | C::Broadcast, A::Hierarchical) => {
+            |o| hierarchical::build(o.algorithm, o.task, o.groups.unwrap_or_else(|| Groups::usual(o.ranks)))
+        }
         (C::Barrier, A::Dissemination) => |o| dissemination::barrier(o.algorithm, o.ranks),
         _ => return None,
     })
@@ -147,7 +159,17 @@ impl Draft {
 /// # Errors
 /// [`BuildError`] when the algorithm is not defined for that task or number of ranks.
 pub fn draft(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: SyncStyle) -> Result<Draft, BuildError> {
-    let task = task.into();
+    draft_in_groups(task.into(), algorithm, ranks, sync, None)
+}
+
+/// As [`draft`], in these groups if the algorithm has any.
+pub(super) fn draft_in_groups(
+    task: Task,
+    algorithm: Algorithm,
+    ranks: u32,
+    sync: SyncStyle,
+    groups: Option<Groups>,
+) -> Result<Draft, BuildError> {
     if !(1..=MAX_RANKS).contains(&ranks) {
         return Err(BuildError::Ranks(ranks));
     }
@@ -161,10 +183,18 @@ pub fn draft(task: impl Into<Task>, algorithm: Algorithm, ranks: u32, sync: Sync
     if algorithm.needs_power_of_two() && !ranks.is_power_of_two() {
         return Err(BuildError::PowerOfTwo { algorithm, ranks });
     }
+    if let Some(groups) = &groups {
+        if algorithm != Algorithm::Hierarchical {
+            return Err(BuildError::NoGroups { collective, algorithm });
+        }
+        if groups.ranks() != ranks {
+            return Err(BuildError::Groups { groups: groups.clone(), ranks });
+        }
+    }
     if sync == SyncStyle::Barrier {
         check_barrier(collective, algorithm, ranks)?;
     }
-    Ok(builder(Order { algorithm, task, ranks, sync }))
+    Ok(builder(Order { algorithm, task, ranks, sync, groups }))
 }
 
 /// Refuses what would be too large, before any of it is there.

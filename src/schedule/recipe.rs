@@ -2,7 +2,8 @@
 //!
 //! Communicators, program and benchmarks all start from what a user said; they must not differ in what they make of it.
 
-use super::{BuildError, DeviceKind, Draft, Schedule, Selection, SyncStyle, draft};
+use super::algorithms::draft_in_groups;
+use super::{BuildError, DeviceKind, Draft, Groups, Schedule, Selection, SyncStyle};
 use crate::collective::Task;
 
 /// All that decides which schedule a collective runs by.
@@ -26,6 +27,8 @@ pub struct Recipe {
     pub algorithm: Selection,
     /// Who waits for whom between rounds.
     pub sync: SyncStyle,
+    /// Groups of ranks, of `hierarchical`; [`Groups::usual`] if there are none.
+    pub groups: Option<Groups>,
     /// Bytes of a part of the payload; only `auto` looks at them.
     pub part_bytes: u64,
     /// What is to execute it; only `auto` looks at that.
@@ -36,7 +39,7 @@ impl Recipe {
     /// By the algorithm that is presumed to be the fastest for small payloads on the CPU executor.
     pub fn new(task: impl Into<Task>, ranks: u32) -> Self {
         let (algorithm, sync) = (Selection::Auto, SyncStyle::default());
-        Self { task: task.into(), ranks, algorithm, sync, part_bytes: 0, device: DeviceKind::Cpu }
+        Self { task: task.into(), ranks, algorithm, sync, groups: None, part_bytes: 0, device: DeviceKind::Cpu }
     }
 
     /// Names the algorithm, or leaves it to the table.
@@ -50,6 +53,13 @@ impl Recipe {
     #[must_use]
     pub fn sync(mut self, sync: SyncStyle) -> Self {
         self.sync = sync;
+        self
+    }
+
+    /// Sets the groups of ranks.
+    #[must_use]
+    pub fn groups(mut self, groups: impl Into<Option<Groups>>) -> Self {
+        self.groups = groups.into();
         self
     }
 
@@ -81,6 +91,6 @@ impl Recipe {
     /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
     pub fn draft(&self) -> Result<Draft, BuildError> {
         let algorithm = self.algorithm.algorithm(self.task.collective, self.ranks, self.part_bytes, self.device);
-        draft(self.task.clone(), algorithm, self.ranks, self.sync)
+        draft_in_groups(self.task.clone(), algorithm, self.ranks, self.sync, self.groups.clone())
     }
 }

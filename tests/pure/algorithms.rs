@@ -7,7 +7,7 @@ use wgccl::collective::{Collective, Task};
 use wgccl::low_level::lower::Plan;
 use wgccl::lower::Mode;
 use wgccl::proof::{Options, Proof, check, prove};
-use wgccl::schedule::{Algorithm, BuildError, Schedule, SyncStyle, build};
+use wgccl::schedule::{Algorithm, BuildError, Groups, Schedule, SyncStyle, build};
 
 use crate::common::{defined, other_variants, variants};
 
@@ -128,10 +128,32 @@ fn ranks() -> impl Iterator<Item = u32> {
     (1..=17).chain([24, 32, 33, 64])
 }
 
+/// Slots that a rank writes at most: in an all-reduce by hierarchical, and in a reduce-scatter.
+fn of_groups(groups: &Groups) -> (u32, u32) {
+    let count = groups.count();
+    let sizes: Vec<u32> = (0..count).map(|group| groups.size(group)).collect();
+    let gcd = |mut a: u32, mut b: u32| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let columns = sizes.iter().fold(1, |a, &b| a * b / gcd(a, b));
+    let held = sizes.iter().map(|&size| columns.div_ceil(size)).max().unwrap_or(0);
+    // Of each column: the own group's chunks, and sums of several groups but for the last one, which is output.
+    let all_reduce = if count > 1 { held * (2 * count - 2) } else { 0 };
+    // Of each other group whose sum is formed here: the places for which the first rank stands.
+    let of = |group: usize| -> u32 {
+        let others = (0..sizes.len()).filter(|&other| other != group);
+        others.map(|other| sizes[other].div_ceil(sizes[group])).sum()
+    };
+    (all_reduce, (0..sizes.len()).map(of).max().unwrap_or(0))
+}
+
 /// The same for every root.
 #[test]
 fn every_algorithm_of_another_collective_has_its_shape() {
-    use Algorithm::{Dissemination, Halving, Mesh, RecursiveDoubling, Ring, Tree};
+    use Algorithm::{Dissemination, Halving, Hierarchical, Mesh, RecursiveDoubling, Ring, Tree};
     use Collective::{AllGather, AllToAll, Barrier, Broadcast, Gather, Reduce, ReduceScatter, Scatter, SendRecv};
     let mut text = format!("{:33}ranks  steps    parts  slots signals lanes\n", "");
     for &collective in Collective::ALL.iter().filter(|&&collective| collective != Collective::AllReduce) {
@@ -144,6 +166,8 @@ fn every_algorithm_of_another_collective_has_its_shape() {
                     |root| shape(build(Task::from(collective).root(root), algorithm, p, SyncStyle::Neighbor).unwrap());
                 let got = shape_of(0);
                 let slot = u32::from(p > 2);
+                let groups = Groups::usual(p);
+                let of = |limit: u32| got.signals.min(limit);
                 let (steps, payloads, slots, signals, lanes) = match (collective, algorithm) {
                     (Barrier, Mesh) => (if p > 1 { 2 } else { 1 }, 0, 0, p - 1, p),
                     (Barrier, Dissemination) => (log + 1, 0, 0, log, p),
@@ -167,6 +191,13 @@ fn every_algorithm_of_another_collective_has_its_shape() {
                     // What inner ranks keep is written and read.
                     (Reduce, Ring) => (p.max(2) - 1, p + 2 * inner - 1, slot * 8, slot, inner),
                     (Reduce, Tree) => (log.max(1), p + 2 * inner - 1, slot * log, got.signals.min(2), inner),
+                    // Groups have several ranks, so in the end every group takes from its holder.
+                    (AllGather, Hierarchical) => (groups.count() + u32::from(p > 1), 2 * p * p, 0, of(p - 1), p),
+                    (ReduceScatter, Hierarchical) => {
+                        let count = groups.count();
+                        (count, p * p + (2 * count - 1) * p, of_groups(&groups).1, of(count - 1), p)
+                    }
+                    (Broadcast, Hierarchical) => (groups.count(), 2 * p, 0, u32::from(groups.count() > 1), p),
                     _ => panic!("{collective} by {algorithm}: nobody has written down its shape"),
                 };
                 text += &format!(
@@ -225,6 +256,11 @@ fn every_algorithm_has_its_shape() {
                     let signals = if p < 9 { got.signals.min(4) } else { 4 };
                     (2 * log, 3 * (p - 1) + 2 * inner, 0, signals, 2 * (inner + p - 1))
                 }
+                (Algorithm::Hierarchical, _) => {
+                    let groups = Groups::usual(p);
+                    let (count, slots) = (groups.count(), of_groups(&groups).0);
+                    (2 * count, 3 * p + 4 * count - 5, slots, got.signals.min(p - 1), p)
+                }
                 _ => unreachable!(),
             };
             text += &format!(
@@ -250,6 +286,7 @@ fn many_ranks_are_proved() {
         (Algorithm::RecursiveDoubling, 4096),
         (Algorithm::HalvingDoubling, 2048),
         (Algorithm::Tree, 1024),
+        (Algorithm::Hierarchical, 256),
     ];
     let others = [
         (Collective::AllGather, Algorithm::Ring, 256),

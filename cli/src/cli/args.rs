@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
-use wgccl::schedule::{Algorithm, DeviceKind, Draft, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, DeviceKind, Draft, Groups, Selection, SyncStyle};
 
 use super::values::{Names, device, one_of, selection};
 use crate::amount::whole;
@@ -16,7 +16,7 @@ use crate::device::{AUTO, kind_of};
 use crate::error::Error;
 use crate::file::{Options, STDIN, load};
 use crate::names;
-use crate::plan::Plan;
+use crate::plan::{Grouping, Plan};
 use crate::tensor::Tensors;
 use crate::whole as files;
 
@@ -38,8 +38,20 @@ pub(super) struct ScheduleArgs {
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
     #[arg(short, long, value_name = "RANK", value_parser = whole::<u32>)]
     pub(super) root: Option<u32>,
+    /// Of hierarchical: the number of groups of ranks, or their sizes as 4,4 [default: about as many as a group has ranks]
+    #[arg(long, value_name = "N|SIZE,..", value_parser = groups)]
+    pub(super) groups: Option<Grouping>,
     #[command(flatten)]
     pub(super) sources: SourcesArgs,
+}
+
+fn groups(text: &str) -> Result<Grouping, String> {
+    let numbers: Vec<u32> = text.split(',').map(|number| whole(number.trim())).collect::<Result<_, _>>()?;
+    match numbers[..] {
+        [0] => Err("there is at least one group".to_owned()),
+        [count] => Ok(Grouping::Number(count)),
+        _ => Groups::new(numbers).map(Grouping::Sizes).map_err(|error| error.to_string()),
+    }
 }
 
 /// Who sends to whom.
@@ -62,7 +74,11 @@ impl SourcesArgs {
 
 impl ScheduleArgs {
     pub(super) fn algorithm(&self, collective: Collective) -> Selection {
-        self.algorithm.unwrap_or_else(|| Algorithm::default_of(collective).into())
+        let default = match self.groups {
+            Some(_) => Algorithm::Hierarchical,
+            None => Algorithm::default_of(collective),
+        };
+        self.algorithm.unwrap_or_else(|| default.into())
     }
 
     pub(super) fn task(&self, collective: Collective) -> Result<Task, Error> {
@@ -221,12 +237,14 @@ impl Subject {
                 ];
                 refuse_flags("these options are of schedule files", &flags)?;
                 let (algorithm, sync) = (args.algorithm(*collective), args.sync.unwrap_or_default());
-                Ok(Plan::Builtin { task: args.task(*collective)?, algorithm, sync })
+                let groups = args.groups.clone();
+                Ok(Plan::Builtin { task: args.task(*collective)?, algorithm, sync, groups })
             }
             Self::File(path) => {
                 let flags = [
                     (args.algorithm.is_some(), "--algorithm"),
                     (args.sync.is_some(), "--sync"),
+                    (args.groups.is_some(), "--groups"),
                     (!args.sources.sources.is_empty(), "--sources"),
                 ];
                 refuse_flags("a file has the one schedule that it has", &flags)?;

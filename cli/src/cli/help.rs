@@ -14,6 +14,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         &[
             "algorithm",
             "sync",
+            "groups",
             "ranks",
             "root",
             "sources",
