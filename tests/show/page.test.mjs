@@ -97,7 +97,7 @@ async function find(page, view, says) {
   return assert.fail(`${view} shows nothing that says ${says}`);
 }
 
-const EVERY = ['ring2', 'ring4', 'ring8', 'ring72', 'barrier16', 'staged4', 'tree8', 'doubling8', 'gather6', 'to-all8', 'broadcast5', 'barrier6', 'deadlock', 'race', 'lost', 'mixed', 'timed', 'ordered'];
+const EVERY = ['ring2', 'ring4', 'ring8', 'ring72', 'direct24', 'barrier16', 'staged4', 'tree8', 'doubling8', 'gather6', 'to-all8', 'broadcast5', 'barrier6', 'deadlock', 'race', 'lost', 'mixed', 'timed', 'ordered'];
 
 test('every page opens, plays to its end and is quiet', async () => {
   for (const name of EVERY) {
@@ -478,6 +478,23 @@ test('a measured run is played by its time, one that is only ordered says so', a
     assert.equal(await page.textContent('#axis option[value="time"]'), 'order');
   });
   await open('ring8', async page => assert.equal(await page.locator('#axis').isVisible(), false));
+});
+
+test('what is on its way is seen, also where it is very much', async () => {
+  for (const name of ['ring8', 'direct24']) {
+    await open(name, async page => {
+      await page.selectOption('#speed', '0.25');
+      await page.keyboard.press(' ');
+      await page.waitForFunction(() => document.getElementById('status').textContent.startsWith('Level 1'));
+      await page.keyboard.press(' ');
+      await settled(page);
+      const way = await pixels(page, 'topology', '#d55e00');
+      await page.keyboard.press('ArrowRight');
+      await settled(page);
+      const there = await pixels(page, 'topology', '#d55e00');
+      assert.ok(way > there + 30, `${name}: ${way} on the way, ${there} at the end`);
+    });
+  }
 });
 
 test('of many ranks it is said that circles are several', async () => {

@@ -51,6 +51,7 @@ page('ring2', 'ring', '-P', '2');
 page('ring4', 'ring', '-P', '4');
 page('ring8', 'ring', '-P', '8');
 page('ring72', 'ring', '-P', '72');
+page('direct24', 'direct', '-P', '24');
 page('barrier16', 'ring', '-P', '16', '--sync', 'barrier');
 page('staged4', 'ring-staged', '-P', '4', '--in-place');
 page('tree8', 'tree', '-P', '8');
