@@ -344,7 +344,12 @@ mod tests {
         let ours = Columns { ours: true, ..Columns::default() };
         let out_of_place = "# out-of-place: ring is right in place only, so it was not measured out of place (N/A)\n";
         for (row, columns, says, says_not) in [
-            (&only, Columns::default(), vec![out_of_place, "at most 50.0 %", "time: GPU", "Avg bus bandwidth    : 1.536"], "in-place:"),
+            (
+                &only,
+                Columns::default(),
+                vec![out_of_place, "at most 50.0 %", "time: GPU", "Avg bus bandwidth    : 1.536"],
+                "in-place:",
+            ),
             (&only, ours, vec![out_of_place, "disp: in-place)"], "disp: out-of-place)"),
             (&row(1024, 1.0), ours, vec!["disp: out-of-place)"], out_of_place),
         ] {

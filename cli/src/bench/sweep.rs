@@ -139,6 +139,7 @@ pub(super) fn sweep_on(
             }
         }
     }
+    notes.extend(request.file.iter().flat_map(|file| file.few_warnings().cloned()));
     let ways = devices.iter().map(|device| request.dispatch_on(device, &mut notes).len() as u64).sum::<u64>();
     plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways) };
     let descriptions: Vec<result::Device> = devices.iter().map(Device::describe).collect();

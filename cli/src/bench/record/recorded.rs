@@ -181,7 +181,11 @@ mod tests {
                 let found = Recorded::parse(&value.to_string());
                 match left.is_empty() {
                     true => {
-                        assert_eq!(found.unwrap_err(), "a result has times neither out of place nor in place", "{gone:?}")
+                        assert_eq!(
+                            found.unwrap_err(),
+                            "a result has times neither out of place nor in place",
+                            "{gone:?}"
+                        )
                     }
                     false => {
                         let row = &found.unwrap().results[0];
