@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wgccl::collective::Collective;
 use wgccl::format::msccl::{self, Algo, Imported, LowerError, LowerOptions, ReadError};
-use wgccl::proof;
+use wgccl::proof::{self, Outcome, Verdict};
 use wgccl::schedule::{Origin, Schedule};
 
 use crate::text::one_line;
@@ -21,6 +21,8 @@ const LONGEST: u64 = 256 << 20;
 const UNBOUNDED: u32 = u32::MAX;
 /// Characters of a reason.
 const REASON: usize = 400;
+/// Warnings that are few.
+const FEW: usize = 3;
 
 /// A file of which no schedule can be made.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,13 @@ pub struct Msccl {
     pub unbounded: Schedule,
 }
 
+impl Loaded {
+    /// The first of what may not be meant as the file says it, for those who say something else beside.
+    pub(crate) fn few_warnings(&self) -> impl Iterator<Item = &String> {
+        self.msccl.iter().flat_map(|of| &of.warnings).take(FEW)
+    }
+}
+
 /// Reads the schedule of `path`.
 ///
 /// # Errors
@@ -154,7 +163,13 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
     if options.elide {
         match elided(&algo, options, in_place) {
             Ok(direct) => schedule = direct,
-            Err(why) => warnings.push(format!("--elide: messages are copied all the same: without copies {why}")),
+            Err(why) => warnings.push(match failure(&schedule, in_place) {
+                None => format!("--elide: messages are copied all the same: without copies {why}"),
+                Some(own) => {
+                    let path = one_line(&path.display().to_string(), REASON);
+                    format!("--elide: the file itself is not right, so no copy is left out; wgccl check {path}: {own}")
+                }
+            }),
         }
     }
     schedule.origin = origin(&path, &algo.name, bytes);
@@ -168,11 +183,19 @@ fn elided(algo: &Algo, options: &Options, in_place: bool) -> Result<Schedule, St
     of.root = options.root.unwrap_or(0);
     of.elide = true;
     let schedule = algo.lower(&of).map_err(|error| error.to_string())?.schedule;
-    let report = proof::check(&schedule, proof::Options::default().in_place(in_place));
-    match report.ok() {
-        true => Ok(schedule),
-        false => Err(one_line(&report.failures().to_string(), REASON)),
+    match failure(&schedule, in_place) {
+        None => Ok(schedule),
+        Some(why) => Err(why),
     }
+}
+
+/// The first proof that fails, in one line: which, what is the case instead, and where.
+fn failure(schedule: &Schedule, in_place: bool) -> Option<String> {
+    let report = proof::check(schedule, proof::Options::default().in_place(in_place));
+    let failed = |outcome: &&Outcome| outcome.verdict == Verdict::Fails && !outcome.proof.is_information();
+    let outcome = report.proofs.iter().find(failed)?;
+    let first = outcome.findings.first().map(|finding| format!(": {finding}")).unwrap_or_default();
+    Some(one_line(&format!("{} fails, {}{first}", outcome.proof, outcome.statement), REASON))
 }
 
 fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, FileError> {

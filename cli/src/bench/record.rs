@@ -320,7 +320,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::bench::testing::row;
+    use crate::bench::testing::{apart, in_place_only, row};
 
     #[test]
     fn names_that_exist_are_left_alone() {
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn csv_has_a_field_for_every_column() {
-        let rows = [row(1024, 10.0)];
+        let rows = [row(1024, 10.0), in_place_only(row(2048, 10.0))];
         let device = Device {
             index: None,
             name: "a, \"b\"".to_owned(),
@@ -379,7 +379,8 @@ mod tests {
         };
         let text = csv(&contents);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3);
+        assert_eq!(lines.len(), 4);
+        assert!(lines[3].starts_with("2048,") && lines[3].contains(",in_place,"), "{text}");
         assert!(lines[1].contains("\"a, \"\"b\"\"\""));
         let commas = |line: &str| line.replace("a, ", "").matches(',').count();
         assert!(lines.iter().all(|line| commas(line) == commas(lines[0])), "{text}");
@@ -387,9 +388,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let mut rows = [row(1024, 10.0), row(2048, 20.0)];
-        rows[0].out_of_place.roof_pct = 0.0;
+        let mut rows = [row(1024, 10.0), row(2048, 20.0), row(4096, 20.0)];
+        apart(&mut rows[0]).roof_pct = 0.0;
         rows[1].redop = None;
+        rows[2] = in_place_only(rows[2].clone());
         let device = Device {
             index: Some(1),
             name: "x".to_owned(),
@@ -419,13 +421,13 @@ mod tests {
         );
         assert!(!read.complete);
         let text = json(&contents).unwrap().replacen("\"roof_pct\": 0.0", "\"roof_pct\": null", 1);
-        assert!(Recorded::parse(&text).unwrap().results[0].out_of_place.roof_pct.is_nan());
+        assert!(Recorded::parse(&text).unwrap().results[0].first().unwrap().0.roof_pct.is_nan());
     }
 
     #[test]
     fn nan_is_null_and_booleans_are_booleans() {
         let mut rows = [row(1024, 10.0)];
-        rows[0].out_of_place.roof_pct = f64::NAN;
+        apart(&mut rows[0]).roof_pct = f64::NAN;
         let (request, summary) = (Request::default(), Summary::default());
         let contents = Contents {
             args: &["x".to_owned()],

@@ -45,8 +45,8 @@ impl<'a> Report<'a> {
         }
         text.push_str(&self.columns.row(row));
         let mut kept = row.clone();
-        kept.out_of_place_per_iter.times_us = Vec::new();
-        kept.in_place_per_iter.iter_mut().for_each(|samples| samples.times_us = Vec::new());
+        let samples = kept.out_of_place_per_iter.iter_mut().chain(&mut kept.in_place_per_iter);
+        samples.for_each(|samples| samples.times_us = Vec::new());
         self.rows.push(kept);
         text
     }
@@ -97,14 +97,22 @@ impl<'a> Report<'a> {
         if self.columns.ours {
             let _ = writeln!(
                 text,
-                "# roof%: membw in percent of a copy of all ranks' vectors on this device (membw, roof%, disp{}: out-of-place)",
-                if self.columns.per_iteration { ", i_p50" } else { "" }
+                "# roof%: membw in percent of a copy of all ranks' vectors on this device (membw, roof%, disp{}: {})",
+                if self.columns.per_iteration { ", i_p50" } else { "" },
+                if row.in_place_only() { "in-place" } else { "out-of-place" },
             );
         } else if row.in_place.is_none() {
             let _ = writeln!(
                 text,
                 "# in-place: {} has none, so its numbers are those of out-of-place again, and none was checked (N/A)",
                 row.collective
+            );
+        }
+        if row.in_place_only() {
+            let _ = writeln!(
+                text,
+                "# out-of-place: {} is right in place only, so it was not measured out of place (N/A)",
+                row.origin
             );
         }
         text + &self.columns.captions()
@@ -147,7 +155,7 @@ impl<'a> Report<'a> {
 
     /// What was chosen for which sizes, where that differs or was left to `auto`.
     fn chosen(&self) -> String {
-        let way = |row: &Row| (row.origin.to_string(), row.out_of_place.dispatch_name());
+        let way = |row: &Row| (row.origin.to_string(), row.dispatch_name());
         let runs: Vec<&[Row]> = self.rows.chunk_by(|a, b| way(a) == way(b)).collect();
         if runs.len() < 2 && !self.rows.first().is_some_and(|row| row.algorithm_auto) {
             return String::new();
@@ -155,7 +163,7 @@ impl<'a> Report<'a> {
         let mut text = String::new();
         for run in runs {
             let ([first, ..], [.., last]) = (run, run) else { continue };
-            let mode = first.out_of_place.dispatch_name().map_or_else(String::new, |mode| format!(", {mode}"));
+            let mode = first.dispatch_name().map_or_else(String::new, |mode| format!(", {mode}"));
             let _ = match first.size == last.size {
                 true => writeln!(text, "# chosen: {}{mode} for {} bytes", first.origin, first.size),
                 false => writeln!(text, "# chosen: {}{mode} for {} to {} bytes", first.origin, first.size, last.size),
@@ -166,24 +174,25 @@ impl<'a> Report<'a> {
 
     fn pieces(&self) -> String {
         let mut text = String::new();
-        for row in self.rows.iter().filter(|row| row.out_of_place.pieces > 1) {
-            let _ = writeln!(
-                text,
-                "# {} bytes went in {} pieces, one after the other: times are the sum, uploads not counted",
-                row.size, row.out_of_place.pieces
-            );
+        for (size, pieces) in self.rows.iter().filter_map(|row| Some((row.size, row.first()?.0.pieces))) {
+            if pieces > 1 {
+                let _ = writeln!(
+                    text,
+                    "# {size} bytes went in {pieces} pieces, one after the other: times are the sum, uploads not counted"
+                );
+            }
         }
         text
     }
 
     /// How near to the device's memory a section came, where that has no columns.
     fn best(&self) -> String {
-        let near = |row: &&Row| row.out_of_place.roof_pct.is_finite();
-        let by_roof = |a: &&Row, b: &&Row| a.out_of_place.roof_pct.total_cmp(&b.out_of_place.roof_pct);
-        match self.rows.iter().filter(near).max_by(by_roof) {
-            Some(row) if !self.columns.ours => format!(
-                "# {:<20} : at most {:.1} % of a copy, {:.2} GB/s, at {} bytes (--columns wgccl: of every row)\n",
-                "Memory bandwidth", row.out_of_place.roof_pct, row.out_of_place.mem_bw, row.size
+        let placements = self.rows.iter().filter_map(|row| Some((row.size, row.first()?.0)));
+        let near = placements.filter(|(_, placement)| placement.roof_pct.is_finite());
+        match near.max_by(|(_, a), (_, b)| a.roof_pct.total_cmp(&b.roof_pct)) {
+            Some((size, placement)) if !self.columns.ours => format!(
+                "# {:<20} : at most {:.1} % of a copy, {:.2} GB/s, at {size} bytes (--columns wgccl: of every row)\n",
+                "Memory bandwidth", placement.roof_pct, placement.mem_bw
             ),
             _ => String::new(),
         }
@@ -224,16 +233,16 @@ fn ranks(row: &Row, device: &Device) -> String {
 /// What a section is of, in one line.
 pub fn title(row: &Row, device: &Device) -> String {
     let algorithm = if row.algorithm_auto { "auto".to_owned() } else { row.origin.to_string() };
-    let mode = match (row.out_of_place.dispatch_name(), device.threads) {
+    let mode = match (row.dispatch_name(), device.threads) {
         (Some(mode), _) => format!(", {mode}"),
         (None, Some(threads)) => format!(", {threads} threads"),
         (None, None) => String::new(),
     };
-    let clock = match row.out_of_place.clock {
-        Clock::Device => "GPU timestamps around the dispatches",
-        Clock::Host => "host clock, submission to completion",
-    };
-    format!("# {} by {algorithm} ({}), {} ranks{mode}; time: {clock}\n", row.collective, row.sync, row.ranks)
+    let clock = row.first().map_or("", |(placement, _)| match placement.clock {
+        Clock::Device => "; time: GPU timestamps around the dispatches",
+        Clock::Host => "; time: host clock, submission to completion",
+    });
+    format!("# {} by {algorithm} ({}), {} ranks{mode}{clock}\n", row.collective, row.sync, row.ranks)
 }
 
 fn memory(bytes: u64) -> String {
@@ -257,7 +266,7 @@ mod tests {
     use wgccl::schedule::Algorithm;
 
     use super::*;
-    use crate::bench::testing::{device, row};
+    use crate::bench::testing::{apart, device, in_place_only, row};
 
     fn sections(rows: &[Row], columns: Columns, least: Option<f64>) -> Vec<String> {
         let request = Request::default();
@@ -295,7 +304,7 @@ mod tests {
         }
         // One section, whatever was chosen for a size.
         let mut tree = Row { size: 4096, origin: Algorithm::Tree.into(), ..auto.clone() };
-        tree.out_of_place.dispatch = Some(Mode::PerRank);
+        apart(&mut tree).dispatch = Some(Mode::PerRank);
         let all = sections(&[auto.clone(), Row { size: 2048, ..auto }, tree], Columns::default(), None);
         assert_eq!(all.len(), 2);
         for line in
@@ -308,8 +317,8 @@ mod tests {
     #[test]
     fn each_section_has_its_own_sums() {
         let mut slow = Row { ranks: 8, ..row(1024, 10.0) };
-        slow.out_of_place.bus_bw = 0.25;
-        slow.out_of_place.nwrong = Some(3);
+        apart(&mut slow).bus_bw = 0.25;
+        apart(&mut slow).nwrong = Some(3);
         slow.in_place = None;
         slow.in_place_per_iter = None;
         let all = sections(&[row(1024, 1.0), slow], Columns { memory: true, ..Columns::default() }, Some(1.0));
@@ -327,6 +336,27 @@ mod tests {
         assert!(all[2].ends_with("#\n# error: no\n#   more"), "{}", all[2]);
         let none = sections(&[], Columns::default(), None);
         assert!(none[0].starts_with("# wgccl version") && none[0].contains("values : 0 OK"), "{none:?}");
+    }
+
+    #[test]
+    fn a_section_says_that_it_is_in_place_only() {
+        let only = in_place_only(row(1024, 1.0));
+        let ours = Columns { ours: true, ..Columns::default() };
+        let out_of_place = "# out-of-place: ring is right in place only, so it was not measured out of place (N/A)\n";
+        for (row, columns, says, says_not) in [
+            (
+                &only,
+                Columns::default(),
+                vec![out_of_place, "at most 50.0 %", "time: GPU", "Avg bus bandwidth    : 1.536"],
+                "in-place:",
+            ),
+            (&only, ours, vec![out_of_place, "disp: in-place)"], "disp: out-of-place)"),
+            (&row(1024, 1.0), ours, vec!["disp: out-of-place)"], out_of_place),
+        ] {
+            let section = &sections(std::slice::from_ref(row), columns, None)[0];
+            assert!(says.iter().all(|line| section.contains(line)), "{says:?}: {section}");
+            assert!(!section.contains(says_not), "{section}");
+        }
     }
 
     #[test]

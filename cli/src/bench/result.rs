@@ -155,15 +155,20 @@ pub struct Row {
     pub bytes_moved: u64,
     /// Copy bandwidth for this size on this device in this run.
     pub roof: Roof,
-    /// Inputs and outputs apart.
-    pub out_of_place: Placement,
+    /// Inputs and outputs apart; `None` of a schedule that is right in place only. A row has this placement or the other.
+    pub out_of_place: Option<Placement>,
     /// Its times.
-    pub out_of_place_per_iter: Samples,
+    pub out_of_place_per_iter: Option<Samples>,
     /// Input and output in one buffer, for collectives that have that.
     pub in_place: Option<Placement>,
     /// Its times.
     pub in_place_per_iter: Option<Samples>,
 }
+
+/// The key of a placement in records.
+pub(super) const OUT_OF_PLACE: &str = "out_of_place";
+/// The other one.
+pub(super) const IN_PLACE: &str = "in_place";
 
 /// As nccl-tests calls it.
 pub fn redop_name(redop: Option<Op>) -> &'static str {
@@ -187,19 +192,37 @@ fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 }
 
 impl Row {
-    /// Out of place and, if there is one, in place, with their times.
+    /// What was measured, with its times: out of place, then in place.
     pub fn placements(&self) -> impl Iterator<Item = (&'static str, &Placement, &Samples)> {
-        let apart = ("out_of_place", &self.out_of_place, &self.out_of_place_per_iter);
-        let in_place = self.in_place.as_ref().zip(self.in_place_per_iter.as_ref());
-        std::iter::once(apart).chain(in_place.map(|(placement, samples)| ("in_place", placement, samples)))
+        let Self { out_of_place, out_of_place_per_iter, in_place, in_place_per_iter, .. } = self;
+        let apart = out_of_place.as_ref().zip(out_of_place_per_iter.as_ref());
+        let in_place = in_place.as_ref().zip(in_place_per_iter.as_ref());
+        let named = |name| move |(placement, samples)| (name, placement, samples);
+        apart.map(named(OUT_OF_PLACE)).into_iter().chain(in_place.map(named(IN_PLACE)))
+    }
+
+    /// What stands for the row where there is room for one placement: out of place, or in place where that is all. Every row that
+    /// was measured or read has it.
+    pub fn first(&self) -> Option<(&Placement, &Samples)> {
+        self.placements().next().map(|(_, placement, samples)| (placement, samples))
+    }
+
+    /// Whether [`Self::first`] is in place.
+    pub fn in_place_only(&self) -> bool {
+        self.placements().next().is_some_and(|(name, ..)| name == IN_PLACE)
+    }
+
+    /// Dispatch mode and protocol of [`Self::first`] in one word, on a GPU.
+    pub fn dispatch_name(&self) -> Option<String> {
+        self.first().and_then(|(placement, _)| placement.dispatch_name())
     }
 
     /// Rows of one line in a picture.
     pub fn group(&self) -> Group {
         let Self { device, collective, root, sync, ranks, data_type, redop, cycle, .. } = *self;
         let origin = (!self.algorithm_auto).then(|| self.origin.clone());
-        let dispatch = self.out_of_place.dispatch_name();
-        Group { device, collective, root, origin, sync, ranks, data_type, redop, cycle, dispatch }
+        let (in_place, dispatch) = (self.in_place_only(), self.dispatch_name());
+        Group { device, collective, root, origin, sync, ranks, data_type, redop, cycle, in_place, dispatch }
     }
 }
 
@@ -231,6 +254,8 @@ pub struct Group {
     pub redop: Option<Op>,
     /// Repetition.
     pub cycle: u64,
+    /// In place, which is all that there is.
+    pub in_place: bool,
     /// Dispatch mode and protocol, on a GPU.
     pub dispatch: Option<String>,
 }

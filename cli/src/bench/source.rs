@@ -8,7 +8,7 @@ use wgccl::collective::Collective;
 use super::machine::Machine;
 use super::nccl::{self, Test};
 use super::record::{Recorded, plain, text};
-use super::result::{Clock, redop_name};
+use super::result::{self, Clock, redop_name};
 use crate::error::BenchError;
 
 /// One placement of one row.
@@ -88,7 +88,7 @@ impl Source {
                     data_type: row.data_type.name().to_owned(),
                     redop: redop_name(row.redop).to_owned(),
                     size: row.size,
-                    placement: if name == "in_place" { IN_PLACE } else { OUT_OF_PLACE },
+                    placement: if name == result::IN_PLACE { IN_PLACE } else { OUT_OF_PLACE },
                     roles: format!("{root}{sources}"),
                     ranks: Some(row.ranks),
                     how: [device.clone().unwrap_or_default(), mode, row.origin.to_string(), row.sync.to_string()],

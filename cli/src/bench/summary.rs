@@ -10,7 +10,7 @@ use super::result::{Placement, Row};
 pub struct Summary {
     /// Wrong elements.
     pub wrong: u64,
-    /// Plain mean of busbw over all sizes and both placements.
+    /// Plain mean of busbw over all sizes and both placements, as far as they were measured.
     pub average_bus_bw: f64,
     /// What `WGCCL_MIN_BW` asks for.
     pub least_bus_bw: Option<f64>,
@@ -50,7 +50,7 @@ fn average_bus_bw(rows: &[Row]) -> f64 {
 /// Whether nccl-tests' columns tell two rows of a sweep apart, and so one section holds both. Where an algorithm or a mode was
 /// chosen for each size, that is one way to go about it.
 pub(super) fn is_one_section(request: &Request, a: &Row, b: &Row) -> bool {
-    let way = |row: &Row| (row.out_of_place.dispatch, row.out_of_place.protocol);
+    let way = |row: &Row| row.first().map(|(placement, _)| (placement.dispatch, placement.protocol));
     let common = |row: &Row| (row.device, row.collective, row.sync, row.ranks, row.algorithm_auto);
     common(a) == common(b)
         && (a.algorithm_auto || a.origin == b.origin)
@@ -60,14 +60,14 @@ pub(super) fn is_one_section(request: &Request, a: &Row, b: &Row) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::testing::row;
+    use crate::bench::testing::{apart, in_place_only, row};
 
     /// A fast section must not make up for a slow one.
     #[test]
     fn every_section_has_to_be_fast_enough() {
         let of = |ranks, bus_bw| {
             let mut row = Row { ranks, in_place: None, in_place_per_iter: None, ..row(1024, 1.0) };
-            row.out_of_place.bus_bw = bus_bw;
+            apart(&mut row).bus_bw = bus_bw;
             row
         };
         for (rows, average, slowest, fast_enough) in [
@@ -79,6 +79,13 @@ mod tests {
             assert_eq!((summary.average_bus_bw, summary.slowest), (average, slowest));
             assert_eq!(summary.fast_enough(), Some(fast_enough), "{summary:?}");
         }
+        // Over what was measured: three placements.
+        let mut both = row(1024, 1.0);
+        apart(&mut both).bus_bw = 6.0;
+        both.in_place.as_mut().unwrap().bus_bw = 2.0;
+        let only = in_place_only(Row { size: 2048, ..both.clone() });
+        let summary = Summary::of(&Request::default(), &[both, only], None);
+        assert!((summary.average_bus_bw - 10.0 / 3.0).abs() < 1e-12, "{summary:?}");
         assert_eq!(Summary::of(&Request::default(), &[], None).fast_enough(), None);
     }
 }

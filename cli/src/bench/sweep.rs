@@ -12,8 +12,8 @@ use wgccl::element::{DataType, Element};
 use wgccl::error::UserBuffer;
 use wgccl::low_level::inputs::{Fill, generate_parts};
 use wgccl::low_level::{Typed, typed};
-use wgccl::proof::{self, Proved, prove};
-use wgccl::schedule::{Algorithm, Selection};
+use wgccl::proof::{self, Proved, Refused, prove};
+use wgccl::schedule::{Algorithm, Schedule, Selection};
 
 use super::measure::{Case, Deadline};
 use super::request::{ALL, Request, Way};
@@ -139,6 +139,7 @@ pub(super) fn sweep_on(
             }
         }
     }
+    notes.extend(request.file.iter().flat_map(|file| file.few_warnings().cloned()));
     let ways = devices.iter().map(|device| request.dispatch_on(device, &mut notes).len() as u64).sum::<u64>();
     plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways) };
     let descriptions: Vec<result::Device> = devices.iter().map(Device::describe).collect();
@@ -215,13 +216,7 @@ fn of_device<T: Element>(
                     Some(test) if test.algorithm == algorithm => test,
                     test => {
                         let schedule = request.schedule(root, algorithm, ranks)?;
-                        let proved = |in_place| prove(schedule.clone(), proof::Options::default().in_place(in_place));
-                        let in_place = match (collective.has_in_place() && !request.only_apart, algorithm) {
-                            (false, _) => None,
-                            // A file may be right apart only.
-                            (true, None) => proved(true).ok(),
-                            (true, Some(_)) => Some(proved(true)?),
-                        };
+                        let (proved, also_in_place) = proofs(request, &schedule, algorithm)?;
                         let group = Group {
                             device: index,
                             collective,
@@ -232,10 +227,10 @@ fn of_device<T: Element>(
                             data_type,
                             redop,
                             cycle,
+                            in_place: proved.options().in_place,
                             dispatch: None,
                         };
-                        let proved = proved(false)?;
-                        test.insert(Test { request, device, dispatch, proved, in_place, algorithm, group })
+                        test.insert(Test { request, device, dispatch, proved, also_in_place, algorithm, group })
                     }
                 };
                 let work = work(request, data_type, ranks, count);
@@ -249,14 +244,37 @@ fn of_device<T: Element>(
     Ok(())
 }
 
+/// The schedule out of place, and in place where that is measured, too. A file may be right in one of them only, which is the
+/// first then.
+fn proofs(
+    request: &Request,
+    schedule: &Schedule,
+    algorithm: Option<Algorithm>,
+) -> Result<(Proved, Option<Proved>), Box<Refused>> {
+    let proved = |in_place| prove(schedule.clone(), proof::Options::default().in_place(in_place));
+    if !request.collective.has_in_place() || request.only_apart {
+        return Ok((proved(false)?, None));
+    }
+    if algorithm.is_some() {
+        return Ok((proved(false)?, Some(proved(true)?)));
+    }
+    let made_for_in_place = request.file.as_ref().is_some_and(|file| file.in_place);
+    match (proved(false), proved(true)) {
+        (Ok(apart), in_place) => Ok((apart, in_place.ok())),
+        (Err(_), Ok(in_place)) => Ok((in_place, None)),
+        (Err(apart), Err(in_place)) => Err(if made_for_in_place { in_place } else { apart }),
+    }
+}
+
 /// What is measured over all sizes.
 struct Test<'a> {
     request: &'a Request,
     device: &'a Device,
     dispatch: Dispatch,
+    /// Out of place, or in place where the schedule is right in place only.
     proved: Proved,
-    /// For collectives that have that.
-    in_place: Option<Proved>,
+    /// In place, where that is measured after the other.
+    also_in_place: Option<Proved>,
     /// That of the group, or the one that it chose.
     algorithm: Option<Algorithm>,
     group: Group,
@@ -314,10 +332,15 @@ impl Test<'_> {
             deadline: &deadline,
         };
         let mut measure = |case: Case<'_, T>| case.measure(&mut roof);
-        let (out_of_place, out_of_place_per_iter) = measure(of(&self.proved))?;
-        let in_place = self.in_place.as_ref().map(|proved| measure(of(proved))).transpose()?;
+        let first = measure(of(&self.proved))?;
+        let pieces = first.0.pieces;
+        let (out_of_place, in_place) = match self.proved.options().in_place {
+            true => (None, Some(first)),
+            false => (Some(first), self.also_in_place.as_ref().map(|proved| measure(of(proved))).transpose()?),
+        };
+        let (out_of_place, out_of_place_per_iter) = out_of_place.unzip();
         let (in_place, in_place_per_iter) = in_place.unzip();
-        let roof = roof(out_of_place.pieces)?;
+        let roof = roof(pieces)?;
         let traced = if request.trace { of(&self.proved).traced()? } else { None };
         let row = Row {
             size,

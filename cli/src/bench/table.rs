@@ -33,22 +33,26 @@ impl Columns {
             redop_name(row.redop),
             row.root
         );
+        if row.in_place_only() {
+            text.push_str(&self.no_placement());
+        }
         for (_, placement, samples) in row.placements() {
             text.push_str(&self.placement(placement, samples));
         }
         if row.in_place.is_none() {
-            text.push_str(&self.no_placement(row));
+            text.push_str(&self.no_in_place(row));
         }
         if self.timestamps {
             let _ = write!(text, "{:>21}", row.timestamp);
         }
-        if self.ours {
-            let Placement { mem_bw, roof_pct, dispatches, .. } = row.out_of_place;
+        if self.ours
+            && let Some((&Placement { mem_bw, roof_pct, dispatches, .. }, samples)) = row.first()
+        {
             let dispatches = dispatches.map_or_else(|| "-".to_owned(), |n| n.to_string());
             let roof = if roof_pct.is_nan() { format!("{:>6}", "-") } else { cell(roof_pct, 6) };
             let _ = write!(text, "  {}  {roof}  {dispatches:>5}", cell(mem_bw, 6));
             if self.per_iteration {
-                let _ = write!(text, "  {}", cell(row.out_of_place_per_iter.statistics.p50, 7));
+                let _ = write!(text, "  {}", cell(samples.statistics.p50, 7));
             }
         }
         text
@@ -69,10 +73,14 @@ impl Columns {
 
     /// Where nothing can be in place, nccl-tests prints numbers, too, and says `N/A` only of what was wrong: readers take the
     /// rest for numbers. A line of the header says that they are those of out-of-place again.
-    fn no_placement(&self, row: &Row) -> String {
-        if !self.ours {
-            return self.placement(&Placement { nwrong: None, ..row.out_of_place.clone() }, &row.out_of_place_per_iter);
+    fn no_in_place(&self, row: &Row) -> String {
+        match row.first().filter(|_| !self.ours) {
+            Some((placement, samples)) => self.placement(&Placement { nwrong: None, ..placement.clone() }, samples),
+            None => self.no_placement(),
         }
+    }
+
+    fn no_placement(&self) -> String {
         let none = "N/A";
         let iterations = if self.per_iteration { 4 } else { 0 };
         format!("  {none:>7}  {none:>6}  {none:>6}  {none:>6}") + &format!("  {none:>7}").repeat(iterations)
@@ -148,7 +156,7 @@ fn type_name(data_type: DataType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::testing::row;
+    use crate::bench::testing::{in_place_only, row};
 
     #[test]
     fn columns_are_those_of_nccl_tests() {
@@ -175,6 +183,27 @@ mod tests {
         let ours = Columns { ours: true, ..Columns::default() };
         assert!(ours.row(&apart).ends_with("      N/A     N/A     N/A     N/A    1.00   50.00      6"));
         assert!(ours.captions().lines().nth(2).unwrap().starts_with(names));
+    }
+
+    #[test]
+    fn what_is_in_place_only_has_no_numbers_out_of_place() {
+        let both = row(1024, 12.5);
+        let only = in_place_only(both.clone());
+        let words = |columns: Columns, row: &Row| -> Vec<String> {
+            columns.row(row).split_whitespace().map(str::to_owned).collect()
+        };
+        for (columns, out_of_place) in [
+            (Columns::default(), 5..9),
+            (Columns { per_iteration: true, timestamps: true, ..Columns::default() }, 5..13),
+            (Columns { ours: true, per_iteration: true, ..Columns::default() }, 5..13),
+        ] {
+            let (of_both, of_only) = (words(columns, &both), words(columns, &only));
+            assert_eq!(of_both.len(), of_only.len());
+            assert_eq!(columns.row(&both).len(), columns.row(&only).len());
+            for (at, (both, only)) in of_both.iter().zip(&of_only).enumerate() {
+                assert_eq!(only, if out_of_place.contains(&at) { "N/A" } else { both }, "{at} of {of_only:?}");
+            }
+        }
     }
 
     #[test]

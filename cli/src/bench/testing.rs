@@ -61,8 +61,23 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         bytes_moved: 8 * size,
         roof: Roof { time: time / 4.0, clock: Clock::Device, bandwidth: 2.0, by: None },
         in_place: Some(Placement { nwrong: None, ..placement.clone() }),
-        out_of_place: placement,
-        out_of_place_per_iter: samples.clone(),
+        out_of_place: Some(placement),
+        out_of_place_per_iter: Some(samples.clone()),
         in_place_per_iter: Some(samples),
     }
+}
+
+/// The same of a file that is right in place only.
+pub(crate) fn in_place_only(row: Row) -> Row {
+    Row { out_of_place: None, out_of_place_per_iter: None, ..row }
+}
+
+/// What [`row`] has out of place.
+pub(crate) fn apart(row: &mut Row) -> &mut Placement {
+    row.out_of_place.as_mut().unwrap()
+}
+
+/// Its times.
+pub(crate) fn apart_times(row: &mut Row) -> &mut Samples {
+    row.out_of_place_per_iter.as_mut().unwrap()
 }

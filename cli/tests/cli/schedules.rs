@@ -136,6 +136,126 @@ fn a_file_is_measured_beside_the_algorithms() {
     }
 }
 
+/// All-gather of two ranks that send what is theirs, and never copy it into the own output: right in place only.
+const IN_PLACE_ONLY: &str = r#"<algo name="halves" proto="Simple" nchannels="1" nchunksperloop="2" ngpus="2" coll="allgather" inplace="1">
+<gpu id="0" i_chunks="0" o_chunks="2" s_chunks="0"><tb id="0" send="1" recv="1" chan="0">
+<step s="0" type="s" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="o" srcoff="1" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+</tb></gpu>
+<gpu id="1" i_chunks="0" o_chunks="2" s_chunks="0"><tb id="0" send="0" recv="0" chan="0">
+<step s="0" type="s" srcbuf="o" srcoff="1" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+</tb></gpu></algo>"#;
+
+#[test]
+fn a_file_that_is_right_in_place_only_is_measured_in_place() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (file, record, picture) = (at("halves.xml"), at("a.json"), at("a.svg"));
+    fs::write(&file, IN_PLACE_ONLY).unwrap();
+    let sizes = ["--device", "cpu", "-b", "64", "-e", "4K", "-f", "8", "-n", "6"];
+    let with =
+        |more: &[&str]| [&["bench", file.as_str()], &sizes[..], more].concat().iter().map(|&s| s.to_owned()).collect();
+    let run = |more: &[&str]| {
+        let args: Vec<String> = with(more);
+        ok(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let table = run(&["-J", &record, "--plot", &picture]);
+    let rows: Vec<Vec<&str>> =
+        table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    for row in &rows {
+        assert_eq!((row.len(), &row[5..9], row[12]), (13, &["N/A"; 4][..], "0"), "{table}");
+        assert!(row[9..12].iter().all(|cell| cell.parse::<f64>().is_ok()), "{table}");
+    }
+    assert_eq!(table.matches("halves is right in place only").count(), 1, "{table}");
+
+    let json: Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    let results = json["results"].as_array().unwrap();
+    let mean = |of: &dyn Fn(&Value) -> f64| results.iter().map(of).sum::<f64>() / results.len() as f64;
+    for row in results {
+        assert!(row["out_of_place"].is_null() && row["out_of_place_per_iter"].is_null(), "{row}");
+        assert_eq!(
+            (&row["in_place"]["nwrong"], row["in_place_per_iter"]["times_us"].as_array().unwrap().len()),
+            (&0.into(), 6)
+        );
+    }
+    let average = json["average_bus_bandwidth"]["bandwidth"].as_f64().unwrap();
+    assert!((average - mean(&|row| row["in_place"]["bus_bw"].as_f64().unwrap())).abs() <= 1e-9 * average, "{json}");
+    assert!(fs::read_to_string(&picture).unwrap().contains("in place"));
+
+    // With itself, and with the table as nccl-tests writes it, which is read again.
+    let as_table = at("a.txt");
+    fs::write(&as_table, &table).unwrap();
+    for other in [&record, &as_table] {
+        let compared = ok(&["bench", "--compare", &record, other]);
+        assert_eq!(compared.matches("  in-place  ").count(), 3, "{compared}");
+        assert!(!compared.contains("out-of-place"), "{compared}");
+    }
+    // Beside an algorithm that is right in both.
+    let both = run(&["--algorithm", "mesh", "--json"]);
+    let json: Value = serde_json::from_str(&both).unwrap();
+    let places: Vec<[bool; 2]> = json["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| ["out_of_place", "in_place"].map(|place| row[place].is_object()))
+        .collect();
+    assert_eq!(places, [[[false, true]; 3], [[true, true]; 3]].concat(), "{both}");
+    // A file that is wrong in place, for which it is made, says that.
+    let wrong = at("wrong.xml");
+    fs::write(
+        &wrong,
+        IN_PLACE_ONLY.replacen(
+            r#"type="r" srcbuf="o" srcoff="1" dstbuf="o" dstoff="1""#,
+            r#"type="r" srcbuf="o" srcoff="1" dstbuf="o" dstoff="0""#,
+            1,
+        ),
+    )
+    .unwrap();
+    let output = wgccl(&[&["bench", wrong.as_str()], &sizes[..]].concat());
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    assert!(said(&output).contains("halves") && !said(&output).contains("never written"), "{}", said(&output));
+}
+
+/// Where the file is not right, that is what there is to say, and not how it would look without copies.
+#[test]
+fn elide_says_that_the_file_is_not_right() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("cycle.xml");
+    // Each receives before it sends.
+    let moved = |xml: &str| {
+        let moved = xml.replace(r#"<step s="0" type="s""#, r#"<step s="x" type="s""#);
+        let moved = moved.replace(r#"<step s="1""#, r#"<step s="0""#).replace(r#"<step s="x""#, r#"<step s="1""#);
+        let mut lines: Vec<&str> = moved.lines().collect();
+        (0..lines.len())
+            .filter(|n| lines[*n].contains(r#"type="s""#))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|n| lines.swap(n, n + 1));
+        lines.join("\n")
+    };
+    fs::write(&file, moved(IN_PLACE_ONLY)).unwrap();
+    let file = file.to_str().unwrap();
+    let sizes = ["-b", "64", "-e", "64"];
+    for (args, code) in [
+        (&["check", file, "--elide"][..], 4),
+        (&["run", file, "--elide", "--device", "cpu"], 4),
+        (&[&["bench", file, "--elide", "--device", "cpu"], &sizes[..]].concat(), 4),
+    ] {
+        let output = wgccl(args);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        let note = format!(
+            "--elide: the file itself is not right, so no copy is left out; wgccl check {file}: deadlock-free fails, a lane never \
+             reaches its end: wait cycle"
+        );
+        let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(flat.matches(&note).count(), 1, "{args:?}: {said}");
+        assert!(!flat.contains("slot["), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn what_does_not_go_with_a_file_is_refused() {
     let dir = TempDir::new().unwrap();

@@ -62,12 +62,13 @@ pub fn measure(device: &Device, end: Instant, seen: &mut dyn FnMut(&Card, &str))
     for bytes in SIZES {
         let begun = Instant::now();
         let iterations = work.request(bytes, Selection::Auto, Dispatch::AUTO).iterations;
-        if let Some(row) = work.size(bytes, &done, fits)? {
+        let row = work.size(bytes, &done, fits)?;
+        if let Some((row, (_, samples))) = row.as_ref().and_then(|row| Some((row, row.first()?))) {
             done.push(Cost {
                 bytes,
                 took: begun.elapsed(),
                 iterations,
-                launch: row.out_of_place_per_iter.statistics.p50,
+                launch: samples.statistics.p50,
                 copy: row.roof.time,
             });
         }
@@ -164,7 +165,7 @@ impl Work<'_> {
         let mut rows = Rows { rows: Vec::new(), next: &mut next };
         sweep_on(&request, std::slice::from_ref(self.device), Vec::new(), &mut rows)?;
         let row = rows.rows.pop();
-        if let Some(wrong) = row.as_ref().and_then(|row| row.out_of_place.nwrong) {
+        if let Some(wrong) = row.as_ref().and_then(|row| row.first()?.0.nwrong) {
             self.card.checked += 1;
             self.card.wrong += wrong;
             self.card.ok = self.card.wrong == 0;
@@ -188,11 +189,12 @@ impl Work<'_> {
                 ..Request::default()
             };
             match self.row(&request) {
-                Ok(Some(row)) => {
-                    let us = row.out_of_place.host_p50.unwrap_or(row.out_of_place.host_time);
-                    self.card.launch.push(Launch { dispatch: row.out_of_place.dispatch_name(), us });
+                Ok(row) => {
+                    if let Some((placement, _)) = row.as_ref().and_then(Row::first) {
+                        let us = placement.host_p50.unwrap_or(placement.host_time);
+                        self.card.launch.push(Launch { dispatch: placement.dispatch_name(), us });
+                    }
                 }
-                Ok(None) => {}
                 Err(error) => match late(&error) {
                     Some(why) => self.leave_out(format!("launch, {way}"), None, why),
                     None => return Err(error),
@@ -259,7 +261,7 @@ impl Work<'_> {
 
     /// Puts a row on the card where it is the best of its size.
     fn take(&mut self, row: &Row) {
-        let best = best(row);
+        let Some(best) = best(row) else { return };
         // The roof of large vectors is that of memory; of small ones, of launches.
         let bytes = row.size * u64::from(row.ranks);
         if self.card.roof.as_ref().is_none_or(|roof| roof.bytes < bytes) {
@@ -319,21 +321,21 @@ pub(super) fn size_name(bytes: u64) -> String {
     }
 }
 
-fn best(row: &Row) -> Best {
-    let samples = &row.out_of_place_per_iter;
+fn best(row: &Row) -> Option<Best> {
+    let (placement, samples) = row.first()?;
     let times = samples.times_us.get(samples.skipped_iterations..).unwrap_or_default();
     let [low, us, high] = quartiles(times).unwrap_or([samples.statistics.p50; 3]);
-    Best {
+    Some(Best {
         bytes: row.size,
         us,
         quartiles_us: [low, high],
-        clock: row.out_of_place.clock,
+        clock: placement.clock,
         bus_bw: rate(row.size as f64, us) * bus_factor(row.collective, row.ranks),
         roof_pct: 100.0 * rate(row.bytes_moved as f64, us) / row.roof.bandwidth.max(f64::MIN_POSITIVE),
         algorithm: row.origin.to_string(),
-        dispatch: row.out_of_place.dispatch_name(),
+        dispatch: placement.dispatch_name(),
         tried: 1,
-    }
+    })
 }
 
 #[cfg(test)]

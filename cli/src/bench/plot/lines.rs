@@ -34,7 +34,7 @@ pub(super) struct Series {
     pub(super) points: Vec<Point>,
 }
 
-/// One place of a line, out of place.
+/// One place of a line: out of place, or in place where that is all there is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Point {
     /// Bytes, and of a barrier, which has none, ranks.
@@ -78,7 +78,7 @@ pub(super) struct Lines {
 }
 
 /// What can tell two lines apart. The first two fields are a panel's, the others a style's.
-const FIELDS: usize = 9;
+const FIELDS: usize = 10;
 const OF_PANEL: usize = 2;
 const DEVICE: usize = 1;
 const ALGORITHM: usize = 3;
@@ -86,7 +86,7 @@ const RECORD: usize = FIELDS - 1;
 
 /// Of modes that devices chose by themselves nothing is said: an algorithm keeps its style on all of them.
 fn tells_modes(rows: &[Row]) -> bool {
-    let mode = |row: &Row| row.out_of_place.dispatch_name();
+    let mode = Row::dispatch_name;
     let distinct: BTreeSet<_> = rows.iter().map(mode).collect();
     let on_devices: BTreeSet<_> = rows.iter().map(|row| (row.device, mode(row))).collect();
     let devices: BTreeSet<_> = rows.iter().map(|row| row.device).collect();
@@ -107,6 +107,7 @@ fn names(devices: &[Device], group: &Group, modes: bool) -> [String; FIELDS] {
         what,
         group.algorithm().to_owned(),
         group.dispatch.clone().filter(|_| modes).unwrap_or_default(),
+        if group.in_place { "in place".to_owned() } else { String::new() },
         group.sync.to_string(),
         format!("root {}", group.root.max(0)),
         format!("cycle {}", group.cycle + 1),
@@ -195,7 +196,7 @@ impl Lines {
             let series = &mut panels[panel].1;
             let line = |series: &Series| series.style == style;
             let line = position(series, line, || Series { group: row.group(), style, points: Vec::new() });
-            series[line].points.push(point(row));
+            series[line].points.extend(point(row));
         }
         // The first cycle goes without saying, and so do the usual synchronisation and root; the device is a note.
         let usual = ["", "cycle 1", "neighbor", "root 0"];
@@ -247,18 +248,18 @@ fn position<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -
     })
 }
 
-fn point(row: &Row) -> Point {
-    let samples = &row.out_of_place_per_iter;
+fn point(row: &Row) -> Option<Point> {
+    let (_, samples) = row.first()?;
     let times = samples.times_us.get(samples.skipped_iterations..).unwrap_or_default();
     let time = quartiles(times).unwrap_or([samples.statistics.p50; 3]);
     let (size, factor) = (row.size as f64, bus_factor(row.collective, row.ranks));
     // Of nothing there is no copy.
     let roof_time = if row.size > 0 { row.roof.time } else { 0.0 };
-    Point {
+    Some(Point {
         x: if row.size > 0 { size } else { row.ranks.into() },
         time,
         bus_bw: time.map(|time| rate(size, time) * factor),
         roof_time,
         roof_bus_bw: rate(size, roof_time) * factor,
-    }
+    })
 }

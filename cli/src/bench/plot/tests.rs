@@ -8,7 +8,7 @@ use super::*;
 use crate::bench::chart::COLOURS;
 use crate::bench::machine::Machine;
 use crate::bench::result::{Device, Row};
-use crate::bench::testing::row;
+use crate::bench::testing::{apart, apart_times, in_place_only, row};
 
 fn record(devices: &[Device], rows: &[Row]) -> [Shown; 1] {
     [Shown { devices: devices.to_vec(), rows: rows.to_vec(), ..Shown::default() }]
@@ -30,7 +30,7 @@ fn modes(rows: &[Row], on: &[(usize, Option<(Mode, Protocol)>)]) -> Vec<Row> {
     let with = |&(device, dispatch): &(usize, Option<(Mode, Protocol)>)| {
         rows.iter().cloned().map(move |mut row| {
             row.device = device;
-            (row.out_of_place.dispatch, row.out_of_place.protocol) = dispatch.unzip();
+            (apart(&mut row).dispatch, apart(&mut row).protocol) = dispatch.unzip();
             row
         })
     };
@@ -70,6 +70,19 @@ fn what_lines_have_in_common_is_the_title() {
             ),
             "all-reduce f32 sum, ring, 4 ranks",
             vec!["fused", "per-rank"],
+            vec![""],
+        ),
+        // What is in place only says so, as a title or as a line.
+        (
+            one(&rows()).into_iter().map(in_place_only).collect(),
+            "all-reduce f32 sum, ring, per-step, in place, 4 ranks",
+            vec!["ring"],
+            vec![""],
+        ),
+        (
+            rows().into_iter().enumerate().map(|(n, row)| if n < 7 { in_place_only(row) } else { row }).collect(),
+            "all-reduce f32 sum, per-step, 4 ranks",
+            vec!["ring, in place", "ring-exchange"],
             vec![""],
         ),
         (
@@ -138,7 +151,7 @@ fn pictures_are_what_their_names_say() {
     assert!(matches!(draw(&dir.path().join("a.pdf"), &record(&[], &rows())), Err(BenchError::Plot { .. })));
     // One row, one rank, nothing measurable: no picture of it may fail.
     let mut alone = row(1024, 10.0);
-    alone.out_of_place.bus_bw = 0.0;
+    apart(&mut alone).bus_bw = 0.0;
     alone.roof.time = 0.0;
     draw(&dir.path().join("alone.svg"), &record(&[], &[alone])).unwrap();
 }
@@ -176,12 +189,12 @@ fn no_number_of_a_record_ends_the_program() {
         .into_iter()
         .enumerate()
     {
-        hostile[n].out_of_place_per_iter.times_us = times;
+        apart_times(&mut hostile[n]).times_us = times;
     }
     hostile[0].size = u64::MAX;
     (hostile[1].size, hostile[1].ranks) = (0, 0);
     hostile[2].roof.time = f64::MIN_POSITIVE;
-    hostile[3].out_of_place_per_iter.statistics.p50 = f64::NAN;
+    apart_times(&mut hostile[3]).statistics.p50 = f64::NAN;
     hostile[4].roof.time = -1.0;
     for name in ["a.svg", "a.png"] {
         draw(&dir.path().join(name), &record(&[], &hostile)).unwrap();
@@ -203,15 +216,18 @@ fn device(name: &str) -> Device {
 fn points_are_medians_with_the_middle_half() {
     let mut one = row(1 << 20, 10.0);
     // Its mean is 22.
-    one.out_of_place_per_iter.times_us = vec![100.0, 4.0, 3.0, 2.0, 1.0];
+    apart_times(&mut one).times_us = vec![100.0, 4.0, 3.0, 2.0, 1.0];
     let lines = Lines::of(&record(&[], std::slice::from_ref(&one)));
     let point = *lines.points().next().unwrap();
     assert_eq!(point.time, [2.0, 3.0, 4.0]);
     let bus_bw = [2.0, 3.0, 4.0].map(|us| 1.5 * f64::from(1 << 20) / us / 1e3);
     assert!(point.bus_bw.iter().zip(bus_bw).all(|(a, b)| (a / b - 1.0).abs() < 1e-12), "{:?}", point.bus_bw);
     // The first is left out of it.
-    one.out_of_place_per_iter.skipped_iterations = 1;
-    assert_eq!(Lines::of(&record(&[], &[one])).points().next().unwrap().time, [1.0, 2.0, 3.0]);
+    apart_times(&mut one).skipped_iterations = 1;
+    assert_eq!(Lines::of(&record(&[], std::slice::from_ref(&one))).points().next().unwrap().time, [1.0, 2.0, 3.0]);
+    // In place, where there is nothing else.
+    one.in_place_per_iter.as_mut().unwrap().times_us = vec![7.0; 5];
+    assert_eq!(Lines::of(&record(&[], &[in_place_only(one)])).points().next().unwrap().time, [7.0; 3]);
 }
 
 #[test]
@@ -274,7 +290,7 @@ fn a_picture_of_everything_is_seen_as_a_whole() {
         let time = |time: f64| time * 10_f64.powi(index as i32);
         let slower = |row: Row| {
             let mut row = Row { device: index, ..row };
-            row.out_of_place_per_iter.times_us.iter_mut().for_each(|us| *us = time(*us));
+            apart_times(&mut row).times_us.iter_mut().for_each(|us| *us = time(*us));
             row
         };
         rows.extend(over_ranks(&rows_of(&algorithms)).into_iter().map(slower));

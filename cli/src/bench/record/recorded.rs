@@ -71,8 +71,12 @@ impl Recorded {
             None => return Err("it names no schema".to_owned()),
         }
         let record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        match record.results.iter().find(|row| row.device >= record.devices.len()) {
+        let results = &record.results;
+        match results.iter().find(|row| row.device >= record.devices.len()) {
             Some(row) => Err(format!("it has no device {}", row.device)),
+            None if results.iter().any(|row| row.first().is_none()) => {
+                Err("a result has times neither out of place nor in place".to_owned())
+            }
             None => Ok(record),
         }
     }
@@ -139,6 +143,58 @@ mod tests {
     use crate::bench::request::Request;
     use crate::bench::summary::Summary;
     use crate::bench::testing::row;
+
+    /// One placement may be missing, as null or altogether, and not both.
+    #[test]
+    fn a_result_has_times_in_some_place() {
+        let (request, summary) = (Request::default(), Summary::default());
+        let contents = Contents {
+            args: &[],
+            machine: &Machine::default(),
+            start_time_utc: "",
+            request: &request,
+            devices: &[crate::bench::testing::device()],
+            rows: &[row(1024, 10.0)],
+            summary: &summary,
+            errors: &[],
+            start_time: "",
+            complete: true,
+        };
+        let value: Value = serde_json::from_str(&json(&contents).unwrap()).unwrap();
+        let (apart, in_place) =
+            (["out_of_place", "out_of_place_per_iter"].as_slice(), ["in_place", "in_place_per_iter"].as_slice());
+        for (gone, left) in [
+            (vec![], &["out_of_place", "in_place"][..]),
+            (vec![in_place], &["out_of_place"]),
+            (vec![apart], &["in_place"]),
+            (vec![apart, in_place], &[]),
+            // A placement without its times is none.
+            (vec![&apart[1..]], &["in_place"]),
+            (vec![&apart[..1], &in_place[1..]], &[]),
+        ] {
+            for as_null in [false, true] {
+                let mut value = value.clone();
+                let row = value["results"][0].as_object_mut().unwrap();
+                for key in gone.concat() {
+                    if as_null { row[key] = Value::Null } else { drop(row.remove(key)) }
+                }
+                let found = Recorded::parse(&value.to_string());
+                match left.is_empty() {
+                    true => {
+                        assert_eq!(
+                            found.unwrap_err(),
+                            "a result has times neither out of place nor in place",
+                            "{gone:?}"
+                        )
+                    }
+                    false => {
+                        let row = &found.unwrap().results[0];
+                        assert_eq!(row.placements().map(|(name, ..)| name).collect::<Vec<_>>(), left, "{gone:?}");
+                    }
+                }
+            }
+        }
+    }
 
     /// Wherever a stranger's record is printed or drawn, it was read here.
     #[test]

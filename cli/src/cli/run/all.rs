@@ -6,7 +6,7 @@ use indicatif::ProgressStyle;
 use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
-use super::args::{RunArgs, check_op, of_file, of_tensors, request};
+use super::args::{RunArgs, check_op, of_file, of_refused, of_tensors, request};
 use super::one::{INTERRUPTED, written};
 use super::text::{device, time};
 use crate::cli::each::{Each, NAME, Row};
@@ -77,7 +77,8 @@ pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Erro
     for (tensors, request) in files.tensors.iter().zip(&requests) {
         bar.bar().set_message(one_line(&name(tensors), NAME));
         let one = One { tensors, request, device: &found, kept: args.output.is_some() && error.is_none() };
-        let (mut outcome, wrong, output) = typed(request.data_type, one).map_err(of(tensors))?;
+        let (mut outcome, wrong, output) =
+            typed(request.data_type, one).map_err(|error| of_refused(args, plan, error)).map_err(of(tensors))?;
         outcome.ok = wrong.is_none();
         rows.push(Row { tensor: name(tensors), of: outcome });
         outputs.extend(output);

@@ -12,6 +12,7 @@ use wgccl::lower::Protocol;
 
 use crate::amount::whole;
 use crate::cli::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of, subjects};
+use crate::cli::output::is_quiet;
 use crate::cli::values::{device, dispatch as dispatch_mode, one_of};
 use crate::device::AUTO;
 use crate::dispatch::Wanted;
@@ -19,6 +20,7 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::run::{Request, Source};
 use crate::tensor::{Files, Tensors};
+use crate::text::plain;
 
 /// Where nobody says how many.
 const RANKS: u32 = 4;
@@ -177,11 +179,16 @@ pub(super) fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
     let Some(loaded) = plan.file() else { return Vec::new() };
     let in_place =
         (loaded.in_place && !args.in_place).then(|| "in place: the file is made for calls in place".to_owned());
-    in_place.into_iter().chain(loaded.msccl.iter().flat_map(|of| of.warnings.clone()).take(WARNINGS)).collect()
+    in_place.into_iter().chain(loaded.few_warnings().cloned()).collect()
 }
 
-/// Of a file's warnings so many are shown.
-const WARNINGS: usize = 3;
+/// The error as it is. What is to be said of a file that was refused is said here, as there will be no table to say it in.
+pub(super) fn of_refused(args: &RunArgs, plan: &Plan, error: Error) -> Error {
+    if matches!(error, Error::Refused(_)) && !is_quiet() {
+        of_file(args, plan).iter().for_each(|note| eprintln!("note: {}", plain(note)));
+    }
+    error
+}
 
 /// Before a device is opened.
 pub(super) fn check_op(request: &Request) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use wgccl::error::PrepareError;
 use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
-use super::args::{RunArgs, check_op, of_file, of_tensors};
+use super::args::{RunArgs, check_op, of_file, of_refused, of_tensors};
 use super::text::table;
 use crate::cli::args::cannot_write;
 use crate::cli::output::{DIM, Ticking, print, print_json};
@@ -71,7 +71,9 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
     let saying = say(|| INTERRUPTED.to_owned());
     let finished = execute::<T>(&request, &device, &watch);
     drop((saying, bar));
-    let mut finished = finished.map_err(|error| of_first_axis(args, request.plan.collective(), error))?;
+    let mut finished = finished
+        .map_err(|error| of_first_axis(args, request.plan.collective(), error))
+        .map_err(|error| of_refused(args, &request.plan, error))?;
     let files = match &request.source {
         Source::Files { tensors, .. } => Some(tensors),
         Source::Generated { .. } => None,
