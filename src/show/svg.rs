@@ -347,7 +347,7 @@ impl<'a> Sheet<'a> {
             let name = if labels.all(|label| label == first) {
                 picture.labels[first as usize].clone()
             } else {
-                format!("level {level}")
+                format!("level {}", level + 1)
             };
             let x = LEFT + (level + 1) * COLUMN + BOX[0] / 2;
             let _ =
