@@ -297,7 +297,7 @@ fn what_an_earlier_launch_left_is_not_taken_for_the_next() {
             let mut host = Host::Apart { inputs: &[], outputs: &mut views(&mut outputs) };
             assert!(bank.download(0, &mut host).unwrap().is_none(), "{case}");
             // As a driver that ignores a submission: recorded, never run.
-            bank.encode_launch(&mut gpu.device.encoder(), 0);
+            bank.encode_launch(&mut gpu.device.encoder(), 0, None);
             outputs.iter_mut().for_each(|output| output.fill(7.0));
             let mut host = Host::Apart { inputs: &[], outputs: &mut views(&mut outputs) };
             let now = bank.download(0, &mut host).unwrap().unwrap_or_else(|| panic!("{case}: handed out"));
