@@ -272,7 +272,8 @@ fn rows<'a>(picture: &'a Picture, shown: &[u32]) -> Vec<Row<'a>> {
             let Some(first) = cells.iter().flatten().next() else { continue };
             let one = cells.iter().flatten().all(|step| step.label == first.label);
             let lane = if index > 0 { format!(" lane {index}") } else { String::new() };
-            let label = if one { picture.labels[first.label as usize].clone() } else { format!("level {}{lane}", level + 1) };
+            let label =
+                if one { picture.labels[first.label as usize].clone() } else { format!("level {}{lane}", level + 1) };
             let all: Vec<(u32, &Step)> = (0..picture.ranks).filter_map(|rank| Some((rank, step(&rank)?))).collect();
             let from = relation(picture, &all);
             rows.push(Row { cells, label, from });
