@@ -36,11 +36,14 @@ fn launched(proved: &Proved, count: usize, options: Options) -> Trace {
     trace
 }
 
+/// Category, beginning and end in nanoseconds, and arguments.
+type Slice = (String, u64, u64, Value);
+
 /// A file as a viewer has it.
 struct File {
     other: Value,
-    /// By process and thread: category, beginning and end in nanoseconds, and arguments.
-    slices: BTreeMap<(u64, u64), Vec<(String, u64, u64, Value)>>,
+    /// By process and thread.
+    slices: BTreeMap<(u64, u64), Vec<Slice>>,
     processes: BTreeMap<u64, String>,
     threads: BTreeMap<(u64, u64), String>,
     /// Beginning and end: time, and the arguments of the slice there.
@@ -269,7 +272,8 @@ fn spans(of: [[u64; 3]; 4]) -> Vec<Span> {
 fn the_critical_path_goes_to_whoever_let_an_instruction_go() {
     // Spans of the pair, then links: rank and instruction, moving, waiting, for whom; then for whom all lanes waited.
     type Links<'a> = &'a [((u32, u32), u64, u64, Option<u32>)];
-    let cases: [(&str, [[u64; 3]; 4], Links<'_>, &[(u32, u64)]); 4] = [
+    type Case<'a> = (&'a str, [[u64; 3]; 4], Links<'a>, &'a [(u32, u64)]);
+    let cases: [Case<'_>; 4] = [
         (
             "rank 0 waits for the slow rank 1, and for its turn",
             [[0, 0, 10], [10, 35, 40], [0, 5, 30], [30, 31, 33]],

@@ -141,7 +141,7 @@ fn what_makes_no_sense_is_refused() {
         (&["bench", "--trace", "-"], "standard output has the report"),
         (&["run", "--trace", "/no/such/directory/run.json"], "cannot write /no/such/directory/run.json"),
         (
-            &["run", "--device", "cpu", "-P", "150", "--channels", "24", "--count", "64K", "--trace", &out],
+            &["run", "--device", "cpu", "-P", "200", "--channels", "24", "--count", "64K", "--trace", &out],
             "use fewer channels",
         ),
         (&["bench", "--card", "--trace", &out], "cannot be used with"),
