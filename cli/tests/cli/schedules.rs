@@ -250,8 +250,8 @@ fn elide_says_that_the_file_is_not_right() {
         let said = said(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
         let note = format!(
-            "--elide: the file itself is not right, so no copy is left out; wgccl check {file}: deadlock-free fails, a lane never \
-             reaches its end: wait cycle"
+            "--elide: the file itself is not right, so no copy is left out: deadlock-free fails: a lane never reaches its end; wgccl \
+             check {file} says where"
         );
         let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(flat.matches(&note).count(), 1, "{args:?}: {said}");
