@@ -167,7 +167,7 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
                 None => format!("--elide: messages are copied all the same: without copies {why}"),
                 Some(own) => {
                     let path = one_line(&path.display().to_string(), REASON);
-                    format!("--elide: the file itself is not right, so no copy is left out; wgccl check {path}: {own}")
+                    format!("--elide: the file itself is not right, so no copy is left out: {own}; wgccl check {path} says where")
                 }
             }),
         }
@@ -189,13 +189,12 @@ fn elided(algo: &Algo, options: &Options, in_place: bool) -> Result<Schedule, St
     }
 }
 
-/// The first proof that fails, in one line: which, what is the case instead, and where.
+/// The first proof that fails, and what is the case instead.
 fn failure(schedule: &Schedule, in_place: bool) -> Option<String> {
     let report = proof::check(schedule, proof::Options::default().in_place(in_place));
     let failed = |outcome: &&Outcome| outcome.verdict == Verdict::Fails && !outcome.proof.is_information();
     let outcome = report.proofs.iter().find(failed)?;
-    let first = outcome.findings.first().map(|finding| format!(": {finding}")).unwrap_or_default();
-    Some(one_line(&format!("{} fails, {}{first}", outcome.proof, outcome.statement), REASON))
+    Some(format!("{} fails: {}", outcome.proof, outcome.statement))
 }
 
 fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, FileError> {

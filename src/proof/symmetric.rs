@@ -382,6 +382,7 @@ mod tests {
             }
         }
         let all = [
+            "all-gather by mesh",
             "all-gather by ring",
             "all-reduce by bidirectional-ring",
             "all-reduce by direct",

@@ -20,10 +20,13 @@ pub(super) fn build(name: Algorithm, task: Task, ranks: u32) -> Draft {
     })
 }
 
-/// Every part of the own output, from where it is.
+/// Every part of the own output, from where it is. Of several it begins with the right neighbour's, so that not all read from
+/// one rank, and every rank does the same, turned.
 fn pull(schedule: &Schedule, rank: u32) -> Lane {
     let ranks = schedule.ranks;
-    (0..schedule.task.output_parts(rank, ranks)).fold(Lane::new(rank), |lane, part| {
+    let number = schedule.task.output_parts(rank, ranks);
+    let parts = (1..=number).map(|distance| (rank + distance) % number);
+    parts.fold(Lane::new(rank), |lane, part| {
         let step = Instruction::new(MOVE).to(Address::output(rank, part));
         lane.with(match schedule.holds(rank, part) {
             Holds::Reduction { part } => step.reduce_all((0..ranks).map(|peer| Address::input(peer, part))),
