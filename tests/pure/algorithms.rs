@@ -192,7 +192,7 @@ fn every_algorithm_of_another_collective_has_its_shape() {
                     (Reduce, Ring) => (p.max(2) - 1, p + 2 * inner - 1, slot * 8, slot, inner),
                     (Reduce, Tree) => (log.max(1), p + 2 * inner - 1, slot * log, got.signals.min(2), inner),
                     // Groups have several ranks, so in the end every group takes from its holder.
-                    (AllGather, Hierarchical) => (groups.count() + u32::from(p > 1), 2 * p * p, 0, of(p - 1), p),
+                    (AllGather, Hierarchical) => (groups.count(), 2 * p * p, 0, of(p - 1), p),
                     (ReduceScatter, Hierarchical) => {
                         let count = groups.count();
                         (count, p * p + (2 * count - 1) * p, of_groups(&groups).1, of(count - 1), p)

@@ -124,7 +124,10 @@ fn what_is_meant_is_said() {
         ("run -n 20", &["-n", "'wgccl bench' takes -n"]),
         ("run --iters 20", &["--iters", "'wgccl bench' takes --iters"]),
         ("check --op sum", &["--op", "'wgccl run' and 'wgccl bench' and 'wgccl verify' take --op"]),
-        ("bench --count 5", &["'wgccl run' and 'wgccl check' and 'wgccl convert' and 'wgccl layout' take --count"]),
+        (
+            "bench --count 5",
+            &["'wgccl run' and 'wgccl check' and 'wgccl show' and 'wgccl convert' and 'wgccl layout' take --count"],
+        ),
         ("completions fishy", &["fishy", "fish"]),
         ("man runn", &["'runn'", "run, bench"]),
         ("run --color sometimes", &["sometimes", "auto, always, never"]),

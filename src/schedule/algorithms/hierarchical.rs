@@ -185,18 +185,22 @@ fn gather(groups: &Groups, rank: u32) -> Lane {
     let (left, right) = (ring(groups, group, 1), ring(groups, group, count - 1));
     let mut lane = Lane::new(rank);
     let mut awaited = Awaited::default();
-    let on = |instruction: Instruction, step: u32, place: u32| match step + 1 < count {
-        true => instruction.notify(groups.holder(right, place), BETWEEN),
-        false => instruction,
-    };
-    let own = Instruction::new(MOVE).copy(Address::input(rank, 0)).to(Address::output(rank, rank));
-    lane.push(told(groups, group, rank, on(own, 0, index)));
+    // A part is there from the beginning where it is an input.
+    let source =
+        |from: u32, part: u32| if from == part { Address::input(from, 0) } else { Address::output(from, part) };
+    lane.push(Instruction::new(MOVE).copy(source(rank, rank)).to(Address::output(rank, rank)));
     for step in 1..count {
         for (place, part) in held_of(groups, ring(groups, group, step), index, size) {
             let from = groups.holder(left, place);
-            let take = Instruction::new((AG_BETWEEN, step)).copy(Address::output(from, part));
-            let take = awaited.next(take.to(Address::output(rank, part)), BETWEEN, from);
-            lane.push(told(groups, group, rank, on(take, step, place)));
+            let mut take =
+                Instruction::new((AG_BETWEEN, step)).copy(source(from, part)).to(Address::output(rank, part));
+            if from != part {
+                take = awaited.next(take, BETWEEN, from);
+            }
+            if step + 1 < count {
+                take = take.notify(groups.holder(right, place), BETWEEN);
+            }
+            lane.push(told(groups, group, rank, take));
         }
     }
     // As each holder gets them.
@@ -205,8 +209,8 @@ fn gather(groups: &Groups, rank: u32) -> Lane {
         for (place, part) in groups.members(of).enumerate() {
             let holder = groups.holder(group, place as u32);
             if holder != rank {
-                let take = Instruction::new(AG_INSIDE).copy(Address::output(holder, part));
-                lane.push(awaited.next(take.to(Address::output(rank, part)), INSIDE, holder));
+                let take = Instruction::new(AG_INSIDE).copy(source(holder, part)).to(Address::output(rank, part));
+                lane.push(if holder == part { take } else { awaited.next(take, INSIDE, holder) });
             }
         }
     }
