@@ -21,10 +21,13 @@ pub enum Grouping {
 
 impl Grouping {
     /// Those of so many ranks.
-    fn of(&self, ranks: u32) -> Groups {
+    fn of(&self, ranks: u32) -> Result<Groups, Error> {
         match self {
-            Self::Number(count) => Groups::even(ranks, *count),
-            Self::Sizes(groups) => groups.clone(),
+            Self::Number(count) if *count > ranks => Err(Error::Usage(format!(
+                "--groups says {count} groups, and there are {ranks} ranks; give at most {ranks}"
+            ))),
+            Self::Number(count) => Ok(Groups::even(ranks, *count)),
+            Self::Sizes(groups) => Ok(groups.clone()),
         }
     }
 }
@@ -94,7 +97,7 @@ impl Plan {
     pub fn draft(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Draft, Error> {
         match self {
             Self::Builtin { task, algorithm, sync, groups } => {
-                let groups = groups.as_ref().map(|groups| groups.of(ranks));
+                let groups = groups.as_ref().map(|groups| groups.of(ranks)).transpose()?;
                 let recipe = Recipe::new(task.clone(), ranks).algorithm(*algorithm).sync(*sync).groups(groups);
                 Ok(recipe.part_bytes(part_bytes).device(device).draft()?)
             }

@@ -82,27 +82,15 @@ impl Traced {
     /// # Errors
     /// [`io::Error`]; nothing is left behind.
     pub(crate) fn write(&self, path: &Path) -> io::Result<Told> {
-        let Self { trace, proved, payload, device, prepared, data_type, op } = self;
-        let mode = prepared.dispatch.map(|(mode, protocol)| dispatch::name(mode, protocol));
-        let facts = [
-            ("type", Some(data_type.name().to_owned())),
-            ("op", op.map(|op| op.name().to_owned())),
-            ("device", Some(device.name.clone())),
-            ("backend", Some(device.backend.clone())),
-            ("driver", device.driver.clone()),
-            ("dispatch", mode),
-            ("channels", Some(prepared.channels.to_string())),
-            ("pieces", Some(prepared.pieces.to_string())),
-            ("wgccl", Some(env!("CARGO_PKG_VERSION").to_owned())),
-        ];
-        let facts: Vec<(&str, &str)> =
-            facts.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))).collect();
+        let Self { trace, proved, payload, prepared, .. } = self;
         let page = is_page(path);
         if page {
             let picture = Picture::new(proved.schedule(), proved.options()).map_err(io::Error::other)?;
             let picture = picture.chunk_bytes(payload.chunk_bytes() as u64);
             whole::create_by(path, |out| html(&picture, Some(trace), out))?;
         } else {
+            let facts = self.facts();
+            let facts: Vec<(&str, &str)> = facts.iter().map(|(name, text)| (*name, text.as_str())).collect();
             whole::create_by(path, |out| trace.write_chrome(proved, payload, &facts, out))?;
         }
         let mut critical_path = trace.critical_path(proved);
@@ -117,6 +105,24 @@ impl Traced {
             several_channels: prepared.channels > 1,
             page,
         })
+    }
+
+    /// What the events say of the launch.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let Self { device, prepared, data_type, op, .. } = self;
+        let mode = prepared.dispatch.map(|(mode, protocol)| dispatch::name(mode, protocol));
+        let facts = [
+            ("type", Some(data_type.name().to_owned())),
+            ("op", op.map(|op| op.name().to_owned())),
+            ("device", Some(device.name.clone())),
+            ("backend", Some(device.backend.clone())),
+            ("driver", device.driver.clone()),
+            ("dispatch", mode),
+            ("channels", Some(prepared.channels.to_string())),
+            ("pieces", Some(prepared.pieces.to_string())),
+            ("wgccl", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ];
+        facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
     }
 }
 
