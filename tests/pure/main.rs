@@ -29,4 +29,5 @@ mod proof_findings;
 mod proof_mutants;
 mod security;
 mod soak;
+mod split;
 mod trace;
