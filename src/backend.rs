@@ -3,6 +3,8 @@
 //! Communicators, program and benchmarks know executors by these traits alone; an executor of another kind (several
 //! devices, hosts, a browser) has to implement nothing else.
 
+mod share;
+
 use std::time::Duration;
 
 use crate::collective::{Op, named};
@@ -11,8 +13,10 @@ use crate::error::{PrepareError, RunError};
 use crate::fault::Fault;
 use crate::lower::mode::{Mode, Protocol};
 use crate::proof::Proved;
-use crate::schedule::DeviceKind;
+use crate::schedule::{DeviceKind, Groups};
 use crate::trace::Trace;
+pub(crate) use share::exchange;
+pub use share::{Member, Message, Share, Transport};
 
 /// What a launch is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,6 +154,12 @@ pub trait Backend {
 
     /// What kind of device it is, for the choice of algorithms.
     fn kind(&self) -> DeviceKind;
+
+    /// Ranks that share a device, of so many, where there are several devices: between these groups data moves slowly.
+    fn groups(&self, ranks: u32) -> Option<Groups> {
+        let _ = ranks;
+        None
+    }
 
     /// Refuses what it has not, whatever the schedule: asked before one is built and proved, for that is what costs.
     ///

@@ -299,7 +299,8 @@ impl<B: Backend> Communicator<B> {
         supported(data_type, op)?;
         let bytes = count.saturating_mul(data_type.bytes()) as u64;
         let recipe = Recipe::new(key.task.clone(), self.ranks).algorithm(self.algorithm).sync(self.sync);
-        Ok(recipe.part_bytes(bytes).device(self.backend.kind()).build()?)
+        let recipe = recipe.part_bytes(bytes).device(self.backend.kind());
+        Ok(recipe.placed(self.backend.groups(self.ranks)).build()?)
     }
 
     fn prepare_now(

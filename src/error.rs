@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use crate::buffers::{BufferError, SliceError, UserBuffer};
 use crate::element::Unsupported;
 use crate::hang::Hang;
-use crate::lower::LowerError;
+use crate::lower::{LowerError, SplitError};
 pub use crate::payload::PayloadError;
 use crate::proof::{Refused, Unscalable};
 use crate::schedule::BuildError;
@@ -78,6 +78,15 @@ pub enum PrepareError {
     /// An option that this executor does not have.
     #[error("{executor} has no {option}; leave it out")]
     NoSuchOption { executor: &'static str, option: &'static str },
+    /// A schedule that cannot be placed so.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// A placement on more devices than there are.
+    #[error("the placement names {placement} devices, and there are {devices}; number them from 0")]
+    Devices { placement: u32, devices: usize },
+    /// One device's part, which computes nothing of use without the others'.
+    #[error("this is one device's part of a schedule; run it with the others, through `placed`")]
+    Part,
     /// The schedule, or the payload, does not fit the device, or the named mode or protocol would be wrong there.
     #[error("{device}: {error}")]
     Lower {
@@ -140,9 +149,31 @@ pub enum RunError {
     /// The arithmetic of the element type panicked. Outputs are unspecified; the next launch starts afresh.
     #[error("the element type's arithmetic panicked on a worker thread")]
     Panicked,
+    /// Another device was not heard of, or failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+/// Why a message between devices did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+#[non_exhaustive]
+pub enum TransportError {
+    /// It did not come in time.
+    #[error(
+        "{me} waited {timeout:?} for a message of {peer} at boundary {boundary} of {boundaries}; allow more time, or {peer} may \
+         be stuck"
+    )]
+    Deadline { me: String, peer: String, boundary: u32, boundaries: u32, timeout: Duration },
+    /// The peer failed, and says itself why.
+    #[error("{me} gave up at boundary {boundary} of {boundaries}, because {peer} failed")]
+    PeerFailed { me: String, peer: String, boundary: u32, boundaries: u32 },
+    /// The peer, or the way to it, is gone.
+    #[error("{me} lost {peer} at boundary {boundary} of {boundaries}: {reason}")]
+    Lost { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },
 }
 
 /// Why a collective was not carried out: it could not be prepared, or did not succeed.

@@ -42,6 +42,8 @@ pub(super) struct Cut {
     pub(super) stream: bool,
     /// Small enough for the calling thread alone.
     pub(super) inline: bool,
+    /// What is in a channel's slots and signals is kept from one epoch to the next.
+    pub(super) kept: bool,
     lanes: usize,
 }
 
@@ -88,13 +90,19 @@ impl Cut {
             private,
             stream: bytes > STREAM_BYTES,
             inline,
+            kept: false,
             lanes,
         })
     }
 
     /// Sets of slots and signals.
     pub(super) fn sets(&self) -> usize {
-        if self.private { self.workers } else { self.channels }
+        if self.reused() { self.workers } else { self.channels }
+    }
+
+    /// Whether a worker has one set for all of its channels.
+    pub(super) fn reused(&self) -> bool {
+        self.private && !self.kept
     }
 
     /// A worker's channels: neighbours, because they are neighbours in memory.

@@ -1,0 +1,233 @@
+//! One device's part of a schedule on worker threads: an epoch is a launch, and between two of them chunks are copied out and in.
+//!
+//! It works in the caller's memory, as whole schedules do, with memory of its own for what it keeps of ranks on other devices.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::executor::Executor;
+use super::memory::Slots;
+use super::ready::Resident;
+use super::{Cpu, NAME};
+use crate::backend::{Backend, Member, Options, Prepared, Ran, Shape, Share, Transport, exchange};
+use crate::buffers::UserBuffer;
+use crate::element::{Element, dispatch};
+use crate::error::{PrepareError, RunError};
+use crate::lower::{Part, Run};
+use crate::schedule::{Address, Buffer, DeviceKind};
+
+impl Member for Cpu {
+    fn kind(&self) -> DeviceKind {
+        Backend::kind(self)
+    }
+
+    fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn prepare_part(&self, part: &Part, shape: Shape, options: &Options) -> Result<Box<dyn Share>, PrepareError> {
+        if options.trace {
+            return Err(PrepareError::NoSuchOption { executor: "a launch on several devices", option: "trace" });
+        }
+        let Shape { count, data_type, op } = shape;
+        let (team, proved) = (self.team.clone(), part.proved());
+        dispatch!(data_type, T => {
+            let executor = Executor::<T>::with_team(team, proved, count, op, options)?;
+            Ok(Box::new(Placed::new(executor, part.clone())?))
+        })
+    }
+}
+
+/// A part made ready for one type.
+struct Placed<T: Element> {
+    executor: Executor<T>,
+    part: Part,
+    ghosts: Vec<Kept<T>>,
+    resident: Option<Resident<T>>,
+}
+
+/// What is kept of a buffer of a rank on another device.
+struct Kept<T> {
+    rank: u32,
+    buffer: Buffer,
+    memory: Slots<T>,
+    /// The elements of that buffer which are kept.
+    elements: Range<usize>,
+}
+
+/// Where all ranks' buffers are in a launch; in place there are no inputs.
+struct Bases<T> {
+    inputs: Vec<*const T>,
+    outputs: Vec<*mut T>,
+}
+
+impl<T: Element> Placed<T> {
+    fn new(executor: Executor<T>, part: Part) -> Result<Self, PrepareError> {
+        let payload = executor.payload();
+        let first = |chunk: u32| {
+            let (of_part, chunk) = ((chunk / payload.chunks) as usize, chunk % payload.chunks);
+            of_part * payload.count + payload.elements(chunk).start
+        };
+        // Slots of all ranks are the executor's own.
+        let users = part.proved().address_map().ghosts().iter().filter(|ghost| ghost.buffer != Buffer::Slot);
+        let kept = users.map(|ghost| {
+            let last = ghost.chunks.end - 1;
+            let elements = first(ghost.chunks.start)..first(last) + payload.held(ghost.buffer, last);
+            let bytes = (elements.len() * size_of::<T>()) as u64;
+            let memory = Slots::new(elements.len()).ok_or(PrepareError::Memory(bytes))?;
+            Ok(Kept { rank: ghost.rank, buffer: ghost.buffer, memory, elements })
+        });
+        let ghosts = kept.collect::<Result<_, PrepareError>>()?;
+        Ok(Self { executor, part, ghosts, resident: None })
+    }
+
+    fn in_place(&self) -> bool {
+        self.executor.proved().in_place()
+    }
+
+    /// One launch.
+    ///
+    /// # Safety
+    /// As for [`Executor::launch`].
+    unsafe fn launch_over(
+        &mut self,
+        inputs: impl Iterator<Item = *const T>,
+        outputs: impl Iterator<Item = *mut T>,
+        transport: &mut dyn Transport,
+    ) -> Result<Ran, RunError> {
+        let mut bases = Bases { inputs: inputs.collect(), outputs: outputs.collect() };
+        for Kept { rank, buffer, memory, elements } in &self.ghosts {
+            // Where the buffer would begin: only what is kept is named.
+            let start = memory.as_ptr().wrapping_sub(elements.start);
+            match buffer {
+                Buffer::Input => bases.inputs[*rank as usize] = start,
+                _ => bases.outputs[*rank as usize] = start,
+            }
+        }
+        let start = Instant::now();
+        for boundary in 0..self.part.boundaries() {
+            let payload = *self.executor.payload();
+            let mut memory = Memory { executor: &self.executor, bases: &bases };
+            // SAFETY: no epoch runs, so nobody else accesses what the launch may access.
+            let (read, write) = (
+                |memory: &mut Memory<'_, T>, run: &Run, bytes: &mut [u8]| unsafe { memory.read(run, bytes) },
+                |memory: &mut Memory<'_, T>, run: &Run, bytes: &[u8]| unsafe { memory.write(run, bytes) },
+            );
+            exchange(&self.part, boundary, &payload, transport, &mut memory, read, write)?;
+            if boundary < self.part.epochs() {
+                let Bases { inputs, outputs } = &bases;
+                // SAFETY: handed on; ghosts are as long as what the part's lanes name.
+                unsafe { self.executor.launch_epoch(boundary, inputs.iter().copied(), outputs.iter().copied())? };
+            }
+        }
+        Ok(Ran { time: Some(start.elapsed()), ..Ran::default() })
+    }
+}
+
+/// All that a part may access, while none of its epochs runs.
+struct Memory<'a, T: Element> {
+    executor: &'a Executor<T>,
+    bases: &'a Bases<T>,
+}
+
+impl<T: Element> Memory<'_, T> {
+    /// # Safety
+    /// Nobody else accesses the part's memory.
+    unsafe fn read(&mut self, run: &Run, bytes: &mut [u8]) {
+        let mut at = 0;
+        self.pieces(run.at, run.chunks, |from, len| {
+            let into = &mut bytes[at..at + len * size_of::<T>()];
+            // SAFETY: `from` is valid for `len` elements, and `into` is as long.
+            unsafe { into.as_mut_ptr().copy_from_nonoverlapping(from.cast(), into.len()) };
+            at += into.len();
+        });
+    }
+
+    /// # Safety
+    /// As for [`read`](Self::read).
+    unsafe fn write(&mut self, run: &Run, bytes: &[u8]) {
+        for &to in &*run.to {
+            let mut at = 0;
+            self.pieces(to, run.chunks, |into, len| {
+                let from = &bytes[at..at + len * size_of::<T>()];
+                // SAFETY: as in `read`. What arrives is for a place that the schedule writes, so for one that is writable, or
+                // for a ghost.
+                unsafe { into.cast::<u8>().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+                at += from.len();
+            });
+        }
+    }
+
+    /// Every run of elements that `chunks` chunks from `at` on consist of.
+    fn pieces(&self, at: Address, chunks: u32, mut each: impl FnMut(*mut T, usize)) {
+        let (map, payload) = (self.executor.proved().address_map(), self.executor.payload());
+        for chunk in at.chunk..at.chunk + chunks {
+            let address = Address { chunk, ..at };
+            let (buffer, part, chunk) = map.in_user_buffer(address);
+            let rank = address.rank as usize;
+            let start = part as usize * payload.count + payload.elements(chunk).start;
+            let len = payload.held(buffer, chunk);
+            match buffer {
+                Buffer::Slot => {
+                    let slot = map.index(address) - map.all(Buffer::Slot).start;
+                    for channel in 0..self.executor.channels() as usize {
+                        let (piece, elements) = self.executor.slot(channel, slot);
+                        each(piece, elements.len());
+                    }
+                }
+                Buffer::Input => each(self.bases.inputs[rank].cast_mut().wrapping_add(start), len),
+                Buffer::Output => each(self.bases.outputs[rank].wrapping_add(start), len),
+            }
+        }
+    }
+}
+
+impl<T: Element> Share for Placed<T> {
+    fn prepared(&self) -> Prepared {
+        Prepared { dispatch: None, channels: self.executor.channels(), pieces: 1, device_bytes: None }
+    }
+
+    fn run(
+        &mut self,
+        inputs: &[&[u8]],
+        outputs: &mut [&mut [u8]],
+        transport: &mut dyn Transport,
+    ) -> Result<Ran, RunError> {
+        if self.in_place() {
+            return Err(RunError::Placement { in_place: true });
+        }
+        self.executor.check_bytes(UserBuffer::Input, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        self.executor.check_bytes(UserBuffer::Output, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        let (inputs, outputs) =
+            (inputs.iter().map(|x| x.as_ptr().cast()), outputs.iter_mut().map(|x| x.as_mut_ptr().cast()));
+        // SAFETY: the borrows last until it returns, and their lengths and alignment have been checked.
+        unsafe { self.launch_over(inputs, outputs, transport) }
+    }
+
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
+        if !self.in_place() {
+            return Err(RunError::Placement { in_place: false });
+        }
+        self.executor.check_bytes(UserBuffer::InPlace, buffers.iter().map(|x| (x.as_ptr(), x.len())))?;
+        // SAFETY: as in `run`.
+        unsafe { self.launch_over([].into_iter(), buffers.iter_mut().map(|x| x.as_mut_ptr().cast()), transport) }
+    }
+
+    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError> {
+        Resident::load(&mut self.resident, &self.executor, inputs)
+    }
+
+    fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
+        // Out of `self`, which the launch borrows.
+        let Some(mut resident) = self.resident.take() else { return Err(RunError::NotLoaded) };
+        let (inputs, outputs) = resident.launching();
+        // SAFETY: they live until it returns, and were made as long as the schedule has them.
+        let ran = unsafe { self.launch_over(inputs, outputs, transport) };
+        self.resident = Some(resident);
+        ran
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        Resident::fetch(self.resident.as_ref(), &self.executor, outputs)
+    }
+}
