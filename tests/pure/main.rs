@@ -24,6 +24,7 @@ mod model;
 #[cfg(feature = "formats")]
 mod msccl;
 mod pages;
+mod placed;
 mod proof_answers;
 mod proof_findings;
 mod proof_mutants;
