@@ -4,10 +4,12 @@
 //! transport's affair and nobody else's.
 
 use super::{Options, Prepared, Ran, Shape};
+use crate::collective::Op;
 use crate::error::{PrepareError, RunError, TransportError};
-use crate::lower::Part;
+use crate::lower::{Part, Split};
 use crate::payload::Payload;
-use crate::schedule::DeviceKind;
+use crate::proof::Proved;
+use crate::schedule::{DeviceKind, Placement};
 
 /// A backend that can carry out a part of a schedule.
 pub trait Member: Send + Sync {
@@ -77,6 +79,30 @@ pub struct Message {
     pub boundary: u32,
     /// How long it is.
     pub bytes: usize,
+}
+
+impl Message {
+    /// What a device receives in a launch over `payload`, in the order in which its share takes it.
+    pub fn received<'a>(part: &'a Part, payload: &'a Payload) -> impl Iterator<Item = Self> + 'a {
+        let at = |boundary| part.receives(boundary).iter().map(move |route| (boundary, route));
+        let all = (0..part.boundaries()).flat_map(at);
+        all.map(|(boundary, route)| Self { peer: route.peer, boundary, bytes: route.bytes(payload) })
+    }
+}
+
+/// Splits a schedule for launches of `shape` on several devices.
+///
+/// # Errors
+/// [`PrepareError`] where it is one device's part itself, or cannot be placed so, or not averaged.
+pub fn split(proved: &Proved, placement: &Placement, shape: Shape) -> Result<Split, PrepareError> {
+    if proved.is_part() {
+        return Err(PrepareError::Part);
+    }
+    let schedule = proved.schedule();
+    if schedule.task.collective.op(shape.op).over(schedule.ranks) == Op::Avg {
+        proved.scalable()?;
+    }
+    Ok(Split::new(proved, placement)?)
 }
 
 /// Brings messages from one device to another, those of two devices in order.

@@ -1,0 +1,310 @@
+//! The processes of a communicator as one backend: they introduce themselves once, and agree before every preparation.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mpi::ffi;
+use mpi::raw::AsRaw;
+use mpi::topology::Communicator;
+use serde::{Deserialize, Serialize};
+use wgccl::backend::{Backend, Member, Message, Options, Shape, Share, split};
+use wgccl::error::{PrepareError, TransportError};
+use wgccl::lower::Split;
+use wgccl::placed::PATIENCE;
+use wgccl::proof::Proved;
+use wgccl::schedule::{DeviceKind, Groups, Placement};
+
+use crate::agree::agree;
+use crate::courier::Traffic;
+use crate::error::MpiError;
+use crate::line::{Line, MOST_BYTES};
+use crate::ready::MpiReady;
+use crate::world::World;
+
+/// What both sides of a message must have in common.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+
+/// The devices of several processes. Ranks are spread over processes in blocks, unless a placement says otherwise.
+///
+/// It belongs to the thread that made it, as MPI's handles do.
+pub struct MpiBackend {
+    world: Rc<World>,
+    member: Arc<dyn Member>,
+    placement: Option<Placement>,
+    /// Of the first process, so that all choose the same algorithm.
+    kind: DeviceKind,
+    /// Threads for this process, where others share its cores.
+    workers: usize,
+    piece: usize,
+}
+
+/// How a process introduces itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Hello {
+    version: String,
+    device: String,
+    kind: usize,
+    host: String,
+    /// The cores that it may run on, as the system writes them.
+    cores: String,
+}
+
+/// What a process is about to prepare, in words that are compared.
+#[derive(Debug, Serialize, Deserialize)]
+struct Plan {
+    named: Vec<(String, String)>,
+    /// Why it cannot.
+    refused: Option<String>,
+}
+
+/// What the first process says of all plans.
+#[derive(Debug, Serialize, Deserialize)]
+enum Verdict {
+    Agreed,
+    Refused { process: u32, reason: String },
+    Unequal { process: u32, what: String, theirs: String, ours: String },
+}
+
+impl MpiBackend {
+    /// The processes of `comm`, all of which call this; `member` is the device of this one. Waits 60 s for the others.
+    ///
+    /// The communicator is duplicated, so that messages of its other users are not met.
+    ///
+    /// # Errors
+    /// [`MpiError`].
+    pub fn over(
+        comm: &(impl Communicator + AsRaw<Raw = ffi::MPI_Comm>),
+        member: Arc<dyn Member>,
+    ) -> Result<Self, MpiError> {
+        Self::over_within(comm, member, PATIENCE)
+    }
+
+    /// As [`over`](Self::over), waiting for so long.
+    ///
+    /// # Errors
+    /// [`MpiError`].
+    pub fn over_within(
+        comm: &(impl Communicator + AsRaw<Raw = ffi::MPI_Comm>),
+        member: Arc<dyn Member>,
+        timeout: Duration,
+    ) -> Result<Self, MpiError> {
+        let (me, all) = Line::place_in(comm.as_raw())?;
+        let unheard = || {
+            let (me, peer) = (format!("process {me}"), "another process".to_owned());
+            TransportError::Unheard { me, peer, timeout }
+        };
+        let line = Line::over(comm.as_raw(), timeout)?.ok_or_else(unheard)?;
+        let mut world = World::new(line, me, all);
+        let kinds = DeviceKind::ALL;
+        let mine = Hello {
+            version: VERSION.to_owned(),
+            device: member.name(),
+            kind: kinds.iter().position(|&kind| kind == member.kind()).unwrap_or(0),
+            host: mpi::environment::processor_name().unwrap_or_default(),
+            cores: cores(),
+        };
+        let hellos = agree(&world, mine, timeout, |all| all)?;
+        world.names = (0..).zip(&hellos).map(|(process, hello)| name(process, hello.as_ref())).collect();
+        let version = |hello: &Option<Hello>| hello.as_ref().map_or("another version", |hello| &hello.version).to_owned();
+        let ours = hellos.first().map(version).unwrap_or_default();
+        if let Some((process, theirs)) = (0..).zip(hellos.iter().map(version)).find(|(_, theirs)| *theirs != ours) {
+            let (peer, first) = (world.name(process), world.name(0));
+            return Err(MpiError::Version { peer, theirs, first, ours });
+        }
+        let hellos: Vec<Hello> = hellos.into_iter().flatten().collect();
+        let mine = |hello: &&Hello| (&hello.host, &hello.cores) == (&hellos[me as usize].host, &hellos[me as usize].cores);
+        let beside = hellos.iter().filter(mine).count();
+        let workers = std::thread::available_parallelism().map_or(1, usize::from) / beside.max(1);
+        let kind = hellos.first().and_then(|hello| kinds.get(hello.kind)).copied().unwrap_or(DeviceKind::Cpu);
+        let (placement, piece) = (None, MOST_BYTES);
+        Ok(Self { world: Rc::new(world), member, placement, kind, workers: workers.max(1), piece })
+    }
+
+    /// Places ranks so: device i of the placement is process i. The same on all processes.
+    #[must_use]
+    pub fn placement(mut self, placement: impl Into<Option<Placement>>) -> Self {
+        self.placement = placement.into();
+        self
+    }
+
+    /// The most bytes of one MPI message; longer ones go in pieces. The same on all processes; nearly 2 GiB if not given,
+    /// which is what MPI can count.
+    #[must_use]
+    pub fn piece_bytes(mut self, bytes: usize) -> Self {
+        self.piece = bytes.clamp(1, MOST_BYTES);
+        self
+    }
+
+    /// This process's number in the communicator.
+    pub fn process(&self) -> u32 {
+        self.world.me
+    }
+
+    /// How many processes there are.
+    pub fn processes(&self) -> u32 {
+        self.world.all
+    }
+
+    /// What the processes are called in reports, with their devices and hosts.
+    pub fn names(&self) -> &[String] {
+        &self.world.names
+    }
+
+    /// Where `ranks` ranks live.
+    pub fn placement_of(&self, ranks: u32) -> Placement {
+        self.placement.clone().unwrap_or_else(|| Placement::even(ranks, self.world.all))
+    }
+
+    fn check(&self, placement: &Placement) -> Result<(), PrepareError> {
+        match (placement.devices(), self.world.all) {
+            (placement, processes) if placement == processes => Ok(()),
+            (placement, processes) if placement < processes => Err(PrepareError::Idle { placement, processes }),
+            (placement, processes) => Err(PrepareError::Devices { placement, devices: processes as usize }),
+        }
+    }
+
+    /// This process's part, before anybody was asked.
+    fn prepare_part(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<(Split, Box<dyn Share>), PrepareError> {
+        let placement = self.placement_of(proved.schedule().ranks);
+        self.check(&placement)?;
+        let split = split(proved, &placement, shape)?;
+        let mut options = options.of_kind(self.member.kind());
+        if self.member.kind() == DeviceKind::Cpu {
+            options = options.workers(options.workers.unwrap_or(self.workers));
+        }
+        let share = self.member.prepare_part(&split.parts()[self.world.me as usize], shape, &options)?;
+        Ok((split, share))
+    }
+
+    /// What is compared before anything moves.
+    fn plan(&self, proved: &Proved, shape: Shape, refused: Option<String>) -> Plan {
+        let schedule = proved.schedule();
+        let mut hash = Hash(0xcbf2_9ce4_8422_2325);
+        // Into a hash, which takes everything.
+        let _ = serde_json::to_writer(&mut hash, schedule);
+        let placement = self.placement_of(schedule.ranks).to_string();
+        let named = [
+            ("schedule", format!("{} of {} ranks ({:016x})", schedule.origin.name(), schedule.ranks, hash.0)),
+            ("form", if proved.in_place() { "in place" } else { "out of place" }.to_owned()),
+            ("count", shape.count.to_string()),
+            ("element type", shape.data_type.to_string()),
+            ("operation", shape.op.to_string()),
+            ("placement", placement),
+            ("limit of a message", self.piece.to_string()),
+            ("number of schedules prepared", self.world.prepared.get().to_string()),
+        ];
+        Plan { named: named.map(|(what, value)| (what.to_owned(), value)).to_vec(), refused }
+    }
+}
+
+/// "process 2 (CPU on node7)".
+fn name(process: u32, hello: Option<&Hello>) -> String {
+    match hello {
+        Some(Hello { device, host, .. }) if host.is_empty() => format!("process {process} ({device})"),
+        Some(Hello { device, host, .. }) => format!("process {process} ({device} on {host})"),
+        None => format!("process {process}"),
+    }
+}
+
+/// Of Linux; elsewhere all processes of a host have all of its cores.
+fn cores() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let of = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    of.map(|list| list.trim().to_owned()).unwrap_or_default()
+}
+
+/// FNV-1a: the same on every machine and in every version.
+struct Hash(u64);
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn judge(plans: Vec<Option<Plan>>) -> Verdict {
+    let unreadable = || Plan { named: Vec::new(), refused: Some("it sent what nobody can read".to_owned()) };
+    let plans: Vec<Plan> = plans.into_iter().map(|plan| plan.unwrap_or_else(unreadable)).collect();
+    let [first, others @ ..] = &plans[..] else { return Verdict::Agreed };
+    for (process, plan) in (1..).zip(others) {
+        let mut pairs = first.named.iter().zip(&plan.named);
+        if let Some(((what, ours), (_, theirs))) = pairs.find(|(ours, theirs)| ours != theirs) {
+            let (what, theirs, ours) = (what.clone(), theirs.clone(), ours.clone());
+            return Verdict::Unequal { process, what, theirs, ours };
+        }
+    }
+    let mut refused = (0..).zip(&plans).filter_map(|(process, plan)| Some((process, plan.refused.clone()?)));
+    refused.next().map_or(Verdict::Agreed, |(process, reason)| Verdict::Refused { process, reason })
+}
+
+impl Backend for MpiBackend {
+    type Ready = MpiReady;
+
+    /// That of the first process.
+    fn kind(&self) -> DeviceKind {
+        self.kind
+    }
+
+    fn groups(&self, ranks: u32) -> Option<Groups> {
+        self.placement_of(ranks).groups()
+    }
+
+    fn is_here(&self, rank: u32, ranks: u32) -> bool {
+        let placement = self.placement_of(ranks);
+        rank < placement.ranks() && placement.device(rank) == self.world.me
+    }
+
+    fn admit(&self, ranks: u32, _: &Options) -> Result<(), PrepareError> {
+        self.check(&self.placement_of(ranks))
+    }
+
+    fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<MpiReady, PrepareError> {
+        self.world.usable()?;
+        let timeout = options.timeout.unwrap_or(PATIENCE);
+        let prepared = self.prepare_part(proved, shape, options);
+        let plan = self.plan(proved, shape, prepared.as_ref().err().map(ToString::to_string));
+        self.world.prepared.set(self.world.prepared.get() + 1);
+        let verdict = agree(&self.world, plan, timeout, judge);
+        let verdict = verdict.inspect_err(|error| self.world.fail(error.to_string()))?;
+        let (split, share) = match verdict {
+            Verdict::Unequal { process, what, theirs, ours } => {
+                let (peer, first) = (self.world.name(process), self.world.name(0));
+                return Err(PrepareError::Unequal { peer, what, theirs, first, ours });
+            }
+            // The same error everywhere, so that no process tries again alone.
+            Verdict::Refused { process, reason } => {
+                return Err(PrepareError::Peer { peer: self.world.name(process), reason });
+            }
+            Verdict::Agreed => prepared?,
+        };
+        let payload = proved.payload(shape.count, shape.data_type)?;
+        let part = &split.parts()[self.world.me as usize];
+        let traffic = Traffic {
+            plan: Message::received(part, &payload).collect(),
+            boundaries: part.boundaries(),
+            number: self.world.prepared.get(),
+            piece: self.piece,
+            timeout,
+            spare: Vec::new(),
+        };
+        Ok(MpiReady { world: self.world.clone(), split, share, traffic, launches: 0 })
+    }
+}
+
+impl fmt::Debug for MpiBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MpiBackend")
+            .field("processes", &self.world.names)
+            .field("process", &self.world.me)
+            .field("placement", &self.placement)
+            .finish_non_exhaustive()
+    }
+}
