@@ -186,9 +186,12 @@ pub enum TransportError {
     /// The peer failed, and has said why.
     #[error("{me} gave up at boundary {boundary} of {boundaries}, because {peer} failed: {reason}")]
     PeerReported { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },
-    /// What was sent was not taken in time.
-    #[error("{me} waited {timeout:?} for {peer} to take a message of boundary {boundary} of {boundaries}; {peer} may be stuck")]
-    NotTaken { me: String, peer: String, boundary: u32, boundaries: u32, timeout: Duration },
+    /// The peer waits as well, and the one at the end of those that wait for each other does not answer.
+    #[error(
+        "{me} waited {timeout:?} for a message of {peer} at boundary {boundary} of {boundaries}, and {peer} for {silent}; allow \
+         more time, or {silent} may be stuck"
+    )]
+    Silent { me: String, peer: String, silent: String, boundary: u32, boundaries: u32, timeout: Duration },
     /// The peer did not come to where all have to agree.
     #[error("{me} waited {timeout:?} for {peer} to make the same call; make the same calls, in the same order, in all processes")]
     Unheard { me: String, peer: String, timeout: Duration },

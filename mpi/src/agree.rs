@@ -52,7 +52,7 @@ where
             Ok(told) => all.push(serde_json::from_slice(&told).ok()),
             Err(error) => {
                 // They wait for an answer; what becomes of it is not waited for.
-                (1..world.all).for_each(|other| drop(world.post(other, AGREE_TAG, &Answer::<()>::Unheard(peer))));
+                (1..world.all).for_each(|other| world.send_off(other, AGREE_TAG, &Answer::<()>::Unheard(peer)));
                 return Err(error);
             }
         }
@@ -77,7 +77,7 @@ fn hear(world: &World, peer: u32, wait: Duration, timeout: Duration) -> Result<V
             let text = world.take(peer, waiting.bytes, AGREE_TAG, wait).map_err(|code| lost(world, peer, code))?;
             return text.ok_or_else(|| unheard(world, peer, timeout));
         }
-        if patience.is_long() {
+        if patience.is_long() && world.attend(peer).is_some() {
             world.usable()?;
         }
         if !patience.turn() {

@@ -11,7 +11,7 @@ use wgccl::error::TransportError;
 
 use crate::line::{Code, Flight};
 use crate::patience::Patience;
-use crate::world::{FIRST_DATA_TAG, World};
+use crate::world::{FIRST_DATA_TAG, Failed, World};
 
 /// Receives posted beyond the one that is waited for.
 const AHEAD: usize = 16;
@@ -62,11 +62,9 @@ impl<'a> Courier<'a> {
             if self.sent.len() < before {
                 patience.refresh();
             }
-            self.hear_of_failures(&patience, message)?;
+            self.attend(&patience, message)?;
             if !patience.turn() {
-                let (me, peer) = (self.world.my_name(), self.world.name(message.peer));
-                let (boundary, boundaries, timeout) = (message.boundary, self.traffic.boundaries, self.traffic.timeout);
-                return Err(TransportError::NotTaken { me, peer, boundary, boundaries, timeout });
+                return Err(self.over(message));
             }
         }
     }
@@ -121,17 +119,28 @@ impl<'a> Courier<'a> {
     }
 
     /// Now and then: whoever has failed sends nothing any more.
-    fn hear_of_failures(&self, patience: &Patience, at: Message) -> Result<(), TransportError> {
-        let failed = if patience.is_long() { self.world.news() } else { None };
-        failed.map_or(Ok(()), |failed| {
-            Err(TransportError::PeerReported {
-                me: self.world.my_name(),
-                peer: self.world.name(failed.process),
-                boundary: at.boundary,
-                boundaries: self.traffic.boundaries,
-                reason: failed.reason,
-            })
-        })
+    fn attend(&self, patience: &Patience, at: Message) -> Result<(), TransportError> {
+        let failed = if patience.is_long() { self.world.attend(at.peer) } else { None };
+        failed.map_or(Ok(()), |failed| Err(self.reported(at, failed)))
+    }
+
+    fn reported(&self, at: Message, Failed { process, reason }: Failed) -> TransportError {
+        let (me, peer) = (self.world.my_name(), self.world.name(process));
+        TransportError::PeerReported { me, peer, boundary: at.boundary, boundaries: self.traffic.boundaries, reason }
+    }
+
+    /// The time is over, and somebody is to blame.
+    fn over(&self, at: Message) -> TransportError {
+        let (me, peer, timeout) = (self.world.my_name(), self.world.name(at.peer), self.traffic.timeout);
+        let (boundary, boundaries) = (at.boundary, self.traffic.boundaries);
+        match self.world.silent(at.peer) {
+            Err(failed) => self.reported(at, failed),
+            Ok(silent) if silent == at.peer => TransportError::Deadline { me, peer, boundary, boundaries, timeout },
+            Ok(silent) => {
+                let silent = self.world.name(silent);
+                TransportError::Silent { me, peer, silent, boundary, boundaries, timeout }
+            }
+        }
     }
 
     fn lost(&self, at: Message, Code(reason): Code) -> TransportError {
@@ -164,11 +173,9 @@ impl Transport for Courier<'_> {
         let Some((_, mut flight)) = self.posted.remove(at) else { return Ok(()) };
         let mut patience = Patience::new(self.traffic.timeout);
         while !flight.test().map_err(|code| self.lost(message, code))? {
-            self.hear_of_failures(&patience, message)?;
+            self.attend(&patience, message)?;
             if !patience.turn() {
-                let (me, peer) = (self.world.my_name(), self.world.name(message.peer));
-                let (boundary, boundaries, timeout) = (message.boundary, self.traffic.boundaries, self.traffic.timeout);
-                return Err(TransportError::Deadline { me, peer, boundary, boundaries, timeout });
+                return Err(self.over(message));
             }
         }
         if let Some(buffer) = flight.landed() {

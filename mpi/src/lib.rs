@@ -49,6 +49,7 @@ mod error;
 mod line;
 mod patience;
 mod ready;
+mod suspect;
 mod world;
 
 pub use backend::MpiBackend;

@@ -10,7 +10,7 @@ use crate::line::{Code, Flight, Line};
 use crate::patience::Patience;
 
 /// Tags below this are ours; those of launches follow. Every MPI has tags up to 32767.
-pub(crate) const FIRST_DATA_TAG: i32 = 2;
+pub(crate) const FIRST_DATA_TAG: i32 = 4;
 pub(crate) const AGREE_TAG: i32 = 0;
 const FAILED_TAG: i32 = 1;
 
@@ -30,6 +30,8 @@ pub(crate) struct World {
     /// Schedules that were prepared.
     pub(crate) prepared: Cell<u64>,
     failed: RefCell<Option<Failed>>,
+    /// Words that nobody waits for.
+    off: RefCell<Vec<Flight>>,
 }
 
 /// What the others are told.
@@ -41,7 +43,7 @@ pub(crate) struct Failed {
 
 impl World {
     pub(crate) fn new(line: Line, me: u32, all: u32) -> Self {
-        Self { line, me, all, names: Vec::new(), prepared: Cell::new(0), failed: RefCell::new(None) }
+        Self { line, me, all, names: Vec::new(), prepared: Cell::new(0), failed: RefCell::default(), off: RefCell::default() }
     }
 
     pub(crate) fn name(&self, process: u32) -> String {
@@ -86,16 +88,22 @@ impl World {
         }
         let failed = Failed { process: self.me, reason };
         self.line.keep.set(true);
-        let told = (0..self.all).filter(|&peer| peer != self.me).filter_map(|peer| self.post(peer, FAILED_TAG, &failed).ok());
-        let mut told: Vec<Flight> = told.collect();
+        (0..self.all).filter(|&peer| peer != self.me).for_each(|peer| self.send_off(peer, FAILED_TAG, &failed));
         *self.failed.borrow_mut() = Some(failed);
         let mut patience = Patience::new(PARTING);
-        loop {
-            told.retain_mut(|flight| !flight.test().unwrap_or(true));
-            if told.is_empty() || !patience.turn() {
-                break;
-            }
-        }
+        while !self.all_gone() && patience.turn() {}
+    }
+
+    /// Sends words that nobody waits for.
+    pub(crate) fn send_off(&self, peer: u32, tag: i32, words: &impl Serialize) {
+        self.all_gone();
+        self.off.borrow_mut().extend(self.post(peer, tag, words));
+    }
+
+    fn all_gone(&self) -> bool {
+        let mut off = self.off.borrow_mut();
+        off.retain_mut(|flight| !flight.test().unwrap_or(false));
+        off.is_empty()
     }
 
     /// Begins to send a few words.
