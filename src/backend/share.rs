@@ -5,7 +5,7 @@
 
 use super::{Options, Prepared, Ran, Shape};
 use crate::error::{PrepareError, RunError, TransportError};
-use crate::lower::Part;
+use crate::lower::{Part, Route, Run};
 use crate::payload::Payload;
 use crate::schedule::DeviceKind;
 
@@ -94,38 +94,56 @@ pub trait Transport {
     fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError>;
 }
 
-/// The messages of a boundary: `read` copies a run out to be sent, `write` puts one that has come where it belongs.
+/// Sends all messages of a boundary; `read` copies each run of them out, one after the other.
 ///
 /// # Errors
 /// [`TransportError`].
-pub(crate) fn exchange<M>(
+pub(crate) fn send(
     part: &Part,
     boundary: u32,
     payload: &Payload,
     transport: &mut dyn Transport,
-    memory: &mut M,
-    read: impl Fn(&mut M, &crate::lower::Run, &mut [u8]),
-    write: impl Fn(&mut M, &crate::lower::Run, &[u8]),
+    mut read: impl FnMut(&Run, &mut [u8]),
 ) -> Result<(), TransportError> {
-    for route in part.sends(boundary) {
-        let message = Message { peer: route.peer, boundary, bytes: route.bytes(payload) };
-        transport.send(message, &mut |mut bytes| {
+    part.sends(boundary).iter().try_for_each(|route| {
+        transport.send(Message::of(route, boundary, payload), &mut |mut bytes| {
             for run in &route.runs {
                 let (now, rest) = std::mem::take(&mut bytes).split_at_mut(run.bytes(payload));
-                read(memory, run, now);
+                read(run, now);
                 bytes = rest;
             }
-        })?;
-    }
-    for route in part.receives(boundary) {
-        let message = Message { peer: route.peer, boundary, bytes: route.bytes(payload) };
-        transport.receive(message, &mut |mut bytes| {
+        })
+    })
+}
+
+/// Waits for all messages of a boundary; `write` puts each run of them where it belongs. The first error of one ends it.
+///
+/// # Errors
+/// [`TransportError`], and those of `write`.
+pub(crate) fn receive(
+    part: &Part,
+    boundary: u32,
+    payload: &Payload,
+    transport: &mut dyn Transport,
+    mut write: impl FnMut(&Run, &[u8]) -> Result<(), RunError>,
+) -> Result<(), RunError> {
+    part.receives(boundary).iter().try_for_each(|route| {
+        let mut written = Ok(());
+        transport.receive(Message::of(route, boundary, payload), &mut |mut bytes| {
             for run in &route.runs {
                 let (now, rest) = bytes.split_at(run.bytes(payload));
-                write(memory, run, now);
+                if written.is_ok() {
+                    written = write(run, now);
+                }
                 bytes = rest;
             }
         })?;
+        written
+    })
+}
+
+impl Message {
+    fn of(route: &Route, boundary: u32, payload: &Payload) -> Self {
+        Self { peer: route.peer, boundary, bytes: route.bytes(payload) }
     }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use super::executor::Executor;
 use super::memory::Slots;
 use super::ready::Resident;
 use super::{Cpu, NAME};
-use crate::backend::{Backend, Member, Options, Prepared, Ran, Shape, Share, Transport, exchange};
+use crate::backend::{Backend, Member, Options, Prepared, Ran, Shape, Share, Transport, receive, send};
 use crate::buffers::UserBuffer;
 use crate::element::{Element, dispatch};
 use crate::error::{PrepareError, RunError};
@@ -107,13 +107,14 @@ impl<T: Element> Placed<T> {
         let start = Instant::now();
         for boundary in 0..self.part.boundaries() {
             let payload = *self.executor.payload();
-            let mut memory = Memory { executor: &self.executor, bases: &bases };
+            let memory = Memory { executor: &self.executor, bases: &bases };
             // SAFETY: no epoch runs, so nobody else accesses what the launch may access.
-            let (read, write) = (
-                |memory: &mut Memory<'_, T>, run: &Run, bytes: &mut [u8]| unsafe { memory.read(run, bytes) },
-                |memory: &mut Memory<'_, T>, run: &Run, bytes: &[u8]| unsafe { memory.write(run, bytes) },
-            );
-            exchange(&self.part, boundary, &payload, transport, &mut memory, read, write)?;
+            send(&self.part, boundary, &payload, transport, |run, bytes| unsafe { memory.read(run, bytes) })?;
+            receive(&self.part, boundary, &payload, transport, |run, bytes| {
+                // SAFETY: as above.
+                unsafe { memory.write(run, bytes) };
+                Ok(())
+            })?;
             if boundary < self.part.epochs() {
                 let Bases { inputs, outputs } = &bases;
                 // SAFETY: handed on; ghosts are as long as what the part's lanes name.
@@ -133,7 +134,7 @@ struct Memory<'a, T: Element> {
 impl<T: Element> Memory<'_, T> {
     /// # Safety
     /// Nobody else accesses the part's memory.
-    unsafe fn read(&mut self, run: &Run, bytes: &mut [u8]) {
+    unsafe fn read(&self, run: &Run, bytes: &mut [u8]) {
         let mut at = 0;
         self.pieces(run.at, run.chunks, |from, len| {
             let into = &mut bytes[at..at + len * size_of::<T>()];
@@ -145,7 +146,7 @@ impl<T: Element> Memory<'_, T> {
 
     /// # Safety
     /// As for [`read`](Self::read).
-    unsafe fn write(&mut self, run: &Run, bytes: &[u8]) {
+    unsafe fn write(&self, run: &Run, bytes: &[u8]) {
         for &to in &*run.to {
             let mut at = 0;
             self.pieces(to, run.chunks, |into, len| {

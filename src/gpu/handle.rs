@@ -214,6 +214,9 @@ impl Backend for Gpu {
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
+        if proved.is_part() {
+            return Err(PrepareError::Part);
+        }
         let mut executor = self.load(proved, shape, options)?;
         executor.furnish()?;
         if options.trace {

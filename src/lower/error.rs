@@ -33,6 +33,12 @@ pub enum LowerError {
     /// Not even one vector of every chunk fits a binding.
     #[error("{places} chunk slices do not fit a binding of {bytes} bytes; use fewer ranks or the CPU executor")]
     Places { places: usize, bytes: u64 },
+    /// One device's part of a payload that is too large for it.
+    #[error(
+        "its part of the payload takes {pieces} pieces, and devices exchange whole chunks; use a smaller count, more devices, or the \
+         CPU executor"
+    )]
+    PartInPieces { pieces: usize },
     /// Not even one vector of every line fits a binding.
     #[error("{lines} lines do not fit a binding of {bytes} bytes; use fewer ranks or the simple protocol")]
     Lines { lines: u32, bytes: u64 },
@@ -63,6 +69,9 @@ pub enum Unsound {
     /// By what its check in this process saw.
     #[error("its in-process check failed: {0}")]
     SelfCheck(String),
+    /// By the schedule: it is one device's part, and what moves between devices moves between dispatches.
+    #[error("a schedule on several devices needs the host between dispatches; use per-step or per-rank")]
+    Part,
     /// By the protocol: `ll` is for fused dispatch.
     #[error("data that carries its own flag is for fused dispatch")]
     Stepped,
