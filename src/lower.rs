@@ -33,7 +33,7 @@ pub use error::{LowerError, Unsound};
 pub use mode::{Mode, Protocol};
 pub use package::{Binding, Contents, Package, Step, lower};
 pub use request::Request;
-pub use split::{Part, Route, Run, Split, SplitError};
+pub use split::{Link, Part, Route, Run, Split, SplitError};
 pub use target::{DeviceClass, Limits, Target};
 #[cfg(feature = "gpu")]
 pub(crate) use timeline::Times;

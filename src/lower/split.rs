@@ -28,6 +28,7 @@
 use std::collections::hash_map::Entry;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Serialize;
 
 use crate::collective::Collective;
 use crate::payload::Payload;
@@ -72,6 +73,20 @@ pub struct Run {
     pub to: Few<Address, 1>,
     /// How many.
     pub chunks: u32,
+}
+
+/// What one device sends another in a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Link {
+    /// Who sends.
+    pub from: u32,
+    /// Who receives.
+    pub to: u32,
+    /// Bytes of all messages.
+    pub bytes: u64,
+    /// Messages.
+    pub messages: usize,
 }
 
 /// Why a schedule cannot be split.
@@ -173,6 +188,15 @@ impl Split {
     /// What each device carries out.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// What moves between every two devices in a launch over `payload`, where anything does.
+    pub fn links(&self, payload: &Payload) -> Vec<Link> {
+        let devices = || 0..self.placement.devices();
+        let pairs = devices().flat_map(|from| devices().map(move |to| (from, to)));
+        let link =
+            |(from, to)| Link { from, to, bytes: self.bytes(from, to, payload), messages: self.messages(from, to) };
+        pairs.map(link).filter(|link| link.messages > 0).collect()
     }
 
     /// Bytes that device `from` sends device `to` in a launch over `payload`.
