@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::backend::{Backend, Member, Options, Shape, Spread};
 use crate::collective::Op;
 use crate::error::PrepareError;
-use crate::lower::Split;
+use crate::lower::{Pieced, Split};
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Groups, Placement};
 pub use ready::Ready;
@@ -93,15 +93,27 @@ impl Backend for Placed {
             proved.scalable()?;
         }
         let split = Split::new(proved, &placement)?;
-        let members = self.members.iter().zip(split.parts());
-        let shares = members.map(|(member, part)| {
-            let share = member.prepare_part(part, shape, &options_for(member.kind(), options))?;
+        let members = || self.members.iter().zip(split.parts());
+        let most =
+            members().map(|(member, part)| member.most_vectors(part, shape, &options_for(member.kind(), options)));
+        let most = most.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(usize::MAX);
+        let pieced = Pieced::new(proved.payload(shape.count, shape.data_type)?, pieces(most));
+        let shares = members().map(|(member, part)| {
+            let share = member.prepare_part(part, shape, pieced, &options_for(member.kind(), options))?;
             Ok((member.name(), share))
         });
         let shares = shares.collect::<Result<Vec<_>, PrepareError>>()?;
-        Ok(Ready::new(split, shares, options.timeout.unwrap_or(PATIENCE)))
+        Ok(Ready::new(split, pieced, shares, options.timeout.unwrap_or(PATIENCE)))
     }
 }
+
+/// Vectors of a chunk in a piece, of at most `most`: a round number where that is many, so that cores have slices that divide it.
+fn pieces(most: usize) -> usize {
+    if most > ROUND { most / ROUND * ROUND } else { most }
+}
+
+/// 32 KiB.
+const ROUND: usize = 1 << 11;
 
 /// What each kind of device has of these.
 fn options_for(kind: DeviceKind, options: &Options) -> Options {

@@ -5,8 +5,7 @@
 
 use super::{Options, Prepared, Ran, Shape};
 use crate::error::{PrepareError, RunError, TransportError};
-use crate::lower::{Part, Route, Run};
-use crate::payload::Payload;
+use crate::lower::{Part, Pieced, Route, Run};
 use crate::schedule::DeviceKind;
 
 /// A backend that can carry out a part of a schedule.
@@ -17,16 +16,30 @@ pub trait Member: Send + Sync {
     /// What it is called in reports.
     fn name(&self) -> String;
 
-    /// Makes a part ready for launches of `shape`.
+    /// Vectors of 16 bytes of each chunk that it can work on at a time; `usize::MAX` if nothing bounds them.
+    ///
+    /// # Errors
+    /// [`PrepareError`], the same as [`prepare_part`](Self::prepare_part) would give.
+    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError>;
+
+    /// Makes a part ready for launches of `shape`, in pieces as all devices of the launch have them: of no more than
+    /// [`most_vectors`](Self::most_vectors).
     ///
     /// # Errors
     /// [`PrepareError`].
-    fn prepare_part(&self, part: &Part, shape: Shape, options: &Options) -> Result<Box<dyn Share>, PrepareError>;
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError>;
 }
 
 /// A part made ready for one shape. Buffers are one for each rank of the whole, empty for those on other devices.
 ///
-/// Each launch exchanges the messages of every boundary: first it sends all of its own, then it waits for those of others.
+/// A launch comes to all boundaries of all pieces in the order of [`Pieced::order`]: to each it sends all of its own messages, then
+/// it waits for those of others.
 pub trait Share: Send {
     /// How it was prepared.
     fn prepared(&self) -> Prepared;
@@ -48,11 +61,11 @@ pub trait Share: Send {
     /// [`RunError`].
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError>;
 
-    /// As [`Ready::load`](super::Ready::load), of the whole payload.
+    /// As [`Ready::load`](super::Ready::load).
     ///
     /// # Errors
     /// [`RunError`].
-    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError>;
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError>;
 
     /// As [`Ready::launch`](super::Ready::launch).
     ///
@@ -73,6 +86,8 @@ pub trait Share: Send {
 pub struct Message {
     /// The other device.
     pub peer: u32,
+    /// Of which piece.
+    pub piece: usize,
     /// At which boundary.
     pub boundary: u32,
     /// How long it is.
@@ -94,56 +109,62 @@ pub trait Transport {
     fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError>;
 }
 
-/// Sends all messages of a boundary; `read` copies each run of them out, one after the other.
-///
-/// # Errors
-/// [`TransportError`].
-pub(crate) fn send(
-    part: &Part,
-    boundary: u32,
-    payload: &Payload,
-    transport: &mut dyn Transport,
-    mut read: impl FnMut(&Run, &mut [u8]),
-) -> Result<(), TransportError> {
-    part.sends(boundary).iter().try_for_each(|route| {
-        transport.send(Message::of(route, boundary, payload), &mut |mut bytes| {
-            for run in &route.runs {
-                let (now, rest) = std::mem::take(&mut bytes).split_at_mut(run.bytes(payload));
-                read(run, now);
-                bytes = rest;
-            }
-        })
-    })
+/// A boundary of a piece, and what there is to know of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    pub(crate) part: &'a Part,
+    pub(crate) pieced: &'a Pieced,
+    pub(crate) piece: usize,
+    pub(crate) boundary: u32,
 }
 
-/// Waits for all messages of a boundary; `write` puts each run of them where it belongs. The first error of one ends it.
-///
-/// # Errors
-/// [`TransportError`], and those of `write`.
-pub(crate) fn receive(
-    part: &Part,
-    boundary: u32,
-    payload: &Payload,
-    transport: &mut dyn Transport,
-    mut write: impl FnMut(&Run, &[u8]) -> Result<(), RunError>,
-) -> Result<(), RunError> {
-    part.receives(boundary).iter().try_for_each(|route| {
-        let mut written = Ok(());
-        transport.receive(Message::of(route, boundary, payload), &mut |mut bytes| {
-            for run in &route.runs {
-                let (now, rest) = bytes.split_at(run.bytes(payload));
-                if written.is_ok() {
-                    written = write(run, now);
+impl Moment<'_> {
+    fn message(&self, route: &Route) -> Message {
+        let Self { pieced, piece, boundary, .. } = *self;
+        Message { peer: route.peer, piece, boundary, bytes: route.bytes_of(pieced, piece) }
+    }
+
+    /// Sends all messages; `read` copies each run of them out, one after the other.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) fn send(
+        &self,
+        transport: &mut dyn Transport,
+        mut read: impl FnMut(&Run, &mut [u8]),
+    ) -> Result<(), TransportError> {
+        self.part.sends(self.boundary).iter().try_for_each(|route| {
+            transport.send(self.message(route), &mut |mut bytes| {
+                for run in &route.runs {
+                    let (now, rest) = std::mem::take(&mut bytes).split_at_mut(run.bytes_of(self.pieced, self.piece));
+                    read(run, now);
+                    bytes = rest;
                 }
-                bytes = rest;
-            }
-        })?;
-        written
-    })
-}
+            })
+        })
+    }
 
-impl Message {
-    fn of(route: &Route, boundary: u32, payload: &Payload) -> Self {
-        Self { peer: route.peer, boundary, bytes: route.bytes(payload) }
+    /// Waits for all messages; `write` puts each run of them where it belongs. Its first error ends it.
+    ///
+    /// # Errors
+    /// [`TransportError`], and those of `write`.
+    pub(crate) fn receive(
+        &self,
+        transport: &mut dyn Transport,
+        mut write: impl FnMut(&Run, &[u8]) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        self.part.receives(self.boundary).iter().try_for_each(|route| {
+            let mut written = Ok(());
+            transport.receive(self.message(route), &mut |mut bytes| {
+                for run in &route.runs {
+                    let (now, rest) = bytes.split_at(run.bytes_of(self.pieced, self.piece));
+                    if written.is_ok() {
+                        written = write(run, now);
+                    }
+                    bytes = rest;
+                }
+            })?;
+            written
+        })
     }
 }

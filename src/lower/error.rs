@@ -33,12 +33,9 @@ pub enum LowerError {
     /// Not even one vector of every chunk fits a binding.
     #[error("{places} chunk slices do not fit a binding of {bytes} bytes; use fewer ranks or the CPU executor")]
     Places { places: usize, bytes: u64 },
-    /// One device's part of a payload that is too large for it.
-    #[error(
-        "its part of the payload takes {pieces} pieces, and devices exchange whole chunks; use a smaller count, more devices, or the \
-         CPU executor"
-    )]
-    PartInPieces { pieces: usize },
+    /// Devices of one launch must cut chunks alike.
+    #[error("it takes pieces of {found} vectors of a chunk, and the other devices of {wanted}; set fewer arena bytes")]
+    OtherPieces { wanted: usize, found: usize },
     /// Not even one vector of every line fits a binding.
     #[error("{lines} lines do not fit a binding of {bytes} bytes; use fewer ranks or the simple protocol")]
     Lines { lines: u32, bytes: u64 },

@@ -30,6 +30,7 @@ use std::collections::hash_map::Entry;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
+use super::pieced::Pieced;
 use crate::collective::Collective;
 use crate::payload::Payload;
 use crate::proof::{PartTooLarge, Proved};
@@ -249,13 +250,24 @@ impl Part {
 }
 
 impl Route {
-    /// Bytes of the message.
+    /// Bytes of the message for a piece.
+    pub fn bytes_of(&self, pieced: &Pieced, piece: usize) -> usize {
+        self.runs.iter().map(|run| run.bytes_of(pieced, piece)).sum()
+    }
+
+    /// Bytes of the messages for all pieces.
     pub fn bytes(&self, payload: &Payload) -> usize {
         self.runs.iter().map(|run| run.bytes(payload)).sum()
     }
 }
 
 impl Run {
+    /// Bytes of what a piece holds of these chunks.
+    pub fn bytes_of(&self, pieced: &Pieced, piece: usize) -> usize {
+        let each = |chunk: u32| pieced.held(self.at.buffer, chunk, piece).len();
+        (self.at.chunk..self.at.chunk + self.chunks).map(each).sum::<usize>() * pieced.payload.element_bytes
+    }
+
     /// Bytes of these chunks.
     pub fn bytes(&self, payload: &Payload) -> usize {
         let each = |chunk: u32| payload.held(self.at.buffer, chunk) * payload.element_bytes;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wgccl::backend::{Backend, Member, Options, Shape};
+use wgccl::backend::{Backend, Member, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
@@ -114,6 +114,30 @@ fn a_users_own_schedules_on_unlike_devices() {
     }
 }
 
+/// Payloads that are larger than a device's arena, beside devices that have another one or none.
+#[test]
+fn payloads_in_pieces() {
+    let _turn = one_at_a_time();
+    for team in teams() {
+        let devices = team.members.len() as u32;
+        for (algorithm, in_place) in
+            [(Algorithm::Ring, false), (Algorithm::Hierarchical, true), (Algorithm::Direct, false)]
+        {
+            let schedule = build(Collective::AllReduce, algorithm, 4, SyncStyle::Neighbor).unwrap();
+            let proved = prove(schedule, proof::Options::default().in_place(in_place)).unwrap();
+            let placed = team.on(&Placement::even(4, devices.min(4)));
+            for (count, arena_bytes) in [(50_001, 1 << 16), (3000, 1 << 10)] {
+                let options = Options::default().arena_bytes(arena_bytes);
+                let shape = Shape::new(count, DataType::F32, Op::Sum);
+                let ready = placed.prepare(&proved, shape, &options).unwrap();
+                assert!(ready.prepared().pieces > 2, "{:?}", ready.prepared());
+                let wrong = wrong(&placed, &proved, Over { shape, launches: 2 }, options);
+                assert_eq!(wrong, 0, "{algorithm} on {}", team.names.join(", "));
+            }
+        }
+    }
+}
+
 #[test]
 fn what_parts_cannot_do_is_refused() {
     let _turn = one_at_a_time();
@@ -130,8 +154,6 @@ fn what_parts_cannot_do_is_refused() {
         };
         let fused = refused(8, Options::default().dispatch(Mode::Fused));
         assert!(matches!(fused, LowerError::Unsound { .. }), "{fused}");
-        let pieces = refused(1 << 16, Options::default().arena_bytes(1 << 16));
-        assert!(matches!(pieces, LowerError::PartInPieces { pieces: 2.. }), "{pieces}");
         let ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &Options::default()).unwrap();
         let part = ready.split().parts()[0].proved();
         let whole = device.gpu.prepare(part, Shape::new(8, DataType::F32, Op::Sum), &Options::default());
