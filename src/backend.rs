@@ -15,8 +15,8 @@ use crate::lower::mode::{Mode, Protocol};
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Groups};
 use crate::trace::Trace;
-pub(crate) use share::exchange;
-pub use share::{Member, Message, Share, Transport, split};
+pub(crate) use share::Moment;
+pub use share::{Member, Message, Share, Transport, pieces, split};
 
 /// What a launch is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, Member, Options, Shape, split};
+use crate::backend::{Backend, Member, Options, Shape, pieces, split};
 use crate::error::PrepareError;
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Groups, Placement};
@@ -84,13 +84,17 @@ impl Backend for Placed {
             return Err(PrepareError::Devices { placement, devices });
         }
         let split = split(proved, &placement, shape)?;
-        let members = self.members.iter().zip(split.parts());
-        let shares = members.map(|(member, part)| {
-            let share = member.prepare_part(part, shape, &options.of_kind(member.kind()))?;
+        let members = || self.members.iter().zip(split.parts());
+        let most =
+            members().map(|(member, part)| member.most_vectors(part, shape, &options.of_kind(member.kind())));
+        let most = most.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(usize::MAX);
+        let pieced = pieces(proved, shape, most)?;
+        let shares = members().map(|(member, part)| {
+            let share = member.prepare_part(part, shape, pieced, &options.of_kind(member.kind()))?;
             Ok((member.name(), share))
         });
         let shares = shares.collect::<Result<Vec<_>, PrepareError>>()?;
-        Ok(Ready::new(split, shares, options.timeout.unwrap_or(PATIENCE)))
+        Ok(Ready::new(split, pieced, shares, options.timeout.unwrap_or(PATIENCE)))
     }
 }
 

@@ -15,6 +15,7 @@ mod lint;
 mod man;
 mod output;
 mod picture;
+mod placed;
 mod run;
 mod show;
 mod source;

@@ -4,6 +4,7 @@
 //! against.
 
 mod loaded;
+mod several;
 
 use serde::{Deserialize, Serialize};
 use wgccl::backend::{Backend, Options, Shape};
@@ -12,9 +13,11 @@ use wgccl::error::PrepareError;
 use wgccl::gpu::{self, Adapter, AdapterInfo, Gpu, adapters, open_all};
 use wgccl::lower::Mode;
 use wgccl::proof::Proved;
-use wgccl::schedule::DeviceKind;
+use wgccl::schedule::{DeviceKind, Groups, Placement};
 
 pub use loaded::Loaded;
+use several::{AND, Either};
+pub use several::{Several, Share, Shares};
 
 pub use crate::dispatch::AUTO;
 use crate::dispatch::Dispatch;
@@ -30,6 +33,8 @@ pub enum Device {
     Cpu(Cpu),
     /// An open GPU.
     Gpu(Box<Gpu>),
+    /// Several, which share the ranks.
+    Several(Box<Several>),
 }
 
 /// A device in words.
@@ -73,6 +78,7 @@ pub fn threads() -> usize {
 pub(crate) fn kind_of(wanted: &str) -> Result<DeviceKind, Error> {
     match wanted {
         CPU => Ok(DeviceKind::Cpu),
+        several if several.contains(AND) => kind_of(several.split(AND).next().unwrap_or(AUTO)),
         AUTO => Ok(adapters().first().map_or(DeviceKind::Cpu, |adapter| adapter.info().device_kind())),
         name => Ok(select(&adapters(), name)?.info().device_kind()),
     }
@@ -130,9 +136,13 @@ impl Device {
         Self::Cpu(Cpu::new())
     }
 
-    /// What `--device` says; `notes` tell why another device was taken than a user would expect.
+    /// What `--device` says, several of them joined by `+`; `notes` tell why another device was taken than a user would expect.
     pub(crate) fn find(wanted: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
         match wanted {
+            several if several.contains(AND) => {
+                let found = several.split(AND).map(|name| Self::find(name.trim(), notes));
+                Ok(Self::together(found.collect::<Result<_, _>>()?))
+            }
             CPU => Ok(Self::cpu()),
             AUTO => Ok(Self::best(&adapters(), notes)),
             name => {
@@ -155,6 +165,41 @@ impl Device {
         notes.push("no GPU driver found (Vulkan, Metal, DX12 or OpenGL): using the CPU executor".to_owned());
         notes.extend(narrowed());
         Self::cpu()
+    }
+
+    /// These as one, which share the ranks.
+    pub(crate) fn together(devices: Vec<Self>) -> Self {
+        let mut of = Vec::new();
+        for device in devices {
+            let described = device.describe();
+            match device {
+                Self::Cpu(cpu) => of.push((Either::Cpu(cpu), described)),
+                Self::Gpu(gpu) => of.push((Either::Gpu(gpu), described)),
+                // Found by one name, which has no `+` in it.
+                Self::Several(several) => return Self::Several(several),
+            }
+        }
+        Self::Several(Box::new(Several::new(of)))
+    }
+
+    /// With ranks placed so, of several devices.
+    pub(crate) fn place(self, placement: Option<&Placement>) -> Result<Self, Error> {
+        match (self, placement) {
+            (device, None) => Ok(device),
+            (Self::Several(several), Some(placement)) => Ok(Self::Several(Box::new(several.place(placement)?))),
+            (_, Some(_)) => Err(Error::Usage(
+                "--place is of several devices, and --device names one; join them with +, as 0+cpu, or say all"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Several, if that is what it is.
+    pub(crate) fn several(&self) -> Option<&Several> {
+        match self {
+            Self::Several(several) => Some(several),
+            _ => None,
+        }
     }
 
     /// Every GPU that opens, then the CPU executor.
@@ -182,6 +227,7 @@ impl Device {
                 threads: Some(threads()),
                 pci: None,
             },
+            Self::Several(several) => several.describe(),
             Self::Gpu(gpu) => {
                 let AdapterInfo { index, name, backend, class, driver, pci, .. } = gpu.info().clone();
                 let (name, driver) = (plain(&name), plain(&driver));
@@ -194,7 +240,7 @@ impl Device {
     /// The GPU, if it is one.
     pub(crate) fn gpu(&self) -> Option<&Gpu> {
         match self {
-            Self::Cpu(_) => None,
+            Self::Cpu(_) | Self::Several(_) => None,
             Self::Gpu(gpu) => Some(gpu),
         }
     }
@@ -203,7 +249,10 @@ impl Device {
     pub(crate) fn check_ranks(&self, ranks: u32) -> Result<(), Error> {
         let (most, executor, instead) = match self {
             Self::Cpu(_) => (cpu::MAX_RANKS, "the CPU executor", "fewer ranks"),
-            Self::Gpu(_) => (gpu::MAX_RANKS, "the GPU executor", "the CPU executor"),
+            Self::Several(several) if several.parts().iter().all(|part| part.kind == CPU) => {
+                (cpu::MAX_RANKS, "the CPU executor", "fewer ranks")
+            }
+            Self::Gpu(_) | Self::Several(_) => (gpu::MAX_RANKS, "the GPU executor", "the CPU executor"),
         };
         match ranks > most {
             true => Err(PrepareError::Ranks { ranks, most, executor, instead }.into()),
@@ -215,13 +264,16 @@ impl Device {
     pub(crate) fn check_dispatch(&self, dispatch: Dispatch) -> Result<(), Error> {
         match (self, dispatch) {
             (Self::Gpu(_), _) => Ok(()),
+            (Self::Several(several), dispatch)
+                if dispatch == Dispatch::AUTO || several.parts().iter().any(|part| part.kind != CPU) =>
+            {
+                Ok(())
+            }
             (Self::Cpu(_), dispatch) if dispatch == Dispatch::AUTO => Ok(()),
-            (Self::Cpu(_), Dispatch { mode: Some(_), .. }) => {
+            (_, Dispatch { mode: Some(_), .. }) => {
                 Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()))
             }
-            (Self::Cpu(_), _) => {
-                Err(Error::Usage("the CPU executor has no protocol but simple; leave --protocol out".to_owned()))
-            }
+            (_, _) => Err(Error::Usage("the CPU executor has no protocol but simple; leave --protocol out".to_owned())),
         }
     }
 
@@ -248,13 +300,21 @@ impl Backend for Device {
         match self {
             Self::Cpu(cpu) => cpu.kind(),
             Self::Gpu(gpu) => gpu.kind(),
+            Self::Several(several) => several.placed().kind(),
         }
+    }
+
+    fn groups(&self, ranks: u32) -> Option<Groups> {
+        self.several().and_then(|several| several.placed().groups(ranks))
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Loaded, PrepareError> {
         match self {
             Self::Cpu(cpu) => cpu.prepare(proved, shape, options).map(Loaded::Cpu),
             Self::Gpu(gpu) => gpu.prepare(proved, shape, options).map(|executor| Loaded::Gpu(Box::new(executor))),
+            Self::Several(several) => {
+                several.placed().prepare(proved, shape, options).map(|ready| Loaded::Several(Box::new(ready)))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ mod bench;
 
 use wgccl::collective::UnknownName;
 use wgccl::element::Unsupported;
-use wgccl::error::{DeviceError, PayloadError, PrepareError, RunError};
+use wgccl::error::{DeviceError, PayloadError, PrepareError, RunError, TransportError};
 use wgccl::golden::GoldenError;
 use wgccl::gpu::SelectError;
 use wgccl::hang::Hang;
@@ -131,7 +131,8 @@ impl Error {
                 of_device(error)
             }
             Self::Refused(refused) | Self::Prepare(PrepareError::Refused(refused)) => of_report(&refused.report),
-            Self::Run(RunError::Hang(_)) => exit::HANG,
+            Self::Run(RunError::Hang(_) | RunError::Transport(TransportError::Deadline { .. })) => exit::HANG,
+            Self::Run(RunError::Transport(_)) => exit::DEVICE,
             Self::Run(RunError::Memory(_)) => exit::USAGE,
             Self::Run(_) | Self::Golden(_) | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,

@@ -21,7 +21,7 @@ use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Origin, SyncStyle};
 
-use crate::device::{CPU, Description, Device};
+use crate::device::{CPU, Description, Device, Shares};
 use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
@@ -82,6 +82,9 @@ pub struct Outcome {
     pub pieces: usize,
     /// Bytes of device memory that it took, on a GPU: bounded, whatever the payload.
     pub device_bytes: Option<u64>,
+    /// On several devices: what each does, and what moves between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Shares>,
     /// Instructions of the schedule.
     pub instructions: usize,
     /// Elements that differ from the golden, over all ranks.
@@ -176,7 +179,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     check_count(collective, count)?;
     check_memory(task, ranks, count, T::TYPE.bytes())?;
     let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
-    let schedule = request.plan.schedule(ranks, part_bytes, device.kind())?;
+    let schedule = request.plan.schedule(ranks, part_bytes, device)?;
     Payload::new(&schedule, count, T::TYPE.bytes())?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
@@ -214,6 +217,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     };
     let time = ran.time.unwrap_or_else(|| start.elapsed());
     let trace = ready.trace();
+    let shares = device.several().zip(ready.several()).map(|(several, ready)| several.shares(ready, &payload));
     drop(ready);
     // What else is in a buffer in place is the rank's input.
     for (rank, output) in (0..).zip(&mut outputs) {
@@ -237,7 +241,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         op: collective.reduces().then_some(request.op),
     });
     let Description { index, name, backend, driver, .. } = described;
-    let device_name = if index.is_some() { name } else { CPU.to_owned() };
+    let device_name = if index.is_some() || shares.is_some() { name } else { CPU.to_owned() };
     let outcome = Outcome {
         collective,
         root: collective.has_root().then_some(task.root),
@@ -260,6 +264,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         channels: prepared.channels,
         pieces,
         device_bytes: prepared.device_bytes,
+        shares,
         instructions: proved.schedule().instructions(),
         wrong,
         flushed,

@@ -10,7 +10,7 @@ use mpi::ffi;
 use mpi::raw::AsRaw;
 use mpi::topology::Communicator;
 use serde::{Deserialize, Serialize};
-use wgccl::backend::{Backend, Member, Message, Options, Shape, Share, split};
+use wgccl::backend::{Backend, Member, Options, Shape, pieces, split};
 use wgccl::error::{PrepareError, TransportError};
 use wgccl::lower::Split;
 use wgccl::placed::PATIENCE;
@@ -56,14 +56,15 @@ struct Hello {
 #[derive(Debug, Serialize, Deserialize)]
 struct Plan {
     named: Vec<(String, String)>,
-    /// Why it cannot.
-    refused: Option<String>,
+    /// How much of it it can have, or why it cannot.
+    has: Result<usize, String>,
 }
 
 /// What the first process says of all plans.
 #[derive(Debug, Serialize, Deserialize)]
 enum Verdict {
-    Agreed,
+    /// On the least that each can have.
+    Agreed(usize),
     Refused { process: u32, reason: String },
     Unequal { process: u32, what: String, theirs: String, ours: String },
 }
@@ -166,21 +167,40 @@ impl MpiBackend {
         }
     }
 
-    /// This process's part, before anybody was asked.
-    fn prepare_part(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<(Split, Box<dyn Share>), PrepareError> {
+    /// The whole split, and how much of a chunk this process's device can work on at a time.
+    fn split(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<(Split, usize), PrepareError> {
         let placement = self.placement_of(proved.schedule().ranks);
         self.check(&placement)?;
         let split = split(proved, &placement, shape)?;
-        let mut options = options.of_kind(self.member.kind());
-        if self.member.kind() == DeviceKind::Cpu {
-            options = options.workers(options.workers.unwrap_or(self.workers));
+        let most = self.member.most_vectors(&split.parts()[self.world.me as usize], shape, &self.options(options))?;
+        Ok((split, most))
+    }
+
+    /// Those for this process's device.
+    fn options(&self, options: &Options) -> Options {
+        let options = options.of_kind(self.member.kind());
+        match self.member.kind() {
+            DeviceKind::Cpu => options.workers(options.workers.unwrap_or(self.workers)),
+            _ => options,
         }
-        let share = self.member.prepare_part(&split.parts()[self.world.me as usize], shape, &options)?;
-        Ok((split, share))
+    }
+
+    /// The least that all have, where each has something.
+    fn all_have(&self, mine: Plan, timeout: Duration) -> Result<usize, PrepareError> {
+        let verdict = agree(&self.world, mine, timeout, judge).inspect_err(|error| self.world.fail(error.to_string()))?;
+        match verdict {
+            Verdict::Agreed(least) => Ok(least),
+            Verdict::Unequal { process, what, theirs, ours } => {
+                let (peer, first) = (self.world.name(process), self.world.name(0));
+                Err(PrepareError::Unequal { peer, what, theirs, first, ours })
+            }
+            // The same error everywhere, so that no process tries again alone.
+            Verdict::Refused { process, reason } => Err(PrepareError::Peer { peer: self.world.name(process), reason }),
+        }
     }
 
     /// What is compared before anything moves.
-    fn plan(&self, proved: &Proved, shape: Shape, refused: Option<String>) -> Plan {
+    fn plan(&self, proved: &Proved, shape: Shape, has: Result<usize, String>) -> Plan {
         let schedule = proved.schedule();
         let mut hash = Hash(0xcbf2_9ce4_8422_2325);
         // Into a hash, which takes everything.
@@ -196,7 +216,7 @@ impl MpiBackend {
             ("limit of a message", self.piece.to_string()),
             ("number of schedules prepared", self.world.prepared.get().to_string()),
         ];
-        Plan { named: named.map(|(what, value)| (what.to_owned(), value)).to_vec(), refused }
+        Plan { named: named.map(|(what, value)| (what.to_owned(), value)).to_vec(), has }
     }
 }
 
@@ -231,18 +251,23 @@ impl Write for Hash {
 }
 
 fn judge(plans: Vec<Option<Plan>>) -> Verdict {
-    let unreadable = || Plan { named: Vec::new(), refused: Some("it sent what nobody can read".to_owned()) };
+    let unreadable = || Plan { named: Vec::new(), has: Err("it sent what nobody can read".to_owned()) };
     let plans: Vec<Plan> = plans.into_iter().map(|plan| plan.unwrap_or_else(unreadable)).collect();
-    let [first, others @ ..] = &plans[..] else { return Verdict::Agreed };
-    for (process, plan) in (1..).zip(others) {
-        let mut pairs = first.named.iter().zip(&plan.named);
+    let mut least = usize::MAX;
+    for (process, plan) in (0..).zip(&plans) {
+        let mut pairs = plans[0].named.iter().zip(&plan.named);
         if let Some(((what, ours), (_, theirs))) = pairs.find(|(ours, theirs)| ours != theirs) {
             let (what, theirs, ours) = (what.clone(), theirs.clone(), ours.clone());
             return Verdict::Unequal { process, what, theirs, ours };
         }
     }
-    let mut refused = (0..).zip(&plans).filter_map(|(process, plan)| Some((process, plan.refused.clone()?)));
-    refused.next().map_or(Verdict::Agreed, |(process, reason)| Verdict::Refused { process, reason })
+    for (process, plan) in (0..).zip(plans) {
+        match plan.has {
+            Ok(has) => least = least.min(has),
+            Err(reason) => return Verdict::Refused { process, reason },
+        }
+    }
+    Verdict::Agreed(least)
 }
 
 impl Backend for MpiBackend {
@@ -269,33 +294,20 @@ impl Backend for MpiBackend {
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<MpiReady, PrepareError> {
         self.world.usable()?;
         let timeout = options.timeout.unwrap_or(PATIENCE);
-        let prepared = self.prepare_part(proved, shape, options);
-        let plan = self.plan(proved, shape, prepared.as_ref().err().map(ToString::to_string));
         self.world.prepared.set(self.world.prepared.get() + 1);
-        let verdict = agree(&self.world, plan, timeout, judge);
-        let verdict = verdict.inspect_err(|error| self.world.fail(error.to_string()))?;
-        let (split, share) = match verdict {
-            Verdict::Unequal { process, what, theirs, ours } => {
-                let (peer, first) = (self.world.name(process), self.world.name(0));
-                return Err(PrepareError::Unequal { peer, what, theirs, first, ours });
-            }
-            // The same error everywhere, so that no process tries again alone.
-            Verdict::Refused { process, reason } => {
-                return Err(PrepareError::Peer { peer: self.world.name(process), reason });
-            }
-            Verdict::Agreed => prepared?,
-        };
-        let payload = proved.payload(shape.count, shape.data_type)?;
+        let number = self.world.prepared.get();
+        let split = self.split(proved, shape, options);
+        let has = split.as_ref().map(|(_, most)| *most).map_err(ToString::to_string);
+        let most = self.all_have(self.plan(proved, shape, has), timeout)?;
+        let (split, _) = split?;
         let part = &split.parts()[self.world.me as usize];
-        let traffic = Traffic {
-            plan: Message::received(part, &payload).collect(),
-            boundaries: part.boundaries(),
-            number: self.world.prepared.get(),
-            piece: self.piece,
-            timeout,
-            spare: Vec::new(),
-        };
-        Ok(MpiReady { world: self.world.clone(), split, share, traffic, launches: 0 })
+        let pieced = pieces(proved, shape, most)?;
+        let share = self.member.prepare_part(part, shape, pieced, &self.options(options));
+        let has = share.as_ref().map(|_| 0).map_err(ToString::to_string);
+        self.all_have(Plan { named: Vec::new(), has }, timeout)?;
+        let (share, piece) = (share?, self.piece);
+        let traffic = Traffic { boundaries: part.boundaries(), number, piece, timeout, spare: Vec::new() };
+        Ok(MpiReady::new(self.world.clone(), split, pieced, share, traffic))
     }
 }
 

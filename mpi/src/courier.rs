@@ -20,8 +20,6 @@ const AHEAD_BYTES: usize = 32 << 20;
 /// What launches of one schedule have in common.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    /// What is received in a launch, in order.
-    pub(crate) plan: Vec<Message>,
     pub(crate) boundaries: u32,
     /// Of the schedule, by which its messages are told from others'.
     pub(crate) number: u64,
@@ -36,6 +34,8 @@ pub(crate) struct Traffic {
 pub(crate) struct Courier<'a> {
     world: &'a World,
     traffic: &'a mut Traffic,
+    /// What is received, in order.
+    plan: &'a [Message],
     tag: i32,
     posted: VecDeque<(Message, Flight)>,
     /// Of the plan, the first that is not posted.
@@ -44,10 +44,15 @@ pub(crate) struct Courier<'a> {
 }
 
 impl<'a> Courier<'a> {
-    pub(crate) fn new(world: &'a World, traffic: &'a mut Traffic, launch: u64) -> Result<Self, TransportError> {
+    pub(crate) fn new(
+        world: &'a World,
+        traffic: &'a mut Traffic,
+        plan: &'a [Message],
+        launch: u64,
+    ) -> Result<Self, TransportError> {
         let tags = (i16::MAX as u64) - FIRST_DATA_TAG as u64;
         let tag = FIRST_DATA_TAG + (traffic.number.wrapping_mul(257).wrapping_add(launch) % tags) as i32;
-        let mut courier = Self { world, traffic, tag, posted: VecDeque::new(), next: 0, sent: Vec::new() };
+        let mut courier = Self { world, traffic, plan, tag, posted: VecDeque::new(), next: 0, sent: Vec::new() };
         courier.post_ahead()?;
         Ok(courier)
     }
@@ -70,7 +75,7 @@ impl<'a> Courier<'a> {
     }
 
     fn post_ahead(&mut self) -> Result<(), TransportError> {
-        while let Some(&message) = self.traffic.plan.get(self.next) {
+        while let Some(&message) = self.plan.get(self.next) {
             let posted: usize = self.posted.iter().map(|(message, _)| message.bytes).sum();
             let room = self.posted.len() < AHEAD && posted + message.bytes <= AHEAD_BYTES;
             if !room && !self.posted.is_empty() {
@@ -164,7 +169,7 @@ impl Transport for Courier<'_> {
         let at = loop {
             match self.posted.iter().position(|(posted, _)| *posted == message) {
                 Some(at) => break at,
-                None => match self.traffic.plan.get(self.next).copied() {
+                None => match self.plan.get(self.next).copied() {
                     Some(next) => self.post(next)?,
                     None => return Err(self.lost(message, Code("no such message is in the schedule".to_owned()))),
                 },

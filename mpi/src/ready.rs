@@ -4,9 +4,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
-use wgccl::backend::{self, Prepared, Ran, Share};
+use wgccl::backend::{self, Message, Prepared, Ran, Share};
 use wgccl::error::{RunError, TransportError};
-use wgccl::lower::Split;
+use wgccl::lower::{Pieced, Split};
 use wgccl::low_level::buffers::{BufferError, UserBuffer};
 
 use crate::courier::{Courier, Traffic};
@@ -14,14 +14,29 @@ use crate::world::World;
 
 /// A schedule made ready on all processes. All of them launch it, or none.
 pub struct MpiReady {
-    pub(crate) world: Rc<World>,
-    pub(crate) split: Split,
-    pub(crate) share: Box<dyn Share>,
-    pub(crate) traffic: Traffic,
-    pub(crate) launches: u64,
+    world: Rc<World>,
+    split: Split,
+    pieced: Pieced,
+    share: Box<dyn Share>,
+    traffic: Traffic,
+    launches: u64,
+    /// What is received, in order: in a launch over everything, and in one over the loaded piece.
+    of_all: Rc<[Message]>,
+    of_loaded: Rc<[Message]>,
 }
 
 impl MpiReady {
+    pub(crate) fn new(
+        world: Rc<World>,
+        split: Split,
+        pieced: Pieced,
+        share: Box<dyn Share>,
+        traffic: Traffic,
+    ) -> Self {
+        let of_all = Message::received(&split.parts()[world.me as usize], &pieced, None).into();
+        Self { world, split, pieced, share, traffic, launches: 0, of_all, of_loaded: Rc::new([]) }
+    }
+
     /// What each process carries out, and what moves between them.
     pub fn split(&self) -> &Split {
         &self.split
@@ -38,13 +53,15 @@ impl MpiReady {
     /// One launch, as `go` makes it. If it fails, or unwinds, the others are told.
     fn launched(
         &mut self,
+        plan: Rc<[Message]>,
         go: impl FnOnce(&mut dyn Share, &mut Courier<'_>) -> Result<Ran, RunError>,
     ) -> Result<Ran, RunError> {
         self.world.usable()?;
         self.launches += 1;
         let start = Instant::now();
         let mut guard = Guard { world: &self.world, reason: Some("it panicked".to_owned()) };
-        let ran = Courier::new(&self.world, &mut self.traffic, self.launches).map_err(RunError::from).and_then(|mut courier| {
+        let courier = Courier::new(&self.world, &mut self.traffic, &plan, self.launches);
+        let ran = courier.map_err(RunError::from).and_then(|mut courier| {
             let ran = go(&mut *self.share, &mut courier)?;
             courier.finish()?;
             Ok(ran)
@@ -83,7 +100,7 @@ impl backend::Ready for MpiReady {
 
     fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
         let checked = self.check(UserBuffer::Input, inputs.len()).and_then(|()| self.check(UserBuffer::Output, outputs.len()));
-        self.launched(|share, courier| {
+        self.launched(self.of_all.clone(), |share, courier| {
             checked?;
             share.run(inputs, outputs, courier)
         })
@@ -91,23 +108,26 @@ impl backend::Ready for MpiReady {
 
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
         let checked = self.check(UserBuffer::InPlace, buffers.len());
-        self.launched(|share, courier| {
+        self.launched(self.of_all.clone(), |share, courier| {
             checked?;
             share.run_in_place(buffers, courier)
         })
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        if piece > 0 {
-            return Err(RunError::NoSuchPiece { piece, pieces: 1 });
+        let pieces = self.pieced.count();
+        if piece >= pieces {
+            return Err(RunError::NoSuchPiece { piece, pieces });
         }
         let what = if self.split.whole().in_place() { UserBuffer::InPlace } else { UserBuffer::Input };
         self.check(what, inputs.len())?;
-        self.share.load(inputs)
+        self.share.load(piece, inputs)?;
+        self.of_loaded = Message::received(&self.split.parts()[self.world.me as usize], &self.pieced, Some(piece)).into();
+        Ok(())
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {
-        self.launched(|share, courier| share.launch(courier))
+        self.launched(self.of_loaded.clone(), |share, courier| share.launch(courier))
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {

@@ -27,7 +27,7 @@ use crate::collective::Op;
 use crate::element::{Element, supported};
 use crate::error::{PrepareError, RunError};
 use crate::hang::{Evidence, Hang, StuckChannel};
-use crate::payload::Payload;
+use crate::payload::{Payload, VECTOR_BYTES};
 use crate::proof::Proved;
 use crate::schedule::{Buffer, Signal};
 use crate::trace::{Clock, MOST_SPANS, Trace};
@@ -80,6 +80,18 @@ impl<T: Element> Executor<T> {
         op: Op,
         options: &Options,
     ) -> Result<Self, PrepareError> {
+        Self::in_pieces(team, proved, count, op, None, options)
+    }
+
+    /// As [`with_team`](Self::with_team); of a part, with slices that are of one piece of so many vectors each.
+    pub(super) fn in_pieces(
+        team: Arc<Team>,
+        proved: &Proved,
+        count: usize,
+        op: Op,
+        vectors: Option<usize>,
+        options: &Options,
+    ) -> Result<Self, PrepareError> {
         let schedule = proved.schedule();
         admit(schedule.ranks, options)?;
         let op = schedule.task.collective.op(op);
@@ -97,6 +109,9 @@ impl<T: Element> Executor<T> {
         let lengths = (lengths(UserBuffer::Input), lengths(extents.results()));
         let mut cut = Cut::new(program.lanes(), elements, &payload, options)?;
         cut.kept = proved.is_part();
+        if let Some(vectors) = vectors {
+            cut = cut.in_pieces(&payload, vectors);
+        }
         let (ranks, slots) = (schedule.ranks as usize, proved.address_map().all(Buffer::Slot).len());
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let how = Reduction::new(op, schedule.ranks);
@@ -242,7 +257,7 @@ impl<T: Element> Executor<T> {
             // SAFETY: handed on.
             return unsafe { straight.launch(self.shared.how, inputs, outputs) };
         }
-        self.shared.reset(0);
+        self.shared.reset(0, 0..self.channels as usize);
         self.bases().set(inputs, outputs);
         if self.traced.is_none() {
             return self.launch_all();
@@ -256,7 +271,7 @@ impl<T: Element> Executor<T> {
         launched
     }
 
-    /// An epoch of a part, after those before it.
+    /// An epoch of a part, after those before it, over these channels.
     ///
     /// # Safety
     /// As for [`launch`](Self::launch); of ranks that are not on this device the pointers are to what the map keeps of them.
@@ -264,10 +279,11 @@ impl<T: Element> Executor<T> {
     pub(super) unsafe fn launch_epoch(
         &mut self,
         epoch: u32,
+        channels: std::ops::Range<usize>,
         inputs: impl Iterator<Item = *const T>,
         outputs: impl Iterator<Item = *mut T>,
     ) -> Result<(), RunError> {
-        self.shared.reset(epoch);
+        self.shared.reset(epoch, channels);
         self.bases().set(inputs, outputs);
         self.launch_all()
     }
@@ -278,6 +294,11 @@ impl<T: Element> Executor<T> {
         let set = shared.slots.as_ptr().wrapping_add(shared.set(0, channel) * shared.slot_stride);
         let step = shared.slices.payload.step;
         (set.wrapping_add(slot * per), (channel * per).min(step)..((channel + 1) * per).min(step))
+    }
+
+    /// Vectors of a channel's slice of a chunk.
+    pub(super) fn slice_vectors(&self) -> usize {
+        self.shared.slices.per * size_of::<T>() / VECTOR_BYTES
     }
 
     /// How the payload is cut into chunks.
@@ -411,6 +432,7 @@ fn share<T: Element>(
         private: cut.private,
         reused: cut.reused(),
         epoch: AtomicU32::new(0),
+        channels: cut.kept.then(|| RwLock::new(0..cut.channels)),
         slots: slot_count.and_then(Slots::new).ok_or_else(memory)?,
         slot_stride: slot_stride.unwrap_or_default(),
         signals,

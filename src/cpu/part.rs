@@ -9,11 +9,11 @@ use super::executor::Executor;
 use super::memory::Slots;
 use super::ready::Resident;
 use super::{Cpu, NAME};
-use crate::backend::{Backend, Member, Options, Prepared, Ran, Shape, Share, Transport, exchange};
+use crate::backend::{Backend, Member, Moment, Options, Prepared, Ran, Shape, Share, Transport};
 use crate::buffers::UserBuffer;
 use crate::element::{Element, dispatch};
 use crate::error::{PrepareError, RunError};
-use crate::lower::{Part, Run};
+use crate::lower::{Part, Pieced, Run};
 use crate::schedule::{Address, Buffer, DeviceKind};
 
 impl Member for Cpu {
@@ -25,15 +25,26 @@ impl Member for Cpu {
         NAME.to_owned()
     }
 
-    fn prepare_part(&self, part: &Part, shape: Shape, options: &Options) -> Result<Box<dyn Share>, PrepareError> {
+    fn most_vectors(&self, _part: &Part, _shape: Shape, _options: &Options) -> Result<usize, PrepareError> {
+        Ok(usize::MAX)
+    }
+
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError> {
         if options.trace {
             return Err(PrepareError::NoSuchOption { executor: "a launch on several devices", option: "trace" });
         }
         let Shape { count, data_type, op } = shape;
         let (team, proved) = (self.team.clone(), part.proved());
         dispatch!(data_type, T => {
-            let executor = Executor::<T>::with_team(team, proved, count, op, options)?;
-            Ok(Box::new(Placed::new(executor, part.clone())?))
+            let vectors = Some(pieced.pieces.piece_vectors);
+            let executor = Executor::<T>::in_pieces(team, proved, count, op, vectors, options)?;
+            Ok(Box::new(Placed::new(executor, part.clone(), pieced)?))
         })
     }
 }
@@ -42,8 +53,10 @@ impl Member for Cpu {
 struct Placed<T: Element> {
     executor: Executor<T>,
     part: Part,
+    pieced: Pieced,
     ghosts: Vec<Kept<T>>,
-    resident: Option<Resident<T>>,
+    /// All pieces, and which of them launches are over.
+    resident: Option<(Resident<T>, usize)>,
 }
 
 /// What is kept of a buffer of a rank on another device.
@@ -62,7 +75,7 @@ struct Bases<T> {
 }
 
 impl<T: Element> Placed<T> {
-    fn new(executor: Executor<T>, part: Part) -> Result<Self, PrepareError> {
+    fn new(executor: Executor<T>, part: Part, pieced: Pieced) -> Result<Self, PrepareError> {
         let payload = executor.payload();
         let first = |chunk: u32| {
             let (of_part, chunk) = ((chunk / payload.chunks) as usize, chunk % payload.chunks);
@@ -78,14 +91,27 @@ impl<T: Element> Placed<T> {
             Ok(Kept { rank: ghost.rank, buffer: ghost.buffer, memory, elements })
         });
         let ghosts = kept.collect::<Result<_, PrepareError>>()?;
-        Ok(Self { executor, part, ghosts, resident: None })
+        Ok(Self { executor, part, pieced, ghosts, resident: None })
+    }
+
+    /// What a piece holds of a user's buffer of `len` elements.
+    fn of_piece(&self, piece: usize, len: usize) -> Vec<Range<usize>> {
+        let payload = self.executor.payload();
+        let parts = len.checked_div(payload.count).unwrap_or(0);
+        let chunks = (0..parts).flat_map(|part| (0..payload.chunks).map(move |chunk| (part, chunk)));
+        let elements = chunks.map(|(part, chunk)| {
+            let (first, held) = (payload.elements(chunk).start, self.pieced.held(Buffer::Output, chunk, piece));
+            let start = part * payload.count + first;
+            start + held.start..start + held.end
+        });
+        elements.filter(|elements| !elements.is_empty()).collect()
     }
 
     fn in_place(&self) -> bool {
         self.executor.proved().in_place()
     }
 
-    /// One launch.
+    /// One launch, over all pieces or one of them.
     ///
     /// # Safety
     /// As for [`Executor::launch`].
@@ -93,6 +119,7 @@ impl<T: Element> Placed<T> {
         &mut self,
         inputs: impl Iterator<Item = *const T>,
         outputs: impl Iterator<Item = *mut T>,
+        only: Option<usize>,
         transport: &mut dyn Transport,
     ) -> Result<Ran, RunError> {
         let mut bases = Bases { inputs: inputs.collect(), outputs: outputs.collect() };
@@ -105,19 +132,24 @@ impl<T: Element> Placed<T> {
             }
         }
         let start = Instant::now();
-        for boundary in 0..self.part.boundaries() {
-            let payload = *self.executor.payload();
-            let mut memory = Memory { executor: &self.executor, bases: &bases };
+        let order = self.pieced.order(self.part.boundaries());
+        for (piece, boundary) in order.into_iter().filter(|(piece, _)| only.is_none_or(|only| only == *piece)) {
+            let memory = Memory { executor: &self.executor, bases: &bases, pieced: &self.pieced, piece };
+            let moment = Moment { part: &self.part, pieced: &self.pieced, piece, boundary };
             // SAFETY: no epoch runs, so nobody else accesses what the launch may access.
-            let (read, write) = (
-                |memory: &mut Memory<'_, T>, run: &Run, bytes: &mut [u8]| unsafe { memory.read(run, bytes) },
-                |memory: &mut Memory<'_, T>, run: &Run, bytes: &[u8]| unsafe { memory.write(run, bytes) },
-            );
-            exchange(&self.part, boundary, &payload, transport, &mut memory, read, write)?;
+            moment.send(transport, |run, bytes| unsafe { memory.read(run, bytes) })?;
+            moment.receive(transport, |run, bytes| {
+                // SAFETY: as above.
+                unsafe { memory.write(run, bytes) };
+                Ok(())
+            })?;
+            let channels = memory.channels();
             if boundary < self.part.epochs() {
                 let Bases { inputs, outputs } = &bases;
                 // SAFETY: handed on; ghosts are as long as what the part's lanes name.
-                unsafe { self.executor.launch_epoch(boundary, inputs.iter().copied(), outputs.iter().copied())? };
+                unsafe {
+                    self.executor.launch_epoch(boundary, channels, inputs.iter().copied(), outputs.iter().copied())?;
+                }
             }
         }
         Ok(Ran { time: Some(start.elapsed()), ..Ran::default() })
@@ -128,12 +160,14 @@ impl<T: Element> Placed<T> {
 struct Memory<'a, T: Element> {
     executor: &'a Executor<T>,
     bases: &'a Bases<T>,
+    pieced: &'a Pieced,
+    piece: usize,
 }
 
 impl<T: Element> Memory<'_, T> {
     /// # Safety
     /// Nobody else accesses the part's memory.
-    unsafe fn read(&mut self, run: &Run, bytes: &mut [u8]) {
+    unsafe fn read(&self, run: &Run, bytes: &mut [u8]) {
         let mut at = 0;
         self.pieces(run.at, run.chunks, |from, len| {
             let into = &mut bytes[at..at + len * size_of::<T>()];
@@ -145,7 +179,7 @@ impl<T: Element> Memory<'_, T> {
 
     /// # Safety
     /// As for [`read`](Self::read).
-    unsafe fn write(&mut self, run: &Run, bytes: &[u8]) {
+    unsafe fn write(&self, run: &Run, bytes: &[u8]) {
         for &to in &*run.to {
             let mut at = 0;
             self.pieces(to, run.chunks, |into, len| {
@@ -158,19 +192,27 @@ impl<T: Element> Memory<'_, T> {
         }
     }
 
-    /// Every run of elements that `chunks` chunks from `at` on consist of.
+    /// Channels of the piece, each of which is of one piece.
+    fn channels(&self) -> Range<usize> {
+        let all = self.executor.channels() as usize;
+        let of_piece = self.pieced.pieces.piece_vectors.div_ceil(self.executor.slice_vectors());
+        (self.piece * of_piece).min(all)..((self.piece + 1) * of_piece).min(all)
+    }
+
+    /// Every run of elements that the piece holds of `chunks` chunks from `at` on.
     fn pieces(&self, at: Address, chunks: u32, mut each: impl FnMut(*mut T, usize)) {
         let (map, payload) = (self.executor.proved().address_map(), self.executor.payload());
         for chunk in at.chunk..at.chunk + chunks {
             let address = Address { chunk, ..at };
             let (buffer, part, chunk) = map.in_user_buffer(address);
             let rank = address.rank as usize;
-            let start = part as usize * payload.count + payload.elements(chunk).start;
-            let len = payload.held(buffer, chunk);
+            let held = self.pieced.held(buffer, chunk, self.piece);
+            let start = part as usize * payload.count + payload.elements(chunk).start + held.start;
+            let len = held.len();
             match buffer {
                 Buffer::Slot => {
                     let slot = map.index(address) - map.all(Buffer::Slot).start;
-                    for channel in 0..self.executor.channels() as usize {
+                    for channel in self.channels() {
                         let (piece, elements) = self.executor.slot(channel, slot);
                         each(piece, elements.len());
                     }
@@ -184,7 +226,7 @@ impl<T: Element> Memory<'_, T> {
 
 impl<T: Element> Share for Placed<T> {
     fn prepared(&self) -> Prepared {
-        Prepared { dispatch: None, channels: self.executor.channels(), pieces: 1, device_bytes: None }
+        Prepared { dispatch: None, channels: self.executor.channels(), pieces: self.pieced.count(), device_bytes: None }
     }
 
     fn run(
@@ -201,7 +243,7 @@ impl<T: Element> Share for Placed<T> {
         let (inputs, outputs) =
             (inputs.iter().map(|x| x.as_ptr().cast()), outputs.iter_mut().map(|x| x.as_mut_ptr().cast()));
         // SAFETY: the borrows last until it returns, and their lengths and alignment have been checked.
-        unsafe { self.launch_over(inputs, outputs, transport) }
+        unsafe { self.launch_over(inputs, outputs, None, transport) }
     }
 
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
@@ -210,24 +252,28 @@ impl<T: Element> Share for Placed<T> {
         }
         self.executor.check_bytes(UserBuffer::InPlace, buffers.iter().map(|x| (x.as_ptr(), x.len())))?;
         // SAFETY: as in `run`.
-        unsafe { self.launch_over([].into_iter(), buffers.iter_mut().map(|x| x.as_mut_ptr().cast()), transport) }
+        unsafe { self.launch_over([].into_iter(), buffers.iter_mut().map(|x| x.as_mut_ptr().cast()), None, transport) }
     }
 
-    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError> {
-        Resident::load(&mut self.resident, &self.executor, inputs)
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        let mut resident = self.resident.take().map(|(resident, _)| resident);
+        let loaded = Resident::load(&mut resident, &self.executor, |len| self.of_piece(piece, len), inputs);
+        self.resident = resident.map(|resident| (resident, piece));
+        loaded
     }
 
     fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
         // Out of `self`, which the launch borrows.
-        let Some(mut resident) = self.resident.take() else { return Err(RunError::NotLoaded) };
+        let Some((mut resident, piece)) = self.resident.take() else { return Err(RunError::NotLoaded) };
         let (inputs, outputs) = resident.launching();
         // SAFETY: they live until it returns, and were made as long as the schedule has them.
-        let ran = unsafe { self.launch_over(inputs, outputs, transport) };
-        self.resident = Some(resident);
+        let ran = unsafe { self.launch_over(inputs, outputs, Some(piece), transport) };
+        self.resident = Some((resident, piece));
         ran
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        Resident::fetch(self.resident.as_ref(), &self.executor, outputs)
+        let Some((resident, piece)) = &self.resident else { return Err(RunError::NotLaunched) };
+        Resident::fetch(Some(resident), &self.executor, |len| self.of_piece(*piece, len), outputs)
     }
 }

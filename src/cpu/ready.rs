@@ -4,6 +4,7 @@
 //! buffers begin.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Instant;
 
 use super::executor::Executor;
@@ -110,7 +111,7 @@ impl<T: Element> backend::Ready for Typed<T> {
         if piece > 0 {
             return Err(RunError::NoSuchPiece { piece, pieces: 1 });
         }
-        Resident::load(&mut self.resident, &self.executor, inputs)
+        Resident::load(&mut self.resident, &self.executor, all, inputs)
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {
@@ -121,7 +122,7 @@ impl<T: Element> backend::Ready for Typed<T> {
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        Resident::fetch(self.resident.as_ref(), &self.executor, outputs)
+        Resident::fetch(self.resident.as_ref(), &self.executor, all, outputs)
     }
 
     fn trace(&mut self) -> Option<Trace> {
@@ -141,8 +142,13 @@ impl<T: Element> Resident<T> {
         Ok(Self { inputs, outputs, launched: false })
     }
 
-    /// Copies the caller's inputs, or in place buffers, into what is there, or is made.
-    pub(super) fn load(resident: &mut Option<Self>, executor: &Executor<T>, inputs: &[&[u8]]) -> Result<(), RunError> {
+    /// Copies `what` there is of the caller's inputs, or in place buffers, into what is there, or is made.
+    pub(super) fn load(
+        resident: &mut Option<Self>,
+        executor: &Executor<T>,
+        what: impl Fn(usize) -> Vec<Range<usize>>,
+        inputs: &[&[u8]],
+    ) -> Result<(), RunError> {
         let given = given(executor);
         executor.check_bytes(given, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
         let resident = match resident {
@@ -151,7 +157,10 @@ impl<T: Element> Resident<T> {
         };
         let targets = if given == UserBuffer::Input { &mut resident.inputs } else { &mut resident.outputs };
         for (target, input) in targets.iter_mut().zip(inputs) {
-            bytemuck::cast_slice_mut::<T, u8>(target).copy_from_slice(input);
+            for elements in what(target.len()) {
+                let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
+                bytemuck::cast_slice_mut::<T, u8>(&mut target[elements]).copy_from_slice(&input[bytes]);
+            }
         }
         resident.launched = false;
         Ok(())
@@ -166,20 +175,29 @@ impl<T: Element> Resident<T> {
         (self.inputs.iter().map(Vec::as_ptr), self.outputs.iter_mut().map(Vec::as_mut_ptr))
     }
 
-    /// Copies results to the caller's outputs, or in place buffers.
+    /// Copies `what` there is of results to the caller's outputs, or in place buffers.
     pub(super) fn fetch(
         resident: Option<&Self>,
         executor: &Executor<T>,
+        what: impl Fn(usize) -> Vec<Range<usize>>,
         outputs: &mut [&mut [u8]],
     ) -> Result<(), RunError> {
         let results = executor.proved().extents(executor.count()).results();
         executor.check_bytes(results, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
         let resident = resident.filter(|resident| resident.launched).ok_or(RunError::NotLaunched)?;
         for (output, result) in outputs.iter_mut().zip(&resident.outputs) {
-            output.copy_from_slice(bytemuck::cast_slice(result));
+            for elements in what(result.len()) {
+                let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
+                output[bytes].copy_from_slice(bytemuck::cast_slice(&result[elements]));
+            }
         }
         Ok(())
     }
+}
+
+/// All of a buffer.
+fn all(len: usize) -> Vec<Range<usize>> {
+    [0..len].into()
 }
 
 fn zeros<T: Element>(len: usize) -> Result<Vec<T>, RunError> {

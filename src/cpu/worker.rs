@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::contain::contained;
+use super::cut::portion;
 use super::kernel::{Reduction, Store};
 use super::memory::{Bases, Channel, Slices, Slots};
 use super::program::Program;
@@ -29,8 +30,9 @@ pub(super) struct Shared<T> {
     pub(super) private: bool,
     /// A worker reuses one set of slots and signals for its channels; otherwise every channel has its own.
     pub(super) reused: bool,
-    /// Of a part: what a launch runs.
+    /// Of a part: what a launch runs, and over which channels.
     pub(super) epoch: AtomicU32,
+    pub(super) channels: Option<RwLock<Range<usize>>>,
     pub(super) slots: Slots<T>,
     /// Elements of one set of slots.
     pub(super) slot_stride: usize,
@@ -118,8 +120,13 @@ impl Worker {
         self.lanes.len().div_ceil(self.lane_step)
     }
 
-    fn begin(&mut self) {
+    fn begin<T>(&mut self, shared: &Shared<T>) {
         self.tasks.clear();
+        if let Some(channels) = &shared.channels {
+            let channels = channels.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let workers = shared.workers.len();
+            self.channels = if shared.private { portion(channels, self.index, workers) } else { channels };
+        }
         self.next_channel = self.channels.start;
         self.stuck = false;
     }
@@ -157,15 +164,18 @@ impl<T> Shared<T> {
         if self.reused { worker } else { channel }
     }
 
-    /// Before a launch, while no worker runs; of a part, before each epoch.
-    pub(super) fn reset(&self, epoch: u32) {
+    /// Before a launch, while no worker runs; of a part, before each epoch. Over these channels, which for a whole schedule are all.
+    pub(super) fn reset(&self, epoch: u32, channels: Range<usize>) {
         self.epoch.store(epoch, Ordering::Relaxed);
         self.stop.store(false, Ordering::Relaxed);
         self.hung.store(false, Ordering::Relaxed);
         self.panicked.store(false, Ordering::Relaxed);
         self.stall.reset(self.workers.len());
         if !self.reused && epoch == 0 {
-            self.signals.iter().for_each(Signal::reset);
+            channels.clone().for_each(|channel| self.signals_of(channel).iter().for_each(Signal::reset));
+        }
+        if let Some(of_launch) = &self.channels {
+            *of_launch.write().unwrap_or_else(PoisonError::into_inner) = channels;
         }
     }
 }
@@ -190,7 +200,7 @@ impl<T: Element> Work for Shared<T> {
 
 impl<T: Element> Shared<T> {
     fn launch(&self, me: &mut Worker, bases: &Bases<T>, watch: &mut impl Watch) {
-        me.begin();
+        me.begin(self);
         let mut backoff = Backoff { spins: self.spins, turns: 0 };
         let mut registered = None;
         while !self.stop.load(Ordering::Relaxed) {

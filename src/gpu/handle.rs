@@ -149,11 +149,23 @@ impl Gpu {
     /// # Errors
     /// [`PrepareError`].
     pub fn lower(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Package, PrepareError> {
+        self.lower_in_pieces(proved, shape, None, options)
+    }
+
+    /// As [`lower`](Self::lower), in pieces of at most so many vectors of each chunk.
+    pub(super) fn lower_in_pieces(
+        &self,
+        proved: &Proved,
+        shape: Shape,
+        vectors: Option<usize>,
+        options: &Options,
+    ) -> Result<Package, PrepareError> {
         self.admit(proved.schedule().ranks, options)?;
         let request = Request::new(shape.count, shape.data_type, shape.op)
             .dispatch(self.mode(proved, options), options.protocol)
             .channels(options.channels)
             .arena_bytes(options.arena_bytes)
+            .piece_vectors(vectors)
             .workgroups(options.workgroups)
             .fault(options.fault);
         let package = lower(proved, &request, &self.info().target).map_err(|error| self.refused(error))?;
@@ -190,7 +202,12 @@ impl Gpu {
 
     /// Makes `proved` ready, with memory for launches that are recorded, and for no others yet.
     pub(super) fn load(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
-        Ok(Executor::new(&self.context, self.lower(proved, shape, options)?, options.timeout)?)
+        self.executor(self.lower(proved, shape, options)?, options)
+    }
+
+    /// Loads a package.
+    pub(super) fn executor(&self, package: Package, options: &Options) -> Result<Executor, PrepareError> {
+        Ok(Executor::new(&self.context, package, options.timeout)?)
     }
 }
 
@@ -214,6 +231,9 @@ impl Backend for Gpu {
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
+        if proved.is_part() {
+            return Err(PrepareError::Part);
+        }
         let mut executor = self.load(proved, shape, options)?;
         executor.furnish()?;
         if options.trace {

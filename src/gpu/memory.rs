@@ -79,6 +79,13 @@ impl Memory {
         }
     }
 
+    /// The dispatches of one of a part's epochs, and how many they are.
+    pub(super) fn epoch(&self, pass: &mut wgpu::ComputePass<'_>, piece: usize, launch: Numbered, epoch: u32) -> u32 {
+        pass.set_pipeline(&self.loaded.kernel.pipeline);
+        let steps = self.loaded.package.steps_of_epoch(piece, launch.number, epoch);
+        steps.map(|step| self.dispatch(pass, step)).count() as u32
+    }
+
     /// As [`dispatches`](Self::dispatches), each in a pass of its own with stamps around it, from the `first` pair of `marks`
     /// on.
     pub(super) fn marked_dispatches(

@@ -267,6 +267,12 @@ impl Package {
         })
     }
 
+    /// The dispatches of one of a part's epochs; the first of a launch begin the launch of that number.
+    pub(crate) fn steps_of_epoch(&self, piece: usize, number: u32, epoch: u32) -> impl Iterator<Item = Step> + '_ {
+        let dispatches = self.plan.epoch(epoch);
+        self.steps(piece, Some(number), dispatches.end).skip(dispatches.start)
+    }
+
     /// A dispatch of one workgroup that begins nothing and has nothing to do.
     pub fn nothing(&self) -> Step {
         let rows = [2 * self.plan.dispatches.len() * BINDING_ALIGN, 0].map(|offset| offset as u32);

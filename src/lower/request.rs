@@ -25,6 +25,8 @@ pub struct Request {
     pub channels: Option<u32>,
     /// Most bytes of the inputs, outputs and slots in an arena, below the device's own bound.
     pub arena_bytes: Option<u64>,
+    /// Most vectors of a chunk in a piece.
+    pub piece_vectors: Option<usize>,
     /// Most workgroups that share out the lanes of a channel.
     pub workgroups: Option<u32>,
     /// A defect to put in.
@@ -42,6 +44,7 @@ impl Request {
             protocol: Protocol::Simple,
             channels: None,
             arena_bytes: None,
+            piece_vectors: None,
             workgroups: None,
             fault: None,
         }
@@ -51,6 +54,13 @@ impl Request {
     #[must_use]
     pub fn dispatch(mut self, mode: Mode, protocol: Protocol) -> Self {
         (self.mode, self.protocol) = (mode, protocol);
+        self
+    }
+
+    /// Sets [`piece_vectors`](Self::piece_vectors).
+    #[must_use]
+    pub fn piece_vectors(mut self, vectors: impl Into<Option<usize>>) -> Self {
+        self.piece_vectors = vectors.into();
         self
     }
 

@@ -28,7 +28,9 @@
 use std::collections::hash_map::Entry;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Serialize;
 
+use super::pieced::Pieced;
 use crate::collective::Collective;
 use crate::payload::Payload;
 use crate::proof::{PartTooLarge, Proved};
@@ -72,6 +74,20 @@ pub struct Run {
     pub to: Few<Address, 1>,
     /// How many.
     pub chunks: u32,
+}
+
+/// What one device sends another in a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Link {
+    /// Who sends.
+    pub from: u32,
+    /// Who receives.
+    pub to: u32,
+    /// Bytes of all messages.
+    pub bytes: u64,
+    /// Messages.
+    pub messages: usize,
 }
 
 /// Why a schedule cannot be split.
@@ -175,6 +191,15 @@ impl Split {
         &self.parts
     }
 
+    /// What moves between every two devices in a launch over `payload`, where anything does.
+    pub fn links(&self, payload: &Payload) -> Vec<Link> {
+        let devices = || 0..self.placement.devices();
+        let pairs = devices().flat_map(|from| devices().map(move |to| (from, to)));
+        let link =
+            |(from, to)| Link { from, to, bytes: self.bytes(from, to, payload), messages: self.messages(from, to) };
+        pairs.map(link).filter(|link| link.messages > 0).collect()
+    }
+
     /// Bytes that device `from` sends device `to` in a launch over `payload`.
     pub fn bytes(&self, from: u32, to: u32, payload: &Payload) -> u64 {
         let routes = self.parts[from as usize].sends.iter().flatten().filter(|route| route.peer == to);
@@ -225,13 +250,24 @@ impl Part {
 }
 
 impl Route {
-    /// Bytes of the message.
+    /// Bytes of the message for a piece.
+    pub fn bytes_of(&self, pieced: &Pieced, piece: usize) -> usize {
+        self.runs.iter().map(|run| run.bytes_of(pieced, piece)).sum()
+    }
+
+    /// Bytes of the messages for all pieces.
     pub fn bytes(&self, payload: &Payload) -> usize {
         self.runs.iter().map(|run| run.bytes(payload)).sum()
     }
 }
 
 impl Run {
+    /// Bytes of what a piece holds of these chunks.
+    pub fn bytes_of(&self, pieced: &Pieced, piece: usize) -> usize {
+        let each = |chunk: u32| pieced.held(self.at.buffer, chunk, piece).len();
+        (self.at.chunk..self.at.chunk + self.chunks).map(each).sum::<usize>() * pieced.payload.element_bytes
+    }
+
     /// Bytes of these chunks.
     pub fn bytes(&self, payload: &Payload) -> usize {
         let each = |chunk: u32| payload.held(self.at.buffer, chunk) * payload.element_bytes;

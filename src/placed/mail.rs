@@ -84,7 +84,7 @@ impl Transport for Courier<'_> {
     }
 
     fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError> {
-        let Message { peer, boundary, bytes } = message;
+        let Message { peer, boundary, bytes, .. } = message;
         let (mail, until) = (self.mail, Instant::now() + self.mail.patience);
         let mut state = mail.state();
         let buffer = loop {

@@ -10,21 +10,22 @@ use super::mail::Mail;
 use crate::backend::{self, Prepared, Ran, Share};
 use crate::buffers::{BufferError, UserBuffer};
 use crate::error::RunError;
-use crate::lower::Split;
+use crate::lower::{Pieced, Split};
 
 /// A schedule made ready on several devices.
 pub struct Ready {
     split: Split,
+    pieced: Pieced,
     shares: Vec<Box<dyn Share>>,
     names: Vec<String>,
     mail: Mail,
 }
 
 impl Ready {
-    pub(super) fn new(split: Split, shares: Vec<(String, Box<dyn Share>)>, patience: Duration) -> Self {
+    pub(super) fn new(split: Split, pieced: Pieced, shares: Vec<(String, Box<dyn Share>)>, patience: Duration) -> Self {
         let (names, shares): (Vec<String>, Vec<_>) = shares.into_iter().unzip();
         let mail = Mail::new(names.clone(), split.epochs() + 1, patience);
-        Self { split, shares, names, mail }
+        Self { split, pieced, shares, names, mail }
     }
 
     /// What each device carries out, and what moves between them.
@@ -65,7 +66,7 @@ impl backend::Ready for Ready {
         Prepared {
             dispatch: None,
             channels: parts.iter().map(|part| part.channels).max().unwrap_or(1),
-            pieces: 1,
+            pieces: self.pieced.count(),
             device_bytes: bytes.reduce(|a, b| a + b),
         }
     }
@@ -93,12 +94,13 @@ impl backend::Ready for Ready {
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        if piece > 0 {
-            return Err(RunError::NoSuchPiece { piece, pieces: 1 });
+        let pieces = self.pieced.count();
+        if piece >= pieces {
+            return Err(RunError::NoSuchPiece { piece, pieces });
         }
         self.check(self.sources(), inputs.len())?;
         let given = inputs_of(self.split.placement(), inputs);
-        self.shares.iter_mut().zip(given).try_for_each(|(share, inputs)| share.load(&inputs))
+        self.shares.iter_mut().zip(given).try_for_each(|(share, inputs)| share.load(piece, &inputs))
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {

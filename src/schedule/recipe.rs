@@ -104,19 +104,24 @@ impl Recipe {
         self.draft()?.build()
     }
 
-    /// As [`build`](Self::build), but for its lanes, which are made when they are asked for.
-    ///
-    /// # Errors
-    /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
-    pub fn draft(&self) -> Result<Draft, BuildError> {
+    /// The algorithm: the one that was named, or the one that `auto` takes.
+    pub fn chosen(&self) -> Algorithm {
         let collective = self.task.collective;
-        let algorithm = match &self.placed {
+        match &self.placed {
             // 2(G - 1)/G of the payload cross between G devices, and no more.
             Some(_) if self.algorithm.is_auto() && Algorithm::of(collective).contains(&Algorithm::Hierarchical) => {
                 Algorithm::Hierarchical
             }
             _ => self.algorithm.algorithm(collective, self.ranks, self.part_bytes, self.device),
-        };
+        }
+    }
+
+    /// As [`build`](Self::build), but for its lanes, which are made when they are asked for.
+    ///
+    /// # Errors
+    /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
+    pub fn draft(&self) -> Result<Draft, BuildError> {
+        let algorithm = self.chosen();
         let placed = self.placed.as_ref().filter(|_| algorithm == Algorithm::Hierarchical);
         let groups = self.groups.as_ref().or(placed).cloned();
         draft_in_groups(self.task.clone(), algorithm, self.ranks, self.sync, groups)

@@ -10,7 +10,7 @@ use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
 use wgccl::error::{DeviceError, PrepareError, RunError};
-use wgccl::lower::Part;
+use wgccl::lower::{Part, Pieced};
 use wgccl::placed::Placed;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, DeviceKind, Placement, Recipe, SyncStyle, build};
@@ -91,6 +91,71 @@ fn schedules_of_a_users_own() {
         let over = Over { shape: Shape::new(count, DataType::I32, Op::Sum), launches: 2 };
         assert_eq!(wrong(&on(&placement), &proved, over, Options::default()), 0, "seed {seed} on {placement}");
     }
+}
+
+/// A device that works on a few vectors of each chunk at a time, so that all that share its launch do.
+struct Narrow(usize);
+
+impl Member for Narrow {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
+    }
+
+    fn name(&self) -> String {
+        "narrow".to_owned()
+    }
+
+    fn most_vectors(&self, _part: &Part, _shape: Shape, _options: &Options) -> Result<usize, PrepareError> {
+        Ok(self.0)
+    }
+
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError> {
+        Cpu::new().prepare_part(part, shape, pieced, options)
+    }
+}
+
+#[test]
+fn payloads_in_pieces() {
+    let mut most = 0;
+    for (at, variant) in variants([4]).into_iter().chain(other_variants([4])).enumerate() {
+        let Ok(proved) = prove(variant.schedule(), variant.options()) else { continue };
+        if variant.collective == Collective::Barrier {
+            continue;
+        }
+        for (vectors, count) in [[(1, 77), (64, 5001)], [(7, 1000), (3000, 30_000)]][at % 2] {
+            let placed = Placed::new(vec![Arc::new(Narrow(vectors)), Arc::new(Cpu::new())]);
+            let shape = Shape::new(count, [DataType::F32, DataType::I8][at % 2], Op::Sum);
+            let options = match at % 3 {
+                0 => Options::default(),
+                1 => Options::default().spread(Spread::Lanes).workers(2),
+                _ => Options::default().channels(5),
+            };
+            let ready = placed.prepare(&proved, shape, &options).unwrap();
+            most = most.max(ready.prepared().pieces);
+            let wrong = wrong(&placed, &proved, Over { shape, launches: 2 }, options);
+            assert_eq!(wrong, 0, "{variant}: {shape:?} in {} pieces", ready.prepared().pieces);
+        }
+    }
+    assert!(most > 10, "{most}");
+    // What was loaded is what is fetched.
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let placed = Placed::new(vec![Arc::new(Narrow(1)), Arc::new(Cpu::new())]);
+    let mut ready = placed.prepare(&proved, Shape::new(64, DataType::F32, Op::Sum), &Options::default()).unwrap();
+    let pieces = ready.prepared().pieces;
+    assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
+    assert!(matches!(ready.load(pieces, &[&[0; 256][..]; 4]), Err(RunError::NoSuchPiece { .. })));
+    let input: &[u8] = bytemuck::cast_slice(&[0.0_f32; 64]);
+    ready.load(0, &[input; 4]).unwrap();
+    let mut outputs = vec![vec![0_u8; 256]; 4];
+    let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
 }
 
 /// By a communicator: hierarchical by itself, an algorithm that is named as named.
@@ -188,8 +253,18 @@ impl Member for Breaks {
         "one that breaks".to_owned()
     }
 
-    fn prepare_part(&self, part: &Part, shape: Shape, options: &Options) -> Result<Box<dyn Share>, PrepareError> {
-        let (inner, left) = (self.inner.prepare_part(part, shape, options)?, Arc::new(AtomicU32::new(self.at)));
+    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError> {
+        self.inner.most_vectors(part, shape, options)
+    }
+
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError> {
+        let (inner, left) = (self.inner.prepare_part(part, shape, pieced, options)?, Arc::new(AtomicU32::new(self.at)));
         Ok(Box::new(BreakingShare { inner, left, silent: self.silent }))
     }
 }
@@ -224,8 +299,8 @@ impl Share for BreakingShare {
         self.inner.run_in_place(buffers, transport)
     }
 
-    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError> {
-        self.inner.load(inputs)
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.inner.load(piece, inputs)
     }
 
     fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {

@@ -14,7 +14,7 @@ use wgccl::proof::Proved;
 
 use super::bandwidth::{bus_factor, elements_moved, rate};
 use super::request::Request;
-use super::result::{Placement, Roof, Samples};
+use super::result::{Measured, Roof, Samples};
 use super::roof::{Timed, microseconds_of};
 use super::stamp::hash;
 use super::statistics::Statistics;
@@ -80,7 +80,7 @@ impl<T: Element> Case<'_, T> {
     pub(super) fn measure(
         &self,
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
-    ) -> Result<(Placement, Samples), Error> {
+    ) -> Result<(Measured, Samples), Error> {
         let shape = Shape::new(self.payload.count, T::TYPE, self.op);
         let mut ready = self.device.prepare(self.proved, shape, &self.options())?;
         let prepared = ready.prepared();
@@ -215,7 +215,7 @@ impl<T: Element> Case<'_, T> {
             .collect()
     }
 
-    fn placement(&self, raw: Raw, roof: &Roof) -> Result<(Placement, Samples), Error> {
+    fn placement(&self, raw: Raw, roof: &Roof) -> Result<(Measured, Samples), Error> {
         let (clock, times) = microseconds_of(&raw.times);
         let skip = self.request.skip.min(times.len().saturating_sub(1));
         let Some(statistics) = Statistics::of(&times[skip..]) else {
@@ -228,7 +228,7 @@ impl<T: Element> Case<'_, T> {
         let alg_bw = rate(self.size as f64, time);
         let mem_bw = rate(self.bytes_moved() as f64, time);
         let Prepared { dispatch, channels, pieces, .. } = raw.prepared;
-        let placement = Placement {
+        let placement = Measured {
             time,
             clock,
             host_time: by_host.map_or(time, |by_host| by_host.mean),

@@ -88,7 +88,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     let mut notes = Vec::new();
     request.check_numbers()?;
     request.redops(&mut Vec::new())?;
-    let devices = devices(&request.devices, &mut notes)?;
+    let devices = devices(request, &mut notes)?;
     sweep_on(request, &devices, notes, observer)
 }
 
@@ -157,15 +157,15 @@ pub(super) fn sweep_on(
     Ok(())
 }
 
-fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
+fn devices(request: &Request, notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
-    for name in wanted {
+    for name in &request.devices {
         match name.as_str() {
             ALL => found.extend(Device::all(notes)),
             name => found.push(Device::find(name, notes)?),
         }
     }
-    Ok(found)
+    found.into_iter().map(|device| device.place(request.place.as_ref())).collect()
 }
 
 /// Roots and algorithms over a number of ranks.
@@ -211,11 +211,11 @@ fn of_device<T: Element>(
             let group_root = if collective.has_root() { root as i32 } else { -1 };
             let mut test: Option<Test<'_>> = None;
             for (&count, roof) in counts.iter().zip(&mut roofs) {
-                let algorithm = request.algorithm(selection, ranks, data_type, count, device.kind());
+                let algorithm = request.algorithm_on(selection, ranks, data_type, count, device);
                 let test = match &mut test {
                     Some(test) if test.algorithm == algorithm => test,
                     test => {
-                        let schedule = request.schedule(root, algorithm, ranks)?;
+                        let schedule = request.schedule_on(root, algorithm, ranks, device.groups(ranks))?;
                         let (proved, also_in_place) = proofs(request, &schedule, algorithm)?;
                         let group = Group {
                             device: index,

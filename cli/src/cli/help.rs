@@ -32,7 +32,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
     ("Files", &["input", "tensor", "output", "to", "svg", "html"]),
-    ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
+    ("Device", &["device", "place", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
     ("Sizes", &["first", "last", "step", "factor"]),
     ("Iterations", &["iterations", "warmup", "checks", "cycles", "skip"]),
     (

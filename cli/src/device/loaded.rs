@@ -8,6 +8,7 @@ use wgccl::element::Element;
 use wgccl::error::RunError;
 use wgccl::golden::Goldens;
 use wgccl::gpu;
+use wgccl::placed;
 use wgccl::schedule::Buffer;
 use wgccl::trace::Trace;
 
@@ -19,6 +20,8 @@ pub enum Loaded {
     Cpu(cpu::Ready),
     /// On a GPU.
     Gpu(Box<gpu::Executor>),
+    /// On several devices.
+    Several(Box<placed::Ready>),
 }
 
 impl Loaded {
@@ -32,7 +35,7 @@ impl Loaded {
     /// The shader that runs, on a GPU.
     pub fn source(&self) -> Option<String> {
         match self {
-            Self::Cpu(_) => None,
+            Self::Cpu(_) | Self::Several(_) => None,
             Self::Gpu(executor) => Some(executor.package().source().text),
         }
     }
@@ -47,30 +50,29 @@ impl Loaded {
         Some((user, all - user))
     }
 
-    /// Puts a piece where timed launches find it. Cores find it in the caller's memory.
+    /// How several devices were prepared.
+    pub fn several(&self) -> Option<&placed::Ready> {
+        match self {
+            Self::Several(ready) => Some(ready),
+            _ => None,
+        }
+    }
+
+    /// Puts a piece where timed launches find it. Cores, and several devices, find it in the caller's memory.
     pub fn place(&mut self, piece: usize, host: &Host<'_>) -> Result<(), RunError> {
         match self {
-            Self::Cpu(_) => Ok(()),
+            Self::Cpu(_) | Self::Several(_) => Ok(()),
             Self::Gpu(executor) => executor.load(piece, &host.given()),
         }
     }
 
-    /// Launches over what was placed, each timed: on a GPU what stays there, on cores the caller's memory, however it lies.
+    /// Launches over what was placed, each timed: on a GPU what stays there, on cores the caller's memory, however it lies, and so
+    /// on several devices, which takes the copies to and from them.
     pub fn time(&mut self, launches: usize, host: &mut Host<'_>) -> Result<Vec<Ran>, RunError> {
         match self {
             Self::Gpu(executor) => executor.time(launches),
-            Self::Cpu(ready) => (0..launches)
-                .map(|_| {
-                    let (inputs, outputs) = host.both();
-                    let start = Instant::now();
-                    let mut ran = match inputs {
-                        Some(inputs) => ready.run(inputs, outputs)?,
-                        None => ready.run_in_place(outputs)?,
-                    };
-                    ran.time = Some(start.elapsed());
-                    Ok(ran)
-                })
-                .collect(),
+            Self::Cpu(ready) => (0..launches).map(|_| over(ready, host)).collect(),
+            Self::Several(ready) => (0..launches).map(|_| over(&mut **ready, host)).collect(),
         }
     }
 
@@ -82,16 +84,29 @@ impl Loaded {
         goldens: &Goldens<'_, T>,
     ) -> Result<Option<u64>, RunError> {
         match self {
-            Self::Cpu(_) => Ok(None),
+            Self::Cpu(_) | Self::Several(_) => Ok(None),
             Self::Gpu(executor) => executor.count_wrong(inputs, goldens).map(Some),
         }
     }
+}
+
+/// One launch over the caller's memory, timed.
+fn over(ready: &mut impl Ready, host: &mut Host<'_>) -> Result<Ran, RunError> {
+    let (inputs, outputs) = host.both();
+    let start = Instant::now();
+    let mut ran = match inputs {
+        Some(inputs) => ready.run(inputs, outputs)?,
+        None => ready.run_in_place(outputs)?,
+    };
+    ran.time = Some(start.elapsed());
+    Ok(ran)
 }
 
 impl Ready for Loaded {
     fn prepared(&self) -> Prepared {
         match self {
             Self::Cpu(ready) => ready.prepared(),
+            Self::Several(ready) => ready.prepared(),
             Self::Gpu(executor) => executor.prepared(),
         }
     }
@@ -99,6 +114,7 @@ impl Ready for Loaded {
     fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
         match self {
             Self::Cpu(ready) => ready.run(inputs, outputs),
+            Self::Several(ready) => ready.run(inputs, outputs),
             Self::Gpu(executor) => executor.run(inputs, outputs),
         }
     }
@@ -106,6 +122,7 @@ impl Ready for Loaded {
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
         match self {
             Self::Cpu(ready) => ready.run_in_place(buffers),
+            Self::Several(ready) => ready.run_in_place(buffers),
             Self::Gpu(executor) => executor.run_in_place(buffers),
         }
     }
@@ -113,6 +130,7 @@ impl Ready for Loaded {
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
         match self {
             Self::Cpu(ready) => ready.load(piece, inputs),
+            Self::Several(ready) => ready.load(piece, inputs),
             Self::Gpu(executor) => executor.load(piece, inputs),
         }
     }
@@ -120,6 +138,7 @@ impl Ready for Loaded {
     fn launch(&mut self) -> Result<Ran, RunError> {
         match self {
             Self::Cpu(ready) => ready.launch(),
+            Self::Several(ready) => ready.launch(),
             Self::Gpu(executor) => executor.launch(),
         }
     }
@@ -127,6 +146,7 @@ impl Ready for Loaded {
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
         match self {
             Self::Cpu(ready) => ready.fetch(outputs),
+            Self::Several(ready) => ready.fetch(outputs),
             Self::Gpu(executor) => executor.fetch(outputs),
         }
     }
@@ -134,6 +154,7 @@ impl Ready for Loaded {
     fn trace(&mut self) -> Option<Trace> {
         match self {
             Self::Cpu(ready) => ready.trace(),
+            Self::Several(ready) => ready.trace(),
             Self::Gpu(executor) => executor.trace(),
         }
     }

@@ -10,7 +10,7 @@ use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
 use wgccl::error::PrepareError;
-use wgccl::lower::Part;
+use wgccl::lower::{Part, Pieced};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, DeviceKind, Placement, SyncStyle, build};
 use wgccl_mpi::{MpiBackend, mpi};
@@ -67,7 +67,11 @@ impl Member for Refuses {
         "one that refuses".to_owned()
     }
 
-    fn prepare_part(&self, _: &Part, _: Shape, _: &Options) -> Result<Box<dyn Share>, PrepareError> {
+    fn most_vectors(&self, _: &Part, _: Shape, _: &Options) -> Result<usize, PrepareError> {
+        Ok(usize::MAX)
+    }
+
+    fn prepare_part(&self, _: &Part, _: Shape, _: Pieced, _: &Options) -> Result<Box<dyn Share>, PrepareError> {
         Err(PrepareError::Memory(5 << 20))
     }
 }

@@ -78,13 +78,17 @@ pub(crate) fn once<T: Element>(
     };
     let by_run = count(&outputs);
     let mut outputs = poisoned();
+    // As they were given, which in place is not what they become piece by piece.
+    let buffers = outputs.clone();
     let given: Vec<&[u8]> = match proved.in_place() {
-        true => outputs.iter().map(|output| bytemuck::cast_slice(output)).collect(),
+        true => buffers.iter().map(|buffer| bytemuck::cast_slice(buffer)).collect(),
         false => bytes,
     };
-    ready.load(0, &given).unwrap();
-    ready.launch().unwrap();
-    let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(|output| bytemuck::cast_slice_mut(output)).collect();
-    ready.fetch(&mut views).unwrap();
+    for piece in 0..ready.prepared().pieces {
+        ready.load(piece, &given).unwrap();
+        ready.launch().unwrap();
+        let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(|output| bytemuck::cast_slice_mut(output)).collect();
+        ready.fetch(&mut views).unwrap();
+    }
     by_run + count(&outputs)
 }

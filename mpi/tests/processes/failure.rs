@@ -11,7 +11,7 @@ use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
 use wgccl::error::{DeviceError, PrepareError, RunError, TransportError};
-use wgccl::lower::Part;
+use wgccl::lower::{Part, Pieced};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle, build};
 use wgccl_mpi::{MpiBackend, MpiReady, mpi};
@@ -75,8 +75,18 @@ impl Member for Breaks {
         "one that breaks".to_owned()
     }
 
-    fn prepare_part(&self, part: &Part, shape: Shape, options: &Options) -> Result<Box<dyn Share>, PrepareError> {
-        let (inner, sleeps) = (Cpu::new().prepare_part(part, shape, options)?, self.sleeps);
+    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError> {
+        Cpu::new().most_vectors(part, shape, options)
+    }
+
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError> {
+        let (inner, sleeps) = (Cpu::new().prepare_part(part, shape, pieced, options)?, self.sleeps);
         Ok(Box::new(BreakingShare { inner, left: AtomicU32::new(self.at), sleeps }))
     }
 }
@@ -107,8 +117,8 @@ impl Share for BreakingShare {
         self.inner.run_in_place(buffers, transport)
     }
 
-    fn load(&mut self, inputs: &[&[u8]]) -> Result<(), RunError> {
-        self.inner.load(inputs)
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.inner.load(piece, inputs)
     }
 
     fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {

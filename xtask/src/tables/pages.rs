@@ -141,12 +141,12 @@ struct Row {
     size: u64,
     algorithm: String,
     ranks: u32,
-    out_of_place: Placement,
+    out_of_place: Measured,
     out_of_place_per_iter: Samples,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Placement {
+struct Measured {
     /// Mean, which bandwidths are of.
     time: f64,
     clock: String,
@@ -158,7 +158,7 @@ struct Placement {
     protocol: Option<String>,
 }
 
-impl Placement {
+impl Measured {
     /// Dispatch mode and protocol in one word.
     fn way(&self) -> Option<String> {
         let protocol = self.protocol.as_deref().filter(|&protocol| protocol != "simple");

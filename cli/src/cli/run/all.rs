@@ -6,7 +6,7 @@ use indicatif::ProgressStyle;
 use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
-use super::args::{RunArgs, check_op, of_file, of_refused, of_tensors, request};
+use super::args::{RunArgs, check_op, found, of_file, of_refused, of_tensors, request};
 use super::one::{INTERRUPTED, written};
 use super::text::{device, time};
 use crate::cli::each::{Each, NAME, Row};
@@ -61,7 +61,7 @@ pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Erro
     }
     check_ranks(&requests, files)?;
     let mut notes = Vec::new();
-    let found = Device::find(&args.device, &mut notes)?;
+    let found = found(args, &mut notes)?;
     let of_inputs = files.tensors.iter().flat_map(|tensors| of_tensors(args, plan, tensors));
     notes.extend(of_file(args, plan));
     notes.extend(of_inputs.take(SHOWN));

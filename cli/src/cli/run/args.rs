@@ -9,12 +9,14 @@ use wgccl::element::{DataType, supported};
 use wgccl::fault::Fault;
 use wgccl::low_level::inputs::Fill;
 use wgccl::lower::Protocol;
+use wgccl::schedule::Placement;
 
 use crate::amount::whole;
 use crate::cli::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of, subjects};
 use crate::cli::output::is_quiet;
-use crate::cli::values::{device, dispatch as dispatch_mode, one_of};
-use crate::device::AUTO;
+use crate::cli::values::ALL;
+use crate::cli::values::{dispatch as dispatch_mode, one_of, together};
+use crate::device::{AUTO, Device};
 use crate::dispatch::Wanted;
 use crate::error::Error;
 use crate::plan::Plan;
@@ -49,9 +51,12 @@ pub(crate) struct RunArgs {
     /// Reduction; avg is of floats [default: sum]
     #[arg(short, long, alias = "redop", value_name = "OP", value_parser = one_of(Op::ALL, Op::name))]
     pub(super) op: Option<Op>,
-    /// auto, cpu, or an index or words of a name from `wgccl devices`
-    #[arg(long, default_value = AUTO, value_name = "DEVICE", value_parser = device)]
+    /// auto, cpu, or an index or words of a name from `wgccl devices`; several share the ranks: 0+cpu, all
+    #[arg(long, default_value = AUTO, value_name = "DEVICE", value_parser = together)]
     pub(super) device: String,
+    /// Which ranks are on which of several devices, counted as --device lists them [default: in blocks]
+    #[arg(long, value_name = "RANKS:N,..")]
+    pub(super) place: Option<Placement>,
     #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode(), help = DISPATCH, long_help = DISPATCH_LONG)]
     pub(super) dispatch: Wanted,
     #[arg(long, alias = "proto", value_name = "NAME", value_parser = one_of(Protocol::ALL, Protocol::name), help = PROTOCOL, long_help = PROTOCOL_LONG)]
@@ -196,6 +201,17 @@ pub(super) fn check_op(request: &Request) -> Result<(), Error> {
         supported(request.data_type, request.op)?;
     }
     Ok(())
+}
+
+/// What `--device` and `--place` say.
+pub(super) fn found(args: &RunArgs, notes: &mut Vec<String>) -> Result<Device, Error> {
+    let device = match args.device.as_str() {
+        ALL => Device::together(Device::all(notes)),
+        // Where ranks are placed, devices are counted as `wgccl devices` lists them.
+        AUTO if args.place.is_some() => Device::together(Device::all(notes)),
+        wanted => Device::find(wanted, notes)?,
+    };
+    device.place(args.place.as_ref())
 }
 
 pub(super) fn request(args: &RunArgs, plan: &Plan, inputs: Option<Tensors>) -> Result<Request, Error> {

@@ -11,7 +11,7 @@ use wgccl::error::PrepareError;
 use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
-use super::args::{RunArgs, check_op, of_file, of_refused, of_tensors};
+use super::args::{RunArgs, check_op, found, of_file, of_refused, of_tensors};
 use super::text::table;
 use crate::cli::args::cannot_write;
 use crate::cli::output::{DIM, Ticking, print, print_json};
@@ -40,7 +40,7 @@ struct Json<'a> {
 pub(super) fn one(args: &RunArgs, request: Request, outputs: &Outputs) -> Result<u8, Error> {
     let mut notes = Vec::new();
     check_op(&request)?;
-    let device = Device::find(&args.device, &mut notes)?;
+    let device = found(args, &mut notes)?;
     typed(request.data_type, One { args, request, outputs, device, notes })
 }
 
