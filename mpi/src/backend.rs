@@ -301,6 +301,7 @@ impl Backend for MpiBackend {
         let most = self.all_have(self.plan(proved, shape, has), timeout)?;
         let (split, _) = split?;
         let part = &split.parts()[self.world.me as usize];
+        let most = std::env::var("WGCCL_MOST").ok().and_then(|v| v.parse().ok()).unwrap_or(most);
         let pieced = pieces(proved, shape, most)?;
         let share = self.member.prepare_part(part, shape, pieced, &self.options(options));
         let has = share.as_ref().map(|_| 0).map_err(ToString::to_string);
