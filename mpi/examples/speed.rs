@@ -1,8 +1,9 @@
 //! All-reduce of f32 sums over processes: this crate, MPI alone, and MPI with the sums inside a process by hand.
 //!
 //! ```sh
-//! mpirun -n 2 target/release/examples/speed placed 4    # 2 processes of 4 ranks: this crate, and by hand, in turn
-//! mpirun -n 8 target/release/examples/speed plain       # 8 processes: MPI_Allreduce alone
+//! mpirun -n 2 target/release/examples/speed placed 4              # 2 processes of 4 ranks: this crate, and by hand, in turn
+//! mpirun -n 2 target/release/examples/speed placed 4 65536 ring   # up to 64 KiB, by this algorithm
+//! mpirun -n 8 target/release/examples/speed plain                 # 8 processes: MPI_Allreduce alone
 //! ```
 //!
 //! One line of JSON for each size, from process 0. Times are medians, of the process that took longest each time.
@@ -32,14 +33,17 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["placed", ranks, ref algorithm @ ..] => placed(&world, ranks.parse()?, algorithm.first().copied()),
-        ["plain"] => plain(&world),
-        _ => Err("give 'placed' and ranks of a process, or 'plain'".into()),
+        ["placed", ranks] => placed(&world, ranks.parse()?, MOST_BYTES, None),
+        ["placed", ranks, most] => placed(&world, ranks.parse()?, most.parse()?, None),
+        ["placed", ranks, most, algorithm] => placed(&world, ranks.parse()?, most.parse()?, Some(algorithm.parse()?)),
+        ["plain"] => plain(&world, MOST_BYTES),
+        ["plain", most] => plain(&world, most.parse()?),
+        _ => Err("give 'placed' and the ranks of a process, or 'plain', and then the most bytes and an algorithm".into()),
     }
 }
 
-fn sizes() -> impl Iterator<Item = usize> {
-    std::iter::successors(Some(1 << 10), |bytes| Some(bytes * 4)).take_while(|&bytes| bytes <= MOST_BYTES)
+fn sizes(most: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(1 << 10), |bytes| Some(bytes * 4)).take_while(move |&bytes| bytes <= most)
 }
 
 /// Enough for a median, and no more than a second or so.
@@ -71,8 +75,8 @@ fn report(world: &SimpleCommunicator, what: &str, ranks: usize, bytes: usize, ti
     }
 }
 
-fn plain(world: &SimpleCommunicator) -> Result<()> {
-    for bytes in sizes() {
+fn plain(world: &SimpleCommunicator, most: usize) -> Result<()> {
+    for bytes in sizes(most) {
         let count = bytes / 4;
         let (input, mut output) = (vec![world.rank() as f32; count], vec![0.0_f32; count]);
         let mut times = Vec::new();
@@ -89,16 +93,16 @@ fn plain(world: &SimpleCommunicator) -> Result<()> {
     Ok(())
 }
 
-fn placed(world: &SimpleCommunicator, local: u32, algorithm: Option<&str>) -> Result<()> {
+fn placed(world: &SimpleCommunicator, local: u32, most: usize, algorithm: Option<Algorithm>) -> Result<()> {
     let backend = MpiBackend::over(world, Arc::new(Cpu::new()))?;
     let (ranks, me) = (local * backend.processes(), backend.process());
     let mut comm = Communicator::new(backend, ranks);
     if let Some(algorithm) = algorithm {
-        comm = comm.algorithm(algorithm.parse::<Algorithm>()?);
+        comm = comm.algorithm(algorithm);
     }
     let all = ranks as usize;
     let own = (me * local) as usize..((me + 1) * local) as usize;
-    for bytes in sizes() {
+    for bytes in sizes(most) {
         let count = bytes / 4;
         let here = |rank: usize| if own.contains(&rank) { count } else { 0 };
         let inputs: Vec<Vec<f32>> = (0..all).map(|rank| vec![rank as f32; here(rank)]).collect();

@@ -21,6 +21,7 @@ use crate::agree::agree;
 use crate::courier::Traffic;
 use crate::error::MpiError;
 use crate::line::{Line, MOST_BYTES};
+use crate::patience::{ALONE, CROWDED};
 use crate::ready::MpiReady;
 use crate::world::World;
 
@@ -117,11 +118,12 @@ impl MpiBackend {
         }
         let hellos: Vec<Hello> = hellos.into_iter().flatten().collect();
         let mine = |hello: &&Hello| (&hello.host, &hello.cores) == (&hellos[me as usize].host, &hellos[me as usize].cores);
-        let beside = hellos.iter().filter(mine).count();
-        let workers = std::thread::available_parallelism().map_or(1, usize::from) / beside.max(1);
+        let beside = hellos.iter().filter(mine).count().max(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        world.spins = if beside > cores { CROWDED } else { ALONE };
         let kind = hellos.first().and_then(|hello| kinds.get(hello.kind)).copied().unwrap_or(DeviceKind::Cpu);
         let (placement, piece) = (None, MOST_BYTES);
-        Ok(Self { world: Rc::new(world), member, placement, kind, workers: workers.max(1), piece })
+        Ok(Self { world: Rc::new(world), member, placement, kind, workers: (cores / beside).max(1), piece })
     }
 
     /// Places ranks so: device i of the placement is process i. The same on all processes.
@@ -301,7 +303,6 @@ impl Backend for MpiBackend {
         let most = self.all_have(self.plan(proved, shape, has), timeout)?;
         let (split, _) = split?;
         let part = &split.parts()[self.world.me as usize];
-        let most = std::env::var("WGCCL_MOST").ok().and_then(|v| v.parse().ok()).unwrap_or(most);
         let pieced = pieces(proved, shape, most)?;
         let share = self.member.prepare_part(part, shape, pieced, &self.options(options));
         let has = share.as_ref().map(|_| 0).map_err(ToString::to_string);

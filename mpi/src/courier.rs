@@ -59,7 +59,7 @@ impl<'a> Courier<'a> {
 
     /// Waits until everything that was sent has been taken: only then may a program be gone for long.
     pub(crate) fn finish(mut self) -> Result<(), TransportError> {
-        let mut patience = Patience::new(self.traffic.timeout);
+        let mut patience = Patience::spinning(self.traffic.timeout, self.world.spins);
         loop {
             let before = self.sent.len();
             self.reclaim()?;
@@ -176,7 +176,7 @@ impl Transport for Courier<'_> {
             }
         };
         let Some((_, mut flight)) = self.posted.remove(at) else { return Ok(()) };
-        let mut patience = Patience::new(self.traffic.timeout);
+        let mut patience = Patience::spinning(self.traffic.timeout, self.world.spins);
         while !flight.test().map_err(|code| self.lost(message, code))? {
             self.attend(&patience, message)?;
             if !patience.turn() {

@@ -4,8 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-/// What an answer from the same host takes: 20 us and less.
-const SPINS: u32 = 64;
+/// Turns at full speed where every process has a core: some milliseconds, longer than others need for their share of a launch.
+pub(crate) const ALONE: u32 = 20_000;
+/// Turns at full speed where processes share cores: what an answer takes that is on its way.
+pub(crate) const CROWDED: u32 = 32;
 /// Turns in which only the core is offered to others.
 const YIELDS: u32 = 2000;
 const NAP: Duration = Duration::from_micros(50);
@@ -17,20 +19,27 @@ const TURNS_A_LOOK: u32 = 32;
 pub(crate) struct Patience {
     until: Option<Instant>,
     timeout: Duration,
+    spins: u32,
     turns: u32,
 }
 
 impl Patience {
+    /// Of a few words, which are soon there or late.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self { until: None, timeout, turns: 0 }
+        Self::spinning(timeout, CROWDED)
+    }
+
+    /// With so many turns at full speed.
+    pub(crate) fn spinning(timeout: Duration, spins: u32) -> Self {
+        Self { until: None, timeout, spins, turns: 0 }
     }
 
     /// Waits a little longer each time. False when the time is over.
     pub(crate) fn turn(&mut self) -> bool {
         self.turns = self.turns.saturating_add(1);
-        match self.turns {
-            0..=SPINS => std::hint::spin_loop(),
-            turns if turns <= SPINS + YIELDS => std::thread::yield_now(),
+        match self.turns.saturating_sub(self.spins) {
+            0 => std::hint::spin_loop(),
+            1..=YIELDS => std::thread::yield_now(),
             _ => std::thread::sleep(NAP),
         }
         if !self.turns.is_multiple_of(TURNS_A_LOOK) {
@@ -43,7 +52,7 @@ impl Patience {
 
     /// Whether it is time for what is too expensive for every turn.
     pub(crate) fn is_long(&self) -> bool {
-        self.turns.is_multiple_of(TURNS_A_LOOK)
+        self.turns > 0 && self.turns.is_multiple_of(TURNS_A_LOOK)
     }
 
     /// Something has happened, so the next thing may be soon.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wgccl::error::TransportError;
 
 use crate::line::{Code, Flight, Line};
-use crate::patience::Patience;
+use crate::patience::{CROWDED, Patience};
 
 /// Tags below this are ours; those of launches follow. Every MPI has tags up to 32767.
 pub(crate) const FIRST_DATA_TAG: i32 = 4;
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) all: u32,
     /// What they are called in reports, all of them once they have introduced themselves.
     pub(crate) names: Vec<String>,
+    /// Turns that a wait for a message spins.
+    pub(crate) spins: u32,
     /// Schedules that were prepared.
     pub(crate) prepared: Cell<u64>,
     failed: RefCell<Option<Failed>>,
@@ -43,7 +45,7 @@ pub(crate) struct Failed {
 
 impl World {
     pub(crate) fn new(line: Line, me: u32, all: u32) -> Self {
-        Self { line, me, all, names: Vec::new(), prepared: Cell::new(0), failed: RefCell::default(), off: RefCell::default() }
+        Self { line, me, all, names: Vec::new(), spins: CROWDED, prepared: Cell::new(0), failed: RefCell::default(), off: RefCell::default() }
     }
 
     pub(crate) fn name(&self, process: u32) -> String {
