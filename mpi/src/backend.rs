@@ -161,6 +161,14 @@ impl MpiBackend {
         self.placement.clone().unwrap_or_else(|| Placement::even(ranks, self.world.all))
     }
 
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) fn piece(&self) -> usize {
+        self.piece
+    }
+
     fn check(&self, placement: &Placement) -> Result<(), PrepareError> {
         match (placement.devices(), self.world.all) {
             (placement, processes) if placement == processes => Ok(()),

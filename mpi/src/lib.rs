@@ -44,6 +44,7 @@
 
 mod agree;
 mod backend;
+mod collect;
 mod courier;
 mod error;
 mod line;

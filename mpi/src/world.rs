@@ -10,9 +10,10 @@ use crate::line::{Code, Flight, Line};
 use crate::patience::{CROWDED, Patience};
 
 /// Tags below this are ours; those of launches follow. Every MPI has tags up to 32767.
-pub(crate) const FIRST_DATA_TAG: i32 = 4;
+pub(crate) const FIRST_DATA_TAG: i32 = 5;
 pub(crate) const AGREE_TAG: i32 = 0;
 const FAILED_TAG: i32 = 1;
+pub(crate) const COLLECT_TAG: i32 = 4;
 
 /// Longest that a process which has failed waits for the others to take the news.
 const PARTING: Duration = Duration::from_secs(1);

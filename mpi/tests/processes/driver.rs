@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wgccl_mpi::mpi;
 
-use crate::Case;
+use crate::{Case, kill};
 
 /// In the environment of processes that take part.
 pub(crate) const CASE: &str = "WGCCL_MPI_CASE";
@@ -26,36 +26,70 @@ pub(crate) fn take_part(case: &Case) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What starts processes.
+pub(crate) struct Mpirun {
+    program: String,
+    open_mpi: bool,
+}
+
+impl Mpirun {
+    fn find() -> Option<Self> {
+        let program = std::env::var("WGCCL_MPIRUN").unwrap_or_else(|_| "mpirun".to_owned());
+        let version = Command::new(&program).arg("--version").output().ok()?;
+        let open_mpi = String::from_utf8_lossy(&version.stdout).contains("Open MPI");
+        Some(Self { program, open_mpi })
+    }
+
+    /// Of so many processes, more than there are cores if need be; `alone` leaves the others alone when one ends.
+    pub(crate) fn command(&self, processes: u32, alone: bool) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-n", &processes.to_string()]);
+        // Containers have no other user.
+        command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        if self.open_mpi {
+            command.arg("--oversubscribe");
+        }
+        match (alone, self.open_mpi) {
+            (true, true) => command.args(["--enable-recovery", "--mca", "orte_abort_on_non_zero_status", "0"]),
+            (true, false) => command.arg("-disable-auto-cleanup"),
+            (false, _) => &mut command,
+        };
+        // Other options of a user's: hosts, transports.
+        command.args(std::env::var("WGCCL_MPIRUN_ARGS").unwrap_or_default().split_whitespace());
+        command
+    }
+}
+
 pub(crate) fn start_all(cases: &[Case]) -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let mpirun = std::env::var("WGCCL_MPIRUN").unwrap_or_else(|_| "mpirun".to_owned());
-    let version = Command::new(&mpirun).arg("--version").output();
-    let Ok(version) = version else {
-        eprintln!("there is no {mpirun}; install Open MPI or MPICH, or name it in WGCCL_MPIRUN");
+    let Some(mpirun) = Mpirun::find() else {
+        eprintln!("there is no mpirun; install Open MPI or MPICH, or name it in WGCCL_MPIRUN");
         return ExitCode::FAILURE;
     };
-    let open_mpi = String::from_utf8_lossy(&version.stdout).contains("Open MPI");
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted));
     let mut failed = 0;
-    for case in cases.iter().filter(|case| wanted.is_empty() || wanted.iter().any(|name| case.name.contains(name))) {
-        for &processes in case.processes {
-            let start = Instant::now();
-            let mut command = Command::new(&mpirun);
-            command.args(["-n", &processes.to_string()]).env(CASE, case.name);
-            if open_mpi {
-                command.args(["--oversubscribe"]);
-                // Containers have no other user.
-                command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-            }
-            command.arg(std::env::current_exe().unwrap());
-            let result = run(command);
-            let took = start.elapsed().as_secs_f64();
-            let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-            println!("mpi {} on {processes} processes ... {verdict} ({took:.1} s)", case.name);
-            if let Err(output) = result {
-                eprintln!("{output}");
-                failed += 1;
-            }
+    let mut judge = |what: String, run: &dyn Fn() -> Result<(), String>| {
+        let start = Instant::now();
+        let result = run();
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("mpi {what} ... {verdict} ({:.1} s)", start.elapsed().as_secs_f64());
+        if let Err(output) = result {
+            eprintln!("{output}");
+            failed += 1;
         }
+    };
+    for case in cases.iter().filter(|case| is_wanted(case.name)) {
+        for &processes in case.processes {
+            judge(format!("{} on {processes} processes", case.name), &|| {
+                let mut command = mpirun.command(processes, false);
+                command.env(CASE, case.name).arg(std::env::current_exe().unwrap());
+                run(command)
+            });
+        }
+    }
+    if is_wanted("killed") {
+        let rounds = std::env::var("WGCCL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(9);
+        judge(format!("killed, {rounds} times"), &|| kill::rounds(&mpirun, rounds));
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,6 +10,7 @@ mod calls;
 mod check;
 mod driver;
 mod failure;
+mod kill;
 mod matrix;
 
 #[path = "../../../tests/common/mod.rs"]
@@ -39,6 +40,8 @@ const CASES: &[Case] = &[
     Case { name: "broken", processes: &[2, 3], run: failure::one_that_fails },
     Case { name: "silent", processes: &[3], run: failure::one_that_is_silent },
     Case { name: "lengths", processes: &[2], run: failure::wrong_lengths },
+    // Started where one of them is killed.
+    Case { name: "endless", processes: &[], run: kill::endless },
 ];
 
 fn main() -> std::process::ExitCode {
