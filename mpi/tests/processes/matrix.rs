@@ -30,7 +30,7 @@ pub(crate) fn every_collective(world: &SimpleCommunicator) {
 /// Pieces shorter than any message, and longer than some.
 pub(crate) fn messages_in_pieces(world: &SimpleCommunicator) {
     for bytes in [40, 1000] {
-        all(over(world).piece_bytes(bytes), &[3]);
+        all(over(world).piece_bytes(bytes), &[4]);
     }
 }
 
