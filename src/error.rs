@@ -88,7 +88,9 @@ pub enum PrepareError {
     #[error("this is one device's part of a schedule; run it with the others, through `placed`")]
     Part,
     /// Processes that were not asked for the same.
-    #[error("{peer} is to prepare another {what} than {first}: {theirs}, not {ours}; make the same calls in all processes")]
+    #[error(
+        "{peer} is to prepare another {what} than {first}: {theirs}, not {ours}; make the same calls in all processes"
+    )]
     Unequal { peer: String, what: String, theirs: String, first: String, ours: String },
     /// Another process cannot prepare its part.
     #[error("{peer} cannot prepare its part: {reason}")]
@@ -193,7 +195,9 @@ pub enum TransportError {
     )]
     Silent { me: String, peer: String, silent: String, boundary: u32, boundaries: u32, timeout: Duration },
     /// The peer did not come to where all have to agree.
-    #[error("{me} waited {timeout:?} for {peer} to make the same call; make the same calls, in the same order, in all processes")]
+    #[error(
+        "{me} waited {timeout:?} for {peer} to make the same call; make the same calls, in the same order, in all processes"
+    )]
     Unheard { me: String, peer: String, timeout: Duration },
     /// Processes that have failed before.
     #[error("{me} launches nothing any more, because {reason}; make a new backend over these processes, or end them")]

@@ -85,8 +85,7 @@ impl Backend for Placed {
         }
         let split = split(proved, &placement, shape)?;
         let members = || self.members.iter().zip(split.parts());
-        let most =
-            members().map(|(member, part)| member.most_vectors(part, shape, &options.of_kind(member.kind())));
+        let most = members().map(|(member, part)| member.most_vectors(part, shape, &options.of_kind(member.kind())));
         let most = most.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(usize::MAX);
         let pieced = pieces(proved, shape, most)?;
         let shares = members().map(|(member, part)| {

@@ -150,12 +150,10 @@ impl Error {
                 of_device(error)
             }
             Self::Refused(refused) | Self::Prepare(PrepareError::Refused(refused)) => of_report(&refused.report),
-            Self::Run(RunError::Hang(_) | RunError::Transport(late!())) | Self::Prepare(PrepareError::Transport(late!())) => {
-                exit::HANG
-            }
-            Self::Run(RunError::Transport(_)) | Self::Prepare(PrepareError::Transport(_) | PrepareError::Peer { .. }) => {
-                exit::DEVICE
-            }
+            Self::Run(RunError::Hang(_) | RunError::Transport(late!()))
+            | Self::Prepare(PrepareError::Transport(late!())) => exit::HANG,
+            Self::Run(RunError::Transport(_))
+            | Self::Prepare(PrepareError::Transport(_) | PrepareError::Peer { .. }) => exit::DEVICE,
             Self::Run(RunError::Memory(_)) => exit::USAGE,
             Self::Run(_) | Self::Golden(_) | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,

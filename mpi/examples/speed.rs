@@ -38,7 +38,9 @@ fn main() -> Result<()> {
         ["placed", ranks, most, algorithm] => placed(&world, ranks.parse()?, most.parse()?, Some(algorithm.parse()?)),
         ["plain"] => plain(&world, MOST_BYTES),
         ["plain", most] => plain(&world, most.parse()?),
-        _ => Err("give 'placed' and the ranks of a process, or 'plain', and then the most bytes and an algorithm".into()),
+        _ => {
+            Err("give 'placed' and the ranks of a process, or 'plain', and then the most bytes and an algorithm".into())
+        }
     }
 }
 

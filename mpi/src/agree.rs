@@ -42,6 +42,10 @@ where
         settle(world, vec![(0, flight)], timeout)?;
         return match serde_json::from_slice(&answer) {
             Ok(Answer::Judged(answer)) => Ok(answer),
+            Ok(Answer::Unheard(me)) if me == world.me => {
+                let reason = format!("the others waited {timeout:?} for it");
+                Err(TransportError::Ended { me: world.my_name(), reason })
+            }
             Ok(Answer::Unheard(peer)) => Err(unheard(world, peer, timeout)),
             Err(error) => Err(lost(world, 0, Code(error.to_string()))),
         };

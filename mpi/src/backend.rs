@@ -66,8 +66,16 @@ struct Plan {
 enum Verdict {
     /// On the least that each can have.
     Agreed(usize),
-    Refused { process: u32, reason: String },
-    Unequal { process: u32, what: String, theirs: String, ours: String },
+    Refused {
+        process: u32,
+        reason: String,
+    },
+    Unequal {
+        process: u32,
+        what: String,
+        theirs: String,
+        ours: String,
+    },
 }
 
 impl MpiBackend {
@@ -110,14 +118,16 @@ impl MpiBackend {
         };
         let hellos = agree(&world, mine, timeout, |all| all)?;
         world.names = (0..).zip(&hellos).map(|(process, hello)| name(process, hello.as_ref())).collect();
-        let version = |hello: &Option<Hello>| hello.as_ref().map_or("another version", |hello| &hello.version).to_owned();
+        let version =
+            |hello: &Option<Hello>| hello.as_ref().map_or("another version", |hello| &hello.version).to_owned();
         let ours = hellos.first().map(version).unwrap_or_default();
         if let Some((process, theirs)) = (0..).zip(hellos.iter().map(version)).find(|(_, theirs)| *theirs != ours) {
             let (peer, first) = (world.name(process), world.name(0));
             return Err(MpiError::Version { peer, theirs, first, ours });
         }
         let hellos: Vec<Hello> = hellos.into_iter().flatten().collect();
-        let mine = |hello: &&Hello| (&hello.host, &hello.cores) == (&hellos[me as usize].host, &hellos[me as usize].cores);
+        let mine =
+            |hello: &&Hello| (&hello.host, &hello.cores) == (&hellos[me as usize].host, &hellos[me as usize].cores);
         let beside = hellos.iter().filter(mine).count().max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         world.spins = if beside > cores { CROWDED } else { ALONE };
@@ -197,7 +207,8 @@ impl MpiBackend {
 
     /// The least that all have, where each has something.
     fn all_have(&self, mine: Plan, timeout: Duration) -> Result<usize, PrepareError> {
-        let verdict = agree(&self.world, mine, timeout, judge).inspect_err(|error| self.world.fail(error.to_string()))?;
+        let verdict =
+            agree(&self.world, mine, timeout, judge).inspect_err(|error| self.world.fail(error.to_string()))?;
         match verdict {
             Verdict::Agreed(least) => Ok(least),
             Verdict::Unequal { process, what, theirs, ours } => {

@@ -113,7 +113,14 @@ impl Line {
     }
 
     /// Sends the first `bytes` bytes of `buffer`, in messages of at most `piece`.
-    pub(crate) fn send(&self, buffer: Vec<u8>, bytes: usize, piece: usize, peer: u32, tag: c_int) -> Result<Flight, Code> {
+    pub(crate) fn send(
+        &self,
+        buffer: Vec<u8>,
+        bytes: usize,
+        piece: usize,
+        peer: u32,
+        tag: c_int,
+    ) -> Result<Flight, Code> {
         self.start(buffer, bytes, piece, |at, count, request| {
             // SAFETY: `at` is valid for `count` bytes, which nobody writes until the request is complete.
             unsafe { ffi::MPI_Isend(at, count, ffi::RSMPI_UINT8_T, peer as c_int, tag, self.comm, request) }

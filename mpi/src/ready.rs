@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use wgccl::backend::{self, Message, Prepared, Ran, Share};
 use wgccl::error::{RunError, TransportError};
-use wgccl::lower::{Pieced, Split};
 use wgccl::low_level::buffers::{BufferError, UserBuffer};
+use wgccl::lower::{Pieced, Split};
 
 use crate::courier::{Courier, Traffic};
 use crate::world::World;
@@ -26,13 +26,7 @@ pub struct MpiReady {
 }
 
 impl MpiReady {
-    pub(crate) fn new(
-        world: Rc<World>,
-        split: Split,
-        pieced: Pieced,
-        share: Box<dyn Share>,
-        traffic: Traffic,
-    ) -> Self {
+    pub(crate) fn new(world: Rc<World>, split: Split, pieced: Pieced, share: Box<dyn Share>, traffic: Traffic) -> Self {
         let of_all = Message::received(&split.parts()[world.me as usize], &pieced, None).into();
         Self { world, split, pieced, share, traffic, launches: 0, of_all, of_loaded: Rc::new([]) }
     }
@@ -99,7 +93,8 @@ impl backend::Ready for MpiReady {
     }
 
     fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
-        let checked = self.check(UserBuffer::Input, inputs.len()).and_then(|()| self.check(UserBuffer::Output, outputs.len()));
+        let checked =
+            self.check(UserBuffer::Input, inputs.len()).and_then(|()| self.check(UserBuffer::Output, outputs.len()));
         self.launched(self.of_all.clone(), |share, courier| {
             checked?;
             share.run(inputs, outputs, courier)
@@ -122,7 +117,8 @@ impl backend::Ready for MpiReady {
         let what = if self.split.whole().in_place() { UserBuffer::InPlace } else { UserBuffer::Input };
         self.check(what, inputs.len())?;
         self.share.load(piece, inputs)?;
-        self.of_loaded = Message::received(&self.split.parts()[self.world.me as usize], &self.pieced, Some(piece)).into();
+        self.of_loaded =
+            Message::received(&self.split.parts()[self.world.me as usize], &self.pieced, Some(piece)).into();
         Ok(())
     }
 

@@ -46,7 +46,16 @@ pub(crate) struct Failed {
 
 impl World {
     pub(crate) fn new(line: Line, me: u32, all: u32) -> Self {
-        Self { line, me, all, names: Vec::new(), spins: CROWDED, prepared: Cell::new(0), failed: RefCell::default(), off: RefCell::default() }
+        Self {
+            line,
+            me,
+            all,
+            names: Vec::new(),
+            spins: CROWDED,
+            prepared: Cell::new(0),
+            failed: RefCell::default(),
+            off: RefCell::default(),
+        }
     }
 
     pub(crate) fn name(&self, process: u32) -> String {
@@ -60,9 +69,8 @@ impl World {
 
     /// Refuses everything once a process has failed.
     pub(crate) fn usable(&self) -> Result<(), TransportError> {
-        self.news().map_or(Ok(()), |failed| {
-            Err(TransportError::Ended { me: self.my_name(), reason: self.blame(&failed) })
-        })
+        self.news()
+            .map_or(Ok(()), |failed| Err(TransportError::Ended { me: self.my_name(), reason: self.blame(&failed) }))
     }
 
     /// "process 2 failed: reason".

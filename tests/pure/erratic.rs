@@ -157,7 +157,8 @@ impl Share for FarShare {
 }
 
 fn far(placement: Placement, seed: u64, vectors: usize) -> Placed {
-    let device = |device| Arc::new(Far { inner: Cpu::new(), seed: seed * 16 + u64::from(device), vectors }) as Arc<dyn Member>;
+    let device =
+        |device| Arc::new(Far { inner: Cpu::new(), seed: seed * 16 + u64::from(device), vectors }) as Arc<dyn Member>;
     Placed::new((0..placement.devices()).map(device).collect()).placement(placement)
 }
 

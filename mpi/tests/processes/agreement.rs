@@ -47,7 +47,10 @@ pub(crate) fn unequal_plans(world: &SimpleCommunicator) {
         let (proved, shape, placement) = if odd { other() } else { (ring(4), shape(), None) };
         backend = backend.placement(placement);
         let error = backend.prepare(&proved, shape, &Options::default()).unwrap_err().to_string();
-        assert!(error.contains("process 1 (the CPU") && error.contains("process 0 (the CPU") && error.contains(what), "{error}");
+        assert!(
+            error.contains("process 1 (the CPU") && error.contains("process 0 (the CPU") && error.contains(what),
+            "{error}"
+        );
         backend = backend.placement(None);
         assert_eq!(wrong(&backend, &ring(4), self::shape(), Options::default()), 0, "after {what}");
     }

@@ -12,8 +12,15 @@ use wgccl_mpi::{MpiBackend, mpi};
 use crate::check::over;
 
 /// A buffer for each rank, of `length(rank)` elements where the rank is here.
-fn buffers(placement: &Placement, me: u32, length: impl Fn(u32) -> usize, element: impl Fn(u32, usize) -> f64) -> Vec<Vec<f64>> {
-    let of = |rank| if placement.device(rank) == me { (0..length(rank)).map(|i| element(rank, i)).collect() } else { Vec::new() };
+fn buffers(
+    placement: &Placement,
+    me: u32,
+    length: impl Fn(u32) -> usize,
+    element: impl Fn(u32, usize) -> f64,
+) -> Vec<Vec<f64>> {
+    let of = |rank| {
+        if placement.device(rank) == me { (0..length(rank)).map(|i| element(rank, i)).collect() } else { Vec::new() }
+    };
     (0..placement.ranks()).map(of).collect()
 }
 
@@ -70,8 +77,13 @@ pub(crate) fn every_call(world: &SimpleCommunicator) {
         comm.run_in_place(Collective::AllReduce, &mut slices_mut(&mut buffers_in_place), Op::Sum).unwrap();
         assert_eq!(buffers_in_place, buffers(&placement, me, |_| count, |_, i| sum(i)));
 
-        comm.run::<f64>(Collective::Barrier, &vec![&[][..]; 6], &mut (0..6).map(|_| &mut [][..]).collect::<Vec<_>>(), Op::Sum)
-            .unwrap();
+        comm.run::<f64>(
+            Collective::Barrier,
+            &vec![&[][..]; 6],
+            &mut (0..6).map(|_| &mut [][..]).collect::<Vec<_>>(),
+            Op::Sum,
+        )
+        .unwrap();
     }
     let ready = comm.prepare(Collective::AllReduce, Shape::new(5, DataType::F32, Op::Sum), false).unwrap();
     assert_eq!(ready.split().whole().schedule().origin.name(), "hierarchical");
@@ -102,7 +114,8 @@ pub(crate) fn several_at_once(world: &SimpleCommunicator) {
     let (ranks, me) = (4_u32, backend.process());
     let placement = backend.placement_of(ranks);
     let comm: Communicator<MpiBackend> = Communicator::new(backend, ranks);
-    let prepare = |count| comm.prepare(Collective::AllReduce, Shape::new(count, DataType::F64, Op::Sum), false).unwrap();
+    let prepare =
+        |count| comm.prepare(Collective::AllReduce, Shape::new(count, DataType::F64, Op::Sum), false).unwrap();
     let mut ready: Vec<_> = (1..6).map(|count| (count, prepare(count))).collect();
     for i in 0..200_usize {
         let (count, ready) = &mut ready[i * i % 5];

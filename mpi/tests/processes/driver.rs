@@ -43,7 +43,12 @@ impl Mpirun {
         Some(Self { program, open_mpi })
     }
 
-    /// Of so many processes, more than there are cores if need be; `alone` leaves the others alone when one ends.
+    pub(crate) fn is_open_mpi(&self) -> bool {
+        self.open_mpi
+    }
+
+    /// Of so many processes, more than there are cores if need be; `alone` leaves the others alone when
+    /// one ends, where it can be told to.
     pub(crate) fn command(&self, processes: u32, alone: bool) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-n", &processes.to_string()]);
@@ -52,11 +57,9 @@ impl Mpirun {
         if self.open_mpi {
             command.arg("--oversubscribe");
         }
-        match (alone, self.open_mpi) {
-            (true, true) => command.args(["--enable-recovery", "--mca", "orte_abort_on_non_zero_status", "0"]),
-            (true, false) => command.arg("-disable-auto-cleanup"),
-            (false, _) => &mut command,
-        };
+        if alone && self.open_mpi {
+            command.args(["--enable-recovery", "--mca", "orte_abort_on_non_zero_status", "0"]);
+        }
         // Other options of a user's: hosts, transports.
         command.args(std::env::var("WGCCL_MPIRUN_ARGS").unwrap_or_default().split_whitespace());
         command

@@ -40,7 +40,8 @@ fn all(mut backend: MpiBackend, ranks: &[u32]) {
     for &ranks in ranks.iter().filter(|&&ranks| ranks >= processes) {
         for variant in variants([ranks]).into_iter().chain(other_variants([ranks])) {
             let Ok(proved) = prove(variant.schedule(), variant.options()) else { continue };
-            let placements = [Placement::even(ranks, processes), interleaved(ranks, processes), reversed(ranks, processes)];
+            let placements =
+                [Placement::even(ranks, processes), interleaved(ranks, processes), reversed(ranks, processes)];
             // Every pair of these occurs, because the lengths have no common factor.
             at += 1;
             let placement = &placements[at % placements.len()];
