@@ -168,7 +168,8 @@ fn of_first_axis(args: &RunArgs, collective: Collective, error: Error) -> Error 
 
 /// What `auto` takes in place of an algorithm that nobody named.
 fn faster(args: &RunArgs, o: &Outcome) -> Option<Algorithm> {
-    if o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
+    // What the table says is of one device.
+    if o.shares.is_some() || o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
         return None;
     }
     let kinds: &[DeviceKind] = match o.dispatch {
