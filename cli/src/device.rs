@@ -16,6 +16,7 @@ use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
 pub use loaded::Loaded;
+pub(crate) use several::SEVERAL;
 use several::{AND, Either};
 pub use several::{Several, Share, Shares};
 

@@ -36,7 +36,7 @@ fn what_is_said() {
         (&["check", "-P", "4", "--place", "0-3:0"], &["0-3:0 on 1 device, 1 epoch;", "nothing from device to device"]),
         (
             &["check", "--algorithm", "hierarchical", "-P", "6", "--place", "0-3:0,4-5:1", "--count", "1000"],
-            &["0 -> 1: 4000 bytes in 2 messages", "initialised"],
+            &["1 -> 0: 4000 bytes in 2 messages", "initialised"],
         ),
         (&["show", "-P", "4", "--place", "0-1:0,2-3:1"], &["RS round 1", "0-1:0,2-3:1 on 2 devices"]),
         (
