@@ -22,9 +22,11 @@ use wgccl::proof::{self, prove};
 use wgccl::schedule::{Origin, SyncStyle};
 
 use crate::device::{CPU, Description, Device};
+use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
+use crate::protocol::{Settled, Wish, settle};
 use crate::trace::Traced;
 use crate::views::{bytes, bytes_mut, microseconds, views};
 pub use accuracy::Accuracy;
@@ -114,6 +116,8 @@ pub struct Finished<T> {
     pub first_wrong: Option<(u32, usize)>,
     /// When what ran, if that was asked for.
     pub traced: Option<Traced>,
+    /// What is to be said of how it ran.
+    pub notes: Vec<String>,
 }
 
 impl<T> Finished<T> {
@@ -199,9 +203,14 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         extents.prepare(rank, input, &mut output);
         outputs.push(output);
     }
-    let options = request.dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
-    let options = options.trace(request.trace);
-    let mut ready = device.prepare(&proved, Shape::new(count, T::TYPE, request.op), &options)?;
+    let shape = Shape::new(count, T::TYPE, request.op);
+    let options = |dispatch: Dispatch| {
+        let options = dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
+        options.trace(request.trace)
+    };
+    let wish = request.plan.file().and_then(Wish::of);
+    let Settled { dispatch, note } = settle(device, &proved, shape, (request.dispatch, wish), options);
+    let mut ready = device.prepare(&proved, shape, &options(dispatch))?;
     let prepared = ready.prepared();
     let pieces = prepared.pieces;
     watch(Stage::Launch { done: 0, pieces, part_bytes });
@@ -269,7 +278,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         proof_us: microseconds(proof),
         ok: wrong == 0,
     };
-    Ok(Finished { outcome, inputs, outputs, first_wrong, traced })
+    Ok(Finished { outcome, inputs, outputs, first_wrong, traced, notes: note.into_iter().collect() })
 }
 
 /// Said in the program's words, before the proof says it in its own.

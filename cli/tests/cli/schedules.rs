@@ -90,6 +90,78 @@ fn every_device_and_mode_runs_a_file() {
     }
 }
 
+/// An all-gather of two in which two thread blocks write one chunk, one after the other: what signals order and flags do not.
+const WRITTEN_TWICE: &str = r#"<algo name="twice" proto="LL" nchannels="1" nchunksperloop="2" ngpus="2" coll="allgather" inplace="0">
+<gpu id="0" i_chunks="1" o_chunks="2" s_chunks="0">
+<tb id="0" send="1" recv="1" chan="0">
+<step s="0" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="s" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="2" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="1"/></tb>
+<tb id="1" send="-1" recv="-1" chan="0">
+<step s="0" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="0" deps="2" hasdep="0"/></tb></gpu>
+<gpu id="1" i_chunks="1" o_chunks="2" s_chunks="0">
+<tb id="0" send="0" recv="0" chan="0">
+<step s="0" type="s" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="2" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/></tb></gpu></algo>"#;
+
+/// The file's proto is the protocol, unless a user names one, or it cannot be: then the output says why.
+#[test]
+fn the_proto_of_a_file_is_the_protocol_where_it_can_be() {
+    let dir = TempDir::new().unwrap();
+    let of =
+        |proto| converted(&dir, &format!("{proto}.xml"), &["ring", "--ranks", "4", "--to", "msccl", "--proto", proto]);
+    let [simple, ll, ll128] = ["simple", "ll", "ll128"].map(of);
+    let twice = dir.path().join("twice.xml");
+    fs::write(&twice, WRITTEN_TWICE).unwrap();
+    let cases: &[(&Path, &[&str], &str, &str)] = &[
+        (&simple, &[], "simple", ""),
+        (&ll, &[], "ll", "protocol ll: the file says proto LL"),
+        (&ll128, &[], "ll", "protocol ll: the file says proto LL128"),
+        (&ll, &["--protocol", "simple"], "simple", ""),
+        (&simple, &["--protocol", "ll"], "ll", ""),
+        (
+            &ll,
+            &["--dispatch", "per-step"],
+            "simple",
+            "protocol simple, though the file says proto LL: data that carries its own flag is for fused dispatch",
+        ),
+        (
+            &twice,
+            &[],
+            "simple",
+            "protocol simple, though the file says proto LL: lanes of rank 0 and rank 0 both write",
+        ),
+    ];
+    let notes =
+        |json: &Value| json["notes"].as_array().into_iter().flatten().map(|note| note.to_string()).collect::<String>();
+    for device in devices() {
+        let index = device.gpu.info().index.to_string();
+        for (file, how, protocol, note) in cases {
+            let file = file.to_str().unwrap();
+            let json: Value =
+                serde_json::from_str(&ok(&[&["run", file, "--device", &index, "--json"], *how].concat())).unwrap();
+            assert_eq!((&json["protocol"], &json["ok"]), (&(*protocol).into(), &true.into()), "{file} {how:?} {json}");
+            let told = notes(&json);
+            assert!(told.contains(note) && told.contains("protocol") != note.is_empty(), "{file} {how:?} {told}");
+
+            let sizes = ["-b", "64", "-e", "64", "-n", "1", "-w", "0", "--algorithm", "ring"];
+            let args = [&["bench", file, "--device", &index], *how, &sizes].concat();
+            let record: Value = serde_json::from_str(&ok(&[&args[..], &["--json"]].concat())).unwrap();
+            // The algorithm beside it has no wishes.
+            let expected = [*protocol, if how.contains(&"ll") { "ll" } else { "simple" }];
+            for (row, expected) in record["results"].as_array().unwrap().iter().zip(expected) {
+                assert_eq!(row["out_of_place"]["protocol"], expected, "{file} {how:?} {row}");
+            }
+            let table = said(&wgccl(&args));
+            assert!(table.contains(note), "{file} {how:?} {table}");
+        }
+    }
+    // Cores have one protocol, and nothing is to be said of it.
+    let json: Value = serde_json::from_str(&ok(&["run", ll.to_str().unwrap(), "--device", "cpu", "--json"])).unwrap();
+    assert_eq!((&json["protocol"], notes(&json)), (&Value::Null, String::new()));
+}
+
 /// A file is measured at the sizes that it can have, and beside the algorithms that are named.
 #[test]
 fn a_file_is_measured_beside_the_algorithms() {
@@ -443,11 +515,8 @@ fn real_files_run_everywhere() {
         println!("skipped: no folder of MSCCL files; WGCCL_MSCCL names one");
         return;
     };
-    let run = |file: &Path, device: &str, mode: &str| {
-        let mut args = vec!["run", file.to_str().unwrap(), "--device", device, "--fill", "normal", "--json"];
-        if device != "cpu" {
-            args.extend(["--dispatch", mode]);
-        }
+    let run = |file: &Path, device: &str, how: &[&str]| {
+        let args = [&["run", file.to_str().unwrap(), "--device", device, "--fill", "normal", "--json"], how].concat();
         let json: Value = serde_json::from_str(&ok(&args)).unwrap();
         assert_eq!((&json["wrong"], &json["ok"]), (&0.into(), &true.into()), "{args:?}: {json}");
     };
@@ -457,12 +526,16 @@ fn real_files_run_everywhere() {
         if !xml || !wgccl(&["check", path.to_str().unwrap()]).status.success() {
             continue;
         }
-        run(&path, "cpu", "");
+        run(&path, "cpu", &[]);
         for device in devices() {
+            let index = device.gpu.info().index.to_string();
             for way in device.sound().iter().filter(|way| way.protocol == wgccl::lower::Protocol::Simple) {
-                run(&path, &device.gpu.info().index.to_string(), way.mode.name());
+                run(&path, &index, &["--dispatch", way.mode.name(), "--protocol", way.protocol.name()]);
                 ran += 1;
             }
+            // By the protocol of the file.
+            run(&path, &index, &[]);
+            ran += 1;
         }
     }
     println!("{ran} runs on devices");

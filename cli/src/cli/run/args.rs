@@ -124,9 +124,11 @@ pub(crate) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\
                                         it works, else per-rank or per-step)";
 
 /// What `--protocol` means.
-pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
-pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
-                                        carries its own flag, in fused dispatch: for small payloads)";
+pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple, or by the file]";
+pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple, or by the file]\n\nSimple (signals) \
+                                        or ll (data carries its own flag, in fused dispatch: for small payloads). A file of \
+                                        MSCCL XML that says proto LL or LL128 goes by ll where that can be [default: simple, \
+                                        or by the file]";
 
 fn drop_notify(text: &str) -> Result<Fault, String> {
     let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
