@@ -57,6 +57,9 @@ pub enum FileError {
     /// An option of another format's.
     #[error("{} is a document of wgccl's, which says that itself; leave {option} out", path.display())]
     Option { path: PathBuf, option: &'static str },
+    /// Copies that are not there.
+    #[error("{} has no <copy>; leave --copies out", path.display())]
+    Copies { path: PathBuf },
 }
 
 fn lowered(error: &LowerError) -> String {
@@ -77,6 +80,8 @@ pub struct Options {
     pub root: Option<u32>,
     /// Of MSCCL files: no copy on the way, where that is right.
     pub elide: bool,
+    /// Of MSCCL files: what `<copy>` says, before the first step.
+    pub copies: bool,
 }
 
 /// A schedule, and what its file says beside it.
@@ -147,6 +152,10 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
         Ok(algo) => algo,
         Err(error) => return Err(FileError::Xml { path, error }),
     };
+    if options.copies && algo.copies() == 0 {
+        return Err(FileError::Copies { path });
+    }
+    let algo = if options.copies { algo.copies_first() } else { algo };
     let lower = |fifo_slots| {
         let mut of = LowerOptions::default();
         of.fifo_slots = fifo_slots;
@@ -160,6 +169,7 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
     };
     let Imported { mut schedule, in_place, fifo_slots, warnings, .. } = imported;
     let mut warnings: Vec<String> = warnings.iter().map(|warning| one_line(&warning.to_string(), REASON)).collect();
+    warnings.extend(passed_over(&algo, schedule.task.collective));
     if options.elide {
         match elided(&algo, options, in_place) {
             Ok(direct) => schedule = direct,
@@ -174,6 +184,14 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
     }
     schedule.origin = origin(&path, &algo.name, bytes);
     Ok(Loaded { schedule, in_place, msccl: Some(Msccl { algo, fifo_slots, warnings, unbounded: unbounded.schedule }) })
+}
+
+/// Copies that would change something, which no runtime makes.
+fn passed_over(algo: &Algo, collective: Collective) -> Option<String> {
+    let copies = algo.copies();
+    (copies > 0 && !algo.copies_are_in_place(collective)).then(|| {
+        format!("<copy>, {copies} of them, is passed over, as runtimes do; --copies copies input to output before the first step")
+    })
 }
 
 /// The schedule without copies, or why it would be wrong.
@@ -203,6 +221,7 @@ fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded,
         (options.collective.is_some(), "--collective"),
         (options.root.is_some(), "--root"),
         (options.elide, "--elide"),
+        (options.copies, "--copies"),
     ];
     if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
         return Err(FileError::Option { path, option });

@@ -223,6 +223,9 @@ pub(super) struct FileArgs {
     /// Of MSCCL XML: receivers read senders' buffers themselves, where that is proved
     #[arg(long)]
     pub(super) elide: bool,
+    /// Of MSCCL XML: do what <copy> of SCCL and TACCL says, before the first step; runtimes pass over it
+    #[arg(long)]
+    pub(super) copies: bool,
 }
 
 impl Subject {
@@ -234,6 +237,7 @@ impl Subject {
                     (file.fifo_slots.is_some(), "--fifo-slots"),
                     (file.collective.is_some(), "--collective"),
                     (file.elide, "--elide"),
+                    (file.copies, "--copies"),
                 ];
                 refuse_flags("these options are of schedule files", &flags)?;
                 let (algorithm, sync) = (args.algorithm(*collective), args.sync.unwrap_or_default());
@@ -248,9 +252,9 @@ impl Subject {
                     (!args.sources.sources.is_empty(), "--sources"),
                 ];
                 refuse_flags("a file has the one schedule that it has", &flags)?;
-                let FileArgs { fifo_slots, collective, elide } = *file;
-                let loaded =
-                    load(path, &Options { fifo_slots, collective, root: args.root, elide }).map_err(Box::new)?;
+                let FileArgs { fifo_slots, collective, elide, copies } = *file;
+                let loaded = load(path, &Options { fifo_slots, collective, root: args.root, elide, copies })
+                    .map_err(Box::new)?;
                 let task = &loaded.schedule.task;
                 if args.root.is_some() && !task.collective.has_root() {
                     return Err(Error::Usage(format!("{} has no root; leave --root out", task.collective)));

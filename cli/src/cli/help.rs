@@ -23,6 +23,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "collective",
             "fifo_slots",
             "elide",
+            "copies",
             "proto",
             "only",
             "broken",

@@ -52,6 +52,9 @@ pub(super) fn lint(args: &LintArgs) -> Result<u8, Error> {
     let mut by_runtime: BTreeMap<Runtime, Vec<String>> = BTreeMap::new();
     let mut notes: Vec<String> = of.warnings.clone();
     notes.extend(of.algo.ignored.iter().map(|what| format!("{what} is passed over, as runtimes do")));
+    if of.algo.copies() > 0 && of.algo.copies_are_in_place(plan.collective()) {
+        notes.push("<copy> is passed over, as runtimes do; in place it moves nothing".to_owned());
+    }
     for lint in of.algo.lint() {
         match lint.runtime {
             Some(runtime) => by_runtime.entry(runtime).or_default().push(lint.problem.to_string()),

@@ -331,6 +331,36 @@ fn elide_says_that_the_file_is_not_right() {
     }
 }
 
+/// An all-gather of two as TACCL writes it: what a rank has itself is in a `<copy>`.
+const OLD: &str = r#"<algo name="old" proto="Simple" nchannels="1" nchunksperloop="2" ngpus="2" coll="allgather" inplace="0">
+<gpu id="0" i_chunks="1" o_chunks="2" s_chunks="0"><copy i_off="0" o_off="0"/>
+<tb id="0" send="1" recv="1" chan="0">
+<step s="0" type="s" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/></tb></gpu>
+<gpu id="1" i_chunks="1" o_chunks="2" s_chunks="0"><copy i_off="0" o_off="1"/>
+<tb id="0" send="0" recv="0" chan="0">
+<step s="0" type="s" srcbuf="o" srcoff="1" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/></tb></gpu></algo>"#;
+
+/// What runtimes pass over is done where somebody asks for it, and named where it is not.
+#[test]
+fn copies_of_old_files_are_named_and_made() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("old.xml");
+    fs::write(&file, OLD).unwrap();
+    let file = file.to_str().unwrap();
+    let wrong = wgccl(&["check", file]);
+    assert_eq!(wrong.status.code(), Some(7), "{}", said(&wrong));
+    let flat = said(&wrong).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains("<copy>, 2 of them, is passed over, as runtimes do; --copies copies input to output"),
+        "{flat}"
+    );
+    for args in [&["check", file, "--copies"][..], &["run", file, "--copies", "--device", "cpu", "--fill", "normal"]] {
+        assert!(!ok(args).contains("<copy>"), "{args:?}");
+    }
+}
+
 #[test]
 fn what_does_not_go_with_a_file_is_refused() {
     let dir = TempDir::new().unwrap();
@@ -348,6 +378,9 @@ fn what_does_not_go_with_a_file_is_refused() {
         (&["check", file, "--ranks", "3"], "--ranks says 3, and the file has 4"),
         (&["check", file, "--root", "1"], "all-reduce has no root"),
         (&["check", own, "--fifo-slots", "3"], "leave --fifo-slots out"),
+        (&["check", file, "--copies"], "has no <copy>; leave --copies out"),
+        (&["check", own, "--copies"], "leave --copies out"),
+        (&["check", "all-reduce", "--copies"], "these options are of schedule files"),
         (&["check", "all-reduce", "--fifo-slots", "3"], "these options are of schedule files"),
         (&["check", custom], "name the collective that it is: --collective all-reduce"),
         (&["run", file, "--count", "7"], "7 elements is no multiple of 4"),
