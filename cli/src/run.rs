@@ -14,13 +14,14 @@ use serde::Serialize;
 use wgccl::backend::{Backend, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element, supported};
-use wgccl::error::UserBuffer;
+use wgccl::error::{PayloadError, UserBuffer};
 use wgccl::golden::{Comparison, compare};
 use wgccl::low_level::payload::Payload;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Origin, SyncStyle};
 
+use crate::bench::size::Parts;
 use crate::device::{CPU, Description, Device};
 use crate::dispatch::Dispatch;
 use crate::error::Error;
@@ -181,7 +182,12 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     check_memory(task, ranks, count, T::TYPE.bytes())?;
     let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
     let schedule = request.plan.schedule(ranks, part_bytes, device.kind())?;
-    Payload::new(&schedule, count, T::TYPE.bytes())?;
+    Payload::new(&schedule, count, T::TYPE.bytes()).map_err(|error| match (error, request.plan.file()) {
+        (PayloadError::Indivisible { .. }, Some(_)) => {
+            Error::Usage(format!("{error}, or let its last chunks be shorter with --force-size"))
+        }
+        _ => error.into(),
+    })?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
     }
@@ -210,6 +216,9 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     };
     let wish = request.plan.file().and_then(Wish::of);
     let Settled { dispatch, note } = settle(device, &proved, shape, (request.dispatch, wish), options);
+    let size = part_bytes.saturating_mul(Parts::of(collective, ranks).number());
+    let said = request.plan.file().and_then(|file| file.said_of_size(size));
+    let notes = note.into_iter().chain(said).collect();
     let mut ready = device.prepare(&proved, shape, &options(dispatch))?;
     let prepared = ready.prepared();
     let pieces = prepared.pieces;
@@ -278,7 +287,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         proof_us: microseconds(proof),
         ok: wrong == 0,
     };
-    Ok(Finished { outcome, inputs, outputs, first_wrong, traced, notes: note.into_iter().collect() })
+    Ok(Finished { outcome, inputs, outputs, first_wrong, traced, notes })
 }
 
 /// Said in the program's words, before the proof says it in its own.

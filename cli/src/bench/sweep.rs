@@ -140,7 +140,12 @@ pub(super) fn sweep_on(
             }
         }
     }
-    notes.extend(request.file.iter().flat_map(|file| file.few_warnings().cloned()));
+    notes.extend(request.file.iter().flat_map(|file| file.few_warnings()));
+    for &ranks in &request.ranks {
+        for &data_type in &request.data_types {
+            notes.extend(said_of_sizes(request, ranks, data_type)?);
+        }
+    }
     notes.extend(said_of_protocols(request, devices, &redops)?);
     let ways = devices.iter().map(|device| request.dispatch_on(device, &mut notes).len() as u64).sum::<u64>();
     plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways) };
@@ -157,6 +162,18 @@ pub(super) fn sweep_on(
         cycle += 1;
     }
     Ok(())
+}
+
+/// The smallest and the largest size for which the file is not made.
+fn said_of_sizes(request: &Request, ranks: u32, data_type: DataType) -> Result<Vec<String>, Error> {
+    let Some(file) = &request.file else { return Ok(Vec::new()) };
+    let parts = Parts::of(request.collective, ranks).number();
+    let counts = request.counts(data_type, ranks)?;
+    let sizes = [counts.iter().min(), counts.iter().max()].into_iter().flatten();
+    let said = sizes.filter_map(|&count| {
+        file.said_of_size((count as u64).saturating_mul(data_type.bytes() as u64).saturating_mul(parts))
+    });
+    Ok(said.collect())
 }
 
 /// Which protocol the file runs by where nobody named one, of the smallest launch on each device.

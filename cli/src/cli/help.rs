@@ -24,6 +24,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "fifo_slots",
             "elide",
             "copies",
+            "force_size",
             "proto",
             "only",
             "broken",

@@ -361,6 +361,62 @@ fn copies_of_old_files_are_named_and_made() {
     }
 }
 
+/// Any size can be forced, and is told to be; what would not fit into a shorter chunk is refused by the proof.
+#[test]
+fn any_size_can_be_forced() {
+    let dir = TempDir::new().unwrap();
+    for (name, source, format, output) in [
+        ("a.xml", &["ring", "--ranks", "4"][..], "msccl", 28),
+        ("b.xml", &["all-gather", "--ranks", "3"], "msccl", 63),
+        ("c.xml", &["reduce-scatter", "--ranks", "3"], "msccl", 21),
+    ] {
+        let file = converted(&dir, name, &[source, &["--to", format]].concat());
+        let text = fs::read_to_string(&file).unwrap();
+        // What convert writes has no limits.
+        let text = text.replacen("minBytes=\"0\" maxBytes=\"0\"", "minBytes=\"200\" maxBytes=\"300\"", 1);
+        fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let run = |more: &[&str]| {
+            let json = ok(&[&["run", file, "--force-size", "--json", "--fill", "normal"], more].concat());
+            serde_json::from_str::<Value>(&json).unwrap()
+        };
+        let devices = devices().iter().map(|device| device.gpu.info().index.to_string()).chain(["cpu".to_owned()]);
+        for device in devices {
+            // A ring writes over what others still read, in place.
+            for place in [&[][..], &["--in-place"]].iter().take(1 + usize::from(name != "a.xml")) {
+                let json = run(&[&["--device", &device, "--count", "7"], place].concat());
+                assert_eq!((&json["wrong"], &json["elements"]), (&0.into(), &output.into()), "{json}");
+                let notes = json["notes"].to_string();
+                assert!(notes.contains("sizes are forced") && notes.contains("below its minBytes of 200"), "{notes}");
+            }
+        }
+        let json = run(&["--device", "cpu", "--count", "1001"]);
+        assert!(json["notes"].to_string().contains("above its maxBytes of 300"), "{json}");
+        let bench = ["-b", "28", "-e", "28K", "-f", "1000", "-n", "1", "-w", "0", "--device", "cpu", "--force-size"];
+        let table = ok(&[&["bench", file], &bench[..]].concat());
+        for said in ["sizes are forced", "minBytes of 200", "maxBytes of 300"] {
+            assert!(table.contains(said), "{table}");
+        }
+    }
+    // Chunk 0 is put where the last chunk belongs, and would be cut there.
+    let step = |s, from, to| {
+        format!(
+            "<step s=\"{s}\" type=\"cpy\" srcbuf=\"i\" srcoff=\"{from}\" dstbuf=\"o\" dstoff=\"{to}\" cnt=\"1\" depid=\"-1\" deps=\"-1\" hasdep=\"0\"/>"
+        )
+    };
+    let head =
+        r#"<algo name="cut" proto="Simple" nchannels="1" nchunksperloop="2" ngpus="1" coll="broadcast" inplace="0">"#;
+    let tb = r#"<gpu id="0" i_chunks="2" o_chunks="2" s_chunks="0"><tb id="0" send="-1" recv="-1" chan="0">"#;
+    let file = dir.path().join("cut.xml");
+    fs::write(&file, [head, tb, &step(0, 0, 1), &step(1, 0, 0), &step(2, 1, 1), "</tb></gpu></algo>"].concat())
+        .unwrap();
+    let file = file.to_str().unwrap();
+    ok(&["run", file, "--device", "cpu", "--count", "8"]);
+    let refused = wgccl(&["run", file, "--device", "cpu", "--count", "7", "--force-size"]);
+    assert_eq!(refused.status.code(), Some(7), "{}", said(&refused));
+    assert!(said(&refused).contains("which may be shorter and would cut it"), "{}", said(&refused));
+}
+
 #[test]
 fn what_does_not_go_with_a_file_is_refused() {
     let dir = TempDir::new().unwrap();
@@ -383,7 +439,11 @@ fn what_does_not_go_with_a_file_is_refused() {
         (&["check", "all-reduce", "--copies"], "these options are of schedule files"),
         (&["check", "all-reduce", "--fifo-slots", "3"], "these options are of schedule files"),
         (&["check", custom], "name the collective that it is: --collective all-reduce"),
-        (&["run", file, "--count", "7"], "7 elements is no multiple of 4"),
+        (
+            &["run", file, "--count", "7"],
+            "7 elements is no multiple of 4, as the schedule wants it; use 4 or 8, or let its last chunks be shorter with --force-size",
+        ),
+        (&["run", "all-reduce", "--force-size"], "these options are of schedule files"),
         (&["run", nothing.to_str().unwrap()], "is no schedule: it begins neither like MSCCL XML"),
         (&["run", "no/such.xml"], "cannot read no/such.xml"),
         (&["run", "all-redcue"], "did you mean all-reduce?"),
@@ -560,15 +620,17 @@ fn real_files_run_everywhere() {
             continue;
         }
         run(&path, "cpu", &[]);
+        run(&path, "cpu", &["--force-size", "--count", "3"]);
         for device in devices() {
             let index = device.gpu.info().index.to_string();
             for way in device.sound().iter().filter(|way| way.protocol == wgccl::lower::Protocol::Simple) {
                 run(&path, &index, &["--dispatch", way.mode.name(), "--protocol", way.protocol.name()]);
                 ran += 1;
             }
-            // By the protocol of the file.
+            // By the protocol of the file, and over what it is not made for.
             run(&path, &index, &[]);
-            ran += 1;
+            run(&path, &index, &["--force-size", "--count", "1001"]);
+            ran += 2;
         }
     }
     println!("{ran} runs on devices");

@@ -181,7 +181,7 @@ pub(super) fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
     let Some(loaded) = plan.file() else { return Vec::new() };
     let in_place =
         (loaded.in_place && !args.in_place).then(|| "in place: the file is made for calls in place".to_owned());
-    in_place.into_iter().chain(loaded.few_warnings().cloned()).collect()
+    in_place.into_iter().chain(loaded.few_warnings()).collect()
 }
 
 /// The error as it is. What is to be said of a file that was refused is said here, as there will be no table to say it in.
