@@ -34,4 +34,4 @@ pub use package::{Binding, Contents, Package, Step, lower};
 pub use request::Request;
 pub use target::{DeviceClass, Limits, Target};
 #[cfg(feature = "gpu")]
-pub(crate) use timeline::Times;
+pub(crate) use timeline::{Measured, Times};

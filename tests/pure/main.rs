@@ -26,6 +26,7 @@ mod msccl;
 mod pages;
 mod proof_answers;
 mod proof_findings;
+mod proof_hints;
 mod proof_mutants;
 mod security;
 mod soak;

@@ -103,7 +103,8 @@ const EXAMPLES: [(&str, &str); 11] = [
     (
         "lint",
         "  wgccl lint allreduce.xml                         who would refuse it, and why\n  \
-           wgccl lint allreduce.xml --json                  for a script",
+           wgccl lint allreduce.xml --json                  for a script\n  \
+           wgccl lint ring -P 8 --sync barrier              what barriers cost",
     ),
     (
         "convert",

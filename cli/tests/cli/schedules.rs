@@ -384,7 +384,7 @@ fn any_size_can_be_forced() {
         for device in devices {
             // A ring writes over what others still read, in place.
             for place in [&[][..], &["--in-place"]].iter().take(1 + usize::from(name != "a.xml")) {
-                let json = run(&[&["--device", &device, "--count", "7"], place].concat());
+                let json = run(&[&["--device", &device, "--count", "7"][..], place].concat());
                 assert_eq!((&json["wrong"], &json["elements"]), (&0.into(), &output.into()), "{json}");
                 let notes = json["notes"].to_string();
                 assert!(notes.contains("sizes are forced") && notes.contains("below its minBytes of 200"), "{notes}");
@@ -447,7 +447,7 @@ fn what_does_not_go_with_a_file_is_refused() {
         (&["run", nothing.to_str().unwrap()], "is no schedule: it begins neither like MSCCL XML"),
         (&["run", "no/such.xml"], "cannot read no/such.xml"),
         (&["run", "all-redcue"], "did you mean all-reduce?"),
-        (&["lint", own], "which no runtime reads"),
+        (&["lint", "no/such.xml"], "cannot read no/such.xml"),
         (&["convert", "ring", "--to", "chakra"], "give --output PREFIX"),
         (&["convert", "barrier", "--to", "goal"], "MSCCL XML has no barrier"),
         (&["convert", "ring", "--to", "msccl", "--count", "4"], "leave --count out"),
@@ -520,6 +520,51 @@ fn a_deadlock_has_an_exit_code_a_cycle_and_a_remedy() {
         .unwrap();
     child.stdin.take().unwrap().write_all(xml.as_bytes()).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn lint_names_barriers_and_what_is_implied_by_others() {
+    let dir = TempDir::new().unwrap();
+    let own = converted(&dir, "barrier.json", &["ring", "--ranks", "8", "--sync", "barrier", "--to", "wgccl"]);
+    let twice = dir.path().join("twice.xml");
+    // The second thread block waits for a step and then, once more, for the one before it.
+    let again = r#"<step s="1" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="0" deps="1" hasdep="0"/></tb></gpu>
+<gpu id="1""#;
+    let text = WRITTEN_TWICE.replace("</tb></gpu>\n<gpu id=\"1\"", &format!("\n{again}"));
+    let text = text.replace(
+        "cnt=\"1\" depid=\"-1\" deps=\"-1\" hasdep=\"0\"/>\n<step s=\"2\"",
+        "cnt=\"1\" depid=\"-1\" deps=\"-1\" hasdep=\"1\"/>\n<step s=\"2\"",
+    );
+    fs::write(&twice, text).unwrap();
+    for (args, parts) in [
+        (
+            &["lint", own.to_str().unwrap()][..],
+            &[
+                "in each of 13 rounds: 728 waits, 624 of them",
+                "the first is rank 0 RS round 2",
+                "none of 728 waits is implied",
+            ][..],
+        ),
+        (&["lint", "ring", "-P", "8", "--sync", "barrier"], &["in each of 13 rounds: 728 waits, 624 of them"]),
+        (
+            &["lint", "ring", "-P", "8"],
+            &["112 instructions; 104 signals sent, 104 waits for them", "none of 104 waits is implied"],
+        ),
+        (
+            &["lint", twice.to_str().unwrap()],
+            &["1 of 2 dependences imply nothing that others do not", "gpu 0 tb 1 step 1"],
+        ),
+    ] {
+        let text = said(&wgccl(args)).split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(text.contains(part), "{args:?}: {part}: {text}");
+        }
+        assert_eq!(text.contains("barrier of all ranks"), parts[0].contains("13 rounds"), "{args:?}: {text}");
+        let json: Value = serde_json::from_slice(&wgccl(&[args, &["--json"]].concat()).stdout).unwrap();
+        assert_eq!(json["hints"]["barriers"].is_object(), parts[0].contains("13 rounds"), "{json}");
+        assert_eq!(json["hints"]["redundant"]["waits"] == 1, parts[0].contains("1 of 2"), "{json}");
+    }
+    ok(&["lint", own.to_str().unwrap()]);
 }
 
 #[test]

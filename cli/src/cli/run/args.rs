@@ -95,7 +95,7 @@ pub(crate) struct RunArgs {
     ///
     /// A file that does not exist yet, of Chrome trace events: a process a rank, a thread a lane, arrows from notify to wait.
     /// If its name ends with .html: the page of wgccl show, which plays the launch. Cores have times of every instruction,
-    /// per-rank and per-step dispatch those of each dispatch, fused dispatch an order without times. A launch that is traced
+    /// per-rank and per-step dispatch those of each dispatch, fused dispatch the order without times. A launch that is traced
     /// is slower.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
