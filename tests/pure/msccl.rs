@@ -401,8 +401,8 @@ fn no_mutant_panics_or_takes_long() {
     ];
     let mut random = Random(0x5eed);
     let mut read = 0;
-    for _ in 0..mutants {
-        let mut bytes = PAIR.as_bytes().to_vec();
+    for mutant in 0..mutants {
+        let mut bytes = [PAIR, COPIED][mutant % 2].as_bytes().to_vec();
         for _ in 0..=random.below(3) {
             let at = random.below(bytes.len());
             match random.below(5) {
@@ -417,6 +417,10 @@ fn no_mutant_panics_or_takes_long() {
             }
         }
         read += usize::from(!matches!(verdict(&bytes).0, Verdict::Unreadable));
+        if let Ok(algo) = msccl::read(&bytes) {
+            algo.copies_are_in_place(Collective::AllGather);
+            verdict(algo.copies_first().to_string().as_bytes());
+        }
     }
     println!("{read} of {mutants} mutants were files still");
     assert!(read > mutants / 10, "{read}");

@@ -19,7 +19,7 @@ impl Algo {
         self.in_place
             && self.gpus.iter().all(|gpu| {
                 let first = match collective {
-                    Collective::AllGather | Collective::Gather => Some(gpu.id * part),
+                    Collective::AllGather | Collective::Gather => Some(gpu.id.saturating_mul(part)),
                     Collective::ReduceScatter | Collective::Scatter => None,
                     _ => Some(0),
                 };
