@@ -11,7 +11,7 @@ use wgccl::backend::{Backend, Options, Shape};
 use wgccl::cpu::{self, Cpu};
 use wgccl::error::PrepareError;
 use wgccl::gpu::{self, Adapter, AdapterInfo, Gpu, adapters, open_all};
-use wgccl::lower::Mode;
+use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
@@ -265,12 +265,8 @@ impl Device {
     pub(crate) fn check_dispatch(&self, dispatch: Dispatch) -> Result<(), Error> {
         match (self, dispatch) {
             (Self::Gpu(_), _) => Ok(()),
-            (Self::Several(several), dispatch)
-                if dispatch == Dispatch::AUTO || several.parts().iter().any(|part| part.kind != CPU) =>
-            {
-                Ok(())
-            }
-            (Self::Cpu(_), dispatch) if dispatch == Dispatch::AUTO => Ok(()),
+            (Self::Several(several), _) if several.parts().iter().any(|part| part.kind != CPU) => Ok(()),
+            (_, dispatch) if dispatch.mode.is_none() && dispatch.protocol() == Protocol::default() => Ok(()),
             (_, Dispatch { mode: Some(_), .. }) => {
                 Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()))
             }
@@ -281,9 +277,9 @@ impl Device {
     /// Why a mode and protocol would be wrong here, if they would.
     pub(crate) fn refuses(&self, dispatch: Dispatch) -> Option<String> {
         let (gpu, Some(mode)) = (self.gpu()?, dispatch.mode) else { return None };
-        match gpu.info().support(mode, dispatch.protocol) {
+        match gpu.info().support(mode, dispatch.protocol()) {
             Err(reason) => Some(reason.to_string()),
-            Ok(()) if mode == Mode::Fused => gpu.self_check(dispatch.protocol).err().map(|error| error.to_string()),
+            Ok(()) if mode == Mode::Fused => gpu.self_check(dispatch.protocol()).err().map(|error| error.to_string()),
             Ok(()) => None,
         }
     }

@@ -79,6 +79,7 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
         Source::Generated { .. } => None,
     };
     notes.extend(of_file(args, &request.plan));
+    notes.append(&mut finished.notes);
     notes.extend(files.into_iter().flat_map(|tensors| of_tensors(args, &request.plan, tensors)));
     if let Some(dir) = &args.output {
         notes.extend(tensor::left_behind(dir));
