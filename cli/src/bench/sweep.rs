@@ -169,7 +169,8 @@ fn said_of_sizes(request: &Request, ranks: u32, data_type: DataType) -> Result<V
     let Some(file) = &request.file else { return Ok(Vec::new()) };
     let parts = Parts::of(request.collective, ranks).number();
     let counts = request.counts(data_type, ranks)?;
-    let sizes = [counts.iter().min(), counts.iter().max()].into_iter().flatten();
+    let (least, most) = (counts.iter().min(), counts.iter().max());
+    let sizes = least.into_iter().chain(most.filter(|most| least != Some(most)));
     let said = sizes.filter_map(|&count| {
         file.said_of_size((count as u64).saturating_mul(data_type.bytes() as u64).saturating_mul(parts))
     });
