@@ -87,6 +87,20 @@ pub enum PrepareError {
     /// One device's part, which computes nothing of use without the others'.
     #[error("this is one device's part of a schedule; run it with the others, through `placed`")]
     Part,
+    /// Processes that were not asked for the same.
+    #[error(
+        "{peer} is to prepare another {what} than {first}: {theirs}, not {ours}; make the same calls in all processes"
+    )]
+    Unequal { peer: String, what: String, theirs: String, first: String, ours: String },
+    /// Another process cannot prepare its part.
+    #[error("{peer} cannot prepare its part: {reason}")]
+    Peer { peer: String, reason: String },
+    /// Processes without ranks, which could not know what the others do.
+    #[error("the placement names {placement} of {processes} processes; give each of them a rank, or start fewer")]
+    Idle { placement: u32, processes: u32 },
+    /// Another process was not heard of.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The schedule, or the payload, does not fit the device, or the named mode or protocol would be wrong there.
     #[error("{device}: {error}")]
     Lower {
@@ -171,6 +185,23 @@ pub enum TransportError {
     /// The peer failed, and says itself why.
     #[error("{me} gave up at boundary {boundary} of {boundaries}, because {peer} failed")]
     PeerFailed { me: String, peer: String, boundary: u32, boundaries: u32 },
+    /// The peer failed, and has said why.
+    #[error("{me} gave up at boundary {boundary} of {boundaries}, because {peer} failed: {reason}")]
+    PeerReported { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },
+    /// The peer waits as well, and the one at the end of those that wait for each other does not answer.
+    #[error(
+        "{me} waited {timeout:?} for a message of {peer} at boundary {boundary} of {boundaries}, and {peer} for {silent}; allow \
+         more time, or {silent} may be stuck"
+    )]
+    Silent { me: String, peer: String, silent: String, boundary: u32, boundaries: u32, timeout: Duration },
+    /// The peer did not come to where all have to agree.
+    #[error(
+        "{me} waited {timeout:?} for {peer} to make the same call; make the same calls, in the same order, in all processes"
+    )]
+    Unheard { me: String, peer: String, timeout: Duration },
+    /// Processes that have failed before.
+    #[error("{me} launches nothing any more, because {reason}; make a new backend over these processes, or end them")]
+    Ended { me: String, reason: String },
     /// The peer, or the way to it, is gone.
     #[error("{me} lost {peer} at boundary {boundary} of {boundaries}: {reason}")]
     Lost { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },

@@ -26,10 +26,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, Member, Options, Shape, Spread};
-use crate::collective::Op;
+use crate::backend::{Backend, Member, Options, Shape, pieces, split};
 use crate::error::PrepareError;
-use crate::lower::{Pieced, Split};
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Groups, Placement};
 pub use ready::Ready;
@@ -80,53 +78,22 @@ impl Backend for Placed {
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {
-        if proved.is_part() {
-            return Err(PrepareError::Part);
-        }
-        let schedule = proved.schedule();
-        let placement = self.placement_of(schedule.ranks);
+        let placement = self.placement_of(proved.schedule().ranks);
         if placement.devices() as usize > self.members.len() {
             let (placement, devices) = (placement.devices(), self.members.len());
             return Err(PrepareError::Devices { placement, devices });
         }
-        if schedule.task.collective.op(shape.op).over(schedule.ranks) == Op::Avg {
-            proved.scalable()?;
-        }
-        let split = Split::new(proved, &placement)?;
+        let split = split(proved, &placement, shape)?;
         let members = || self.members.iter().zip(split.parts());
-        let most =
-            members().map(|(member, part)| member.most_vectors(part, shape, &options_for(member.kind(), options)));
+        let most = members().map(|(member, part)| member.most_vectors(part, shape, &options.of_kind(member.kind())));
         let most = most.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(usize::MAX);
-        let pieced = Pieced::new(proved.payload(shape.count, shape.data_type)?, pieces(most));
+        let pieced = pieces(proved, shape, most)?;
         let shares = members().map(|(member, part)| {
-            let share = member.prepare_part(part, shape, pieced, &options_for(member.kind(), options))?;
+            let share = member.prepare_part(part, shape, pieced, &options.of_kind(member.kind()))?;
             Ok((member.name(), share))
         });
         let shares = shares.collect::<Result<Vec<_>, PrepareError>>()?;
         Ok(Ready::new(split, pieced, shares, options.timeout.unwrap_or(PATIENCE)))
-    }
-}
-
-/// Vectors of a chunk in a piece, of at most `most`: a round number where that is many, so that cores have slices that divide it.
-fn pieces(most: usize) -> usize {
-    if most > ROUND { most / ROUND * ROUND } else { most }
-}
-
-/// 32 KiB.
-const ROUND: usize = 1 << 11;
-
-/// What each kind of device has of these.
-fn options_for(kind: DeviceKind, options: &Options) -> Options {
-    match kind {
-        DeviceKind::Cpu => Options {
-            dispatch: None,
-            protocol: Default::default(),
-            arena_bytes: None,
-            workgroups: None,
-            timeout: None,
-            ..*options
-        },
-        _ => Options { workers: None, spread: Spread::Auto, ..*options },
     }
 }
 

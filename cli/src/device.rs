@@ -4,13 +4,20 @@
 //! against.
 
 mod loaded;
+#[cfg(feature = "mpi")]
+pub(crate) mod processes;
 mod several;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wgccl::backend::{Backend, Options, Shape};
 use wgccl::cpu::{self, Cpu};
+use wgccl::element::Element;
 use wgccl::error::PrepareError;
 use wgccl::gpu::{self, Adapter, AdapterInfo, Gpu, adapters, open_all};
+use wgccl::low_level::buffers::Extents;
+use wgccl::low_level::payload::Payload;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
@@ -24,6 +31,8 @@ pub use crate::dispatch::AUTO;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::text::{one_line, plain};
+#[cfg(feature = "mpi")]
+use crate::views::bytes_mut;
 
 /// The device that is always there.
 pub const CPU: &str = "cpu";
@@ -36,6 +45,9 @@ pub enum Device {
     Gpu(Box<Gpu>),
     /// Several, which share the ranks.
     Several(Box<Several>),
+    /// Those of several processes.
+    #[cfg(feature = "mpi")]
+    Processes(Box<processes::Processes>),
 }
 
 /// A device in words.
@@ -178,6 +190,8 @@ impl Device {
                 Self::Gpu(gpu) => of.push((Either::Gpu(gpu), described)),
                 // Found by one name, which has no `+` in it.
                 Self::Several(several) => return Self::Several(several),
+                #[cfg(feature = "mpi")]
+                Self::Processes(processes) => return Self::Processes(processes),
             }
         }
         Self::Several(Box::new(Several::new(of)))
@@ -188,18 +202,12 @@ impl Device {
         match (self, placement) {
             (device, None) => Ok(device),
             (Self::Several(several), Some(placement)) => Ok(Self::Several(Box::new(several.place(placement)?))),
+            #[cfg(feature = "mpi")]
+            (Self::Processes(processes), Some(placement)) => Ok(Self::Processes(Box::new(processes.place(placement)))),
             (_, Some(_)) => Err(Error::Usage(
                 "--place is of several devices, and --device names one; join them with +, as 0+cpu, or say all"
                     .to_owned(),
             )),
-        }
-    }
-
-    /// Several, if that is what it is.
-    pub(crate) fn several(&self) -> Option<&Several> {
-        match self {
-            Self::Several(several) => Some(several),
-            _ => None,
         }
     }
 
@@ -229,6 +237,8 @@ impl Device {
                 pci: None,
             },
             Self::Several(several) => several.describe(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.describe(),
             Self::Gpu(gpu) => {
                 let AdapterInfo { index, name, backend, class, driver, pci, .. } = gpu.info().clone();
                 let (name, driver) = (plain(&name), plain(&driver));
@@ -238,11 +248,45 @@ impl Device {
         }
     }
 
+    /// How `ready`, which it prepared, goes over several.
+    pub(crate) fn shares(&self, ready: &Loaded, payload: &Payload) -> Option<Shares> {
+        match (self, ready) {
+            (Self::Several(several), Loaded::Several(ready)) => Some(several.shares(ready, payload)),
+            #[cfg(feature = "mpi")]
+            (Self::Processes(processes), Loaded::Processes(ready)) => Some(processes.shares(ready, payload)),
+            _ => None,
+        }
+    }
+
+    /// Brings the outputs of other processes here, with the time of the slowest.
+    pub(crate) fn collect<T: Element>(
+        &self,
+        extents: &Extents<'_>,
+        outputs: &mut [Vec<T>],
+        time: Duration,
+    ) -> Result<Duration, Error> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => {
+                for (rank, output) in (0..).zip(&mut *outputs) {
+                    if processes.is_first() {
+                        output.resize(extents.len(extents.results(), rank), T::poison());
+                    }
+                }
+                processes.collect(&mut bytes_mut(outputs, 0), time)
+            }
+            _ => {
+                let _ = (extents, outputs);
+                Ok(time)
+            }
+        }
+    }
+
     /// The GPU, if it is one.
     pub(crate) fn gpu(&self) -> Option<&Gpu> {
         match self {
-            Self::Cpu(_) | Self::Several(_) => None,
             Self::Gpu(gpu) => Some(gpu),
+            _ => None,
         }
     }
 
@@ -253,7 +297,11 @@ impl Device {
             Self::Several(several) if several.parts().iter().all(|part| part.kind == CPU) => {
                 (cpu::MAX_RANKS, "the CPU executor", "fewer ranks")
             }
-            Self::Gpu(_) | Self::Several(_) => (gpu::MAX_RANKS, "the GPU executor", "the CPU executor"),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) if processes.kind() == DeviceKind::Cpu => {
+                (cpu::MAX_RANKS, "the CPU executor", "fewer ranks")
+            }
+            _ => (gpu::MAX_RANKS, "the GPU executor", "the CPU executor"),
         };
         match ranks > most {
             true => Err(PrepareError::Ranks { ranks, most, executor, instead }.into()),
@@ -265,6 +313,8 @@ impl Device {
     pub(crate) fn check_dispatch(&self, dispatch: Dispatch) -> Result<(), Error> {
         match (self, dispatch) {
             (Self::Gpu(_), _) => Ok(()),
+            #[cfg(feature = "mpi")]
+            (Self::Processes(processes), _) if processes.kind() != DeviceKind::Cpu => Ok(()),
             (Self::Several(several), _) if several.parts().iter().any(|part| part.kind != CPU) => Ok(()),
             (_, dispatch) if dispatch.mode.is_none() && dispatch.protocol() == Protocol::default() => Ok(()),
             (_, Dispatch { mode: Some(_), .. }) => {
@@ -298,11 +348,40 @@ impl Backend for Device {
             Self::Cpu(cpu) => cpu.kind(),
             Self::Gpu(gpu) => gpu.kind(),
             Self::Several(several) => several.placed().kind(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.kind(),
         }
     }
 
     fn groups(&self, ranks: u32) -> Option<Groups> {
-        self.several().and_then(|several| several.placed().groups(ranks))
+        match self {
+            Self::Several(several) => several.placed().groups(ranks),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.backend().ok().and_then(|backend| backend.groups(ranks)),
+            _ => None,
+        }
+    }
+
+    fn is_here(&self, rank: u32, ranks: u32) -> bool {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.backend().is_ok_and(|backend| backend.is_here(rank, ranks)),
+            _ => {
+                let _ = (rank, ranks);
+                true
+            }
+        }
+    }
+
+    fn admit(&self, ranks: u32, options: &Options) -> Result<(), PrepareError> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.backend()?.admit(ranks, options),
+            _ => {
+                let _ = (ranks, options);
+                Ok(())
+            }
+        }
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Loaded, PrepareError> {
@@ -311,6 +390,10 @@ impl Backend for Device {
             Self::Gpu(gpu) => gpu.prepare(proved, shape, options).map(|executor| Loaded::Gpu(Box::new(executor))),
             Self::Several(several) => {
                 several.placed().prepare(proved, shape, options).map(|ready| Loaded::Several(Box::new(ready)))
+            }
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => {
+                processes.prepare(proved, shape, options).map(|ready| Loaded::Processes(Box::new(ready)))
             }
         }
     }

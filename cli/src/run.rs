@@ -208,8 +208,11 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let extents = proved.extents(count);
     let mut outputs = Vec::new();
     for (rank, input) in (0..).zip(&inputs) {
-        let mut output = reserved(ranks, extents.len(extents.results(), rank))?;
-        extents.prepare(rank, input, &mut output);
+        let here = device.is_here(rank, ranks);
+        let mut output = reserved(ranks, if here { extents.len(extents.results(), rank) } else { 0 })?;
+        if here {
+            extents.prepare(rank, input, &mut output);
+        }
         outputs.push(output);
     }
     let shape = Shape::new(count, T::TYPE, request.op);
@@ -231,12 +234,17 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let start = Instant::now();
     let ran = match request.in_place {
         true => ready.run_in_place(&mut bytes_mut(&mut outputs, 0))?,
-        false => ready.run(&bytes(&views(&inputs)), &mut bytes_mut(&mut outputs, 0))?,
+        false => {
+            let of = |(rank, input)| if device.is_here(rank, ranks) { input } else { &[][..] };
+            let here: Vec<&[T]> = (0..).zip(views(&inputs)).map(of).collect();
+            ready.run(&bytes(&here), &mut bytes_mut(&mut outputs, 0))?
+        }
     };
     let time = ran.time.unwrap_or_else(|| start.elapsed());
     let trace = ready.trace();
-    let shares = device.several().zip(ready.several()).map(|(several, ready)| several.shares(ready, &payload));
+    let shares = device.shares(&ready, &payload);
     drop(ready);
+    let time = device.collect(&extents, &mut outputs, time)?;
     // What else is in a buffer in place is the rank's input.
     for (rank, output) in (0..).zip(&mut outputs) {
         let range = extents.output(rank);

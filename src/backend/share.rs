@@ -4,9 +4,11 @@
 //! transport's affair and nobody else's.
 
 use super::{Options, Prepared, Ran, Shape};
+use crate::collective::Op;
 use crate::error::{PrepareError, RunError, TransportError};
-use crate::lower::{Part, Pieced, Route, Run};
-use crate::schedule::DeviceKind;
+use crate::lower::{Part, Pieced, Route, Run, Split};
+use crate::proof::Proved;
+use crate::schedule::{DeviceKind, Placement};
 
 /// A backend that can carry out a part of a schedule.
 pub trait Member: Send + Sync {
@@ -92,6 +94,45 @@ pub struct Message {
     pub boundary: u32,
     /// How long it is.
     pub bytes: usize,
+}
+
+impl Message {
+    /// What a device receives in a launch over all pieces, or over one, in the order in which its share takes it.
+    pub fn received(part: &Part, pieced: &Pieced, only: Option<usize>) -> Vec<Self> {
+        let order = pieced.order(part.boundaries()).into_iter();
+        let wanted = order.filter(|(piece, _)| only.is_none_or(|only| only == *piece));
+        let at = |(piece, boundary)| {
+            let moment = Moment { part, pieced, piece, boundary };
+            part.receives(boundary).iter().map(move |route| moment.message(route))
+        };
+        wanted.flat_map(at).collect()
+    }
+}
+
+/// Splits a schedule for launches of `shape` on several devices.
+///
+/// # Errors
+/// [`PrepareError`] where it is one device's part itself, or cannot be placed so, or not averaged.
+pub fn split(proved: &Proved, placement: &Placement, shape: Shape) -> Result<Split, PrepareError> {
+    if proved.is_part() {
+        return Err(PrepareError::Part);
+    }
+    let schedule = proved.schedule();
+    if schedule.task.collective.op(shape.op).over(schedule.ranks) == Op::Avg {
+        proved.scalable()?;
+    }
+    Ok(Split::new(proved, placement)?)
+}
+
+/// The pieces of a payload on devices that work on at most so many vectors of each chunk at a time.
+///
+/// # Errors
+/// [`PrepareError::Payload`].
+pub fn pieces(proved: &Proved, shape: Shape, most_vectors: usize) -> Result<Pieced, PrepareError> {
+    /// 32 KiB: of a round number, where that is many, cores have slices that divide it.
+    const ROUND: usize = 1 << 11;
+    let vectors = if most_vectors > ROUND { most_vectors / ROUND * ROUND } else { most_vectors };
+    Ok(Pieced::new(proved.payload(shape.count, shape.data_type)?, vectors))
 }
 
 /// Brings messages from one device to another, those of two devices in order.

@@ -14,6 +14,7 @@ mod collectives;
 mod cpu;
 mod cpu_communicator;
 mod custom;
+mod erratic;
 #[cfg(feature = "formats")]
 mod goal;
 mod golden;

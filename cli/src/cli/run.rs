@@ -28,6 +28,11 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
             "--trace is of one launch, and the inputs hold {} tensors; choose one with --tensor",
             several.len()
         ))),
+        #[cfg(feature = "mpi")]
+        several if crate::device::processes::rank().is_some() => Err(Error::Usage(format!(
+            "several processes run one tensor, and the inputs hold {}; choose one with --tensor",
+            several.len()
+        ))),
         _ => all::run(args, &plan, &files),
     }
 }

@@ -22,6 +22,9 @@ pub enum Loaded {
     Gpu(Box<gpu::Executor>),
     /// On several devices.
     Several(Box<placed::Ready>),
+    /// On those of several processes.
+    #[cfg(feature = "mpi")]
+    Processes(Box<wgccl_mpi::MpiReady>),
 }
 
 impl Loaded {
@@ -35,8 +38,8 @@ impl Loaded {
     /// The shader that runs, on a GPU.
     pub fn source(&self) -> Option<String> {
         match self {
-            Self::Cpu(_) | Self::Several(_) => None,
             Self::Gpu(executor) => Some(executor.package().source().text),
+            _ => None,
         }
     }
 
@@ -61,8 +64,8 @@ impl Loaded {
     /// Puts a piece where timed launches find it. Cores, and several devices, find it in the caller's memory.
     pub fn place(&mut self, piece: usize, host: &Host<'_>) -> Result<(), RunError> {
         match self {
-            Self::Cpu(_) | Self::Several(_) => Ok(()),
             Self::Gpu(executor) => executor.load(piece, &host.given()),
+            _ => Ok(()),
         }
     }
 
@@ -73,6 +76,8 @@ impl Loaded {
             Self::Gpu(executor) => executor.time(launches),
             Self::Cpu(ready) => (0..launches).map(|_| over(ready, host)).collect(),
             Self::Several(ready) => (0..launches).map(|_| over(&mut **ready, host)).collect(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => (0..launches).map(|_| over(&mut **ready, host)).collect(),
         }
     }
 
@@ -84,8 +89,8 @@ impl Loaded {
         goldens: &Goldens<'_, T>,
     ) -> Result<Option<u64>, RunError> {
         match self {
-            Self::Cpu(_) | Self::Several(_) => Ok(None),
             Self::Gpu(executor) => executor.count_wrong(inputs, goldens).map(Some),
+            _ => Ok(None),
         }
     }
 }
@@ -107,6 +112,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.prepared(),
             Self::Several(ready) => ready.prepared(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.prepared(),
             Self::Gpu(executor) => executor.prepared(),
         }
     }
@@ -115,6 +122,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.run(inputs, outputs),
             Self::Several(ready) => ready.run(inputs, outputs),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.run(inputs, outputs),
             Self::Gpu(executor) => executor.run(inputs, outputs),
         }
     }
@@ -123,6 +132,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.run_in_place(buffers),
             Self::Several(ready) => ready.run_in_place(buffers),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.run_in_place(buffers),
             Self::Gpu(executor) => executor.run_in_place(buffers),
         }
     }
@@ -131,6 +142,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.load(piece, inputs),
             Self::Several(ready) => ready.load(piece, inputs),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.load(piece, inputs),
             Self::Gpu(executor) => executor.load(piece, inputs),
         }
     }
@@ -139,6 +152,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.launch(),
             Self::Several(ready) => ready.launch(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.launch(),
             Self::Gpu(executor) => executor.launch(),
         }
     }
@@ -147,6 +162,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.fetch(outputs),
             Self::Several(ready) => ready.fetch(outputs),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.fetch(outputs),
             Self::Gpu(executor) => executor.fetch(outputs),
         }
     }
@@ -155,6 +172,8 @@ impl Ready for Loaded {
         match self {
             Self::Cpu(ready) => ready.trace(),
             Self::Several(ready) => ready.trace(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.trace(),
             Self::Gpu(executor) => executor.trace(),
         }
     }

@@ -207,6 +207,11 @@ pub(super) fn check_op(request: &Request) -> Result<(), Error> {
 
 /// What `--device` and `--place` say.
 pub(super) fn found(args: &RunArgs, notes: &mut Vec<String>) -> Result<Device, Error> {
+    #[cfg(feature = "mpi")]
+    if crate::device::processes::rank().is_some() {
+        let processes = crate::device::processes::Processes::find(&args.device, args.timeout, notes)?;
+        return Device::Processes(Box::new(processes)).place(args.place.as_ref());
+    }
     let device = match args.device.as_str() {
         ALL => Device::together(Device::all(notes)),
         // Where ranks are placed, devices are counted as `wgccl devices` lists them.

@@ -111,6 +111,7 @@ pub(super) fn table<T: Element>(finished: &Finished<T>, notes: &[String], faster
 pub(super) fn device(o: &Outcome) -> String {
     match &o.driver {
         Some(driver) => format!("{}, {}, {driver}", o.device, o.backend),
+        None if o.backend == "mpi" => format!("{}, through MPI", o.device),
         None if o.shares.is_some() => format!("{}, through the host", o.device),
         None => "CPU executor".to_owned(),
     }
