@@ -38,4 +38,4 @@ pub use request::Request;
 pub use split::{Link, Part, Route, Run, Split, SplitError};
 pub use target::{DeviceClass, Limits, Target};
 #[cfg(feature = "gpu")]
-pub(crate) use timeline::Times;
+pub(crate) use timeline::{Measured, Times};

@@ -28,6 +28,7 @@ mod clocks;
 mod contribution;
 mod effect;
 mod harmless;
+mod hints;
 mod interleaving;
 mod lost;
 mod made;
@@ -51,6 +52,7 @@ pub use between::{AccessKind, Between, BetweenError, Edge, Order, Shared, Yields
 pub use contribution::Unscalable;
 pub use effect::Effect;
 pub use harmless::{Harmless, Reason};
+pub use hints::{Barriers, Hints, Redundant};
 pub use interleaving::{Interleaving, Over};
 pub use lost::{End, How, Lost, Missed};
 pub use part::PartTooLarge;

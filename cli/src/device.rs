@@ -18,11 +18,12 @@ use wgccl::error::PrepareError;
 use wgccl::gpu::{self, Adapter, AdapterInfo, Gpu, adapters, open_all};
 use wgccl::low_level::buffers::Extents;
 use wgccl::low_level::payload::Payload;
-use wgccl::lower::Mode;
+use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
 pub use loaded::Loaded;
+pub(crate) use several::SEVERAL;
 use several::{AND, Either};
 pub use several::{Several, Share, Shares};
 
@@ -210,14 +211,6 @@ impl Device {
         }
     }
 
-    /// Several, if that is what it is.
-    pub(crate) fn several(&self) -> Option<&Several> {
-        match self {
-            Self::Several(several) => Some(several),
-            _ => None,
-        }
-    }
-
     /// Every GPU that opens, then the CPU executor.
     pub(crate) fn all(notes: &mut Vec<String>) -> Vec<Self> {
         let mut found = Vec::new();
@@ -322,12 +315,8 @@ impl Device {
             (Self::Gpu(_), _) => Ok(()),
             #[cfg(feature = "mpi")]
             (Self::Processes(processes), _) if processes.kind() != DeviceKind::Cpu => Ok(()),
-            (Self::Several(several), dispatch)
-                if dispatch == Dispatch::AUTO || several.parts().iter().any(|part| part.kind != CPU) =>
-            {
-                Ok(())
-            }
-            (_, dispatch) if dispatch == Dispatch::AUTO => Ok(()),
+            (Self::Several(several), _) if several.parts().iter().any(|part| part.kind != CPU) => Ok(()),
+            (_, dispatch) if dispatch.mode.is_none() && dispatch.protocol() == Protocol::default() => Ok(()),
             (_, Dispatch { mode: Some(_), .. }) => {
                 Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()))
             }
@@ -338,9 +327,9 @@ impl Device {
     /// Why a mode and protocol would be wrong here, if they would.
     pub(crate) fn refuses(&self, dispatch: Dispatch) -> Option<String> {
         let (gpu, Some(mode)) = (self.gpu()?, dispatch.mode) else { return None };
-        match gpu.info().support(mode, dispatch.protocol) {
+        match gpu.info().support(mode, dispatch.protocol()) {
             Err(reason) => Some(reason.to_string()),
-            Ok(()) if mode == Mode::Fused => gpu.self_check(dispatch.protocol).err().map(|error| error.to_string()),
+            Ok(()) if mode == Mode::Fused => gpu.self_check(dispatch.protocol()).err().map(|error| error.to_string()),
             Ok(()) => None,
         }
     }

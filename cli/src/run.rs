@@ -14,17 +14,20 @@ use serde::Serialize;
 use wgccl::backend::{Backend, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element, supported};
-use wgccl::error::UserBuffer;
+use wgccl::error::{PayloadError, UserBuffer};
 use wgccl::golden::{Comparison, compare};
 use wgccl::low_level::payload::Payload;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Origin, SyncStyle};
 
+use crate::bench::size::Parts;
 use crate::device::{CPU, Description, Device, Shares};
+use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
+use crate::protocol::{Settled, Wish, settle};
 use crate::trace::Traced;
 use crate::views::{bytes, bytes_mut, microseconds, views};
 pub use accuracy::Accuracy;
@@ -117,6 +120,8 @@ pub struct Finished<T> {
     pub first_wrong: Option<(u32, usize)>,
     /// When what ran, if that was asked for.
     pub traced: Option<Traced>,
+    /// What is to be said of how it ran.
+    pub notes: Vec<String>,
 }
 
 impl<T> Finished<T> {
@@ -180,7 +185,12 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     check_memory(task, ranks, count, T::TYPE.bytes())?;
     let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
     let schedule = request.plan.schedule(ranks, part_bytes, device)?;
-    Payload::new(&schedule, count, T::TYPE.bytes())?;
+    Payload::new(&schedule, count, T::TYPE.bytes()).map_err(|error| match (error, request.plan.file()) {
+        (PayloadError::Indivisible { .. }, Some(_)) => {
+            Error::Usage(format!("{error}, or let its last chunks be shorter with --force-size"))
+        }
+        _ => error.into(),
+    })?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
     }
@@ -205,9 +215,17 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         }
         outputs.push(output);
     }
-    let options = request.dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
-    let options = options.trace(request.trace);
-    let mut ready = device.prepare(&proved, Shape::new(count, T::TYPE, request.op), &options)?;
+    let shape = Shape::new(count, T::TYPE, request.op);
+    let options = |dispatch: Dispatch| {
+        let options = dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
+        options.trace(request.trace)
+    };
+    let wish = request.plan.file().and_then(Wish::of);
+    let Settled { dispatch, note } = settle(device, &proved, shape, (request.dispatch, wish), options);
+    let size = part_bytes.saturating_mul(Parts::of(collective, ranks).number());
+    let said = request.plan.file().and_then(|file| file.said_of_size(size));
+    let notes = note.into_iter().chain(said).collect();
+    let mut ready = device.prepare(&proved, shape, &options(dispatch))?;
     let prepared = ready.prepared();
     let pieces = prepared.pieces;
     watch(Stage::Launch { done: 0, pieces, part_bytes });
@@ -282,7 +300,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         proof_us: microseconds(proof),
         ok: wrong == 0,
     };
-    Ok(Finished { outcome, inputs, outputs, first_wrong, traced })
+    Ok(Finished { outcome, inputs, outputs, first_wrong, traced, notes })
 }
 
 /// Said in the program's words, before the proof says it in its own.

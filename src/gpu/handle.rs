@@ -34,6 +34,9 @@ pub fn open_all() -> Vec<Result<Gpu, DeviceError>> {
 /// What this executor is called in errors.
 const EXECUTOR: &str = "the GPU executor";
 
+/// Storage buffers of a kernel whose instructions say in which order they ran.
+const WITH_TICKETS: u32 = 7;
+
 impl Gpu {
     /// Opens an adapter with all of its limits.
     ///
@@ -167,7 +170,8 @@ impl Gpu {
             .arena_bytes(options.arena_bytes)
             .piece_vectors(vectors)
             .workgroups(options.workgroups)
-            .fault(options.fault);
+            .fault(options.fault)
+            .tickets(options.trace && self.device().limits.max_storage_buffers_per_shader_stage >= WITH_TICKETS);
         let package = lower(proved, &request, &self.info().target).map_err(|error| self.refused(error))?;
         if package.mode() == Mode::Fused {
             self.self_check(request.protocol).map_err(|error| {
@@ -237,7 +241,10 @@ impl Backend for Gpu {
         let mut executor = self.load(proved, shape, options)?;
         executor.furnish()?;
         if options.trace {
-            let instructions = proved.schedule().instructions().saturating_mul(executor.pieces());
+            let channels =
+                if executor.package().tells_order() { executor.package().arena.channels as usize } else { 1 };
+            let launches = executor.pieces().saturating_mul(channels);
+            let instructions = proved.schedule().instructions().saturating_mul(launches);
             if instructions > MOST_SPANS {
                 return Err(PrepareError::Trace { instructions, most: MOST_SPANS });
             }

@@ -31,6 +31,8 @@ pub struct Request {
     pub workgroups: Option<u32>,
     /// A defect to put in.
     pub fault: Option<Fault>,
+    /// Whether instructions of a fused launch by signals say in which order they ran.
+    pub tickets: bool,
 }
 
 impl Request {
@@ -47,6 +49,7 @@ impl Request {
             piece_vectors: None,
             workgroups: None,
             fault: None,
+            tickets: false,
         }
     }
 
@@ -82,6 +85,13 @@ impl Request {
     #[must_use]
     pub fn workgroups(mut self, workgroups: impl Into<Option<u32>>) -> Self {
         self.workgroups = workgroups.into();
+        self
+    }
+
+    /// Sets [`tickets`](Self::tickets).
+    #[must_use]
+    pub fn tickets(mut self, tickets: bool) -> Self {
+        self.tickets = tickets;
         self
     }
 

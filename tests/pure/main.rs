@@ -28,6 +28,7 @@ mod pages;
 mod placed;
 mod proof_answers;
 mod proof_findings;
+mod proof_hints;
 mod proof_mutants;
 mod security;
 mod soak;

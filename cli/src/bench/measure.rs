@@ -22,6 +22,7 @@ use crate::device::{Device, Loaded};
 use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
 use crate::memory::reserved;
+use crate::protocol::{Wish, settle};
 use crate::trace::Traced;
 use crate::views::{Host, bytes, bytes_mut, microseconds, views_from};
 
@@ -57,6 +58,8 @@ pub(super) struct Case<'a, T> {
     pub(super) request: &'a Request,
     pub(super) device: &'a Device,
     pub(super) dispatch: Dispatch,
+    /// What the file says of the protocol, where it is the file that runs.
+    pub(super) wish: Option<Wish>,
     pub(super) proved: &'a Proved,
     pub(super) payload: Payload,
     pub(super) op: Op,
@@ -82,7 +85,7 @@ impl<T: Element> Case<'_, T> {
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
     ) -> Result<(Measured, Samples), Error> {
         let shape = Shape::new(self.payload.count, T::TYPE, self.op);
-        let mut ready = self.device.prepare(self.proved, shape, &self.options())?;
+        let mut ready = self.device.prepare(self.proved, shape, &self.options(self.settled(shape)))?;
         let prepared = ready.prepared();
         let (times, dispatches) = self.times(&mut ready)?;
         let nwrong = self.wrong(&mut ready)?;
@@ -95,7 +98,7 @@ impl<T: Element> Case<'_, T> {
     /// The last of a few launches, each from inputs to outputs: what was measured stays as it was.
     pub(super) fn traced(&self) -> Result<Option<Traced>, Error> {
         let shape = Shape::new(self.payload.count, T::TYPE, self.op);
-        let mut ready = self.device.prepare(self.proved, shape, &self.options().trace(true))?;
+        let mut ready = self.device.prepare(self.proved, shape, &self.options(self.settled(shape)).trace(true))?;
         let (unalign, mut buffers) = (self.request.unalign, self.buffers()?);
         for _ in 0..=self.request.warmup {
             match self.in_place() {
@@ -112,9 +115,14 @@ impl<T: Element> Case<'_, T> {
     }
 
     /// What a row may take bounds every wait of it.
-    fn options(&self) -> Options {
+    fn options(&self, dispatch: Dispatch) -> Options {
         let timeout = if self.device.gpu().is_some() { self.request.timeout } else { None };
-        self.dispatch.options().timeout(timeout)
+        dispatch.options().timeout(timeout)
+    }
+
+    fn settled(&self, shape: Shape) -> Dispatch {
+        let wanted = (self.dispatch, self.wish);
+        settle(self.device, self.proved, shape, wanted, |dispatch| self.options(dispatch)).dispatch
     }
 
     /// Times of the iterations, each over all pieces, and most dispatches of a launch.

@@ -20,6 +20,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
 use crate::file::Loaded;
 use crate::memory::{check_count, check_memory};
+use crate::protocol::Wish;
 
 /// An algorithm or `auto`; none is the file.
 pub(super) type Way = Option<Selection>;
@@ -268,6 +269,11 @@ impl Request {
         kind: DeviceKind,
     ) -> Option<Algorithm> {
         way.map(|way| way.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind))
+    }
+
+    /// The protocol that the file asks for.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        self.file.as_deref().and_then(Wish::of)
     }
 
     /// Refuses what can be refused without a device and without a schedule: that of many ranks is gigabytes.

@@ -232,6 +232,12 @@ pub(super) struct FileArgs {
     /// Of MSCCL XML: receivers read senders' buffers themselves, where that is proved
     #[arg(long)]
     pub(super) elide: bool,
+    /// Of MSCCL XML: do what <copy> of SCCL and TACCL says, before the first step; runtimes pass over it
+    #[arg(long)]
+    pub(super) copies: bool,
+    /// Any count, also one that the file is not made for: its last chunks are shorter, where that is proved
+    #[arg(long)]
+    pub(super) force_size: bool,
 }
 
 impl Subject {
@@ -243,6 +249,8 @@ impl Subject {
                     (file.fifo_slots.is_some(), "--fifo-slots"),
                     (file.collective.is_some(), "--collective"),
                     (file.elide, "--elide"),
+                    (file.copies, "--copies"),
+                    (file.force_size, "--force-size"),
                 ];
                 refuse_flags("these options are of schedule files", &flags)?;
                 let (algorithm, sync) = (args.algorithm(*collective), args.sync.unwrap_or_default());
@@ -257,9 +265,9 @@ impl Subject {
                     (!args.sources.sources.is_empty(), "--sources"),
                 ];
                 refuse_flags("a file has the one schedule that it has", &flags)?;
-                let FileArgs { fifo_slots, collective, elide } = *file;
-                let loaded =
-                    load(path, &Options { fifo_slots, collective, root: args.root, elide }).map_err(Box::new)?;
+                let FileArgs { fifo_slots, collective, elide, copies, force_size } = *file;
+                let options = Options { fifo_slots, collective, root: args.root, elide, copies, force_size };
+                let loaded = load(path, &options).map_err(Box::new)?;
                 let task = &loaded.schedule.task;
                 if args.root.is_some() && !task.collective.has_root() {
                     return Err(Error::Usage(format!("{} has no root; leave --root out", task.collective)));

@@ -23,6 +23,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "collective",
             "fifo_slots",
             "elide",
+            "copies",
+            "force_size",
             "proto",
             "only",
             "broken",
@@ -101,7 +103,8 @@ const EXAMPLES: [(&str, &str); 11] = [
     (
         "lint",
         "  wgccl lint allreduce.xml                         who would refuse it, and why\n  \
-           wgccl lint allreduce.xml --json                  for a script",
+           wgccl lint allreduce.xml --json                  for a script\n  \
+           wgccl lint ring -P 8 --sync barrier              what barriers cost",
     ),
     (
         "convert",

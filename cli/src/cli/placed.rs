@@ -48,7 +48,7 @@ impl Placed {
     pub(super) fn text(&self) -> String {
         let devices = plural(self.devices.into(), "device");
         let payload = format!("{} {}", self.count, self.data_type);
-        let epochs = plural(self.epochs.into(), "epoch");
+        let epochs = format!("{} {}", self.epochs, if self.epochs == 1 { "epoch" } else { "epochs" });
         let mut text = named("placed", &format!("{} on {devices}, {epochs}; of {payload} moves", self.placement));
         if self.links.is_empty() {
             text += &named("", "nothing from device to device");

@@ -100,7 +100,7 @@ pub(crate) struct RunArgs {
     ///
     /// A file that does not exist yet, of Chrome trace events: a process a rank, a thread a lane, arrows from notify to wait.
     /// If its name ends with .html: the page of wgccl show, which plays the launch. Cores have times of every instruction,
-    /// per-rank and per-step dispatch those of each dispatch, fused dispatch an order without times. A launch that is traced
+    /// per-rank and per-step dispatch those of each dispatch, fused dispatch the order without times. A launch that is traced
     /// is slower.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
@@ -129,9 +129,11 @@ pub(crate) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\
                                         it works, else per-rank or per-step)";
 
 /// What `--protocol` means.
-pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
-pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
-                                        carries its own flag, in fused dispatch: for small payloads)";
+pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple, or by the file]";
+pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple, or by the file]\n\nSimple (signals) \
+                                        or ll (data carries its own flag, in fused dispatch: for small payloads). A file of \
+                                        MSCCL XML that says proto LL or LL128 goes by ll where that can be [default: simple, \
+                                        or by the file]";
 
 fn drop_notify(text: &str) -> Result<Fault, String> {
     let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
@@ -184,7 +186,7 @@ pub(super) fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
     let Some(loaded) = plan.file() else { return Vec::new() };
     let in_place =
         (loaded.in_place && !args.in_place).then(|| "in place: the file is made for calls in place".to_owned());
-    in_place.into_iter().chain(loaded.few_warnings().cloned()).collect()
+    in_place.into_iter().chain(loaded.few_warnings()).collect()
 }
 
 /// The error as it is. What is to be said of a file that was refused is said here, as there will be no table to say it in.

@@ -79,6 +79,7 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
         Source::Generated { .. } => None,
     };
     notes.extend(of_file(args, &request.plan));
+    notes.append(&mut finished.notes);
     notes.extend(files.into_iter().flat_map(|tensors| of_tensors(args, &request.plan, tensors)));
     if let Some(dir) = &args.output {
         notes.extend(tensor::left_behind(dir));
@@ -168,7 +169,8 @@ fn of_first_axis(args: &RunArgs, collective: Collective, error: Error) -> Error 
 
 /// What `auto` takes in place of an algorithm that nobody named.
 fn faster(args: &RunArgs, o: &Outcome) -> Option<Algorithm> {
-    if o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
+    // What the table says is of one device.
+    if o.shares.is_some() || o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
         return None;
     }
     let kinds: &[DeviceKind] = match o.dispatch {
