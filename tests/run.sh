@@ -174,8 +174,8 @@ mpi() {
     command -v mpicc >/dev/null && command -v mpirun >/dev/null || { skip "MPI: there is no mpicc or no mpirun" && return; }
     say "several processes, $(mpirun --version | head -1)"
     cargo test -p wgccl-mpi
-    cargo clippy -p wgccl-mpi --all-targets -- -D warnings
-    cargo clippy -p wgccl-cli --features mpi -- -D warnings
+    cargo clippy -p wgccl-mpi --no-deps --all-targets -- -D warnings
+    cargo clippy -p wgccl-cli --no-deps --features mpi -- -D warnings
     say "the program over processes"
     cargo build -p wgccl-cli --features mpi --target-dir target/mpi
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 4 --oversubscribe \

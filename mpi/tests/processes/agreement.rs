@@ -34,8 +34,9 @@ fn shape() -> Shape {
 pub(crate) fn unequal_plans(world: &SimpleCommunicator) {
     let mut backend = over(world);
     let odd = backend.process() == 1;
-    type Plan = (Proved, Shape, Option<Placement>);
-    let cases: [(&str, fn() -> Plan); 6] = [
+    /// What is other, and how.
+    type Other = (&'static str, fn() -> (Proved, Shape, Option<Placement>));
+    let cases: [Other; 6] = [
         ("another count", || (ring(4), Shape::new(11, DataType::F32, Op::Sum), None)),
         ("another element type", || (ring(4), Shape::new(10, DataType::I32, Op::Sum), None)),
         ("another operation", || (ring(4), Shape::new(10, DataType::F32, Op::Max), None)),

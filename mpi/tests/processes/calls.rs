@@ -79,7 +79,7 @@ pub(crate) fn every_call(world: &SimpleCommunicator) {
 
         comm.run::<f64>(
             Collective::Barrier,
-            &vec![&[][..]; 6],
+            &[&[][..]; 6],
             &mut (0..6).map(|_| &mut [][..]).collect::<Vec<_>>(),
             Op::Sum,
         )
