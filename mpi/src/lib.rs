@@ -7,7 +7,6 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use mpi::topology::SimpleCommunicator;
 //! use wgccl::Communicator;
 //! use wgccl::collective::Op;
 //! use wgccl::cpu::Cpu;
