@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{Element, supported};
-use wgccl::golden::{Differences, Goldens, Tolerance};
+use wgccl::golden::{Differences, Goldens, Tolerance, compare};
 use wgccl::low_level::{Typed, typed};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, Recipe, Schedule, SyncStyle};
@@ -46,7 +46,7 @@ pub(crate) struct PyVerification {
     tried: Vec<String>,
     /// Whose order gives these very bits.
     equal: Vec<String>,
-    /// Whose order the differences are from.
+    /// Whose order the differences are from: of those that were tried, the first that differs least.
     against: String,
     /// Elements that differ.
     differing: u64,
@@ -143,7 +143,7 @@ struct Compare<'a> {
     outputs: &'a [&'a [u8]],
 }
 
-/// Which candidates are equal, the one that others are held against, what differs, and the error of the reduction.
+/// Which candidates are equal, the first of those that differ least, what differs, and the error of the reduction.
 type Compared = (Vec<usize>, usize, Differences, Option<f64>);
 
 impl Typed for Compare<'_> {
@@ -153,28 +153,26 @@ impl Typed for Compare<'_> {
         let inputs = arrays::elements::<T>(self.inputs)?;
         let outputs = arrays::elements::<T>(self.outputs)?;
         let said = |error: &dyn ToString| error.to_string();
-        let (mut equal, mut against) = (Vec::new(), None::<(usize, u64, Differences, Option<f64>)>);
+        let (mut equal, mut nearest) = (Vec::new(), None::<(u64, usize)>);
         for (number, proved) in self.candidates.iter().enumerate() {
             let payload = proved.payload(self.count, T::TYPE).map_err(|error| said(&error))?;
-            let goldens = Goldens::new(proved, &payload, self.op, &inputs).map_err(|error| said(&error))?;
-            let compared = goldens.compare(&outputs).map_err(|error| said(&error))?;
+            let compared = compare(proved, &payload, self.op, &inputs, &outputs).map_err(|error| said(&error))?;
             if compared.wrong == 0 {
                 equal.push(number);
             }
-            // Of those that gave these bits the first, and of none the one that a user would expect.
-            let better = compared.wrong == 0 && against.as_ref().is_none_or(|(_, wrong, ..)| *wrong > 0);
-            if against.is_none() || better {
-                let mut differences = Differences::default();
-                differences.flushed = compared.flushed;
-                if compared.wrong > 0 {
-                    self.differences(&goldens, &outputs, &mut differences);
-                }
-                let error = compared.accuracy.backward.map(|worst| worst.error);
-                against = Some((number, compared.wrong, differences.sorted(), error));
-            }
+            nearest = Some(nearest.map_or((compared.wrong, number), |least| least.min((compared.wrong, number))));
         }
-        let (number, _, differences, error) = against.ok_or("nothing was compared")?;
-        Ok((equal, number, differences, error))
+        let (_, number) = nearest.ok_or("nothing was compared")?;
+        let proved = &self.candidates[number];
+        let payload = proved.payload(self.count, T::TYPE).map_err(|error| said(&error))?;
+        let goldens = Goldens::new(proved, &payload, self.op, &inputs).map_err(|error| said(&error))?;
+        let compared = goldens.compare(&outputs).map_err(|error| said(&error))?;
+        let mut differences = Differences::default();
+        differences.flushed = compared.flushed;
+        if compared.wrong > 0 {
+            self.differences(&goldens, &outputs, &mut differences);
+        }
+        Ok((equal, number, differences.sorted(), compared.accuracy.backward.map(|worst| worst.error)))
     }
 }
 

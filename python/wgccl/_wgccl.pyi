@@ -832,7 +832,7 @@ class Verification:
 
     @property
     def against(self) -> str:
-        """Whose order the differences are from."""
+        """Whose order the differences are from: of those that were tried, the first that differs least."""
 
     @property
     def differing(self) -> int: ...
