@@ -132,10 +132,8 @@ fn open() -> MutexGuard<'static, Option<Open>> {
 impl Device {
     /// The one that a caller named.
     pub(crate) fn find(py: Python<'_>, name: &str) -> PyResult<Self> {
-        match name {
-            CPU | AUTO => Ok(Self::cpu()),
-            _ => Self::other(py, name),
-        }
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is(CPU) || is(AUTO) { Ok(Self::cpu()) } else { Self::other(py, name) }
     }
 
     pub(crate) fn cpu() -> Self {
@@ -152,7 +150,7 @@ impl Device {
         let wanted = name.to_owned();
         let found = interruptible(py, move || -> Result<Gpu, String> {
             let adapters = adapters();
-            if wanted == GPU {
+            if wanted.eq_ignore_ascii_case(GPU) {
                 let mut why = wgccl::error::DeviceError::Absent.to_string();
                 for adapter in &adapters {
                     match opened(adapter) {

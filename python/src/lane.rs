@@ -5,7 +5,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use wgccl::schedule::{Address, Buffer, Instruction, Label};
+use wgccl::schedule::{Address, Buffer, Instruction, Label, Notify};
 
 use crate::errors;
 use crate::schedule::{PyAddress, PySchedule, number};
@@ -37,7 +37,7 @@ impl PyRank {
         lane: i64,
     ) -> PyResult<Self> {
         let py = schedule.py();
-        let ranks = schedule.borrow().schedule().ranks;
+        let ranks = schedule.try_borrow()?.schedule().ranks;
         let rank = match u32::try_from(rank) {
             Ok(rank) if rank < ranks => rank,
             _ => {
@@ -50,7 +50,7 @@ impl PyRank {
         if lane > 1 << 10 {
             return Err(errors::input(py, format!("lane {lane}: lanes of a rank are counted from 0, and few")));
         }
-        let lane = schedule.borrow_mut().lane(rank, lane);
+        let lane = schedule.try_borrow_mut()?.lane(rank, lane);
         Ok(Self { schedule: schedule.clone().unbind(), rank, lane, label, open: None })
     }
 
@@ -162,20 +162,12 @@ impl PyRank {
         at_least: Option<i64>,
     ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
+        let sender = number(py, "sender", sender)?;
+        let at_least = at_least.map(|n| number(py, "at_least", n)).transpose()?;
         {
-            let mut this = slf.borrow_mut();
-            let sender = number(py, "sender", sender)?;
-            let at_least = at_least.map(|n| number(py, "at_least", n)).transpose()?;
-            let (row, before) = {
-                let mut schedule = this.schedule.bind(py).try_borrow_mut()?;
-                let row = schedule.row(py, signal)?;
-                (row, schedule.waits(this.rank, row, sender))
-            };
-            this.at(py, Stage::Wait, |instruction| {
-                instruction.waits.push(wgccl::schedule::Wait { row, sender, at_least: at_least.unwrap_or(before + 1) });
-            })?;
-            let (rank, reached) = (this.rank, at_least.unwrap_or(before + 1));
-            this.schedule.bind(py).try_borrow_mut()?.waited(rank, row, sender, reached);
+            let mut this = slf.try_borrow_mut()?;
+            let wait = this.schedule.bind(py).try_borrow_mut()?.wait(py, this.rank, signal, sender, at_least)?;
+            this.at(py, Stage::Wait, |instruction| instruction.waits.push(wait))?;
         }
         Ok(slf)
     }
@@ -185,12 +177,10 @@ impl PyRank {
     fn notify<'py>(slf: Bound<'py, Self>, peer: i64, signal: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let peer = number(py, "peer", peer)?;
             let row = this.schedule.bind(py).try_borrow_mut()?.row(py, signal)?;
-            this.at(py, Stage::Notify, |instruction| {
-                instruction.notifies.push(wgccl::schedule::Notify { peer, row });
-            })?;
+            this.at(py, Stage::Notify, |instruction| instruction.notifies.push(Notify { peer, row }))?;
         }
         Ok(slf)
     }
@@ -209,7 +199,7 @@ impl PyRank {
         to: Option<&Bound<'py, PyAny>>,
         chunks: i64,
     ) -> PyResult<Bound<'py, Self>> {
-        slf.borrow_mut().act(slf.py(), vec![source.0], to, chunks)?;
+        slf.try_borrow_mut()?.act(slf.py(), vec![source.0], to, chunks)?;
         Ok(slf)
     }
 
@@ -228,7 +218,7 @@ impl PyRank {
         if from.len() < 2 {
             return Err(errors::input(slf.py(), "reduce takes two chunks or more; copy moves one"));
         }
-        slf.borrow_mut().act(slf.py(), from, to, chunks)?;
+        slf.try_borrow_mut()?.act(slf.py(), from, to, chunks)?;
         Ok(slf)
     }
 
@@ -237,7 +227,7 @@ impl PyRank {
     fn to<'py>(slf: Bound<'py, Self>, places: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         {
-            let this = slf.borrow();
+            let this = slf.try_borrow()?;
             let mut to = Vec::with_capacity(places.len());
             for place in places {
                 to.extend(addresses(&place)?);
@@ -267,11 +257,11 @@ impl PyRank {
     ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let (from, to) = {
-            let this = slf.borrow();
+            let this = slf.try_borrow()?;
             (this.own(py, "what is put", source, true)?, this.own(py, "where it is put", destination, false)?)
         };
         let to = PyAddress(to).into_pyobject(py)?.into_any();
-        slf.borrow_mut().act(py, vec![from], Some(&to), chunks)?;
+        slf.try_borrow_mut()?.act(py, vec![from], Some(&to), chunks)?;
         Ok(slf)
     }
 
@@ -285,11 +275,11 @@ impl PyRank {
     ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let (from, to) = {
-            let this = slf.borrow();
+            let this = slf.try_borrow()?;
             (this.own(py, "what is got", source, false)?, this.own(py, "where it is put", destination, true)?)
         };
         let to = PyAddress(to).into_pyobject(py)?.into_any();
-        slf.borrow_mut().act(py, vec![from], Some(&to), chunks)?;
+        slf.try_borrow_mut()?.act(py, vec![from], Some(&to), chunks)?;
         Ok(slf)
     }
 
@@ -301,7 +291,7 @@ impl PyRank {
 impl PyRank {
     fn address(&self, py: Python<'_>, buffer: Buffer, chunk: i64, part: i64) -> PyResult<PyAddress> {
         let (chunk, part) = (number(py, "chunk", chunk)?, number(py, "part", part)?);
-        let chunks = self.schedule.bind(py).borrow().schedule().chunks;
+        let chunks = self.schedule.bind(py).try_borrow()?.schedule().chunks;
         let chunk = part.saturating_mul(chunks).saturating_add(chunk);
         Ok(PyAddress(Address { rank: self.rank, buffer, chunk }))
     }

@@ -15,7 +15,7 @@ use wgccl::golden::{Golden, GoldenError};
 use wgccl::low_level::payload::Payload;
 use wgccl::low_level::{Typed, typed};
 use wgccl::proof::{self, Effect, Proved, Refused, Run, check, prove};
-use wgccl::schedule::{Address, Edit, Granularity, Instruction, Lane, Schedule};
+use wgccl::schedule::{Address, Edit, Granularity, Instruction, Label, Lane, Schedule, Selection, Wait};
 
 use crate::arrays;
 use crate::buffers::Buffers;
@@ -39,8 +39,8 @@ pub(crate) struct PySchedule {
     in_place: bool,
     lines: Lines,
     rows: Rows,
-    /// How often a rank has waited for a signal: rank, row and sender.
-    waited: HashMap<(u32, u32, u32), u32>,
+    /// How many notifies a rank has awaited so far: by rank, row and sender.
+    awaited: HashMap<(u32, u32, u32), u32>,
     /// Of MSCCL XML, as it was read.
     algo: Option<Arc<Algo>>,
     #[pyo3(get)]
@@ -98,7 +98,7 @@ impl PySchedule {
             in_place,
             lines: Lines::default(),
             rows: Rows::default(),
-            waited: HashMap::new(),
+            awaited: HashMap::new(),
             algo: None,
             warnings: Vec::new(),
             ready: Mutex::new(None),
@@ -135,17 +135,12 @@ impl PySchedule {
     }
 
     /// Appends an instruction that the calling line makes.
-    pub(crate) fn append(
-        &mut self,
-        py: Python<'_>,
-        lane: usize,
-        label: Option<wgccl::schedule::Label>,
-    ) -> PyResult<usize> {
+    pub(crate) fn append(&mut self, py: Python<'_>, lane: usize, label: Option<Label>) -> PyResult<usize> {
         let instructions = self.schedule.lanes[lane].instructions.len();
         self.lines.skip(lane, instructions);
         let line = self.lines.push(py, lane)?;
         let label = label.or_else(|| line.as_ref().map(crate::report::label));
-        let label = label.unwrap_or_else(|| wgccl::schedule::Label::new("instruction"));
+        let label = label.unwrap_or_else(|| Label::new("instruction"));
         self.change().lanes[lane].push(Instruction::new(label));
         Ok(instructions)
     }
@@ -171,14 +166,20 @@ impl PySchedule {
         Ok(self.used(row))
     }
 
-    /// How often this signal was awaited.
-    pub(crate) fn waits(&self, rank: u32, row: u32, sender: u32) -> u32 {
-        self.waited.get(&(rank, row, sender)).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn waited(&mut self, rank: u32, row: u32, sender: u32, reached: u32) {
-        let known = self.waited.entry((rank, row, sender)).or_insert(0);
-        *known = reached.max(*known);
+    /// A wait of `rank`: for one notify more than its waits for that signal before, unless it is said for how many.
+    pub(crate) fn wait(
+        &mut self,
+        py: Python<'_>,
+        rank: u32,
+        signal: Option<&Bound<'_, PyAny>>,
+        sender: u32,
+        at_least: Option<u32>,
+    ) -> PyResult<Wait> {
+        let row = self.row(py, signal)?;
+        let awaited = self.awaited.entry((rank, row, sender)).or_insert(0);
+        let at_least = at_least.unwrap_or(awaited.saturating_add(1));
+        *awaited = at_least.max(*awaited);
+        Ok(Wait { row, sender, at_least })
     }
 
     fn used(&mut self, row: u32) -> u32 {
@@ -255,8 +256,7 @@ impl PySchedule {
         shape: Shape,
         in_place: bool,
     ) -> PyResult<(Arc<Mutex<AnyReady>>, bool)> {
-        let comm =
-            Comm::shared(py, self.schedule.ranks as usize, device, Settings::new(wgccl::schedule::Selection::Auto))?;
+        let comm = Comm::shared(py, self.schedule.ranks as usize, device, Settings::new(Selection::Auto))?;
         let runs = comm.runs(py)?;
         let known = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((key, ready)) = &*known()
@@ -587,7 +587,7 @@ impl PySchedule {
             in_place: self.in_place,
             lines: self.lines.clone(),
             rows: self.rows.clone(),
-            waited: self.waited.clone(),
+            awaited: self.awaited.clone(),
             algo: self.algo.clone(),
             warnings: self.warnings.clone(),
             ready: Mutex::new(None),

@@ -39,3 +39,12 @@ def test_examples_run(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(sys, "argv", [str(path)])
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["docs/python.md", "python/README.md"])
+def test_code_of_the_pages_runs(page: str) -> None:
+    blocks = (ROOT / page).read_text(encoding="utf-8").split("```python\n")[1:]
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block.split("```")[0], page, "exec"), names)

@@ -145,6 +145,17 @@ def test_tensors_of_others_come_by_dlpack() -> None:
         wgccl.all_reduce([Tensor(a, (2, 0)) for a in x])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="there is no jax here")
+def test_arrays_of_jax() -> None:
+    import jax.numpy as jnp
+
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.int32):
+        x = [jnp.arange(6).astype(dtype) * (rank + 1) for rank in range(3)]
+        np.testing.assert_array_equal(wgccl.all_reduce(x)[0], np.asarray(x[0] * 6))
+    with pytest.raises(wgccl.InputError, match=r"out\[0\] is read-only"):
+        wgccl.all_reduce(x, out=x)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="there is no torch here")
 def test_tensors_of_torch() -> None:
     import torch

@@ -38,6 +38,9 @@ def _from_dlpack(given: Any) -> Any:
     try:
         return np.from_dlpack(given)
     except (BufferError, RuntimeError, TypeError) as error:
+        # numpy's DLPack knows its own types only; jax, for one, has arrays of ml_dtypes' as well.
+        if hasattr(given, "__array__"):
+            return np.asarray(given)
         raise InputError(f"numpy cannot take it by DLPack: {error}") from error
 
 

@@ -11,8 +11,9 @@ __version__: str
 class _DLPack(Protocol):
     """A tensor of torch, jax or cupy."""
 
-    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
-    def __dlpack_device__(self) -> tuple[Any, Any]: ...
+    # Stubs of packages declare its arguments as they like.
+    @property
+    def __dlpack__(self) -> Any: ...
 
 _Op: TypeAlias = Literal["sum", "prod", "min", "max", "avg"] | str
 _Array: TypeAlias = NDArray[Any]
