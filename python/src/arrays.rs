@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! A [`View`] is the memory of an array that is kept alive beside it, whole and without gaps. Views of outputs are of writeable
-//! arrays, and overlap no other view of the call ([`apart`]), or are inputs as well in a call in place. So their bytes can be lent
+//! arrays, and overlap no other view of the call ([`overlap`]), or are inputs as well in a call in place. So their bytes can be lent
 //! as slices for as long as the call lasts. A program that writes to the arrays of a running call from another thread gets what it
 //! asks for, as from numpy's own calls.
 
@@ -72,7 +72,7 @@ impl View {
     }
 }
 
-/// Whether these overlap no other.
+/// Two ranks whose views overlap, if there are any, and whether both are outputs; else the first is an input.
 pub(crate) fn overlap(outputs: &[View], inputs: &[View]) -> Option<(bool, usize, usize)> {
     let apart = |a: View, b: View| a.bytes == 0 || b.bytes == 0 || a.end() <= b.at.addr() || b.end() <= a.at.addr();
     if outputs.len() <= FEW {
@@ -92,16 +92,17 @@ pub(crate) fn overlap(outputs: &[View], inputs: &[View]) -> Option<(bool, usize,
     all.extend(inputs.iter().enumerate().map(|(rank, &view)| (view, false, rank)));
     all.retain(|(view, ..)| view.bytes > 0);
     all.sort_unstable_by_key(|(view, ..)| view.at.addr());
-    let (mut output, mut input): (Option<(View, usize)>, Option<(View, usize)>) = (None, None);
+    // What reaches farthest so far, of inputs and of outputs.
+    let mut reach = [None::<(View, usize)>; 2];
     for (view, is_output, rank) in all {
-        if let Some((before, other)) = output.filter(|(before, _)| before.end() > view.at.addr()) {
-            let _ = before;
+        let into = |before: Option<(View, usize)>| before.filter(|(before, _)| before.end() > view.at.addr());
+        if let Some((_, other)) = into(reach[1]) {
             return Some(if is_output { (true, other, rank) } else { (false, rank, other) });
         }
-        if let Some((_, other)) = input.filter(|(before, _)| is_output && before.end() > view.at.addr()) {
+        if let Some((_, other)) = into(reach[0]).filter(|_| is_output) {
             return Some((false, other, rank));
         }
-        let farthest = if is_output { &mut output } else { &mut input };
+        let farthest = &mut reach[usize::from(is_output)];
         if farthest.is_none_or(|(before, _)| before.end() < view.end()) {
             *farthest = Some((view, rank));
         }

@@ -66,6 +66,8 @@ def test_ctrl_c_ends_long_calls(work: str) -> None:
         import os, signal, threading, time
         import numpy as np
         import wgccl
+        # Where the tests run in the background, signals are ignored from the beginning.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         x = [np.ones(1 << 24, np.float32) for _ in range(8)]
         y = [np.empty_like(a) for a in x]
         began = threading.Event()

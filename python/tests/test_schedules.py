@@ -7,6 +7,7 @@ import inspect
 import json
 import pickle
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -305,8 +306,25 @@ def test_pictures_of_right_and_wrong_schedules(tmp_path: Path) -> None:
     assert str(impossible) == repr(impossible) and "<svg" not in impossible._repr_html_()
 
 
+class Elements(HTMLParser):
+    """What a browser would make of it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
 def test_names_of_strangers_end_no_element() -> None:
-    s = wgccl.Schedule('"><script>alert(1)</script>', "all-reduce", 1)
+    name = '"><script>alert(1)</script>'
+    s = wgccl.Schedule(name, "all-reduce", 1)
     s.rank(0, "</pre><script>").copy(s.input(0)).to(s.output(0))
-    for html in (s._repr_html_(), s.show()._repr_html_(), s.check()._repr_html_()):
-        assert "<script" not in html
+    page = s.show()
+    ((tag, attributes),) = Elements(page._repr_html_()).found
+    assert tag == "iframe" and set(attributes) == {"srcdoc", "title", "sandbox", "width", "height", "style"}
+    assert attributes["srcdoc"] == page.html and attributes["title"] == f"all-reduce by {name}"
+    for html in (s._repr_html_(), s.check()._repr_html_()):
+        assert "script" not in {tag for tag, _ in Elements(html).found}
