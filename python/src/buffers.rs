@@ -256,7 +256,7 @@ fn result_shape(py: Python<'_>, collective: Collective, shape: &[usize], ranks: 
     let cut = match collective {
         Collective::AllGather | Collective::Gather => {
             match shape.first_mut() {
-                Some(first) => *first *= ranks,
+                Some(first) => *first = first.saturating_mul(ranks),
                 None => shape.push(ranks),
             }
             return Ok(shape);
