@@ -33,7 +33,7 @@ impl Line {
 /// Without its folder. Cells of notebooks are no files and have no name worth reading.
 pub(crate) fn name(file: &str) -> &str {
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    if file.contains("ipykernel_") { "cell" } else { name }
+    if file.contains("ipykernel_") || file.starts_with("<ipython-input") { "cell" } else { name }
 }
 
 impl Lines {

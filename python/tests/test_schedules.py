@@ -164,6 +164,22 @@ def test_errors_name_the_line_that_made_the_instruction() -> None:
     assert f"test_schedules.py:{read}" in s.effect() and "a run that goes wrong" in s.effect()
 
 
+@pytest.mark.parametrize(
+    ("file", "label"),
+    [
+        ("/home/me/ring.py", "ring.py line 2"),
+        ("C:\\me\\ring.py", "ring.py line 2"),
+        ("/tmp/ipykernel_1234/5678.py", "cell line 2"),
+        ("<ipython-input-3-0a1b2c>", "cell line 2"),
+        ("<stdin>", "<stdin> line 2"),
+    ],
+)
+def test_instructions_without_a_label_are_called_by_their_line(file: str, label: str) -> None:
+    s = wgccl.Schedule("lines", "all-reduce", 1)
+    exec(compile("me = s.rank(0)\nme.copy(me.input()).to(me.output())", file, "exec"), {"s": s})
+    assert json.loads(s.to_json())["lanes"][0]["instructions"][0]["label"] == label
+
+
 def test_what_is_missing_is_told() -> None:
     s = two_phase(3)
     assert "waits for" in repr(s.edit("drop-notify:rank 0 reduce:0").check())
