@@ -282,6 +282,7 @@ msrv() {
     toolchain "$version" || { skip "the oldest Rust: $version cannot be had" && return; }
     say "the oldest Rust, $version"
     cargo "+$version" check --workspace
+    cargo "+$version" check --manifest-path python/Cargo.toml --no-default-features
 }
 
 # Types only, of what is published and its program: nothing is linked, and dependencies of tests that are C are left out.
