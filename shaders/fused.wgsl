@@ -6,8 +6,8 @@
 // Also per-rank and per-step dispatch where barriers cost next to nothing, on hardware: waits and notifies are spread over
 // the workgroup. The plan's rows then say which instructions a dispatch runs, and its barriers are not relied on.
 //
-// Joined with payload/coherent.wgsl, for these with payload/plain.wgsl; and with place.wgsl, program.wgsl, signal.wgsl,
-// element/, op/, contribution/ and move.wgsl.
+// Joined with payload/coherent.wgsl, for these with payload/plain.wgsl; with ticket/none.wgsl, for a launch that is traced with
+// ticket/drawn.wgsl; and with place.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
 
 // Loop turns of one invocation for a lane in a sweep. llvmpipe ends all loops of a dispatch, silently, after 65535.
 override TURN_LIMIT: u32 = 60000u;
@@ -68,9 +68,11 @@ fn run(place: Place, may_begin: bool, invocation: u32) -> Outcome {
         if (!all_arrived(instruction, place.first_signal, lane.launches, invocation)) {
             break;
         }
+        ticket(place.channel, next, 0u, invocation);
         move_chunks(instruction, place.channel, invocation);
         // Read ahead, so that its way from memory and the barrier's wait are one.
         let following = program[next + 1u];
+        ticket(place.channel, next, 1u, invocation);
         // Release: all that the workgroup wrote comes before the notifies.
         storageBarrier();
         for (var i = instruction.end_wait + invocation; i < instruction.end_notify; i += WORKGROUP) {

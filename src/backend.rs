@@ -3,6 +3,8 @@
 //! Communicators, program and benchmarks know executors by these traits alone; an executor of another kind (several
 //! devices, hosts, a browser) has to implement nothing else.
 
+mod share;
+
 use std::time::Duration;
 
 use crate::collective::{Op, named};
@@ -11,8 +13,10 @@ use crate::error::{PrepareError, RunError};
 use crate::fault::Fault;
 use crate::lower::mode::{Mode, Protocol};
 use crate::proof::Proved;
-use crate::schedule::DeviceKind;
+use crate::schedule::{DeviceKind, Groups};
 use crate::trace::Trace;
+pub(crate) use share::Moment;
+pub use share::{Member, Message, Share, Transport, pieces, split};
 
 /// What a launch is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +119,25 @@ setters! {
     trace: bool,
 }
 
+impl Options {
+    /// Those of these that a device of this kind has, for one device among several: what is for devices of another kind is
+    /// left out.
+    #[must_use]
+    pub fn of_kind(&self, kind: DeviceKind) -> Self {
+        match kind {
+            DeviceKind::Cpu => Self {
+                dispatch: None,
+                protocol: Protocol::default(),
+                arena_bytes: None,
+                workgroups: None,
+                timeout: None,
+                ..*self
+            },
+            _ => Self { workers: None, spread: Spread::Auto, ..*self },
+        }
+    }
+}
+
 /// What a launch took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -150,6 +173,18 @@ pub trait Backend {
 
     /// What kind of device it is, for the choice of algorithms.
     fn kind(&self) -> DeviceKind;
+
+    /// Ranks that share a device, of so many, where there are several devices: between these groups data moves slowly.
+    fn groups(&self, ranks: u32) -> Option<Groups> {
+        let _ = ranks;
+        None
+    }
+
+    /// Whether buffers of `rank`, of so many, are given in this process. Those of other processes' ranks are empty here.
+    fn is_here(&self, rank: u32, ranks: u32) -> bool {
+        let _ = (rank, ranks);
+        true
+    }
 
     /// Refuses what it has not, whatever the schedule: asked before one is built and proved, for that is what costs.
     ///

@@ -194,7 +194,8 @@ impl<B: Backend> Communicator<B> {
     ) -> Result<Ran, Error> {
         let (task, ranks) = (task.into(), self.ranks);
         let lengths = buffers.iter().map(|buffer| buffer.len() / data_type.bytes());
-        let count = count_of(lengths, |rank| task.input_parts(rank, ranks).max(task.output_parts(rank, ranks)));
+        let parts = |rank| task.input_parts(rank, ranks).max(task.output_parts(rank, ranks));
+        let count = count_of(lengths, |rank| self.here(rank, parts));
         let key = self.key(task, Shape::new(count.unwrap_or(0), data_type, op), true);
         if key.is_nothing() {
             self.check(&key, UserBuffer::InPlace, buffers.iter().map(|buffer| buffer.len()))?;
@@ -258,8 +259,15 @@ impl<B: Backend> Communicator<B> {
 
     /// Elements of a part, by the first buffer that there must be.
     fn count(&self, task: &Task, given: impl Iterator<Item = usize>, got: impl Iterator<Item = usize>) -> usize {
-        let of_inputs = count_of(given, |rank| task.input_parts(rank, self.ranks));
-        of_inputs.or_else(|| count_of(got, |rank| task.output_parts(rank, self.ranks))).unwrap_or(0)
+        let inputs = |rank| task.input_parts(rank, self.ranks);
+        let outputs = |rank| task.output_parts(rank, self.ranks);
+        let of_inputs = count_of(given, |rank| self.here(rank, inputs));
+        of_inputs.or_else(|| count_of(got, |rank| self.here(rank, outputs))).unwrap_or(0)
+    }
+
+    /// Parts of a rank's buffer in this process.
+    fn here(&self, rank: u32, parts: impl Fn(u32) -> u32) -> u32 {
+        if self.backend.is_here(rank, self.ranks) { parts(rank) } else { 0 }
     }
 
     fn key(&self, task: Task, mut shape: Shape, in_place: bool) -> Key {
@@ -299,7 +307,8 @@ impl<B: Backend> Communicator<B> {
         supported(data_type, op)?;
         let bytes = count.saturating_mul(data_type.bytes()) as u64;
         let recipe = Recipe::new(key.task.clone(), self.ranks).algorithm(self.algorithm).sync(self.sync);
-        Ok(recipe.part_bytes(bytes).device(self.backend.kind()).build()?)
+        let recipe = recipe.part_bytes(bytes).device(self.backend.kind());
+        Ok(recipe.placed(self.backend.groups(self.ranks)).build()?)
     }
 
     fn prepare_now(

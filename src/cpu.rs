@@ -9,6 +9,7 @@ mod cut;
 mod executor;
 mod kernel;
 mod memory;
+mod part;
 mod program;
 mod ready;
 mod recorder;
@@ -64,6 +65,9 @@ impl Backend for Cpu {
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {
+        if proved.is_part() {
+            return Err(PrepareError::Part);
+        }
         let Shape { count, data_type, op } = shape;
         let team = self.team.clone();
         dispatch!(data_type, T => Executor::<T>::with_team(team, proved, count, op, options).map(Ready::new))

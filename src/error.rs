@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use crate::buffers::{BufferError, SliceError, UserBuffer};
 use crate::element::Unsupported;
 use crate::hang::Hang;
-use crate::lower::LowerError;
+use crate::lower::{LowerError, SplitError};
 pub use crate::payload::PayloadError;
 use crate::proof::{Refused, Unscalable};
 use crate::schedule::BuildError;
@@ -78,6 +78,29 @@ pub enum PrepareError {
     /// An option that this executor does not have.
     #[error("{executor} has no {option}; leave it out")]
     NoSuchOption { executor: &'static str, option: &'static str },
+    /// A schedule that cannot be placed so.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// A placement on more devices than there are.
+    #[error("the placement names {placement} devices, and there are {devices}; number them from 0")]
+    Devices { placement: u32, devices: usize },
+    /// One device's part, which computes nothing of use without the others'.
+    #[error("this is one device's part of a schedule; run it with the others, through `placed`")]
+    Part,
+    /// Processes that were not asked for the same.
+    #[error(
+        "{peer} is to prepare another {what} than {first}: {theirs}, not {ours}; make the same calls in all processes"
+    )]
+    Unequal { peer: String, what: String, theirs: String, first: String, ours: String },
+    /// Another process cannot prepare its part.
+    #[error("{peer} cannot prepare its part: {reason}")]
+    Peer { peer: String, reason: String },
+    /// Processes without ranks, which could not know what the others do.
+    #[error("the placement names {placement} of {processes} processes; give each of them a rank, or start fewer")]
+    Idle { placement: u32, processes: u32 },
+    /// Another process was not heard of.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The schedule, or the payload, does not fit the device, or the named mode or protocol would be wrong there.
     #[error("{device}: {error}")]
     Lower {
@@ -140,9 +163,48 @@ pub enum RunError {
     /// The arithmetic of the element type panicked. Outputs are unspecified; the next launch starts afresh.
     #[error("the element type's arithmetic panicked on a worker thread")]
     Panicked,
+    /// Another device was not heard of, or failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+/// Why a message between devices did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+#[non_exhaustive]
+pub enum TransportError {
+    /// It did not come in time.
+    #[error(
+        "{me} waited {timeout:?} for a message of {peer} at boundary {boundary} of {boundaries}; allow more time, or {peer} may \
+         be stuck"
+    )]
+    Deadline { me: String, peer: String, boundary: u32, boundaries: u32, timeout: Duration },
+    /// The peer failed, and says itself why.
+    #[error("{me} gave up at boundary {boundary} of {boundaries}, because {peer} failed")]
+    PeerFailed { me: String, peer: String, boundary: u32, boundaries: u32 },
+    /// The peer failed, and has said why.
+    #[error("{me} gave up at boundary {boundary} of {boundaries}, because {peer} failed: {reason}")]
+    PeerReported { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },
+    /// The peer waits as well, and the one at the end of those that wait for each other does not answer.
+    #[error(
+        "{me} waited {timeout:?} for a message of {peer} at boundary {boundary} of {boundaries}, and {peer} for {silent}; allow \
+         more time, or {silent} may be stuck"
+    )]
+    Silent { me: String, peer: String, silent: String, boundary: u32, boundaries: u32, timeout: Duration },
+    /// The peer did not come to where all have to agree.
+    #[error(
+        "{me} waited {timeout:?} for {peer} to make the same call; make the same calls, in the same order, in all processes"
+    )]
+    Unheard { me: String, peer: String, timeout: Duration },
+    /// Processes that have failed before.
+    #[error("{me} launches nothing any more, because {reason}; make a new backend over these processes, or end them")]
+    Ended { me: String, reason: String },
+    /// The peer, or the way to it, is gone.
+    #[error("{me} lost {peer} at boundary {boundary} of {boundaries}: {reason}")]
+    Lost { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },
 }
 
 /// Why a collective was not carried out: it could not be prepared, or did not succeed.

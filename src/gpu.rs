@@ -19,6 +19,7 @@ mod ledger;
 mod loaded;
 mod marks;
 mod memory;
+mod part;
 mod poison;
 mod ready;
 mod record;

@@ -127,6 +127,7 @@ mod inputs;
 pub mod low_level;
 pub mod lower;
 mod payload;
+pub mod placed;
 pub mod proof;
 pub mod schedule;
 pub mod show;

@@ -13,11 +13,13 @@ mod ll;
 pub(crate) mod mode;
 mod package;
 mod partition;
+mod pieced;
 pub(crate) mod plan;
 mod request;
 mod show;
 mod simple;
 pub(crate) mod source;
+mod split;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,9 @@ pub(crate) use arithmetic::{Arithmetic, arithmetic};
 pub use error::{LowerError, Unsound};
 pub use mode::{Mode, Protocol};
 pub use package::{Binding, Contents, Package, Step, lower};
+pub use pieced::Pieced;
 pub use request::Request;
+pub use split::{Link, Part, Route, Run, Split, SplitError};
 pub use target::{DeviceClass, Limits, Target};
 #[cfg(feature = "gpu")]
-pub(crate) use timeline::Times;
+pub(crate) use timeline::{Measured, Times};

@@ -112,6 +112,14 @@ impl Payload {
         self.chunk_bytes() / VECTOR_BYTES
     }
 
+    /// Elements that chunk `chunk` of a buffer holds, counted through all its parts; of a slot, as many as it has room for.
+    pub fn held(&self, buffer: Buffer, chunk: u32) -> usize {
+        match buffer {
+            Buffer::Slot => self.step,
+            Buffer::Input | Buffer::Output => self.elements(chunk % self.chunks.max(1)).len(),
+        }
+    }
+
     /// Elements of a part that chunk `chunk` of it holds: short or empty at the end.
     pub fn elements(&self, chunk: u32) -> Range<usize> {
         let start = (chunk as usize).saturating_mul(self.step).min(self.count);

@@ -36,6 +36,10 @@ pub struct Trace {
     pub clock: Clock,
     /// One for every instruction, channel and piece: by piece, channel and lane, in program order.
     pub spans: Vec<Span>,
+    /// Of a device's clock that was held against the host's: by how many nanoseconds all spans together may be earlier or later by
+    /// the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<u64>,
 }
 
 /// What the numbers of a trace are, and whose.
@@ -46,7 +50,7 @@ pub enum Clock {
     /// Nanoseconds by the host's clock since the launch began.
     Host,
     /// Nanoseconds by the device's own clock. If it is not calibrated, they count from the first dispatch and say nothing of
-    /// what the host did meanwhile; else from the launch's beginning by the host's clock.
+    /// what the host did meanwhile; else from the launch's beginning by the host's clock, give or take [`Trace::uncertainty`].
     Device {
         /// Whether it was held against the host's.
         calibrated: bool,
@@ -85,7 +89,14 @@ impl Trace {
     /// Puts the spans in order.
     pub fn new(clock: Clock, mut spans: Vec<Span>) -> Self {
         spans.sort_unstable_by_key(Span::key);
-        Self { clock, spans }
+        Self { clock, spans, uncertainty: None }
+    }
+
+    /// Sets [`uncertainty`](Self::uncertainty).
+    #[must_use]
+    pub fn uncertainty(mut self, nanoseconds: impl Into<Option<u64>>) -> Self {
+        self.uncertainty = nanoseconds.into();
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 # Installs what the tests need and runs all of them; .ci/run runs the checks as well.
 #
 #   ./tests/run.sh              all tests
-#   ./tests/run.sh miri tsan    only these steps, of: tests pages python pure loom miri tsan fmt clippy docs deny msrv targets
+#   ./tests/run.sh miri tsan    only these steps, of: tests pages python pure mpi loom miri tsan fmt clippy docs deny msrv targets
 #   ./tests/run.sh --sanitize   random schedules under ThreadSanitizer and AddressSanitizer
 #
 # Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
@@ -183,6 +183,31 @@ pure() {
     cargo test -p wgccl --no-default-features --test pure -- algorithms:: collectives:: cpu::
 }
 
+# Several processes, under Open MPI; under MPICH as well where both can be had beside each other. Builds find an MPI by `mpicc`.
+mpi() {
+    if has_apt; then
+        local missing=()
+        command -v mpirun.openmpi >/dev/null || missing+=(openmpi-bin libopenmpi-dev)
+        command -v mpirun.mpich >/dev/null || missing+=(mpich libmpich-dev)
+        ls /usr/lib/llvm-*/lib/libclang.so* >/dev/null 2>&1 || missing+=(libclang-dev)
+        command -v ip >/dev/null || missing+=(iproute2)
+        [ ${#missing[@]} = 0 ] || { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends "${missing[@]}"; } ||
+            echo "could not be installed"
+    fi
+    command -v mpicc >/dev/null && command -v mpirun >/dev/null || { skip "MPI: there is no mpicc or no mpirun" && return; }
+    say "several processes, $(mpirun --version | head -1)"
+    cargo test -p wgccl-mpi
+    cargo clippy -p wgccl-mpi --all-targets -- -D warnings
+    cargo clippy -p wgccl-cli --features mpi -- -D warnings
+    say "the program over processes"
+    cargo build -p wgccl-cli --features mpi --target-dir target/mpi
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 4 --oversubscribe \
+        target/mpi/debug/wgccl run --ranks 16 --algorithm hierarchical --device cpu | grep "4096 of 4096 elements equal the golden"
+    { command -v mpicc.mpich && command -v mpirun.mpich; } >/dev/null || { skip "MPICH: it is not there beside another MPI" && return; }
+    say "several processes, MPICH"
+    MPICC=mpicc.mpich WGCCL_MPIRUN=mpirun.mpich cargo test -p wgccl-mpi --test processes --target-dir target/mpich
+}
+
 loom() {
     say "notify and wait of the CPU executor under loom"
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_TEST_DEBUG=0 \
@@ -243,7 +268,7 @@ fmt() {
 # Every feature by itself, none and all. `cargo hack` cannot: in a root with default members it means all of these.
 clippy() {
     say "lints"
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --all-targets -- -D warnings
     local feature
     for feature in "" $(sed -n '/^\[features\]/,/^\[/s/^\([a-z][a-z0-9_-]*\) *=.*/\1/p' Cargo.toml | grep -vx default); do
         say "lints of the library with ${feature:-no feature}"
@@ -258,7 +283,7 @@ clippy() {
 
 docs() {
     say "documentation"
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 }
 
 # Built fast: it runs for seconds.
@@ -281,7 +306,7 @@ msrv() {
     version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
     toolchain "$version" || { skip "the oldest Rust: $version cannot be had" && return; }
     say "the oldest Rust, $version"
-    cargo "+$version" check --workspace
+    cargo "+$version" check
     cargo "+$version" check --manifest-path python/Cargo.toml --no-default-features
 }
 
@@ -299,11 +324,11 @@ targets() {
     done
 }
 
-[ $# -gt 0 ] || set -- tests pages python pure loom miri tsan
+[ $# -gt 0 ] || set -- tests pages python pure mpi loom miri tsan
 for name in "$@"; do
     case $name in
-    tests | pages | python | pure | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
-    *) echo "there is no step $name; there are tests pages python pure loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
+    tests | pages | python | pure | mpi | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
+    *) echo "there is no step $name; there are tests pages python pure mpi loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
     esac
 done
 trap summary EXIT

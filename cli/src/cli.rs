@@ -15,6 +15,7 @@ mod lint;
 mod man;
 mod output;
 mod picture;
+mod placed;
 mod run;
 mod show;
 mod source;
@@ -108,6 +109,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     output::be_quiet(cli.shown.quiet);
     let result = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
+        #[cfg(feature = "mpi")]
+        Command::Bench(_) if crate::device::processes::rank().is_some() => {
+            Err(Error::Usage("bench is of one process; only run goes over those that mpirun starts".to_owned()))
+        }
         Command::Bench(args) => bench::bench(&args),
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::run(&args),
@@ -121,6 +126,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let code = match result {
         Ok(code) => code,
+        // All say the same of what a user typed.
+        #[cfg(feature = "mpi")]
+        Err(error)
+            if matches!(error, Error::Told)
+                || (error.exit_code() == exit::USAGE && !crate::device::processes::is_first()) =>
+        {
+            error.exit_code()
+        }
         Err(error) => {
             // Where nothing can be written to stdout, stderr is left.
             let unprinted = matches!(error, Error::Print(_));

@@ -4,22 +4,35 @@
 //! against.
 
 mod loaded;
+#[cfg(feature = "mpi")]
+pub(crate) mod processes;
+mod several;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wgccl::backend::{Backend, Options, Shape};
 use wgccl::cpu::{self, Cpu};
+use wgccl::element::Element;
 use wgccl::error::PrepareError;
 use wgccl::gpu::{self, Adapter, AdapterInfo, Gpu, adapters, open_all};
-use wgccl::lower::Mode;
+use wgccl::low_level::buffers::Extents;
+use wgccl::low_level::payload::Payload;
+use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
-use wgccl::schedule::DeviceKind;
+use wgccl::schedule::{DeviceKind, Groups, Placement};
 
 pub use loaded::Loaded;
+pub(crate) use several::SEVERAL;
+use several::{AND, Either};
+pub use several::{Several, Share, Shares};
 
 pub use crate::dispatch::AUTO;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::text::{one_line, plain};
+#[cfg(feature = "mpi")]
+use crate::views::bytes_mut;
 
 /// The device that is always there.
 pub const CPU: &str = "cpu";
@@ -30,6 +43,11 @@ pub enum Device {
     Cpu(Cpu),
     /// An open GPU.
     Gpu(Box<Gpu>),
+    /// Several, which share the ranks.
+    Several(Box<Several>),
+    /// Those of several processes.
+    #[cfg(feature = "mpi")]
+    Processes(Box<processes::Processes>),
 }
 
 /// A device in words.
@@ -73,6 +91,7 @@ pub fn threads() -> usize {
 pub(crate) fn kind_of(wanted: &str) -> Result<DeviceKind, Error> {
     match wanted {
         CPU => Ok(DeviceKind::Cpu),
+        several if several.contains(AND) => kind_of(several.split(AND).next().unwrap_or(AUTO)),
         AUTO => Ok(adapters().first().map_or(DeviceKind::Cpu, |adapter| adapter.info().device_kind())),
         name => Ok(select(&adapters(), name)?.info().device_kind()),
     }
@@ -130,9 +149,13 @@ impl Device {
         Self::Cpu(Cpu::new())
     }
 
-    /// What `--device` says; `notes` tell why another device was taken than a user would expect.
+    /// What `--device` says, several of them joined by `+`; `notes` tell why another device was taken than a user would expect.
     pub(crate) fn find(wanted: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
         match wanted {
+            several if several.contains(AND) => {
+                let found = several.split(AND).map(|name| Self::find(name.trim(), notes));
+                Ok(Self::together(found.collect::<Result<_, _>>()?))
+            }
             CPU => Ok(Self::cpu()),
             AUTO => Ok(Self::best(&adapters(), notes)),
             name => {
@@ -155,6 +178,37 @@ impl Device {
         notes.push("no GPU driver found (Vulkan, Metal, DX12 or OpenGL): using the CPU executor".to_owned());
         notes.extend(narrowed());
         Self::cpu()
+    }
+
+    /// These as one, which share the ranks.
+    pub(crate) fn together(devices: Vec<Self>) -> Self {
+        let mut of = Vec::new();
+        for device in devices {
+            let described = device.describe();
+            match device {
+                Self::Cpu(cpu) => of.push((Either::Cpu(cpu), described)),
+                Self::Gpu(gpu) => of.push((Either::Gpu(gpu), described)),
+                // Found by one name, which has no `+` in it.
+                Self::Several(several) => return Self::Several(several),
+                #[cfg(feature = "mpi")]
+                Self::Processes(processes) => return Self::Processes(processes),
+            }
+        }
+        Self::Several(Box::new(Several::new(of)))
+    }
+
+    /// With ranks placed so, of several devices.
+    pub(crate) fn place(self, placement: Option<&Placement>) -> Result<Self, Error> {
+        match (self, placement) {
+            (device, None) => Ok(device),
+            (Self::Several(several), Some(placement)) => Ok(Self::Several(Box::new(several.place(placement)?))),
+            #[cfg(feature = "mpi")]
+            (Self::Processes(processes), Some(placement)) => Ok(Self::Processes(Box::new(processes.place(placement)))),
+            (_, Some(_)) => Err(Error::Usage(
+                "--place is of several devices, and --device names one; join them with +, as 0+cpu, or say all"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Every GPU that opens, then the CPU executor.
@@ -182,6 +236,9 @@ impl Device {
                 threads: Some(threads()),
                 pci: None,
             },
+            Self::Several(several) => several.describe(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.describe(),
             Self::Gpu(gpu) => {
                 let AdapterInfo { index, name, backend, class, driver, pci, .. } = gpu.info().clone();
                 let (name, driver) = (plain(&name), plain(&driver));
@@ -191,11 +248,45 @@ impl Device {
         }
     }
 
+    /// How `ready`, which it prepared, goes over several.
+    pub(crate) fn shares(&self, ready: &Loaded, payload: &Payload) -> Option<Shares> {
+        match (self, ready) {
+            (Self::Several(several), Loaded::Several(ready)) => Some(several.shares(ready, payload)),
+            #[cfg(feature = "mpi")]
+            (Self::Processes(processes), Loaded::Processes(ready)) => Some(processes.shares(ready, payload)),
+            _ => None,
+        }
+    }
+
+    /// Brings the outputs of other processes here, with the time of the slowest.
+    pub(crate) fn collect<T: Element>(
+        &self,
+        extents: &Extents<'_>,
+        outputs: &mut [Vec<T>],
+        time: Duration,
+    ) -> Result<Duration, Error> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => {
+                for (rank, output) in (0..).zip(&mut *outputs) {
+                    if processes.is_first() {
+                        output.resize(extents.len(extents.results(), rank), T::poison());
+                    }
+                }
+                processes.collect(&mut bytes_mut(outputs, 0), time)
+            }
+            _ => {
+                let _ = (extents, outputs);
+                Ok(time)
+            }
+        }
+    }
+
     /// The GPU, if it is one.
     pub(crate) fn gpu(&self) -> Option<&Gpu> {
         match self {
-            Self::Cpu(_) => None,
             Self::Gpu(gpu) => Some(gpu),
+            _ => None,
         }
     }
 
@@ -203,7 +294,14 @@ impl Device {
     pub(crate) fn check_ranks(&self, ranks: u32) -> Result<(), Error> {
         let (most, executor, instead) = match self {
             Self::Cpu(_) => (cpu::MAX_RANKS, "the CPU executor", "fewer ranks"),
-            Self::Gpu(_) => (gpu::MAX_RANKS, "the GPU executor", "the CPU executor"),
+            Self::Several(several) if several.parts().iter().all(|part| part.kind == CPU) => {
+                (cpu::MAX_RANKS, "the CPU executor", "fewer ranks")
+            }
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) if processes.kind() == DeviceKind::Cpu => {
+                (cpu::MAX_RANKS, "the CPU executor", "fewer ranks")
+            }
+            _ => (gpu::MAX_RANKS, "the GPU executor", "the CPU executor"),
         };
         match ranks > most {
             true => Err(PrepareError::Ranks { ranks, most, executor, instead }.into()),
@@ -215,22 +313,23 @@ impl Device {
     pub(crate) fn check_dispatch(&self, dispatch: Dispatch) -> Result<(), Error> {
         match (self, dispatch) {
             (Self::Gpu(_), _) => Ok(()),
-            (Self::Cpu(_), dispatch) if dispatch == Dispatch::AUTO => Ok(()),
-            (Self::Cpu(_), Dispatch { mode: Some(_), .. }) => {
+            #[cfg(feature = "mpi")]
+            (Self::Processes(processes), _) if processes.kind() != DeviceKind::Cpu => Ok(()),
+            (Self::Several(several), _) if several.parts().iter().any(|part| part.kind != CPU) => Ok(()),
+            (_, dispatch) if dispatch.mode.is_none() && dispatch.protocol() == Protocol::default() => Ok(()),
+            (_, Dispatch { mode: Some(_), .. }) => {
                 Err(Error::Usage("the CPU executor has no dispatch modes; leave --dispatch out".to_owned()))
             }
-            (Self::Cpu(_), _) => {
-                Err(Error::Usage("the CPU executor has no protocol but simple; leave --protocol out".to_owned()))
-            }
+            (_, _) => Err(Error::Usage("the CPU executor has no protocol but simple; leave --protocol out".to_owned())),
         }
     }
 
     /// Why a mode and protocol would be wrong here, if they would.
     pub(crate) fn refuses(&self, dispatch: Dispatch) -> Option<String> {
         let (gpu, Some(mode)) = (self.gpu()?, dispatch.mode) else { return None };
-        match gpu.info().support(mode, dispatch.protocol) {
+        match gpu.info().support(mode, dispatch.protocol()) {
             Err(reason) => Some(reason.to_string()),
-            Ok(()) if mode == Mode::Fused => gpu.self_check(dispatch.protocol).err().map(|error| error.to_string()),
+            Ok(()) if mode == Mode::Fused => gpu.self_check(dispatch.protocol()).err().map(|error| error.to_string()),
             Ok(()) => None,
         }
     }
@@ -248,6 +347,40 @@ impl Backend for Device {
         match self {
             Self::Cpu(cpu) => cpu.kind(),
             Self::Gpu(gpu) => gpu.kind(),
+            Self::Several(several) => several.placed().kind(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.kind(),
+        }
+    }
+
+    fn groups(&self, ranks: u32) -> Option<Groups> {
+        match self {
+            Self::Several(several) => several.placed().groups(ranks),
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.backend().ok().and_then(|backend| backend.groups(ranks)),
+            _ => None,
+        }
+    }
+
+    fn is_here(&self, rank: u32, ranks: u32) -> bool {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.backend().is_ok_and(|backend| backend.is_here(rank, ranks)),
+            _ => {
+                let _ = (rank, ranks);
+                true
+            }
+        }
+    }
+
+    fn admit(&self, ranks: u32, options: &Options) -> Result<(), PrepareError> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.backend()?.admit(ranks, options),
+            _ => {
+                let _ = (ranks, options);
+                Ok(())
+            }
         }
     }
 
@@ -255,6 +388,13 @@ impl Backend for Device {
         match self {
             Self::Cpu(cpu) => cpu.prepare(proved, shape, options).map(Loaded::Cpu),
             Self::Gpu(gpu) => gpu.prepare(proved, shape, options).map(|executor| Loaded::Gpu(Box::new(executor))),
+            Self::Several(several) => {
+                several.placed().prepare(proved, shape, options).map(|ready| Loaded::Several(Box::new(ready)))
+            }
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => {
+                processes.prepare(proved, shape, options).map(|ready| Loaded::Processes(Box::new(ready)))
+            }
         }
     }
 }

@@ -18,8 +18,8 @@ const FUSED_LL: &str = "fused-ll";
 pub struct Dispatch {
     /// None: by device and schedule.
     pub mode: Option<Mode>,
-    /// How lanes know that data has arrived.
-    pub protocol: Protocol,
+    /// How lanes know that data has arrived; none: the default, or what a file says.
+    pub protocol: Option<Protocol>,
 }
 
 /// What `--dispatch` says alone.
@@ -62,32 +62,37 @@ impl Wanted {
             (Some(named), Some(given)) if named != given => Err(Error::Usage(format!(
                 "{FUSED_LL} is fused by protocol {named}, and --protocol says {given}; leave one of them out"
             ))),
-            (named, given) => Ok(Dispatch { mode: self.mode, protocol: named.or(given).unwrap_or_default() }),
+            (named, given) => Ok(Dispatch { mode: self.mode, protocol: named.or(given) }),
         }
     }
 }
 
 impl Dispatch {
     /// The device's choice by the default protocol.
-    pub const AUTO: Self = Self { mode: None, protocol: Protocol::Simple };
+    pub const AUTO: Self = Self { mode: None, protocol: None };
 
     /// Every mode by every protocol that has it, or by this one.
     pub fn all(protocol: Option<Protocol>) -> Vec<Self> {
-        let simple = Mode::ALL.iter().map(|&mode| Self { mode: Some(mode), protocol: Protocol::Simple });
-        let ll = Self { mode: Some(Mode::Fused), protocol: Protocol::Ll };
-        simple.chain([ll]).filter(|dispatch| protocol.is_none_or(|wanted| wanted == dispatch.protocol)).collect()
+        let simple = Mode::ALL.iter().map(|&mode| Self { mode: Some(mode), protocol: Some(Protocol::Simple) });
+        let ll = Self { mode: Some(Mode::Fused), protocol: Some(Protocol::Ll) };
+        simple.chain([ll]).filter(|dispatch| protocol.is_none_or(|wanted| wanted == dispatch.protocol())).collect()
     }
 
     /// The options of launches that are dispatched so.
     pub fn options(self) -> Options {
-        Options::default().dispatch(self.mode).protocol(self.protocol)
+        Options::default().dispatch(self.mode).protocol(self.protocol())
+    }
+
+    /// The protocol that was named, or the default.
+    pub fn protocol(self) -> Protocol {
+        self.protocol.unwrap_or_default()
     }
 }
 
 /// As `--dispatch` takes it, where that has a name.
 impl fmt::Display for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.mode, self.protocol) {
+        match (self.mode, self.protocol()) {
             (None, Protocol::Simple) => f.pad(AUTO),
             (None, protocol) => f.pad(&format!("{AUTO} by {protocol}")),
             (Some(mode), protocol) => f.pad(&name(mode, protocol)),

@@ -6,7 +6,7 @@ mod bench;
 
 use wgccl::collective::UnknownName;
 use wgccl::element::Unsupported;
-use wgccl::error::{DeviceError, PayloadError, PrepareError, RunError};
+use wgccl::error::{DeviceError, PayloadError, PrepareError, RunError, TransportError};
 use wgccl::golden::GoldenError;
 use wgccl::gpu::SelectError;
 use wgccl::hang::Hang;
@@ -33,6 +33,13 @@ pub mod exit {
     pub const USAGE: u8 = 6;
     /// The result is wrong, or slower than was demanded.
     pub const WRONG: u8 = 7;
+}
+
+/// What did not come in time.
+macro_rules! late {
+    () => {
+        TransportError::Deadline { .. } | TransportError::Silent { .. } | TransportError::Unheard { .. }
+    };
 }
 
 /// What ended a command.
@@ -92,6 +99,14 @@ pub enum Error {
     /// A benchmark.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// What the first of several processes says.
+    #[cfg(feature = "mpi")]
+    #[error("the first process says it")]
+    Told,
+    /// Processes that cannot work together.
+    #[cfg(feature = "mpi")]
+    #[error(transparent)]
+    Mpi(#[from] wgccl_mpi::MpiError),
     /// One tensor of several.
     #[error("tensor '{name}': {error}")]
     OfTensor {
@@ -125,13 +140,20 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::OfTensor { error, .. } => error.exit_code(),
+            #[cfg(feature = "mpi")]
+            Self::Told => exit::OK,
+            #[cfg(feature = "mpi")]
+            Self::Mpi(_) => exit::DEVICE,
             Self::File(_) => exit::USAGE,
             Self::Select(_) | Self::Narrowed { .. } => exit::DEVICE,
             Self::Device(error) | Self::Prepare(PrepareError::Device(error)) | Self::Run(RunError::Device(error)) => {
                 of_device(error)
             }
             Self::Refused(refused) | Self::Prepare(PrepareError::Refused(refused)) => of_report(&refused.report),
-            Self::Run(RunError::Hang(_)) => exit::HANG,
+            Self::Run(RunError::Hang(_) | RunError::Transport(late!()))
+            | Self::Prepare(PrepareError::Transport(late!())) => exit::HANG,
+            Self::Run(RunError::Transport(_))
+            | Self::Prepare(PrepareError::Transport(_) | PrepareError::Peer { .. }) => exit::DEVICE,
             Self::Run(RunError::Memory(_)) => exit::USAGE,
             Self::Run(_) | Self::Golden(_) | Self::Print(_) => exit::INTERNAL,
             Self::Bench(BenchError::Timeout { .. }) => exit::HANG,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wgccl::collective::Collective;
 use wgccl::format::msccl::{self, Algo, Imported, LowerError, LowerOptions, ReadError};
 use wgccl::proof::{self, Outcome, Verdict};
-use wgccl::schedule::{Origin, Schedule};
+use wgccl::schedule::{Granularity, Origin, Schedule};
 
 use crate::text::one_line;
 
@@ -57,6 +57,9 @@ pub enum FileError {
     /// An option of another format's.
     #[error("{} is a document of wgccl's, which says that itself; leave {option} out", path.display())]
     Option { path: PathBuf, option: &'static str },
+    /// Copies that are not there.
+    #[error("{} has no <copy>; leave --copies out", path.display())]
+    Copies { path: PathBuf },
 }
 
 fn lowered(error: &LowerError) -> String {
@@ -77,6 +80,10 @@ pub struct Options {
     pub root: Option<u32>,
     /// Of MSCCL files: no copy on the way, where that is right.
     pub elide: bool,
+    /// Of MSCCL files: what `<copy>` says, before the first step.
+    pub copies: bool,
+    /// Any count, with last chunks that are shorter than the others, where the proof says that this is right.
+    pub force_size: bool,
 }
 
 /// A schedule, and what its file says beside it.
@@ -86,6 +93,8 @@ pub struct Loaded {
     pub schedule: Schedule,
     /// It is made for calls in place.
     pub in_place: bool,
+    /// It is launched over counts that it is not made for.
+    pub forced: bool,
     /// Of MSCCL XML.
     pub msccl: Option<Msccl>,
 }
@@ -104,9 +113,35 @@ pub struct Msccl {
 }
 
 impl Loaded {
+    /// The last chunks of a part are as short as the count makes them. Whether chunks then fit where they go is for the proof to say.
+    fn force_size(&mut self) {
+        self.forced = self.schedule.granularity != Granularity::Ragged;
+        self.schedule.granularity = Granularity::Ragged;
+        if let Some(of) = &mut self.msccl {
+            of.unbounded.granularity = Granularity::Ragged;
+        }
+    }
+
+    /// Why runtimes would not take it for buffers of so many bytes, the longer ones of ranks.
+    pub(crate) fn said_of_size(&self, bytes: u64) -> Option<String> {
+        let Algo { min_bytes, max_bytes, .. } = self.msccl.as_ref()?.algo;
+        let (rule, limit) = match (min_bytes, max_bytes) {
+            (Some(least), _) if bytes < least => ("below its minBytes", least),
+            (_, Some(most)) if most > 0 && bytes > most => ("above its maxBytes", most),
+            _ => return None,
+        };
+        Some(format!(
+            "the file is not made for {bytes} bytes, which are {rule} of {limit}: runtimes take another algorithm there"
+        ))
+    }
+
     /// The first of what may not be meant as the file says it, for those who say something else beside.
-    pub(crate) fn few_warnings(&self) -> impl Iterator<Item = &String> {
-        self.msccl.iter().flat_map(|of| &of.warnings).take(FEW)
+    pub(crate) fn few_warnings(&self) -> impl Iterator<Item = String> {
+        let forced = self.forced.then(|| {
+            "sizes are forced: the last chunks of a part may be shorter than the others, or empty, which the file does not provide for"
+                .to_owned()
+        });
+        self.msccl.iter().flat_map(|of| &of.warnings).take(FEW).cloned().chain(forced)
     }
 }
 
@@ -116,11 +151,16 @@ impl Loaded {
 /// [`FileError`].
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, FileError> {
     let (path, bytes) = bytes(path)?;
-    match bytes.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_start().first() {
-        Some(b'<') => of_msccl(path, &bytes, options),
-        Some(b'{') => of_document(path, &bytes, options),
-        _ => Err(FileError::Format { path }),
+    let start = bytes.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_start().first();
+    let mut loaded = match start {
+        Some(b'<') => of_msccl(path, &bytes, options)?,
+        Some(b'{') => of_document(path, &bytes, options)?,
+        _ => return Err(FileError::Format { path }),
+    };
+    if options.force_size {
+        loaded.force_size();
     }
+    Ok(loaded)
 }
 
 /// What the file holds, and what errors call it.
@@ -147,6 +187,10 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
         Ok(algo) => algo,
         Err(error) => return Err(FileError::Xml { path, error }),
     };
+    if options.copies && algo.copies() == 0 {
+        return Err(FileError::Copies { path });
+    }
+    let algo = if options.copies { algo.copies_first() } else { algo };
     let lower = |fifo_slots| {
         let mut of = LowerOptions::default();
         of.fifo_slots = fifo_slots;
@@ -160,6 +204,7 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
     };
     let Imported { mut schedule, in_place, fifo_slots, warnings, .. } = imported;
     let mut warnings: Vec<String> = warnings.iter().map(|warning| one_line(&warning.to_string(), REASON)).collect();
+    warnings.extend(passed_over(&algo, schedule.task.collective));
     if options.elide {
         match elided(&algo, options, in_place) {
             Ok(direct) => schedule = direct,
@@ -173,7 +218,20 @@ fn of_msccl(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded, Fi
         }
     }
     schedule.origin = origin(&path, &algo.name, bytes);
-    Ok(Loaded { schedule, in_place, msccl: Some(Msccl { algo, fifo_slots, warnings, unbounded: unbounded.schedule }) })
+    Ok(Loaded {
+        schedule,
+        in_place,
+        forced: false,
+        msccl: Some(Msccl { algo, fifo_slots, warnings, unbounded: unbounded.schedule }),
+    })
+}
+
+/// Copies that would change something, which no runtime makes.
+fn passed_over(algo: &Algo, collective: Collective) -> Option<String> {
+    let copies = algo.copies();
+    (copies > 0 && !algo.copies_are_in_place(collective)).then(|| {
+        format!("<copy>, {copies} of them, is passed over, as runtimes do; --copies copies input to output before the first step")
+    })
 }
 
 /// The schedule without copies, or why it would be wrong.
@@ -203,6 +261,7 @@ fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded,
         (options.collective.is_some(), "--collective"),
         (options.root.is_some(), "--root"),
         (options.elide, "--elide"),
+        (options.copies, "--copies"),
     ];
     if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
         return Err(FileError::Option { path, option });
@@ -212,7 +271,7 @@ fn of_document(path: PathBuf, bytes: &[u8], options: &Options) -> Result<Loaded,
         Err(error) => return Err(FileError::Document { path, why: one_line(&error.to_string(), REASON) }),
     };
     schedule.origin = origin(&path, schedule.origin.name(), bytes);
-    Ok(Loaded { schedule, in_place: false, msccl: None })
+    Ok(Loaded { schedule, in_place: false, forced: false, msccl: None })
 }
 
 /// By the name that the file gives itself.

@@ -15,6 +15,7 @@ mod identity;
 mod memory;
 mod names;
 pub mod plan;
+mod protocol;
 pub mod run;
 mod signals;
 pub mod tensor;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use wgccl::backend::Backend;
 use wgccl::collective::{Collective, Task};
 use wgccl::schedule::{DeviceKind, Draft, Granularity, Groups, Recipe, Schedule, Selection, SyncStyle};
 
@@ -95,22 +96,36 @@ impl Plan {
     /// # Errors
     /// [`Error::Build`] where the algorithm is not defined for that task or number of ranks.
     pub fn draft(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Draft, Error> {
+        self.draft_on(ranks, part_bytes, device, None)
+    }
+
+    /// As [`draft`](Self::draft), where these ranks share a device.
+    ///
+    /// # Errors
+    /// As [`draft`](Self::draft).
+    pub fn draft_on(
+        &self,
+        ranks: u32,
+        part_bytes: u64,
+        device: DeviceKind,
+        placed: Option<Groups>,
+    ) -> Result<Draft, Error> {
         match self {
             Self::Builtin { task, algorithm, sync, groups } => {
                 let groups = groups.as_ref().map(|groups| groups.of(ranks)).transpose()?;
                 let recipe = Recipe::new(task.clone(), ranks).algorithm(*algorithm).sync(*sync).groups(groups);
-                Ok(recipe.part_bytes(part_bytes).device(device).draft()?)
+                Ok(recipe.part_bytes(part_bytes).device(device).placed(placed).draft()?)
             }
             Self::File(loaded) => Ok(Draft::from(loaded.schedule.clone())),
         }
     }
 
-    /// Builds the schedule; only `auto` looks at bytes and device.
+    /// Builds the schedule; only `auto` looks at bytes and device, and `hierarchical` at which ranks share one.
     ///
     /// # Errors
     /// As [`draft`](Self::draft), and where there is no memory for it.
-    pub fn schedule(&self, ranks: u32, part_bytes: u64, device: DeviceKind) -> Result<Schedule, Error> {
-        Ok(self.draft(ranks, part_bytes, device)?.build()?)
+    pub fn schedule(&self, ranks: u32, part_bytes: u64, device: &impl Backend) -> Result<Schedule, Error> {
+        Ok(self.draft_on(ranks, part_bytes, device.kind(), device.groups(ranks))?.build()?)
     }
 
     /// The first count from `count` on that it can be launched over.

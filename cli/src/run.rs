@@ -14,17 +14,20 @@ use serde::Serialize;
 use wgccl::backend::{Backend, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::{DataType, Element, supported};
-use wgccl::error::UserBuffer;
+use wgccl::error::{PayloadError, UserBuffer};
 use wgccl::golden::{Comparison, compare};
 use wgccl::low_level::payload::Payload;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Origin, SyncStyle};
 
-use crate::device::{CPU, Description, Device};
+use crate::bench::size::Parts;
+use crate::device::{CPU, Description, Device, Shares};
+use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::identity;
 use crate::memory::{check_count, check_memory, reserved};
+use crate::protocol::{Settled, Wish, settle};
 use crate::trace::Traced;
 use crate::views::{bytes, bytes_mut, microseconds, views};
 pub use accuracy::Accuracy;
@@ -82,6 +85,9 @@ pub struct Outcome {
     pub pieces: usize,
     /// Bytes of device memory that it took, on a GPU: bounded, whatever the payload.
     pub device_bytes: Option<u64>,
+    /// On several devices: what each does, and what moves between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Shares>,
     /// Instructions of the schedule.
     pub instructions: usize,
     /// Elements that differ from the golden, over all ranks.
@@ -114,6 +120,8 @@ pub struct Finished<T> {
     pub first_wrong: Option<(u32, usize)>,
     /// When what ran, if that was asked for.
     pub traced: Option<Traced>,
+    /// What is to be said of how it ran.
+    pub notes: Vec<String>,
 }
 
 impl<T> Finished<T> {
@@ -176,8 +184,13 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     check_count(collective, count)?;
     check_memory(task, ranks, count, T::TYPE.bytes())?;
     let part_bytes = (count as u64).saturating_mul(T::TYPE.bytes() as u64);
-    let schedule = request.plan.schedule(ranks, part_bytes, device.kind())?;
-    Payload::new(&schedule, count, T::TYPE.bytes())?;
+    let schedule = request.plan.schedule(ranks, part_bytes, device)?;
+    Payload::new(&schedule, count, T::TYPE.bytes()).map_err(|error| match (error, request.plan.file()) {
+        (PayloadError::Indivisible { .. }, Some(_)) => {
+            Error::Usage(format!("{error}, or let its last chunks be shorter with --force-size"))
+        }
+        _ => error.into(),
+    })?;
     if let Some(fault) = request.fault {
         check_fault(fault, &schedule)?;
     }
@@ -195,13 +208,24 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let extents = proved.extents(count);
     let mut outputs = Vec::new();
     for (rank, input) in (0..).zip(&inputs) {
-        let mut output = reserved(ranks, extents.len(extents.results(), rank))?;
-        extents.prepare(rank, input, &mut output);
+        let here = device.is_here(rank, ranks);
+        let mut output = reserved(ranks, if here { extents.len(extents.results(), rank) } else { 0 })?;
+        if here {
+            extents.prepare(rank, input, &mut output);
+        }
         outputs.push(output);
     }
-    let options = request.dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
-    let options = options.trace(request.trace);
-    let mut ready = device.prepare(&proved, Shape::new(count, T::TYPE, request.op), &options)?;
+    let shape = Shape::new(count, T::TYPE, request.op);
+    let options = |dispatch: Dispatch| {
+        let options = dispatch.options().channels(request.channels).timeout(request.timeout).fault(request.fault);
+        options.trace(request.trace)
+    };
+    let wish = request.plan.file().and_then(Wish::of);
+    let Settled { dispatch, note } = settle(device, &proved, shape, (request.dispatch, wish), options);
+    let size = part_bytes.saturating_mul(Parts::of(collective, ranks).number());
+    let said = request.plan.file().and_then(|file| file.said_of_size(size));
+    let notes = note.into_iter().chain(said).collect();
+    let mut ready = device.prepare(&proved, shape, &options(dispatch))?;
     let prepared = ready.prepared();
     let pieces = prepared.pieces;
     watch(Stage::Launch { done: 0, pieces, part_bytes });
@@ -210,11 +234,17 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let start = Instant::now();
     let ran = match request.in_place {
         true => ready.run_in_place(&mut bytes_mut(&mut outputs, 0))?,
-        false => ready.run(&bytes(&views(&inputs)), &mut bytes_mut(&mut outputs, 0))?,
+        false => {
+            let of = |(rank, input)| if device.is_here(rank, ranks) { input } else { &[][..] };
+            let here: Vec<&[T]> = (0..).zip(views(&inputs)).map(of).collect();
+            ready.run(&bytes(&here), &mut bytes_mut(&mut outputs, 0))?
+        }
     };
     let time = ran.time.unwrap_or_else(|| start.elapsed());
     let trace = ready.trace();
+    let shares = device.shares(&ready, &payload);
     drop(ready);
+    let time = device.collect(&extents, &mut outputs, time)?;
     // What else is in a buffer in place is the rank's input.
     for (rank, output) in (0..).zip(&mut outputs) {
         let range = extents.output(rank);
@@ -237,7 +267,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         op: collective.reduces().then_some(request.op),
     });
     let Description { index, name, backend, driver, .. } = described;
-    let device_name = if index.is_some() { name } else { CPU.to_owned() };
+    let device_name = if index.is_some() || shares.is_some() { name } else { CPU.to_owned() };
     let outcome = Outcome {
         collective,
         root: collective.has_root().then_some(task.root),
@@ -260,6 +290,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         channels: prepared.channels,
         pieces,
         device_bytes: prepared.device_bytes,
+        shares,
         instructions: proved.schedule().instructions(),
         wrong,
         flushed,
@@ -269,7 +300,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         proof_us: microseconds(proof),
         ok: wrong == 0,
     };
-    Ok(Finished { outcome, inputs, outputs, first_wrong, traced })
+    Ok(Finished { outcome, inputs, outputs, first_wrong, traced, notes })
 }
 
 /// Said in the program's words, before the proof says it in its own.

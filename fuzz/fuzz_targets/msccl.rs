@@ -2,8 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use wgccl::collective::Collective;
 use wgccl::format::msccl::{self, LowerOptions};
-use wgccl::proof::{self, check};
+use wgccl::proof::{self, Hints, check, prove};
 
 /// What a run may take: more is refused by the library's own limits, later.
 const STEPS: usize = 2000;
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(read.to_string(), again);
     }
     let _ = algo.lint();
-    if algo.steps() > STEPS || algo.chunks_per_loop > 4096 || algo.ranks > 64 {
+    if algo.steps() + algo.copies() > STEPS || algo.chunks_per_loop > 4096 || algo.ranks > 64 {
         return;
     }
     for (fifo_slots, elide) in [(None, false), (Some(1), false), (Some(u32::MAX), false), (None, true)] {
@@ -25,5 +26,11 @@ fuzz_target!(|data: &[u8]| {
         options.elide = elide;
         let Ok(imported) = algo.lower(&options) else { return };
         let _ = check(&imported.schedule, proof::Options::default().in_place(imported.in_place));
+    }
+    let _ = algo.copies_are_in_place(algo.collective.unwrap_or(Collective::AllReduce));
+    if let Ok(imported) = algo.copies_first().lower(&LowerOptions::default()) {
+        if let Ok(proved) = prove(imported.schedule, proof::Options::default().in_place(imported.in_place)) {
+            let _ = Hints::of(&proved, |_| true);
+        }
     }
 });

@@ -42,6 +42,8 @@ pub(super) struct Cut {
     pub(super) stream: bool,
     /// Small enough for the calling thread alone.
     pub(super) inline: bool,
+    /// What is in a channel's slots and signals is kept from one epoch to the next.
+    pub(super) kept: bool,
     lanes: usize,
 }
 
@@ -88,22 +90,37 @@ impl Cut {
             private,
             stream: bytes > STREAM_BYTES,
             inline,
+            kept: false,
             lanes,
         })
     }
 
     /// Sets of slots and signals.
     pub(super) fn sets(&self) -> usize {
-        if self.private { self.workers } else { self.channels }
+        if self.reused() { self.workers } else { self.channels }
+    }
+
+    /// Whether a worker has one set for all of its channels.
+    pub(super) fn reused(&self) -> bool {
+        self.private && !self.kept
+    }
+
+    /// With slices of which each is of one piece of `vectors` vectors, where chunks go in pieces.
+    pub(super) fn in_pieces(mut self, payload: &Payload, vectors: usize) -> Self {
+        let per_vector = VECTOR_BYTES / payload.element_bytes;
+        if vectors < payload.chunk_vectors() {
+            let least = vectors.div_ceil(self.per / per_vector);
+            // A whole piece always is one.
+            let slices = (least..=vectors).find(|slices| vectors.is_multiple_of(*slices)).unwrap_or(vectors);
+            self.per = vectors / slices * per_vector;
+            self.channels = payload.chunk_vectors().div_ceil(vectors / slices);
+        }
+        self
     }
 
     /// A worker's channels: neighbours, because they are neighbours in memory.
     pub(super) fn channels_of(&self, worker: usize) -> Range<usize> {
-        if self.private {
-            worker * self.channels / self.workers..(worker + 1) * self.channels / self.workers
-        } else {
-            0..self.channels
-        }
+        if self.private { portion(0..self.channels, worker, self.workers) } else { 0..self.channels }
     }
 
     /// A worker's lanes of its channels, and the step between them: neighbours go to different workers.
@@ -114,6 +131,12 @@ impl Cut {
     pub(super) fn depth(&self) -> usize {
         if self.private { 1 } else { SHARED_DEPTH }
     }
+}
+
+/// A worker's of channels that whole workers have.
+pub(super) fn portion(channels: Range<usize>, worker: usize, workers: usize) -> Range<usize> {
+    let (first, all) = (channels.start, channels.len());
+    first + worker * all / workers..first + (worker + 1) * all / workers
 }
 
 pub(super) fn cores() -> usize {

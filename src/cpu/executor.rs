@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::collective::Op;
 use crate::element::{Element, supported};
 use crate::error::{PrepareError, RunError};
 use crate::hang::{Evidence, Hang, StuckChannel};
-use crate::payload::Payload;
+use crate::payload::{Payload, VECTOR_BYTES};
 use crate::proof::Proved;
 use crate::schedule::{Buffer, Signal};
 use crate::trace::{Clock, MOST_SPANS, Trace};
@@ -66,6 +66,9 @@ impl<T: Element> Executor<T> {
     /// # Errors
     /// [`PrepareError`].
     pub fn new(proved: &Proved, count: usize, op: Op, options: &Options) -> Result<Self, PrepareError> {
+        if proved.is_part() {
+            return Err(PrepareError::Part);
+        }
         Self::with_team(Arc::default(), proved, count, op, options)
     }
 
@@ -75,6 +78,18 @@ impl<T: Element> Executor<T> {
         proved: &Proved,
         count: usize,
         op: Op,
+        options: &Options,
+    ) -> Result<Self, PrepareError> {
+        Self::in_pieces(team, proved, count, op, None, options)
+    }
+
+    /// As [`with_team`](Self::with_team); of a part, with slices that are of one piece of so many vectors each.
+    pub(super) fn in_pieces(
+        team: Arc<Team>,
+        proved: &Proved,
+        count: usize,
+        op: Op,
+        vectors: Option<usize>,
         options: &Options,
     ) -> Result<Self, PrepareError> {
         let schedule = proved.schedule();
@@ -92,12 +107,16 @@ impl<T: Element> Executor<T> {
         let elements = extents.total(UserBuffer::Input).max(extents.total(UserBuffer::Output));
         let lengths = |what| (0..schedule.ranks).map(|rank| extents.len(what, rank)).collect();
         let lengths = (lengths(UserBuffer::Input), lengths(extents.results()));
-        let cut = Cut::new(program.lanes(), elements, &payload, options)?;
+        let mut cut = Cut::new(program.lanes(), elements, &payload, options)?;
+        cut.kept = proved.is_part();
+        if let Some(vectors) = vectors {
+            cut = cut.in_pieces(&payload, vectors);
+        }
         let (ranks, slots) = (schedule.ranks as usize, proved.address_map().all(Buffer::Slot).len());
         let slices = Slices { payload, per: cut.per, slots, ranks };
         let how = Reduction::new(op, schedule.ranks);
         // What is joined to one step has no times for each instruction.
-        let plain = options.channels.is_none() && options.fault.is_none() && !options.trace;
+        let plain = options.channels.is_none() && options.fault.is_none() && !options.trace && !proved.is_part();
         let small = cut.inline && plain;
         let straight = small.then(|| Straight::new(proved, &program, slices)).flatten();
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
@@ -238,7 +257,7 @@ impl<T: Element> Executor<T> {
             // SAFETY: handed on.
             return unsafe { straight.launch(self.shared.how, inputs, outputs) };
         }
-        self.shared.reset();
+        self.shared.reset(0, 0..self.channels as usize);
         self.bases().set(inputs, outputs);
         if self.traced.is_none() {
             return self.launch_all();
@@ -250,6 +269,41 @@ impl<T: Element> Executor<T> {
         let launched = self.launch_all();
         self.traced = Some(launched.is_ok());
         launched
+    }
+
+    /// An epoch of a part, after those before it, over these channels.
+    ///
+    /// # Safety
+    /// As for [`launch`](Self::launch); of ranks that are not on this device the pointers are to what the map keeps of them.
+    /// All epochs of a launch have the same pointers.
+    pub(super) unsafe fn launch_epoch(
+        &mut self,
+        epoch: u32,
+        channels: std::ops::Range<usize>,
+        inputs: impl Iterator<Item = *const T>,
+        outputs: impl Iterator<Item = *mut T>,
+    ) -> Result<(), RunError> {
+        self.shared.reset(epoch, channels);
+        self.bases().set(inputs, outputs);
+        self.launch_all()
+    }
+
+    /// Where `channel`'s piece of a slot, of those of all ranks, lies, and its elements. Of a part, while none of its epochs runs.
+    pub(super) fn slot(&self, channel: usize, slot: usize) -> (*mut T, std::ops::Range<usize>) {
+        let (shared, per) = (&self.shared, self.shared.slices.per);
+        let set = shared.slots.as_ptr().wrapping_add(shared.set(0, channel) * shared.slot_stride);
+        let step = shared.slices.payload.step;
+        (set.wrapping_add(slot * per), (channel * per).min(step)..((channel + 1) * per).min(step))
+    }
+
+    /// Vectors of a channel's slice of a chunk.
+    pub(super) fn slice_vectors(&self) -> usize {
+        self.shared.slices.per * size_of::<T>() / VECTOR_BYTES
+    }
+
+    /// How the payload is cut into chunks.
+    pub(super) fn payload(&self) -> &Payload {
+        &self.shared.slices.payload
     }
 
     /// Takes the timeline of the last launch, if it was to be traced and succeeded.
@@ -304,7 +358,7 @@ impl<T: Element> Executor<T> {
         let cells: FxHashMap<Signal, usize> =
             (0..graph.cells()).map(|cell| (graph.signal(cell), cell as usize)).collect();
         let signals = stuck.iter().map(|(&channel, &(owner, _))| {
-            let signals = shared.signals_of(if shared.private { owner } else { channel as usize });
+            let signals = shared.signals_of(shared.set(owner, channel as usize));
             let cells = &cells;
             move |signal: Signal| cells.get(&signal).map_or(0, |&cell| signals[cell].value())
         });
@@ -376,6 +430,9 @@ fn share<T: Element>(
         slices,
         stream: cut.stream,
         private: cut.private,
+        reused: cut.reused(),
+        epoch: AtomicU32::new(0),
+        channels: cut.kept.then(|| RwLock::new(0..cut.channels)),
         slots: slot_count.and_then(Slots::new).ok_or_else(memory)?,
         slot_stride: slot_stride.unwrap_or_default(),
         signals,

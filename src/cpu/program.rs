@@ -14,6 +14,8 @@ use crate::schedule::{Address, AddressMap, Buffer, Instruction, Schedule};
 pub(super) struct Program {
     /// First step of each lane, and the total.
     first: Vec<u32>,
+    /// Of a part, epoch by epoch: where the epoch's steps of each lane end.
+    ends: Vec<u32>,
     pub(super) steps: Vec<Step>,
     /// Operands, then destinations, of every step.
     pub(super) operands: Vec<Operand>,
@@ -107,6 +109,7 @@ impl Program {
         let (graph, map, in_place) = (proved.graph(), proved.address_map(), proved.in_place());
         let mut program = Self {
             first: (0..graph.lanes()).map(|lane| graph.lane(lane).start).chain([graph.instructions()]).collect(),
+            ends: ends(proved),
             steps: Vec::with_capacity(graph.instructions() as usize),
             operands: Vec::new(),
             waits: Vec::new(),
@@ -155,8 +158,14 @@ impl Program {
         self.operands[step.first_operand as usize..][..from + to].split_at(from)
     }
 
-    pub(super) fn start(&self, lane: u32) -> Start {
-        let step = self.first[lane as usize];
+    /// Where the lane's steps of an epoch begin, and where they end. A whole schedule is one epoch.
+    pub(super) fn span(&self, lane: u32, epoch: u32) -> (Start, u32) {
+        let end = |epoch: u32| self.ends[epoch as usize * self.lanes() + lane as usize];
+        let first = epoch.checked_sub(1).map_or(self.first[lane as usize], end);
+        (self.start(first), end(epoch))
+    }
+
+    fn start(&self, step: u32) -> Start {
         match step.checked_sub(1) {
             None => Start { step, wait: 0, notify: 0 },
             Some(before) => {
@@ -165,6 +174,20 @@ impl Program {
             }
         }
     }
+}
+
+/// [`Program::ends`].
+fn ends(proved: &Proved) -> Vec<u32> {
+    let graph = proved.graph();
+    let of_epoch = |epoch: u32| {
+        (0..graph.lanes()).map(move |lane| {
+            let ids = graph.lane(lane);
+            // Along a lane epochs do not fall.
+            let later = ids.clone().find(|&id| proved.epoch(id) > epoch);
+            later.unwrap_or(ids.end)
+        })
+    };
+    (0..proved.epochs()).flat_map(of_epoch).collect()
 }
 
 /// Rank and chunk of every destination that is in an output.
@@ -207,7 +230,7 @@ mod tests {
             assert_eq!((program.waits.len(), program.notifies.len()), (4 * 5 * sent, 4 * 5 * sent));
             let faulty = Program::new(&proved, Some(Fault::DropNotify { rank: 1, row: 2 }));
             assert_eq!(faulty.notifies.len(), program.notifies.len() - sent);
-            assert_eq!(faulty.start(3).wait as usize, 3 * 5 * sent);
+            assert_eq!(faulty.span(3, 0).0.wait as usize, 3 * 5 * sent);
         }
     }
 }

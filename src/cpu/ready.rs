@@ -4,6 +4,7 @@
 //! buffers begin.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Instant;
 
 use super::executor::Executor;
@@ -64,7 +65,7 @@ struct Typed<T: Element> {
 }
 
 /// Copies of the caller's buffers, over which launches go without it.
-struct Resident<T> {
+pub(super) struct Resident<T> {
     /// Empty in place.
     inputs: Vec<Vec<T>>,
     /// In place, buffers.
@@ -72,12 +73,12 @@ struct Resident<T> {
     launched: bool,
 }
 
-impl<T: Element> Typed<T> {
-    /// What a caller gives a launch to work on first: inputs, or in place buffers.
-    fn given(&self) -> UserBuffer {
-        if self.executor.proved().in_place() { UserBuffer::InPlace } else { UserBuffer::Input }
-    }
+/// What a caller gives a launch to work on first: inputs, or in place buffers.
+fn given<T: Element>(executor: &Executor<T>) -> UserBuffer {
+    if executor.proved().in_place() { UserBuffer::InPlace } else { UserBuffer::Input }
+}
 
+impl<T: Element> Typed<T> {
     /// The clock of a small launch would take longer than the launch.
     fn timed(&mut self, launch: impl FnOnce(&mut Executor<T>) -> Result<(), RunError>) -> Result<Ran, RunError> {
         if self.executor.is_small() {
@@ -110,42 +111,18 @@ impl<T: Element> backend::Ready for Typed<T> {
         if piece > 0 {
             return Err(RunError::NoSuchPiece { piece, pieces: 1 });
         }
-        let given = self.given();
-        self.executor.check_bytes(given, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
-        let resident = match &mut self.resident {
-            Some(resident) => resident,
-            none => none.insert(Resident::new(&self.executor, given)?),
-        };
-        let targets = if given == UserBuffer::Input { &mut resident.inputs } else { &mut resident.outputs };
-        for (target, input) in targets.iter_mut().zip(inputs) {
-            bytemuck::cast_slice_mut::<T, u8>(target).copy_from_slice(input);
-        }
-        resident.launched = false;
-        Ok(())
+        Resident::load(&mut self.resident, &self.executor, all, inputs)
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {
-        let Some(Resident { inputs, outputs, launched }) = &mut self.resident else {
-            return Err(RunError::NotLoaded);
-        };
-        *launched = true;
-        let (inputs, outputs) = (inputs.iter().map(Vec::as_ptr), outputs.iter_mut().map(Vec::as_mut_ptr));
+        let Some(resident) = &mut self.resident else { return Err(RunError::NotLoaded) };
+        let (inputs, outputs) = resident.launching();
         // SAFETY: they are borrowed until it returns, and were made as long as the schedule has them.
         timed(|| unsafe { self.executor.launch(inputs, outputs) })
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        let results = self.executor.proved().extents(self.executor.count()).results();
-        self.executor.check_bytes(results, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
-        match &self.resident {
-            Some(resident) if resident.launched => {
-                for (output, result) in outputs.iter_mut().zip(&resident.outputs) {
-                    output.copy_from_slice(bytemuck::cast_slice(result));
-                }
-                Ok(())
-            }
-            _ => Err(RunError::NotLaunched),
-        }
+        Resident::fetch(self.resident.as_ref(), &self.executor, all, outputs)
     }
 
     fn trace(&mut self) -> Option<Trace> {
@@ -164,6 +141,63 @@ impl<T: Element> Resident<T> {
         };
         Ok(Self { inputs, outputs, launched: false })
     }
+
+    /// Copies `what` there is of the caller's inputs, or in place buffers, into what is there, or is made.
+    pub(super) fn load(
+        resident: &mut Option<Self>,
+        executor: &Executor<T>,
+        what: impl Fn(usize) -> Vec<Range<usize>>,
+        inputs: &[&[u8]],
+    ) -> Result<(), RunError> {
+        let given = given(executor);
+        executor.check_bytes(given, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        let resident = match resident {
+            Some(resident) => resident,
+            none => none.insert(Self::new(executor, given)?),
+        };
+        let targets = if given == UserBuffer::Input { &mut resident.inputs } else { &mut resident.outputs };
+        for (target, input) in targets.iter_mut().zip(inputs) {
+            for elements in what(target.len()) {
+                let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
+                bytemuck::cast_slice_mut::<T, u8>(&mut target[elements]).copy_from_slice(&input[bytes]);
+            }
+        }
+        resident.launched = false;
+        Ok(())
+    }
+
+    /// What a launch that now begins works in.
+    #[allow(clippy::type_complexity, reason = "two iterators of pointers")]
+    pub(super) fn launching(
+        &mut self,
+    ) -> (impl ExactSizeIterator<Item = *const T>, impl ExactSizeIterator<Item = *mut T>) {
+        self.launched = true;
+        (self.inputs.iter().map(Vec::as_ptr), self.outputs.iter_mut().map(Vec::as_mut_ptr))
+    }
+
+    /// Copies `what` there is of results to the caller's outputs, or in place buffers.
+    pub(super) fn fetch(
+        resident: Option<&Self>,
+        executor: &Executor<T>,
+        what: impl Fn(usize) -> Vec<Range<usize>>,
+        outputs: &mut [&mut [u8]],
+    ) -> Result<(), RunError> {
+        let results = executor.proved().extents(executor.count()).results();
+        executor.check_bytes(results, outputs.iter().map(|x| (x.as_ptr(), x.len())))?;
+        let resident = resident.filter(|resident| resident.launched).ok_or(RunError::NotLaunched)?;
+        for (output, result) in outputs.iter_mut().zip(&resident.outputs) {
+            for elements in what(result.len()) {
+                let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
+                output[bytes].copy_from_slice(bytemuck::cast_slice(&result[elements]));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All of a buffer.
+fn all(len: usize) -> Vec<Range<usize>> {
+    [0..len].into()
 }
 
 fn zeros<T: Element>(len: usize) -> Result<Vec<T>, RunError> {

@@ -4,11 +4,12 @@
 //! helped by others, so lanes never block a core, however many more of them there are than cores.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::contain::contained;
+use super::cut::portion;
 use super::kernel::{Reduction, Store};
 use super::memory::{Bases, Channel, Slices, Slots};
 use super::program::Program;
@@ -25,9 +26,13 @@ pub(super) struct Shared<T> {
     pub(super) slices: Slices,
     /// Results are larger than the caches, so that those which nobody reads again go past them.
     pub(super) stream: bool,
-    /// Whole channels belong to one worker, which reuses one set of slots and signals for them. Otherwise every channel
-    /// has its own set and its lanes belong to different workers.
+    /// Whole channels belong to one worker; otherwise their lanes belong to different ones.
     pub(super) private: bool,
+    /// A worker reuses one set of slots and signals for its channels; otherwise every channel has its own.
+    pub(super) reused: bool,
+    /// Of a part: what a launch runs, and over which channels.
+    pub(super) epoch: AtomicU32,
+    pub(super) channels: Option<RwLock<Range<usize>>>,
     pub(super) slots: Slots<T>,
     /// Elements of one set of slots.
     pub(super) slot_stride: usize,
@@ -69,6 +74,8 @@ pub(super) struct Task {
     pub(super) lane: u32,
     /// Next step.
     pub(super) step: u32,
+    /// Where this launch ends.
+    end: u32,
     /// Next wait: signals only grow, so a wait that was over stays over.
     wait: u32,
     notify: u32,
@@ -113,8 +120,13 @@ impl Worker {
         self.lanes.len().div_ceil(self.lane_step)
     }
 
-    fn begin(&mut self) {
+    fn begin<T>(&mut self, shared: &Shared<T>) {
         self.tasks.clear();
+        if let Some(channels) = &shared.channels {
+            let channels = channels.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let workers = shared.workers.len();
+            self.channels = if shared.private { portion(channels, self.index, workers) } else { channels };
+        }
         self.next_channel = self.channels.start;
         self.stuck = false;
     }
@@ -126,12 +138,13 @@ impl Worker {
             let channel = self.next_channel;
             self.next_channel += 1;
             watch.channel(channel as u32);
-            if shared.private {
+            if shared.reused {
                 shared.signals_of(self.index).iter().for_each(Signal::reset);
             }
+            let epoch = shared.epoch.load(Ordering::Relaxed);
             self.tasks.extend(self.lanes.clone().step_by(self.lane_step).map(|lane| {
-                let start = shared.program.start(lane);
-                Task { channel: channel as u32, lane, step: start.step, wait: start.wait, notify: start.notify }
+                let (start, end) = shared.program.span(lane, epoch);
+                Task { channel: channel as u32, lane, step: start.step, end, wait: start.wait, notify: start.notify }
             }));
         }
     }
@@ -146,14 +159,23 @@ impl<T> Shared<T> {
         self.workers[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before a launch, while no worker runs.
-    pub(super) fn reset(&self) {
+    /// The set of slots and signals of a channel that belongs to `worker`.
+    pub(super) fn set(&self, worker: usize, channel: usize) -> usize {
+        if self.reused { worker } else { channel }
+    }
+
+    /// Before a launch, while no worker runs; of a part, before each epoch. Over these channels, which for a whole schedule are all.
+    pub(super) fn reset(&self, epoch: u32, channels: Range<usize>) {
+        self.epoch.store(epoch, Ordering::Relaxed);
         self.stop.store(false, Ordering::Relaxed);
         self.hung.store(false, Ordering::Relaxed);
         self.panicked.store(false, Ordering::Relaxed);
         self.stall.reset(self.workers.len());
-        if !self.private {
-            self.signals.iter().for_each(Signal::reset);
+        if !self.reused && epoch == 0 {
+            channels.clone().for_each(|channel| self.signals_of(channel).iter().for_each(Signal::reset));
+        }
+        if let Some(of_launch) = &self.channels {
+            *of_launch.write().unwrap_or_else(PoisonError::into_inner) = channels;
         }
     }
 }
@@ -178,7 +200,7 @@ impl<T: Element> Work for Shared<T> {
 
 impl<T: Element> Shared<T> {
     fn launch(&self, me: &mut Worker, bases: &Bases<T>, watch: &mut impl Watch) {
-        me.begin();
+        me.begin(self);
         let mut backoff = Backoff { spins: self.spins, turns: 0 };
         let mut registered = None;
         while !self.stop.load(Ordering::Relaxed) {
@@ -222,10 +244,10 @@ impl<T: Element> Shared<T> {
         let index = me.index;
         me.tasks.retain_mut(|task| {
             let channel = task.channel as usize;
-            let set = if self.private { index } else { channel };
+            let set = self.set(index, channel);
             let slots = self.slots.as_ptr().wrapping_add(set * self.slot_stride);
             let memory = Channel { bases, slices: &self.slices, slots, index: channel };
-            let (before, end) = (task.step, self.program.lane(task.lane).end);
+            let (before, end) = (task.step, task.end);
             self.advance(task, end, &memory, self.signals_of(set), watch);
             moved |= task.step != before || task.step == end;
             task.step < end

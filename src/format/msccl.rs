@@ -4,6 +4,7 @@
 //! reduction is `srcbuf`/`srcoff`, connections are FIFOs of a few slots, and dependences are flags that only grow.
 //! Source: microsoft/msccl, `src/graph/topo.cc` and `src/collectives/device/msccl_interpreter.h`.
 
+mod copies;
 mod file;
 mod lint;
 mod lower;
@@ -13,7 +14,7 @@ mod read;
 mod replay;
 mod write;
 
-pub use file::{Algo, Block, Gpu, Kind, Memory, Place, Proto, Step};
+pub use file::{Algo, Block, Copied, Gpu, Kind, Memory, Place, Proto, Step};
 pub use lint::{Cost, Lint, Runtime};
 pub use lower::{Imported, LowerError, LowerOptions};
 pub(super) use problems::published;

@@ -75,6 +75,32 @@ impl Bank {
         }
     }
 
+    /// Begins a launch that goes epoch by epoch; poisons before it if that is wanted.
+    pub(super) fn begin(&self, encoder: &mut wgpu::CommandEncoder, poisoned: bool) -> Numbered {
+        let launch = self.memory.next(encoder);
+        self.last.set(Some(launch));
+        if poisoned {
+            self.poison.encode(&mut encoder.begin_compute_pass(&Default::default()));
+        }
+        launch
+    }
+
+    /// An epoch of it, in so many dispatches.
+    pub(super) fn encode_epoch(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        piece: usize,
+        launch: Numbered,
+        epoch: u32,
+    ) -> u32 {
+        self.memory.epoch(&mut encoder.begin_compute_pass(&Default::default()), piece, launch, epoch)
+    }
+
+    /// Where inputs, outputs and slots lie.
+    pub(super) fn arena(&self) -> &wgpu::Buffer {
+        &self.memory.own.arena
+    }
+
     /// The launch alone, every dispatch with its stamps.
     pub(super) fn encode_marked(&self, encoder: &mut wgpu::CommandEncoder, piece: usize, marks: &Marks) {
         let launch = self.memory.next(encoder);

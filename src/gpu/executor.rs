@@ -18,7 +18,7 @@ use crate::buffers::UserBuffer;
 use crate::collective::Collective;
 use crate::error::{DeviceError, RunError};
 use crate::lower::words::Progress;
-use crate::lower::{Mode, Package};
+use crate::lower::{Measured, Mode, Package};
 use crate::trace::Trace;
 
 /// A schedule prepared for a payload on a device.
@@ -38,6 +38,8 @@ pub struct Executor {
 pub(super) struct Tracing {
     /// None where nobody can say when a dispatch ran, or all of them are one.
     pub(super) marks: Option<Marks>,
+    /// Of the launch, so far.
+    measured: Measured,
     pub(super) last: Option<Trace>,
 }
 
@@ -47,6 +49,8 @@ type Watch = Box<dyn FnMut(usize) + Send>;
 /// A piece that was submitted.
 struct InFlight {
     piece: usize,
+    /// Since the launch began.
+    at: Duration,
     submitted: wgpu::SubmissionIndex,
 }
 
@@ -88,24 +92,38 @@ impl Executor {
             Mode::Fused => None,
             Mode::PerRank | Mode::PerStep => Marks::new(&self.loaded.device, pieces * package.first_dispatches)?,
         };
-        self.tracing = Some(Tracing { marks, last: None });
+        self.tracing = Some(Tracing { marks, measured: Measured::default(), last: None });
         Ok(())
     }
 
     /// Before a launch that may not succeed.
     pub(super) fn forget(&mut self) {
-        self.tracing.iter_mut().for_each(|tracing| tracing.last = None);
+        if let Some(tracing) = &mut self.tracing {
+            tracing.last = None;
+            tracing.measured = Measured::default();
+        }
+    }
+
+    /// After a piece, before the next one over the memory of that bank: submitted and known to be done so long after the launch
+    /// began.
+    pub(super) fn look_at(&mut self, bank: usize, submitted: Duration, done: Duration) -> Result<(), DeviceError> {
+        if let (Some(tracing), Some(bank)) = (&mut self.tracing, self.banks.get(bank)) {
+            let nanoseconds = |time: Duration| time.as_nanos().try_into().unwrap_or(u64::MAX);
+            tracing.measured.seen.push((nanoseconds(submitted), nanoseconds(done)));
+            tracing.measured.tickets.extend(bank.memory.tickets()?);
+        }
+        Ok(())
     }
 
     /// After a launch over `pieces`, the first of whose stamps are its own.
     pub(super) fn note(&mut self, pieces: Range<usize>) -> Result<(), DeviceError> {
         let Some(tracing) = &mut self.tracing else { return Ok(()) };
         let package = &self.loaded.package;
-        let times = match &tracing.marks {
+        tracing.measured.times = match &tracing.marks {
             Some(marks) => marks.read(&self.loaded.device, pieces.len(), package.first_dispatches)?,
             None => None,
         };
-        tracing.last = Some(package.timeline(pieces, times.as_deref()));
+        tracing.last = Some(package.timeline(pieces, &tracing.measured));
         Ok(())
     }
 
@@ -185,9 +203,10 @@ impl Executor {
         let mut in_flight: Vec<InFlight> = Vec::with_capacity(banks);
         for piece in 0..pieces + banks {
             if piece >= banks && !in_flight.is_empty() {
-                let InFlight { piece, submitted } = in_flight.remove(0);
+                let InFlight { piece, at, submitted } = in_flight.remove(0);
                 let bank = &self.banks[piece % banks];
                 ran.dispatches += self.settle(bank, piece, submitted, |submitted| bank.take(submitted, piece, host))?;
+                self.look_at(piece % banks, at, start.elapsed())?;
                 if let Some(watch) = &mut self.watch {
                     watch(piece + 1);
                 }
@@ -201,7 +220,8 @@ impl Executor {
                 bank.encode_launch(&mut encoder, piece, marks.map(|marks| (marks, first)));
                 bank.encode_readback(&mut encoder);
                 ran.dispatches += self.package().first_dispatches as u32;
-                in_flight.push(InFlight { piece, submitted: device.submit(encoder.finish())? });
+                let (commands, at) = (encoder.finish(), start.elapsed());
+                in_flight.push(InFlight { piece, at, submitted: device.submit(commands)? });
             }
         }
         ran.time = Some(start.elapsed());

@@ -34,6 +34,9 @@ pub fn open_all() -> Vec<Result<Gpu, DeviceError>> {
 /// What this executor is called in errors.
 const EXECUTOR: &str = "the GPU executor";
 
+/// Storage buffers of a kernel whose instructions say in which order they ran.
+const WITH_TICKETS: u32 = 7;
+
 impl Gpu {
     /// Opens an adapter with all of its limits.
     ///
@@ -149,13 +152,26 @@ impl Gpu {
     /// # Errors
     /// [`PrepareError`].
     pub fn lower(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Package, PrepareError> {
+        self.lower_in_pieces(proved, shape, None, options)
+    }
+
+    /// As [`lower`](Self::lower), in pieces of at most so many vectors of each chunk.
+    pub(super) fn lower_in_pieces(
+        &self,
+        proved: &Proved,
+        shape: Shape,
+        vectors: Option<usize>,
+        options: &Options,
+    ) -> Result<Package, PrepareError> {
         self.admit(proved.schedule().ranks, options)?;
         let request = Request::new(shape.count, shape.data_type, shape.op)
             .dispatch(self.mode(proved, options), options.protocol)
             .channels(options.channels)
             .arena_bytes(options.arena_bytes)
+            .piece_vectors(vectors)
             .workgroups(options.workgroups)
-            .fault(options.fault);
+            .fault(options.fault)
+            .tickets(options.trace && self.device().limits.max_storage_buffers_per_shader_stage >= WITH_TICKETS);
         let package = lower(proved, &request, &self.info().target).map_err(|error| self.refused(error))?;
         if package.mode() == Mode::Fused {
             self.self_check(request.protocol).map_err(|error| {
@@ -190,7 +206,12 @@ impl Gpu {
 
     /// Makes `proved` ready, with memory for launches that are recorded, and for no others yet.
     pub(super) fn load(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
-        Ok(Executor::new(&self.context, self.lower(proved, shape, options)?, options.timeout)?)
+        self.executor(self.lower(proved, shape, options)?, options)
+    }
+
+    /// Loads a package.
+    pub(super) fn executor(&self, package: Package, options: &Options) -> Result<Executor, PrepareError> {
+        Ok(Executor::new(&self.context, package, options.timeout)?)
     }
 }
 
@@ -214,10 +235,16 @@ impl Backend for Gpu {
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Executor, PrepareError> {
+        if proved.is_part() {
+            return Err(PrepareError::Part);
+        }
         let mut executor = self.load(proved, shape, options)?;
         executor.furnish()?;
         if options.trace {
-            let instructions = proved.schedule().instructions().saturating_mul(executor.pieces());
+            let channels =
+                if executor.package().tells_order() { executor.package().arena.channels as usize } else { 1 };
+            let launches = executor.pieces().saturating_mul(channels);
+            let instructions = proved.schedule().instructions().saturating_mul(launches);
             if instructions > MOST_SPANS {
                 return Err(PrepareError::Trace { instructions, most: MOST_SPANS });
             }

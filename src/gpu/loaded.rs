@@ -53,6 +53,7 @@ impl Loaded {
                 Contents::Atomics => range(&own.arena, arena.atomic_offset(), *bytes),
                 Contents::Progress => own.progress.as_entire_buffer_binding(),
                 Contents::Memory => own.memory.as_ref()?.as_entire_buffer_binding(),
+                Contents::Tickets { .. } => own.tickets.as_ref()?.as_entire_buffer_binding(),
                 Contents::Words(_) => match words.as_ref()? {
                     words if words.size() > *bytes => range(words, 0, *bytes),
                     words => words.as_entire_buffer_binding(),
@@ -68,4 +69,6 @@ pub(super) struct Own {
     pub(super) arena: wgpu::Buffer,
     pub(super) progress: wgpu::Buffer,
     pub(super) memory: Option<wgpu::Buffer>,
+    /// Of launches that are traced, where instructions say in which order they ran.
+    pub(super) tickets: Option<wgpu::Buffer>,
 }

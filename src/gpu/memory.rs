@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use super::device::Device;
 use super::ledger::{Ledger, Numbered};
 use super::loaded::{Loaded, Own};
 use super::marks::Marks;
 use crate::error::DeviceError;
-use crate::lower::{Contents, Step};
+use crate::lower::{Binding, Contents, Step};
 
 /// Memory for one launch at a time.
 pub(super) struct Memory {
@@ -16,6 +17,15 @@ pub(super) struct Memory {
     pub(super) own: Own,
     pub(super) ledger: Ledger,
     group: wgpu::BindGroup,
+}
+
+/// Numbers to draw, if it is for them.
+fn tickets(device: &Device, binding: &Binding) -> Option<Result<wgpu::Buffer, DeviceError>> {
+    use wgpu::BufferUsages as Usage;
+    let Contents::Tickets { instructions } = binding.contents else { return None };
+    let mut words = vec![0_u32; binding.bytes as usize / size_of::<u32>()];
+    *words.get_mut(1)? = instructions;
+    Some(device.buffer_of(binding.name, bytemuck::cast_slice(&words), Usage::STORAGE | Usage::COPY_SRC))
 }
 
 impl Memory {
@@ -29,6 +39,7 @@ impl Memory {
             arena: device.buffer("arena", package.arena.bytes(), usage)?,
             progress: device.buffer("progress", package.progress_bytes(), usage)?,
             memory: remembered.map(|binding| device.buffer(binding.name, binding.bytes, Usage::STORAGE)).transpose()?,
+            tickets: package.bindings.iter().find_map(|binding| tickets(device, binding)).transpose()?,
         };
         let group = loaded.bind(&own)?;
         Ok(Self { loaded: Arc::clone(loaded), own, ledger: Ledger::default(), group })
@@ -60,7 +71,15 @@ impl Memory {
             encoder.clear_buffer(&self.own.arena, arena.atomic_offset(), Some(arena.atomic_bytes()));
             encoder.clear_buffer(&self.own.progress, 0, None);
         }
+        if let Some(tickets) = &self.own.tickets {
+            encoder.clear_buffer(tickets, 0, Some(size_of::<u32>() as u64));
+        }
         launch
+    }
+
+    /// What instructions of the last launch drew, which is through.
+    pub(super) fn tickets(&self) -> Result<Option<Vec<u32>>, DeviceError> {
+        self.own.tickets.as_ref().map(|tickets| self.loaded.device.words(tickets)).transpose()
     }
 
     /// The first `dispatches` dispatches of the plan over `piece`, and the plan again from its beginning if they are more;
@@ -77,6 +96,13 @@ impl Memory {
         for step in self.loaded.package.steps(piece, number, dispatches) {
             self.dispatch(pass, step);
         }
+    }
+
+    /// The dispatches of one of a part's epochs, and how many they are.
+    pub(super) fn epoch(&self, pass: &mut wgpu::ComputePass<'_>, piece: usize, launch: Numbered, epoch: u32) -> u32 {
+        pass.set_pipeline(&self.loaded.kernel.pipeline);
+        let steps = self.loaded.package.steps_of_epoch(piece, launch.number, epoch);
+        steps.map(|step| self.dispatch(pass, step)).count() as u32
     }
 
     /// As [`dispatches`](Self::dispatches), each in a pass of its own with stamps around it, from the `first` pair of `marks`

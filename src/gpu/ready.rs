@@ -67,10 +67,12 @@ impl Ready for Executor {
             Some(marks) => bank.encode_marked(&mut encoder, piece, marks),
             None => drop(bank.encode_bare(&mut encoder, piece, first, None)),
         }
-        let submitted = device.submit(encoder.finish())?;
+        let (commands, at) = (encoder.finish(), start.elapsed());
+        let submitted = device.submit(commands)?;
         let mut ran = Ran { dispatches: first as u32, ..Ran::default() };
         ran.dispatches += self.settle(bank, piece, submitted, |_| look(bank))?;
         ran.time = Some(start.elapsed());
+        self.look_at(0, at, start.elapsed())?;
         self.note(piece..piece + 1)?;
         Ok(ran)
     }

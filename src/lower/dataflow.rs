@@ -179,6 +179,7 @@ impl Dataflow {
             dispatches: vec![Dispatch { number: u32::MAX, first_lane: 0, lanes: lanes.len() as u32 }; dispatches],
             numbers: self.lanes.iter().map(|moves| vec![0; moves.len()]).collect(),
             lanes,
+            ends: Vec::new(),
         })
     }
 }

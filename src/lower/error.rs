@@ -33,6 +33,9 @@ pub enum LowerError {
     /// Not even one vector of every chunk fits a binding.
     #[error("{places} chunk slices do not fit a binding of {bytes} bytes; use fewer ranks or the CPU executor")]
     Places { places: usize, bytes: u64 },
+    /// Devices of one launch must cut chunks alike.
+    #[error("it takes pieces of {found} vectors of a chunk, and the other devices of {wanted}; set fewer arena bytes")]
+    OtherPieces { wanted: usize, found: usize },
     /// Not even one vector of every line fits a binding.
     #[error("{lines} lines do not fit a binding of {bytes} bytes; use fewer ranks or the simple protocol")]
     Lines { lines: u32, bytes: u64 },
@@ -63,6 +66,9 @@ pub enum Unsound {
     /// By what its check in this process saw.
     #[error("its in-process check failed: {0}")]
     SelfCheck(String),
+    /// By the schedule: it is one device's part, and what moves between devices moves between dispatches.
+    #[error("a schedule on several devices needs the host between dispatches; use per-step or per-rank")]
+    Part,
     /// By the protocol: `ll` is for fused dispatch.
     #[error("data that carries its own flag is for fused dispatch")]
     Stepped,

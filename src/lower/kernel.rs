@@ -26,6 +26,8 @@ pub enum Kernel {
         numbers: Numbers,
         /// Ways of moving data.
         moves: Moves,
+        /// Whether instructions of a fused launch say in which order they ran.
+        tickets: bool,
     },
     /// Copies a buffer.
     Copy {
@@ -145,6 +147,15 @@ const BY_SIGNALS: [Slot; 8] = [
     ("starts", Read),
     ("launch", UniformRow),
 ];
+const BY_SIGNALS_WITH_TICKETS: [Slot; 9] = {
+    let mut all = [("tickets", Write); 9];
+    let mut i = 0;
+    while i < BY_SIGNALS.len() {
+        all[i] = BY_SIGNALS[i];
+        i += 1;
+    }
+    all
+};
 const BY_LINES: [Slot; 9] = [
     ("payload", Write),
     ("lines", Write),
@@ -161,8 +172,8 @@ impl Kernel {
     /// Its text.
     pub fn source(&self) -> Source {
         match *self {
-            Self::Executor { data_type, op, interpreter, opaque, .. } => {
-                source::executor(data_type, op, interpreter, opaque)
+            Self::Executor { data_type, op, interpreter, opaque, tickets, .. } => {
+                source::executor(data_type, op, interpreter, opaque, tickets)
             }
             Self::Copy { .. } => source::copy(),
             Self::Fill { .. } => source::fill(),
@@ -184,6 +195,7 @@ impl Kernel {
     pub fn slots(&self) -> &'static [Slot] {
         match self {
             Self::Executor { interpreter: Interpreter::FusedLl, .. } => &BY_LINES,
+            Self::Executor { tickets: true, .. } => &BY_SIGNALS_WITH_TICKETS,
             Self::Executor { .. } => &BY_SIGNALS,
             Self::Copy { .. } => &[("source", Read), ("destination", Write)],
             Self::Fill { .. } => &[("payload", Write), ("region", Uniform)],
@@ -235,7 +247,7 @@ impl Kernel {
     /// Of an executor: addresses and signals by the schedule's proof of structure, over an arena laid out for that
     /// schedule; vectors within a chunk by the slices' ends; instructions, links, lanes and rows because they are counted
     /// from the lists that they fill, which are padded where something is read ahead; words of lines, because the arena has
-    /// eight for each vector of each line; positions, one an invocation and lane.
+    /// eight for each vector of each line; positions, one an invocation and lane; tickets, two for each channel and instruction.
     pub fn is_in_range(&self) -> bool {
         matches!(self, Self::Executor { .. })
     }

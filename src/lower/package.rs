@@ -18,7 +18,7 @@ use super::partition::{Partition, Whole, hosting};
 use super::plan::Plan;
 use super::request::Request;
 use super::simple::Simple;
-use super::source::Source;
+use super::source::{Interpreter, Source};
 use super::target::Target;
 use super::tuning::Tuning;
 use super::words::{Common, Hosting, NUMBERS, Params, Progress, launches, scale_words, starts};
@@ -90,6 +90,12 @@ pub enum Contents {
     Progress,
     /// What invocations remember from one dispatch to the next.
     Memory,
+    /// Numbers that instructions draw, of a launch that is traced: zero but for the second word, which is this, and the first is
+    /// zero again before each launch.
+    Tickets {
+        /// Instructions of a channel.
+        instructions: u32,
+    },
     /// The same words in every launch.
     Words(Vec<u32>),
 }
@@ -147,7 +153,9 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
     let Words { instructions, links, lanes } = code.words(&plan, &arena, &tuning, fault);
     // Of other types there is no such kernel.
     let opaque = tuning.opaque() && data_type == DataType::F32;
-    let kernel = Kernel::Executor { data_type, op, interpreter, opaque, numbers: tuning.numbers, moves: code.moves() };
+    let tickets = request.tickets && interpreter == Interpreter::Fused;
+    let (numbers, moves) = (tuning.numbers, code.moves());
+    let kernel = Kernel::Executor { data_type, op, interpreter, opaque, numbers, moves, tickets };
 
     let last = if code.whole_pieces() { 0 } else { pieces.count() - 1 };
     let lengths = [0, last].map(|piece| pieces.vectors(piece).len() as u32);
@@ -166,7 +174,14 @@ pub fn lower(proved: &Proved, request: &Request, target: &Target) -> Result<Pack
         words(starts(&plan, &lanes)),
         // As long as a uniform binding should be.
         (UNIFORM_BYTES, Contents::Words(launches())),
-        (remembered * size_of::<u32>() as u64, Contents::Memory),
+        match tickets {
+            true => {
+                let instructions = schedule.instructions() as u32;
+                let words = 2 + 2 * u64::from(instructions) * u64::from(arena.channels);
+                (words * size_of::<u32>() as u64, Contents::Tickets { instructions })
+            }
+            false => (remembered * size_of::<u32>() as u64, Contents::Memory),
+        },
     ];
     let first = first_of_lanes(&plan);
     let slots = kernel.slots().iter().zip(contents);
@@ -238,6 +253,11 @@ impl Package {
         self.kernel.source()
     }
 
+    /// Whether instructions say in which order they ran.
+    pub fn tells_order(&self) -> bool {
+        self.bindings.iter().any(|binding| matches!(binding.contents, Contents::Tickets { .. }))
+    }
+
     /// Whether a launch that stopped may go on in further dispatches: in others they have had their turn.
     pub fn may_go_on(&self) -> bool {
         self.plan.mode == Mode::Fused
@@ -265,6 +285,12 @@ impl Package {
                 .map(|row| (row * BINDING_ALIGN) as u32),
             workgroups: self.hosting.of(dispatch) * self.arena.channels,
         })
+    }
+
+    /// The dispatches of one of a part's epochs; the first of a launch begin the launch of that number.
+    pub(crate) fn steps_of_epoch(&self, piece: usize, number: u32, epoch: u32) -> impl Iterator<Item = Step> + '_ {
+        let dispatches = self.plan.epoch(epoch);
+        self.steps(piece, Some(number), dispatches.end).skip(dispatches.start)
     }
 
     /// A dispatch of one workgroup that begins nothing and has nothing to do.

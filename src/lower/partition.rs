@@ -62,6 +62,8 @@ impl Whole<'_> {
         let places = proved.address_map().len();
         let mut pieces = Pieces::fit(payload, places, bytes as usize).ok_or(LowerError::Places { places, bytes })?;
         pieces.piece_vectors = pieces.piece_vectors.min(code.most_vectors(most_binding.min(half))?);
+        pieces.piece_vectors =
+            request.piece_vectors.map_or(pieces.piece_vectors, |most| pieces.piece_vectors.min(most));
 
         // Signals of one channel bound the channels, and so do the workgroups of a dispatch.
         let (signals, lanes) = (code.signals(), proved.schedule().lanes.len() as u32);

@@ -3,6 +3,8 @@
 //! Outside fused mode a wait is met by an *earlier* dispatch, so that visibility comes from the barrier between two
 //! dispatches and never from a signal seen early. Pure: it knows dispatches and lanes, but no device.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::mode::Mode;
@@ -21,6 +23,8 @@ pub struct Plan {
     pub numbers: Vec<Vec<u32>>,
     /// In order of execution.
     pub dispatches: Vec<Dispatch>,
+    /// Of one device's part, for each of its epochs: the number at which the next begins.
+    pub(crate) ends: Vec<u32>,
 }
 
 /// One dispatch.
@@ -62,13 +66,13 @@ impl Plan {
         }
         let lanes = device_order(schedule);
 
-        let planner = Planner { graph, order: proved.order(), turns: &turns, limit };
-        let (numbers, dispatches) = match mode {
+        let planner = Planner { proved, graph, turns: &turns, limit };
+        let ((numbers, ends), dispatches) = match mode {
             Mode::PerRank => {
                 let rank_of: Vec<u32> = schedule.lanes.iter().map(|lane| lane.rank).collect();
                 let (sweep, numbers) =
                     (schedule.ranks, planner.numbers(|lane| (rank_of[lane as usize], schedule.ranks)));
-                let dispatches = in_use(&numbers).into_iter().map(|number| {
+                let dispatches = in_use(&numbers.0).into_iter().map(|number| {
                     let rank = number % sweep;
                     let first = lanes.partition_point(|&lane| rank_of[lane as usize] < rank) as u32;
                     let end = lanes.partition_point(|&lane| rank_of[lane as usize] <= rank) as u32;
@@ -80,11 +84,11 @@ impl Plan {
             Mode::PerStep | Mode::Fused => {
                 let numbers = planner.numbers(|_| (0, 1));
                 let all = |number| Dispatch { number, first_lane: 0, lanes: graph.lanes() };
-                let dispatches = in_use(&numbers).into_iter().map(all).collect();
+                let dispatches = in_use(&numbers.0).into_iter().map(all).collect();
                 (numbers, dispatches)
             }
         };
-        let mut plan = Self { mode, lanes, numbers: per_lane(graph, numbers), dispatches };
+        let mut plan = Self { mode, lanes, numbers: per_lane(graph, numbers), dispatches, ends };
         if mode == Mode::Fused {
             // Each dispatch brings every lane that is furthest behind one step on, whatever the device schedules.
             let last = Dispatch { number: u32::MAX, first_lane: 0, lanes: graph.lanes() };
@@ -96,6 +100,13 @@ impl Plan {
 }
 
 impl Plan {
+    /// The dispatches of one of a part's epochs, stepwise.
+    pub(crate) fn epoch(&self, epoch: u32) -> Range<usize> {
+        let before = |number: u32| self.dispatches.partition_point(|dispatch| dispatch.number < number);
+        let first = epoch.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
+        before(first)..before(self.ends[epoch as usize])
+    }
+
     /// The same with no more than `most` lanes in a dispatch: what one did, several do, one after the other. No lane of a
     /// dispatch waits for another of the same, and in fused mode each round of them still visits every lane.
     #[must_use]
@@ -114,21 +125,31 @@ impl Plan {
 }
 
 struct Planner<'a> {
+    proved: &'a Proved,
     graph: &'a Graph,
-    order: &'a [u32],
     turns: &'a dyn Fn(u32) -> u64,
     limit: u64,
 }
 
 impl Planner<'_> {
     /// The smallest number of every instruction that is greater than those of all instructions whose notifies it
-    /// awaits, not less than its predecessor's, and congruent to what `residue` says for its lane.
-    fn numbers(&self, residue: impl Fn(u32) -> (u32, u32)) -> Vec<u32> {
+    /// awaits and of all earlier epochs, not less than its predecessor's, and congruent to what `residue` says for its lane.
+    /// And where each epoch ends.
+    fn numbers(&self, residue: impl Fn(u32) -> (u32, u32)) -> (Vec<u32>, Vec<u32>) {
         let mut numbers = vec![0_u32; self.graph.instructions() as usize];
         let mut reached = vec![Reached::default(); self.graph.lanes() as usize];
-        for &id in self.order {
+        let (mut ends, mut next) = (Vec::new(), 0);
+        // Along edges epochs do not fall, so that this is an order of execution, too.
+        let mut order = self.proved.order().to_vec();
+        if self.proved.is_part() {
+            order.sort_by_key(|&id| self.proved.epoch(id));
+        }
+        for id in order {
             let lane = self.graph.lane_of(id);
-            let mut earliest = 0;
+            while (ends.len() as u32) < self.proved.epoch(id) {
+                ends.push(next);
+            }
+            let mut earliest = ends.last().copied().unwrap_or(0);
             for &wait in self.graph.waits_of(id) {
                 if let Sources::Known(sources) = self.graph.sources(wait) {
                     let latest = sources.iter().map(|&source| numbers[source as usize] + 1).max();
@@ -139,8 +160,10 @@ impl Planner<'_> {
             let congruent = |number: u32| number + (modulus + residue - number % modulus) % modulus;
             let turns = (self.turns)(id);
             numbers[id as usize] = reached[lane as usize].step(earliest, turns, self.limit, congruent);
+            next = next.max(numbers[id as usize] + 1);
         }
-        numbers
+        ends.resize(self.proved.epochs() as usize, next);
+        (numbers, ends)
     }
 }
 
@@ -193,8 +216,9 @@ fn per_lane(graph: &Graph, numbers: Vec<u32>) -> Vec<Vec<u32>> {
 mod tests {
     use super::*;
     use crate::collective::Collective;
+    use crate::lower::Split;
     use crate::proof::{Options, prove};
-    use crate::schedule::{Algorithm, SyncStyle, build};
+    use crate::schedule::{Algorithm, Placement, SyncStyle, build};
 
     const NO_LIMIT: u64 = u64::MAX;
 
@@ -257,6 +281,32 @@ mod tests {
                             assert!(numbers.chunk_by(|a, b| a == b).all(|run| run.len() as u64 * 10 <= limit.max(10)));
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Between two epochs bytes move, so that no dispatch belongs to two.
+    #[test]
+    fn epochs_are_dispatches_of_their_own() {
+        for (algorithm, mode) in [
+            (Algorithm::Ring, Mode::PerStep),
+            (Algorithm::Ring, Mode::PerRank),
+            (Algorithm::Direct, Mode::PerStep),
+            (Algorithm::Hierarchical, Mode::PerStep),
+        ] {
+            let schedule = build(Collective::AllReduce, algorithm, 8, SyncStyle::Neighbor).unwrap();
+            let proved = prove(schedule, Options::default()).unwrap();
+            for part in Split::new(&proved, &Placement::even(8, 2)).unwrap().parts() {
+                let part = part.proved();
+                let plan = Plan::new(part, mode, |_| 10, NO_LIMIT).unwrap();
+                let all: Vec<usize> = (0..part.epochs()).flat_map(|epoch| plan.epoch(epoch)).collect();
+                assert!(all.into_iter().eq(0..plan.dispatches.len()), "{algorithm} {mode}");
+                let graph = part.graph();
+                for id in 0..graph.instructions() {
+                    let number = plan.numbers[graph.lane_of(id) as usize][graph.index(id) as usize];
+                    let of_epoch = &plan.dispatches[plan.epoch(part.epoch(id))];
+                    assert!(of_epoch.iter().any(|dispatch| dispatch.number == number), "{algorithm} {mode} {id}");
                 }
             }
         }

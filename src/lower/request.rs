@@ -25,10 +25,14 @@ pub struct Request {
     pub channels: Option<u32>,
     /// Most bytes of the inputs, outputs and slots in an arena, below the device's own bound.
     pub arena_bytes: Option<u64>,
+    /// Most vectors of a chunk in a piece.
+    pub piece_vectors: Option<usize>,
     /// Most workgroups that share out the lanes of a channel.
     pub workgroups: Option<u32>,
     /// A defect to put in.
     pub fault: Option<Fault>,
+    /// Whether instructions of a fused launch by signals say in which order they ran.
+    pub tickets: bool,
 }
 
 impl Request {
@@ -42,8 +46,10 @@ impl Request {
             protocol: Protocol::Simple,
             channels: None,
             arena_bytes: None,
+            piece_vectors: None,
             workgroups: None,
             fault: None,
+            tickets: false,
         }
     }
 
@@ -51,6 +57,13 @@ impl Request {
     #[must_use]
     pub fn dispatch(mut self, mode: Mode, protocol: Protocol) -> Self {
         (self.mode, self.protocol) = (mode, protocol);
+        self
+    }
+
+    /// Sets [`piece_vectors`](Self::piece_vectors).
+    #[must_use]
+    pub fn piece_vectors(mut self, vectors: impl Into<Option<usize>>) -> Self {
+        self.piece_vectors = vectors.into();
         self
     }
 
@@ -72,6 +85,13 @@ impl Request {
     #[must_use]
     pub fn workgroups(mut self, workgroups: impl Into<Option<u32>>) -> Self {
         self.workgroups = workgroups.into();
+        self
+    }
+
+    /// Sets [`tickets`](Self::tickets).
+    #[must_use]
+    pub fn tickets(mut self, tickets: bool) -> Self {
+        self.tickets = tickets;
         self
     }
 

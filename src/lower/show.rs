@@ -120,6 +120,7 @@ impl Serialize for Package {
                 Contents::Atomics => ("atomics", None),
                 Contents::Progress => ("progress", None),
                 Contents::Memory => ("memory", None),
+                Contents::Tickets { .. } => ("tickets", None),
                 Contents::Words(words) => ("words", Some(&words[..])),
             };
             BindingData { name: binding.name, access: binding.access.name(), bytes: binding.bytes, contents, words }

@@ -8,6 +8,8 @@ use crate::element::{DataType, supported};
 const PAYLOAD_PLAIN: &str = include_str!("../../shaders/payload/plain.wgsl");
 const PAYLOAD_COHERENT: &str = include_str!("../../shaders/payload/coherent.wgsl");
 const SIGNAL: &str = include_str!("../../shaders/signal.wgsl");
+const TICKET_NONE: &str = include_str!("../../shaders/ticket/none.wgsl");
+const TICKET_DRAWN: &str = include_str!("../../shaders/ticket/drawn.wgsl");
 const PLACE: &str = include_str!("../../shaders/place.wgsl");
 const PROGRAM: &str = include_str!("../../shaders/program.wgsl");
 pub(crate) const LINE: &str = include_str!("../../shaders/line.wgsl");
@@ -90,12 +92,18 @@ impl Interpreter {
     const ALL: [Self; 4] = [Self::Stepped, Self::Spread, Self::Fused, Self::FusedLl];
 }
 
-/// The executor's shader for an element type and operation; `opaque` where compilers may change the order of sums.
-pub(super) fn executor(data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool) -> Source {
+/// The executor's shader for an element type and operation; `opaque` where compilers may change the order of sums, `tickets` where
+/// instructions of a fused launch are to say in which order they ran.
+pub(super) fn executor(data_type: DataType, op: Op, interpreter: Interpreter, opaque: bool, tickets: bool) -> Source {
     let (name, before, after): (_, &[&str], &[&str]) = match interpreter {
         Interpreter::Stepped => ("stepped", &[PAYLOAD_PLAIN, PLACE, PROGRAM, SIGNAL], &[MOVE, STEPPED]),
-        Interpreter::Spread => ("stepped-spread", &[PAYLOAD_PLAIN, PLACE, PROGRAM, SIGNAL], &[MOVE, FUSED]),
-        Interpreter::Fused => ("fused", &[PAYLOAD_COHERENT, PLACE, PROGRAM, SIGNAL], &[MOVE, FUSED]),
+        Interpreter::Spread => {
+            ("stepped-spread", &[PAYLOAD_PLAIN, PLACE, PROGRAM, SIGNAL], &[MOVE, TICKET_NONE, FUSED])
+        }
+        Interpreter::Fused if tickets => {
+            ("fused-tickets", &[PAYLOAD_COHERENT, PLACE, PROGRAM, SIGNAL], &[MOVE, TICKET_DRAWN, FUSED])
+        }
+        Interpreter::Fused => ("fused", &[PAYLOAD_COHERENT, PLACE, PROGRAM, SIGNAL], &[MOVE, TICKET_NONE, FUSED]),
         Interpreter::FusedLl => ("fused-ll", &[PAYLOAD_PLAIN, PLACE, LINE], &[FUSED_LL]),
     };
     Source {
@@ -123,7 +131,11 @@ pub fn sources() -> Vec<Source> {
     let types = types.filter(|&(t, op)| supported(t, op).is_ok());
     let opaque = |t: DataType| if result(t, true).is_empty() { &[false][..] } else { &[false, true] };
     let executors = types.flat_map(|(t, op)| {
-        opaque(t).iter().flat_map(move |&opaque| Interpreter::ALL.map(|how| executor(t, op, how, opaque)))
+        let plain = Interpreter::ALL.into_iter().map(|how| (how, false));
+        let all = plain.chain([(Interpreter::Fused, true)]);
+        opaque(t)
+            .iter()
+            .flat_map(move |&opaque| all.clone().map(move |(how, tickets)| executor(t, op, how, opaque, tickets)))
     });
     executors.chain([copy(), fill(), verify()]).collect()
 }

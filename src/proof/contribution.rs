@@ -21,7 +21,8 @@ pub struct Unscalable {
 impl Proved {
     /// Whether inputs can be multiplied by something when they are read.
     pub(crate) fn scalable(&self) -> Result<(), Unscalable> {
-        if !self.in_place() {
+        // Of a part nobody knows what others have written; the whole was asked.
+        if !self.in_place() || self.is_part() {
             return Ok(());
         }
         let (schedule, map, graph) = (self.schedule(), self.address_map(), self.graph());

@@ -77,7 +77,8 @@ pub fn prove(schedule: Schedule, options: Options) -> Result<Proved, Box<Refused
     match derived {
         Some(Derived { graph, map, order, terms, effective }) if report.ok() => {
             let schedule = effective.unwrap_or(schedule);
-            Ok(Proved::new(Parts { schedule, options, graph, map, order, terms, report }))
+            let (terms, report) = (terms.into(), report.into());
+            Ok(Proved::new(Parts { schedule, options, graph, map, order, terms, report, epochs: None }))
         }
         _ => Err(Box::new(Refused { origin: schedule.origin, report })),
     }

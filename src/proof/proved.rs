@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::part::Epochs;
 use super::report::Report;
 use super::result::Terms;
 use crate::buffers::Extents;
@@ -52,8 +53,10 @@ pub(super) struct Parts {
     pub(super) map: AddressMap,
     /// Instructions, by their number in the graph, in an order in which they may execute.
     pub(super) order: Vec<u32>,
-    pub(super) terms: Terms,
-    pub(super) report: Report,
+    pub(super) terms: Arc<Terms>,
+    pub(super) report: Arc<Report>,
+    /// Of one device's part.
+    pub(super) epochs: Option<Epochs>,
 }
 
 impl Proved {
@@ -84,6 +87,18 @@ impl Proved {
     /// What every output chunk is made of, in exact order.
     pub fn terms(&self) -> &Terms {
         &self.0.terms
+    }
+
+    pub(super) fn shared_terms(&self) -> &Arc<Terms> {
+        &self.0.terms
+    }
+
+    pub(super) fn shared_report(&self) -> &Arc<Report> {
+        &self.0.report
+    }
+
+    pub(super) fn epochs_of_part(&self) -> Option<&Epochs> {
+        self.0.epochs.as_ref()
     }
 
     /// Which addresses are the same memory.

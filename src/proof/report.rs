@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::schedule::{Address, Signal, Site};
 
@@ -93,8 +93,8 @@ pub enum Verdict {
     NotReached,
 }
 
-/// One thing that is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One thing that is wrong, and where. Written out, it has at most 64 of `with`, and says in `with_left_out` how many more there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// The sentence for people; it repeats the names below.
@@ -106,18 +106,43 @@ pub struct Finding {
     /// The other instructions. Of a wait cycle all of them, in turn as each waits for the next one's lane; the last waits for
     /// that of `site`. Of a race the earlier access of the run that was looked at, of a notify that may be erased the eraser. Of
     /// a wait that is not met who should notify, at most 64 of them; none if nobody ever does.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<Site>,
     /// Chunks that it is about, in the words of `site`: what a race is over, what is read and was never written, which output
     /// is wrong; where ranks add in unlike orders, the first rank's output and then those that differ. All of them exist.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Address>,
     /// Ranks whose contribution the place lacks, as far as that is known; of a barrier, those that may not have come.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<u32>,
     /// Ranks whose contribution the place holds more than once.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub twice: Vec<u32>,
+}
+
+/// As it is written out.
+#[derive(Serialize)]
+struct Written<'a> {
+    message: &'a str,
+    site: &'a Option<Site>,
+    signal: &'a Option<Signal>,
+    #[serde(skip_serializing_if = "<[Site]>::is_empty")]
+    with: &'a [Site],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    with_left_out: Option<usize>,
+    #[serde(skip_serializing_if = "<[Address]>::is_empty")]
+    places: &'a [Address],
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    lacks: &'a [u32],
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    twice: &'a [u32],
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A cycle goes through as many lanes as there are.
+        const MOST: usize = 64;
+        let Self { message, site, signal, with, places, lacks, twice } = self;
+        let (with, left_out) = with.split_at(with.len().min(MOST));
+        let with_left_out = (!left_out.is_empty()).then_some(left_out.len());
+        Written { message, site, signal, with, with_left_out, places, lacks, twice }.serialize(serializer)
+    }
 }
 
 impl Finding {

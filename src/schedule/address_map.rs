@@ -21,6 +21,18 @@ pub struct AddressMap {
     /// How many places there are.
     len: u32,
     in_place: bool,
+    /// Of one device's part.
+    ghosts: Vec<Ghost>,
+}
+
+/// Where a device keeps its copy of what it reads and writes of a rank on another device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ghost {
+    pub(crate) rank: u32,
+    /// Of inputs and outputs, the buffer that the rank's user gives: in place it is one, which counts as output.
+    pub(crate) buffer: Buffer,
+    /// Chunks of that buffer, from the first to the last that is touched.
+    pub(crate) chunks: Range<u32>,
 }
 
 /// The first places of a rank's buffers, and their lengths in parts.
@@ -34,6 +46,8 @@ struct Rank {
     /// In place: where input and output begin in the rank's one buffer, in parts.
     input_at: u32,
     output_at: u32,
+    /// It is on another device: the first places are those of chunk 0, which may lie before its ghosts.
+    absent: bool,
 }
 
 impl AddressMap {
@@ -43,43 +57,91 @@ impl AddressMap {
             return None;
         }
         let task = &schedule.task;
-        let mut next = 0_u32;
-        let mut take = |chunks: Option<u32>| {
-            let first = next;
-            next = next.checked_add(chunks?)?;
-            Some(first)
+        let rank = |rank| Rank {
+            input_parts: task.input_parts(rank, schedule.ranks),
+            output_parts: task.output_parts(rank, schedule.ranks),
+            input_at: if in_place { task.input_in_place(rank) } else { 0 },
+            output_at: if in_place { task.output_in_place(rank) } else { 0 },
+            ..Rank::default()
         };
-        let chunks_of = |parts: u32| parts.checked_mul(schedule.chunks);
-        let mut ranks: Vec<Rank> = (0..schedule.ranks)
-            .map(|rank| Rank {
-                input_parts: task.input_parts(rank, schedule.ranks),
-                output_parts: task.output_parts(rank, schedule.ranks),
-                input_at: if in_place { task.input_in_place(rank) } else { 0 },
-                output_at: if in_place { task.output_in_place(rank) } else { 0 },
-                ..Rank::default()
-            })
-            .collect();
-        let mut first_output = 0;
-        if in_place {
-            for rank in &mut ranks {
-                let first = take(chunks_of(rank.input_parts.max(rank.output_parts)))?;
-                rank.input = first.checked_add(chunks_of(rank.input_at)?)?;
-                rank.output = first.checked_add(chunks_of(rank.output_at)?)?;
-            }
-        } else {
-            for rank in &mut ranks {
-                rank.input = take(chunks_of(rank.input_parts))?;
-            }
-            first_output = take(Some(0))?;
-            for rank in &mut ranks {
-                rank.output = take(chunks_of(rank.output_parts))?;
+        let map = Self {
+            chunks: schedule.chunks,
+            ranks: (0..schedule.ranks).map(rank).collect(),
+            first_output: 0,
+            first_slot: 0,
+            len: 0,
+            in_place,
+            ghosts: Vec::new(),
+        };
+        let whole = |map: &Self, rank, buffer| match buffer {
+            Buffer::Slot => Some(0..schedule.slots_of(rank)),
+            buffer => Some(0..map.user_parts(buffer, rank).checked_mul(map.chunks)?),
+        };
+        map.lay(whole)
+    }
+
+    /// The map of one device: of ranks that are not on it there is only what the lanes of `part` touch. None if these are more
+    /// than 2^32 chunks.
+    pub(crate) fn of_part(&self, part: &Schedule, is_on_it: impl Fn(u32) -> bool) -> Option<Self> {
+        let mut touched = vec![[(u32::MAX, 0_u32); 3]; self.ranks.len()];
+        for instruction in part.lanes.iter().flat_map(|lane| &lane.instructions) {
+            for &address in instruction.from.iter().chain(&instruction.to) {
+                let (buffer, part, chunk) = self.in_user_buffer(address);
+                let first = part * self.chunks + chunk;
+                let (start, end) = &mut touched[address.rank as usize][buffer as usize];
+                *start = first.min(*start);
+                *end = (first + instruction.chunks).max(*end);
             }
         }
-        let first_slot = take(Some(0))?;
-        for (number, rank) in (0..).zip(&mut ranks) {
-            rank.slot = take(Some(schedule.slots_of(number)))?;
+        let mut map = self.clone();
+        for (number, rank) in (0..).zip(&mut map.ranks) {
+            rank.absent = !is_on_it(number);
         }
-        Some(Self { chunks: schedule.chunks, ranks, first_output, first_slot, len: next, in_place })
+        map.lay(|map, rank, buffer| match (touched[rank as usize][buffer as usize], buffer) {
+            ((start, end), _) if map.ranks[rank as usize].absent => Some(if start < end { start..end } else { 0..0 }),
+            (_, Buffer::Slot) => Some(0..part.slots_of(rank)),
+            (_, buffer) => Some(0..self.user_parts(buffer, rank) * self.chunks),
+        })
+    }
+
+    /// Gives every buffer its places, which `chunks` says of it: all, or of an absent rank those that are touched.
+    fn lay(mut self, chunks: impl Fn(&Self, u32, Buffer) -> Option<Range<u32>>) -> Option<Self> {
+        let mut next = 0_u32;
+        let mut firsts = [0; 3];
+        for buffer in [Buffer::Input, Buffer::Output, Buffer::Slot] {
+            firsts[buffer as usize] = next;
+            if self.in_place && buffer == Buffer::Input {
+                continue;
+            }
+            for number in 0..self.ranks() {
+                let places = chunks(&self, number, buffer)?;
+                // Where its first chunk would be, if it were there.
+                let first = next.wrapping_sub(places.start);
+                next = next.checked_add(places.end - places.start)?;
+                let chunks_of = |parts: u32| parts.checked_mul(self.chunks);
+                let rank = &mut self.ranks[number as usize];
+                match buffer {
+                    Buffer::Slot => rank.slot = first,
+                    Buffer::Input => rank.input = first,
+                    Buffer::Output if self.in_place => {
+                        rank.input = first.wrapping_add(chunks_of(rank.input_at)?);
+                        rank.output = first.wrapping_add(chunks_of(rank.output_at)?);
+                    }
+                    Buffer::Output => rank.output = first,
+                }
+                if rank.absent && !places.is_empty() {
+                    self.ghosts.push(Ghost { rank: number, buffer, chunks: places });
+                }
+            }
+        }
+        [_, self.first_output, self.first_slot] = firsts;
+        self.len = next;
+        Some(self)
+    }
+
+    /// What it keeps of ranks on other devices.
+    pub(crate) fn ghosts(&self) -> &[Ghost] {
+        &self.ghosts
     }
 
     /// How many places there are.
@@ -110,7 +172,7 @@ impl AddressMap {
             Buffer::Output => rank.output,
             Buffer::Slot => rank.slot,
         };
-        first as usize + address.chunk as usize
+        first.wrapping_add(address.chunk) as usize
     }
 
     /// Whether proof 1 lets nobody write there.
@@ -118,10 +180,12 @@ impl AddressMap {
         buffer == Buffer::Input && !self.in_place
     }
 
-    /// Parts of the buffer that a user gives for `rank`'s input or output. In place it is one, as long as the longer.
+    /// Parts of the buffer that a user gives for `rank`'s input or output. In place it is one, as long as the longer. None for a
+    /// rank on another device.
     pub fn user_parts(&self, buffer: Buffer, rank: u32) -> u32 {
         let rank = &self.ranks[rank as usize];
         match buffer {
+            _ if rank.absent => 0,
             Buffer::Slot => 0,
             _ if self.in_place => rank.input_parts.max(rank.output_parts),
             Buffer::Input => rank.input_parts,
@@ -134,6 +198,7 @@ impl AddressMap {
         let rank = &self.ranks[rank as usize];
         let (first, parts) = match buffer {
             Buffer::Slot => (0, 0),
+            _ if rank.absent => (0, 0),
             Buffer::Input => (rank.input_at, rank.input_parts),
             Buffer::Output => (rank.output_at, rank.output_parts),
         };
@@ -146,7 +211,9 @@ impl AddressMap {
         match address.buffer {
             Buffer::Slot => (Buffer::Slot, 0, address.chunk),
             buffer => {
-                let part = self.parts(buffer, address.rank).start + address.chunk / self.chunks;
+                let rank = &self.ranks[address.rank as usize];
+                let at = if buffer == Buffer::Input { rank.input_at } else { rank.output_at };
+                let part = at + address.chunk / self.chunks;
                 let buffer = if self.in_place { Buffer::Output } else { buffer };
                 (buffer, part, address.chunk % self.chunks)
             }
@@ -155,8 +222,9 @@ impl AddressMap {
 
     /// First place of the buffer that a user gives for `rank`'s input or output: in place it is one.
     pub fn user(&self, buffer: Buffer, rank: u32) -> usize {
-        let Rank { input, output, .. } = self.ranks[rank as usize];
+        let Rank { input, output, absent, .. } = self.ranks[rank as usize];
         match buffer {
+            _ if absent => self.all(buffer).start,
             // Whichever of the two is longer begins with the buffer.
             _ if self.in_place => input.min(output) as usize,
             Buffer::Output => output as usize,

@@ -3,7 +3,7 @@
 //! Communicators, program and benchmarks all start from what a user said; they must not differ in what they make of it.
 
 use super::algorithms::draft_in_groups;
-use super::{BuildError, DeviceKind, Draft, Groups, Schedule, Selection, SyncStyle};
+use super::{Algorithm, BuildError, DeviceKind, Draft, Groups, Schedule, Selection, SyncStyle};
 use crate::collective::Task;
 
 /// All that decides which schedule a collective runs by.
@@ -29,6 +29,9 @@ pub struct Recipe {
     pub sync: SyncStyle,
     /// Groups of ranks, of `hierarchical`; [`Groups::usual`] if there are none.
     pub groups: Option<Groups>,
+    /// Ranks that share a device, where there are several: `auto` then takes `hierarchical` where that is defined, and `hierarchical`
+    /// takes these groups where [`groups`](Self::groups) are not given.
+    pub placed: Option<Groups>,
     /// Bytes of a part of the payload; only `auto` looks at them.
     pub part_bytes: u64,
     /// What is to execute it; only `auto` looks at that.
@@ -39,7 +42,16 @@ impl Recipe {
     /// By the algorithm that is presumed to be the fastest for small payloads on the CPU executor.
     pub fn new(task: impl Into<Task>, ranks: u32) -> Self {
         let (algorithm, sync) = (Selection::Auto, SyncStyle::default());
-        Self { task: task.into(), ranks, algorithm, sync, groups: None, part_bytes: 0, device: DeviceKind::Cpu }
+        Self {
+            task: task.into(),
+            ranks,
+            algorithm,
+            sync,
+            groups: None,
+            placed: None,
+            part_bytes: 0,
+            device: DeviceKind::Cpu,
+        }
     }
 
     /// Names the algorithm, or leaves it to the table.
@@ -60,6 +72,13 @@ impl Recipe {
     #[must_use]
     pub fn groups(mut self, groups: impl Into<Option<Groups>>) -> Self {
         self.groups = groups.into();
+        self
+    }
+
+    /// Sets which ranks share a device. One group is as good as none.
+    #[must_use]
+    pub fn placed(mut self, groups: impl Into<Option<Groups>>) -> Self {
+        self.placed = groups.into().filter(|groups: &Groups| groups.count() > 1);
         self
     }
 
@@ -85,12 +104,26 @@ impl Recipe {
         self.draft()?.build()
     }
 
+    /// The algorithm: the one that was named, or the one that `auto` takes.
+    pub fn chosen(&self) -> Algorithm {
+        let collective = self.task.collective;
+        match &self.placed {
+            // 2(G - 1)/G of the payload cross between G devices, and no more.
+            Some(_) if self.algorithm.is_auto() && Algorithm::of(collective).contains(&Algorithm::Hierarchical) => {
+                Algorithm::Hierarchical
+            }
+            _ => self.algorithm.algorithm(collective, self.ranks, self.part_bytes, self.device),
+        }
+    }
+
     /// As [`build`](Self::build), but for its lanes, which are made when they are asked for.
     ///
     /// # Errors
     /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
     pub fn draft(&self) -> Result<Draft, BuildError> {
-        let algorithm = self.algorithm.algorithm(self.task.collective, self.ranks, self.part_bytes, self.device);
-        draft_in_groups(self.task.clone(), algorithm, self.ranks, self.sync, self.groups.clone())
+        let algorithm = self.chosen();
+        let placed = self.placed.as_ref().filter(|_| algorithm == Algorithm::Hierarchical);
+        let groups = self.groups.as_ref().or(placed).cloned();
+        draft_in_groups(self.task.clone(), algorithm, self.ranks, self.sync, groups)
     }
 }

@@ -56,10 +56,16 @@ impl<'a> Writer<'a> {
         let clock = self.trace.clock;
         write!(self.out, "{{\"displayTimeUnit\":\"ns\",\"otherData\":{{")?;
         let schedule = self.schedule;
+        let uncertainty =
+            self.trace.uncertainty.map(|within| format!("yes, to within {} us of the host's", Micros(within)));
+        let calibrated = match clock {
+            Clock::Device { calibrated: false } => "no",
+            _ => uncertainty.as_deref().unwrap_or("yes"),
+        };
         let own = [
             ("tracing", "on: a launch that is not traced is faster"),
             ("clock", clock.describe()),
-            ("calibrated", if matches!(clock, Clock::Device { calibrated: false }) { "no" } else { "yes" }),
+            ("calibrated", calibrated),
             ("schedule", &schedule.origin.to_string()),
             ("collective", schedule.task.collective.name()),
             ("ranks", &schedule.ranks.to_string()),

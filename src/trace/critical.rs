@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::edges::Edges;
-use super::{Span, Trace};
+use super::{Clock, Span, Trace};
 use crate::proof::Proved;
 use crate::schedule::Site;
 
@@ -17,7 +17,7 @@ use crate::schedule::Site;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CriticalPath {
-    /// From the beginning of the launch to the end of the last instruction: `moving` and `waiting` together.
+    /// From the beginning of the launch, by a device's clock of its first dispatch, to the end of the last instruction: `moving` and `waiting` together.
     pub total: u64,
     /// How long the chain moved data.
     pub moving: u64,
@@ -93,7 +93,12 @@ impl Trace {
     /// Why the launch took as long as it did. None of a trace without times, without spans or of another schedule.
     pub fn critical_path(&self, proved: &Proved) -> Option<CriticalPath> {
         let edges = Edges::new(self, proved).filter(|_| self.clock.has_times())?;
-        Walk { spans: &self.spans, edges, proved, shifts: shifts(&self.spans) }.path()
+        // Of a device the first dispatch begins the launch: what the host did before is known within the clock's uncertainty only.
+        let launch = match self.clock {
+            Clock::Device { .. } => self.spans.iter().map(|span| span.begin).min().unwrap_or(0),
+            _ => 0,
+        };
+        Walk { spans: &self.spans, edges, proved, shifts: shifts(&self.spans), launch }.path()
     }
 }
 
@@ -116,6 +121,8 @@ struct Walk<'a> {
     edges: Edges<'a>,
     proved: &'a Proved,
     shifts: Shifts,
+    /// When it began.
+    launch: u64,
 }
 
 /// What a span comes after.
@@ -135,7 +142,7 @@ impl Walk<'_> {
         let mut next = Some(last);
         while let Some(at) = next {
             let before = self.before(at);
-            let since = before.map_or(0, |(before, _)| self.spans[before].end);
+            let since = before.map_or(self.launch, |(before, _)| self.spans[before].end);
             let span = &self.spans[at];
             let ready = span.ready.max(since);
             links.push(Link {

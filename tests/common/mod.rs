@@ -9,6 +9,7 @@ pub(crate) mod edit;
 pub(crate) mod lanes;
 pub(crate) mod nccl;
 pub(crate) mod oracle;
+pub(crate) mod placed;
 pub(crate) mod schedules;
 pub(crate) mod traces;
 

@@ -21,6 +21,7 @@ mod gpu_launch;
 mod lanes;
 mod matrix;
 mod misuse;
+mod placed;
 mod shaders;
 mod soak;
 mod trace;

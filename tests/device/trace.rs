@@ -1,13 +1,13 @@
 //! Traces of launches on devices: what their clocks say of dispatches, and an order where there is no clock.
 
-use wgccl::backend::{Backend, Ready, Shape};
+use wgccl::backend::{Backend, Options, Ready, Shape};
 use wgccl::collective::{Collective, Op};
 use wgccl::element::DataType;
 use wgccl::fault::Fault;
-use wgccl::lower::Mode;
-use wgccl::proof::{self, prove};
+use wgccl::lower::{Mode, Protocol};
+use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, SyncStyle, build};
-use wgccl::trace::Clock;
+use wgccl::trace::{Clock, Trace};
 
 use crate::common::devices::{devices, one_at_a_time};
 use crate::common::traces::consistent;
@@ -20,6 +20,7 @@ fn devices_time_dispatches_or_say_that_they_do_not() {
     let _turn = one_at_a_time();
     let inputs = vec![vec![1_u8; 4 * COUNT]; 4];
     let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut calibrated = 0;
     for (device, algorithm) in
         devices().iter().flat_map(|device| [(device, Algorithm::Ring), (device, Algorithm::Tree)])
     {
@@ -37,17 +38,27 @@ fn devices_time_dispatches_or_say_that_they_do_not() {
                 let mut results = Vec::new();
                 for launch in 0..2 {
                     let mut outputs = vec![vec![0_u8; 4 * COUNT]; 4];
-                    ready.run(&inputs, &mut outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+                    let views = &mut outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>();
+                    let ran = ready.run(&inputs, views).unwrap();
                     results.push(outputs);
                     let trace = ready.trace().unwrap_or_else(|| panic!("{case}, launch {launch}: no trace"));
                     consistent(&trace, &proved, &case);
-                    assert_eq!(trace.spans.len(), pieces * proved.schedule().instructions(), "{case}");
+                    let drawn = (way.mode, way.protocol) == (Mode::Fused, Protocol::Simple);
+                    let channels = if drawn { ready.prepared().channels as usize } else { 1 };
+                    assert_eq!(trace.spans.len(), pieces * channels * proved.schedule().instructions(), "{case}");
                     // GL has no timestamps; nobody has any inside of a kernel.
                     let clock = match way.mode {
-                        Mode::Fused => Clock::Order { measured: false },
+                        Mode::Fused => Clock::Order { measured: drawn },
                         _ if device.name.ends_with("(GL)") => trace.clock,
-                        _ => Clock::Device { calibrated: false },
+                        // By two clocks that do not run alike nothing can be calibrated.
+                        _ => Clock::Device { calibrated: trace.uncertainty.is_some() },
                     };
+                    if let Some(within) = trace.uncertainty {
+                        let last = trace.spans.iter().map(|span| span.end).max().unwrap();
+                        let time = u64::try_from(ran.time.unwrap().as_nanos()).unwrap();
+                        assert!(last <= time + within && within <= time, "{case}: {last} {time} {within}");
+                        calibrated += 1;
+                    }
                     assert_eq!(trace.clock, clock, "{case}");
                     assert_eq!(trace.critical_path(&proved).is_some(), trace.clock.has_times(), "{case}");
                 }
@@ -57,10 +68,49 @@ fn devices_time_dispatches_or_say_that_they_do_not() {
                 ready.launch().unwrap();
                 let trace = ready.trace().unwrap_or_else(|| panic!("{case}: no trace of a launch"));
                 assert!(trace.spans.iter().all(|span| span.piece as usize == pieces - 1), "{case}");
-                assert_eq!(trace.spans.len(), proved.schedule().instructions(), "{case}");
+                consistent_piece(&trace, &proved, &case);
             }
         }
     }
+    println!("{calibrated} launches were calibrated");
+}
+
+/// The trace of a launch over one piece, whichever it was.
+fn consistent_piece(trace: &Trace, proved: &Proved, case: &str) {
+    let spans = trace.spans.iter().map(|span| span.piece(0)).collect();
+    consistent(&Trace::new(trace.clock, spans), proved, case);
+}
+
+/// What was drawn differs from the proof's order where the device ran it otherwise, and from nothing else: every number is there once.
+#[test]
+fn fused_launches_say_in_which_order_they_ran() {
+    let _turn = one_at_a_time();
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 8, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let inputs = vec![vec![1_u8; 4 * COUNT]; 8];
+    let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut traced = 0;
+    for device in devices() {
+        let fused = device.sound().into_iter().find(|way| (way.mode, way.protocol) == (Mode::Fused, Protocol::Simple));
+        let Some(way) = fused else { continue };
+        for (channels, workgroups) in [(None, None), (Some(3), None), (Some(2), Some(3))] {
+            let options: Options = way.options().trace(true).channels(channels).workgroups(workgroups);
+            let case = format!("{} {channels:?} {workgroups:?}", device.name);
+            let mut ready = device.gpu.prepare(&proved, Shape::new(COUNT, DataType::F32, Op::Sum), &options).unwrap();
+            for _ in 0..3 {
+                let mut outputs = vec![vec![0_u8; 4 * COUNT]; 8];
+                ready.run(&inputs, &mut outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+                let trace = ready.trace().unwrap();
+                consistent(&trace, &proved, &case);
+                assert_eq!(trace.clock, Clock::Order { measured: true }, "{case}");
+                let mut numbers: Vec<u64> = trace.spans.iter().flat_map(|span| [span.ready, span.end]).collect();
+                numbers.sort_unstable();
+                assert!(numbers.into_iter().eq(0..2 * trace.spans.len() as u64), "{case}");
+                traced += 1;
+            }
+        }
+    }
+    println!("{traced} launches were traced");
 }
 
 #[test]

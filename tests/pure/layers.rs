@@ -270,11 +270,20 @@ const LAYERS: [&[&str]; 11] = [
     &["error"],
     &["backend"],
     &["communicator"],
-    &["cpu", "gpu"],
+    &["cpu", "gpu", "placed"],
 ];
 
 /// Rows that a row above them may not import although they are lower: executors know nothing of each other.
-const APART: [(&str, &str); 4] = [("cpu", "gpu"), ("gpu", "cpu"), ("communicator", "lower"), ("proof", "golden")];
+const APART: [(&str, &str); 8] = [
+    ("cpu", "gpu"),
+    ("cpu", "placed"),
+    ("gpu", "cpu"),
+    ("gpu", "placed"),
+    ("placed", "cpu"),
+    ("placed", "gpu"),
+    ("communicator", "lower"),
+    ("proof", "golden"),
+];
 
 #[test]
 fn every_layer_imports_only_what_is_below_it() {

@@ -14,6 +14,7 @@ mod collectives;
 mod cpu;
 mod cpu_communicator;
 mod custom;
+mod erratic;
 #[cfg(feature = "formats")]
 mod goal;
 mod golden;
@@ -24,9 +25,12 @@ mod model;
 #[cfg(feature = "formats")]
 mod msccl;
 mod pages;
+mod placed;
 mod proof_answers;
 mod proof_findings;
+mod proof_hints;
 mod proof_mutants;
 mod security;
 mod soak;
+mod split;
 mod trace;

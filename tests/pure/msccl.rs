@@ -303,7 +303,71 @@ fn what_nobody_reads_is_named() {
         1,
     );
     let algo = msccl::read(text.as_bytes()).unwrap();
-    assert_eq!(algo.ignored, ["<copy>", "colour of <step>"]);
+    assert_eq!(algo.ignored, ["colour of <step>"]);
+    assert_eq!(algo.copies(), 1);
+}
+
+/// An all-gather of two ranks as TACCL writes it: what a rank has itself is in a `<copy>`.
+const COPIED: &str = r#"<algo name="old" proto="Simple" nchannels="1" nchunksperloop="4" ngpus="2" coll="allgather" inplace="0">
+  <gpu id="0" i_chunks="2" o_chunks="4" s_chunks="0">
+    <copy i_off="0" o_off="0"/><copy i_off="1" o_off="1"/>
+    <tb id="0" send="1" recv="-1" chan="0">
+      <step s="0" type="s" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="2" depid="-1" deps="-1" hasdep="1"/>
+    </tb>
+    <tb id="1" send="-1" recv="1" chan="0">
+      <step s="0" type="r" srcbuf="o" srcoff="2" dstbuf="o" dstoff="2" cnt="2" depid="0" deps="0" hasdep="1"/>
+    </tb>
+    <tb id="2" send="-1" recv="-1" chan="0">
+      <step s="0" type="cpy" srcbuf="o" srcoff="2" dstbuf="o" dstoff="2" cnt="1" depid="1" deps="0" hasdep="0"/>
+    </tb>
+  </gpu>
+  <gpu id="1" i_chunks="2" o_chunks="4" s_chunks="0">
+    <copy i_off="0" o_off="2"/><copy i_off="1" o_off="3"/>
+    <tb id="0" send="0" recv="0" chan="0">
+      <step s="0" type="s" srcbuf="o" srcoff="2" dstbuf="o" dstoff="2" cnt="2" depid="-1" deps="-1" hasdep="0"/>
+      <step s="1" type="r" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="2" depid="-1" deps="-1" hasdep="0"/>
+    </tb>
+  </gpu>
+</algo>
+"#;
+
+/// Runtimes pass over `<copy>`, and who asks for it has it before everything else.
+#[test]
+fn copies_of_old_files_come_first_where_they_are_asked_for() {
+    let read = |text: &str| msccl::read(text.as_bytes()).unwrap();
+    let old = read(COPIED);
+    assert_eq!(read(&old.to_string()).copies(), 4);
+    assert!(matches!(verdict(COPIED.as_bytes()).0, Verdict::Wrong));
+    let new = old.clone().copies_first();
+    assert_eq!((new.copies(), new.blocks(), new.steps()), (0, 6, 9));
+    // Where a first step waits for another, a nop takes the copies' dependence, and who waits for that block waits for its next step.
+    let text = new.to_string();
+    for line in [
+        r#"<step s="0" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="2" depid="-1" deps="-1" hasdep="1"/>"#,
+        r#"<step s="0" type="s" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="2" depid="3" deps="0" hasdep="1"/>"#,
+        r#"<step s="0" type="nop" srcbuf="i" srcoff="-1" dstbuf="i" dstoff="-1" cnt="0" depid="3" deps="0" hasdep="0"/>"#,
+        r#"<step s="1" type="r" srcbuf="o" srcoff="2" dstbuf="o" dstoff="2" cnt="2" depid="0" deps="0" hasdep="1"/>"#,
+        r#"<step s="1" type="cpy" srcbuf="o" srcoff="2" dstbuf="o" dstoff="2" cnt="1" depid="1" deps="1" hasdep="0"/>"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let (found, why) = verdict(text.as_bytes());
+    assert!(matches!(found, Verdict::Right { .. }), "{why}");
+    let in_place = |text: &str| read(text).copies_are_in_place(Collective::AllGather);
+    let meant = COPIED.replace("inplace=\"0\"", "inplace=\"1\"");
+    assert!(!in_place(COPIED) && in_place(&meant) && !in_place(&meant.replace("o_off=\"3\"", "o_off=\"2\"")));
+    // In place they change nothing.
+    for text in [meant.clone(), read(&meant).copies_first().to_string()] {
+        let (found, why) = verdict(text.as_bytes());
+        assert!(matches!(found, Verdict::Right { .. }), "{why}\n{text}");
+    }
+    // A chunk that is not there is found like that of any step.
+    let far =
+        read(&COPIED.replace("i_off=\"1\" o_off=\"3\"", "i_off=\"4294967295\" o_off=\"3\"")).copies_first().to_string();
+    let (found, why) = verdict(far.as_bytes());
+    assert!(found == Verdict::Invalid && why.contains("cpy uses i[4294967295]"), "{why}");
+    let missing = msccl::read(COPIED.replace(" o_off=\"3\"", "").as_bytes()).unwrap_err().to_string();
+    assert_eq!(missing, "line 15, <copy>: the attribute o_off is missing");
 }
 
 /// xorshift64: the same mutants on every machine.
@@ -337,8 +401,8 @@ fn no_mutant_panics_or_takes_long() {
     ];
     let mut random = Random(0x5eed);
     let mut read = 0;
-    for _ in 0..mutants {
-        let mut bytes = PAIR.as_bytes().to_vec();
+    for mutant in 0..mutants {
+        let mut bytes = [PAIR, COPIED][mutant % 2].as_bytes().to_vec();
         for _ in 0..=random.below(3) {
             let at = random.below(bytes.len());
             match random.below(5) {
@@ -353,6 +417,10 @@ fn no_mutant_panics_or_takes_long() {
             }
         }
         read += usize::from(!matches!(verdict(&bytes).0, Verdict::Unreadable));
+        if let Ok(algo) = msccl::read(&bytes) {
+            algo.copies_are_in_place(Collective::AllGather);
+            verdict(algo.copies_first().to_string().as_bytes());
+        }
     }
     println!("{read} of {mutants} mutants were files still");
     assert!(read > mutants / 10, "{read}");

@@ -151,6 +151,23 @@ fn run(cases: Vec<Case>) {
     }
 }
 
+/// A cycle goes through as many lanes as there are. The finding has all of them; written out it has some, and says how many are left out.
+#[test]
+fn a_long_cycle_is_cut_where_it_is_written() {
+    for (ranks, shown, left_out) in [(3, 2, None), (65, 64, None), (66, 64, Some(1)), (500, 64, Some(435))] {
+        let turn = lanes(all_reduce(ranks, 1).signal_rows(1), |rank| {
+            vec![step().wait(0, (rank + ranks - 1) % ranks), step().notify((rank + 1) % ranks, 0)]
+        });
+        let report = check(&turn, Options::default());
+        let finding = &report.outcome(DeadlockFree).unwrap().findings[0];
+        assert_eq!(finding.with.len() as u32, ranks - 1);
+        let written = serde_json::to_value(finding).unwrap();
+        assert_eq!(written["with"].as_array().unwrap().len(), shown, "{ranks}");
+        assert_eq!(written.get("with_left_out").and_then(serde_json::Value::as_u64), left_out, "{ranks}");
+        assert_eq!(written["message"], finding.message);
+    }
+}
+
 #[test]
 fn what_does_not_exist_is_named() {
     let no_ranks = all_reduce(0, 1);

@@ -4,6 +4,7 @@
 
 mod api;
 mod gallery;
+mod hosts;
 mod scale;
 mod soak;
 mod tables;
@@ -15,6 +16,7 @@ const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
 
   api                write xtask/api.txt, the list of the public API, from the source
   gallery [--check]  draw the gallery of the documentation from the schedules
+  hosts [--check]    hold the laws of docs/scale.md against schedules, and write its tables
   tables [--check]   write the tables and pictures of the benchmark pages from the records
   scale [--out NAME] [--device NAME]
                      measure how cost grows with ranks and size, and write NAME.json and NAME.md (use --release)
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         ["api"] => api::write(root()),
         ["gallery"] => gallery::write(root()),
         ["gallery", "--check"] => gallery::check(root()),
+        ["hosts"] => hosts::write(root()),
+        ["hosts", "--check"] => hosts::check(root()),
         ["tables"] => tables::write(root()),
         ["tables", "--check"] => tables::check(root()),
         ["scale", ref options @ ..] => scale::measure(options),

@@ -14,7 +14,7 @@ use wgccl::proof::Proved;
 
 use super::bandwidth::{elements_moved, rate};
 use super::request::Request;
-use super::result::{Placement, Roof, Samples};
+use super::result::{Measured, Roof, Samples};
 use super::roof::{Timed, microseconds_of};
 use super::stamp::hash;
 use super::statistics::Statistics;
@@ -22,6 +22,7 @@ use crate::device::{Device, Loaded};
 use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
 use crate::memory::reserved;
+use crate::protocol::{Wish, settle};
 use crate::trace::Traced;
 use crate::views::{Host, bytes, bytes_mut, microseconds, views_from};
 
@@ -57,6 +58,8 @@ pub(super) struct Case<'a, T> {
     pub(super) request: &'a Request,
     pub(super) device: &'a Device,
     pub(super) dispatch: Dispatch,
+    /// What the file says of the protocol, where it is the file that runs.
+    pub(super) wish: Option<Wish>,
     pub(super) proved: &'a Proved,
     pub(super) payload: Payload,
     pub(super) op: Op,
@@ -80,9 +83,9 @@ impl<T: Element> Case<'_, T> {
     pub(super) fn measure(
         &self,
         roof: &mut impl FnMut(usize) -> Result<Roof, Error>,
-    ) -> Result<(Placement, Samples), Error> {
+    ) -> Result<(Measured, Samples), Error> {
         let shape = Shape::new(self.payload.count, T::TYPE, self.op);
-        let mut ready = self.device.prepare(self.proved, shape, &self.options())?;
+        let mut ready = self.device.prepare(self.proved, shape, &self.options(self.settled(shape)))?;
         let prepared = ready.prepared();
         let (times, dispatches) = self.times(&mut ready)?;
         let nwrong = self.wrong(&mut ready)?;
@@ -95,7 +98,7 @@ impl<T: Element> Case<'_, T> {
     /// The last of a few launches, each from inputs to outputs: what was measured stays as it was.
     pub(super) fn traced(&self) -> Result<Option<Traced>, Error> {
         let shape = Shape::new(self.payload.count, T::TYPE, self.op);
-        let mut ready = self.device.prepare(self.proved, shape, &self.options().trace(true))?;
+        let mut ready = self.device.prepare(self.proved, shape, &self.options(self.settled(shape)).trace(true))?;
         let (unalign, mut buffers) = (self.request.unalign, self.buffers()?);
         for _ in 0..=self.request.warmup {
             match self.in_place() {
@@ -112,9 +115,14 @@ impl<T: Element> Case<'_, T> {
     }
 
     /// What a row may take bounds every wait of it.
-    fn options(&self) -> Options {
+    fn options(&self, dispatch: Dispatch) -> Options {
         let timeout = if self.device.gpu().is_some() { self.request.timeout } else { None };
-        self.dispatch.options().timeout(timeout)
+        dispatch.options().timeout(timeout)
+    }
+
+    fn settled(&self, shape: Shape) -> Dispatch {
+        let wanted = (self.dispatch, self.wish);
+        settle(self.device, self.proved, shape, wanted, |dispatch| self.options(dispatch)).dispatch
     }
 
     /// Times of the iterations, each over all pieces, and most dispatches of a launch.
@@ -215,7 +223,7 @@ impl<T: Element> Case<'_, T> {
             .collect()
     }
 
-    fn placement(&self, raw: Raw, roof: &Roof) -> Result<(Placement, Samples), Error> {
+    fn placement(&self, raw: Raw, roof: &Roof) -> Result<(Measured, Samples), Error> {
         let (clock, times) = microseconds_of(&raw.times);
         let skip = self.request.skip.min(times.len().saturating_sub(1));
         let Some(statistics) = Statistics::of(&times[skip..]) else {
@@ -228,7 +236,7 @@ impl<T: Element> Case<'_, T> {
         let alg_bw = rate(self.size as f64, time);
         let mem_bw = rate(self.bytes_moved() as f64, time);
         let Prepared { dispatch, channels, pieces, .. } = raw.prepared;
-        let placement = Placement {
+        let placement = Measured {
             time,
             clock,
             host_time: by_host.map_or(time, |by_host| by_host.mean),

@@ -136,14 +136,14 @@ struct Row {
     data_type: String,
     #[serde(default)]
     redop: String,
-    out_of_place: Option<Placement>,
-    in_place: Option<Placement>,
+    out_of_place: Option<Measured>,
+    in_place: Option<Measured>,
     out_of_place_per_iter: Option<Samples>,
     in_place_per_iter: Option<Samples>,
 }
 
 #[derive(Deserialize)]
-struct Placement {
+struct Measured {
     /// `-C` measures the host's.
     #[serde(default, alias = "cpu_time", deserialize_with = "number")]
     time: Option<f64>,

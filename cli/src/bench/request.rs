@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wgccl::backend::Backend;
 use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, supported};
 use wgccl::low_level::payload::Payload;
 use wgccl::schedule::{
-    Algorithm, BuildError, DeviceKind, Granularity, MAX_RANKS, Recipe, Schedule, Selection, SyncStyle,
+    Algorithm, BuildError, DeviceKind, Granularity, Groups, MAX_RANKS, Placement, Recipe, Schedule, Selection,
+    SyncStyle,
 };
 
 use super::size::{Parts, Range, Step};
@@ -18,6 +20,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
 use crate::file::Loaded;
 use crate::memory::{check_count, check_memory};
+use crate::protocol::Wish;
 
 /// An algorithm or `auto`; none is the file.
 pub(super) type Way = Option<Selection>;
@@ -50,6 +53,8 @@ pub struct Request {
     pub ops: Vec<Op>,
     /// Devices, one after the other, as `--device` takes them.
     pub devices: Vec<String>,
+    /// Of several devices that share the ranks: which has which.
+    pub place: Option<Placement>,
     /// Dispatch modes and protocols on GPUs, one after the other.
     pub dispatch: Vec<Dispatch>,
     /// Leave out, and note, modes that a device does not bear, in place of refusing everything.
@@ -104,6 +109,7 @@ impl Default for Request {
             data_types: vec![DataType::F32],
             ops: vec![Op::Sum],
             devices: vec![AUTO.to_owned()],
+            place: None,
             dispatch: vec![Dispatch::AUTO],
             only_sound: false,
             range: Range { first: 1 << 10, last: 4 << 20, step: Step::Factor(4) },
@@ -214,12 +220,23 @@ impl Request {
 
     /// By an algorithm, or that of the file.
     pub(super) fn schedule(&self, root: u32, algorithm: Option<Algorithm>, ranks: u32) -> Result<Schedule, BuildError> {
+        self.schedule_on(root, algorithm, ranks, None)
+    }
+
+    /// As [`schedule`](Self::schedule), where these ranks share a device.
+    pub(super) fn schedule_on(
+        &self,
+        root: u32,
+        algorithm: Option<Algorithm>,
+        ranks: u32,
+        placed: Option<Groups>,
+    ) -> Result<Schedule, BuildError> {
         let algorithm = match (algorithm, &self.file) {
             (None, Some(file)) => return Ok(file.schedule.clone()),
             (None, None) => Algorithm::default_of(self.collective),
             (Some(algorithm), _) => algorithm,
         };
-        Recipe::new(self.task(root), ranks).algorithm(algorithm).sync(self.sync).build()
+        Recipe::new(self.task(root), ranks).algorithm(algorithm).sync(self.sync).placed(placed).build()
     }
 
     fn task(&self, root: u32) -> Task {
@@ -228,7 +245,21 @@ impl Request {
         task
     }
 
-    /// Which algorithm a part of `count` elements goes by.
+    /// Which algorithm a part of `count` elements goes by on `device`.
+    pub(super) fn algorithm_on(
+        &self,
+        way: Way,
+        ranks: u32,
+        data_type: DataType,
+        count: usize,
+        device: &Device,
+    ) -> Option<Algorithm> {
+        let part_bytes = count as u64 * data_type.bytes() as u64;
+        let recipe = Recipe::new(self.task(0), ranks).part_bytes(part_bytes).device(device.kind());
+        way.map(|way| recipe.algorithm(way).placed(device.groups(ranks)).chosen())
+    }
+
+    /// Which algorithm a part of `count` elements goes by on a device of this kind.
     pub(super) fn algorithm(
         &self,
         way: Way,
@@ -238,6 +269,11 @@ impl Request {
         kind: DeviceKind,
     ) -> Option<Algorithm> {
         way.map(|way| way.algorithm(self.collective, ranks, count as u64 * data_type.bytes() as u64, kind))
+    }
+
+    /// The protocol that the file asks for.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        self.file.as_deref().and_then(Wish::of)
     }
 
     /// Refuses what can be refused without a device and without a schedule: that of many ranks is gigabytes.

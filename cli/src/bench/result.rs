@@ -41,7 +41,7 @@ pub struct Samples {
 
 /// One placement of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Placement {
+pub struct Measured {
     /// Mean time of a launch in microseconds.
     pub time: f64,
     /// By which clock.
@@ -156,11 +156,11 @@ pub struct Row {
     /// Copy bandwidth for this size on this device in this run.
     pub roof: Roof,
     /// Inputs and outputs apart; `None` of a schedule that is right in place only. A row has this placement or the other.
-    pub out_of_place: Option<Placement>,
+    pub out_of_place: Option<Measured>,
     /// Its times.
     pub out_of_place_per_iter: Option<Samples>,
     /// Input and output in one buffer, for collectives that have that.
-    pub in_place: Option<Placement>,
+    pub in_place: Option<Measured>,
     /// Its times.
     pub in_place_per_iter: Option<Samples>,
 }
@@ -193,7 +193,7 @@ fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 
 impl Row {
     /// What was measured, with its times: out of place, then in place.
-    pub fn placements(&self) -> impl Iterator<Item = (&'static str, &Placement, &Samples)> {
+    pub fn placements(&self) -> impl Iterator<Item = (&'static str, &Measured, &Samples)> {
         let Self { out_of_place, out_of_place_per_iter, in_place, in_place_per_iter, .. } = self;
         let apart = out_of_place.as_ref().zip(out_of_place_per_iter.as_ref());
         let in_place = in_place.as_ref().zip(in_place_per_iter.as_ref());
@@ -203,7 +203,7 @@ impl Row {
 
     /// What stands for the row where there is room for one placement: out of place, or in place where that is all. Every row that
     /// was measured or read has it.
-    pub fn first(&self) -> Option<(&Placement, &Samples)> {
+    pub fn first(&self) -> Option<(&Measured, &Samples)> {
         self.placements().next().map(|(_, placement, samples)| (placement, samples))
     }
 
@@ -226,7 +226,7 @@ impl Row {
     }
 }
 
-impl Placement {
+impl Measured {
     /// Dispatch mode and protocol in one word, on a GPU.
     pub fn dispatch_name(&self) -> Option<String> {
         self.dispatch.map(|mode| dispatch::name(mode, self.protocol.unwrap_or_default()))

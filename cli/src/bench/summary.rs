@@ -3,7 +3,7 @@
 //! Apart from the rows, because what makes a section of them is what was asked for.
 
 use super::request::Request;
-use super::result::{Placement, Row};
+use super::result::{Measured, Row};
 
 /// Sums over rows.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -39,7 +39,7 @@ impl Summary {
     }
 }
 
-fn placements(rows: &[Row]) -> impl Iterator<Item = &Placement> {
+fn placements(rows: &[Row]) -> impl Iterator<Item = &Measured> {
     rows.iter().flat_map(Row::placements).map(|(_, placement, _)| placement)
 }
 

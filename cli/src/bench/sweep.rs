@@ -6,7 +6,7 @@
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 
-use wgccl::backend::Backend;
+use wgccl::backend::{Backend, Shape};
 use wgccl::collective::Op;
 use wgccl::element::{DataType, Element};
 use wgccl::error::UserBuffer;
@@ -25,6 +25,7 @@ use crate::device::{Device, threads};
 use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::memory::reserved;
+use crate::protocol::settle;
 use crate::trace::Traced;
 use crate::views::views_from;
 
@@ -88,7 +89,7 @@ pub fn sweep(request: &Request, observer: &mut impl Observer) -> Result<(), Erro
     let mut notes = Vec::new();
     request.check_numbers()?;
     request.redops(&mut Vec::new())?;
-    let devices = devices(&request.devices, &mut notes)?;
+    let devices = devices(request, &mut notes)?;
     sweep_on(request, &devices, notes, observer)
 }
 
@@ -139,7 +140,13 @@ pub(super) fn sweep_on(
             }
         }
     }
-    notes.extend(request.file.iter().flat_map(|file| file.few_warnings().cloned()));
+    notes.extend(request.file.iter().flat_map(|file| file.few_warnings()));
+    for &ranks in &request.ranks {
+        for &data_type in &request.data_types {
+            notes.extend(said_of_sizes(request, ranks, data_type)?);
+        }
+    }
+    notes.extend(said_of_protocols(request, devices, &redops)?);
     let ways = devices.iter().map(|device| request.dispatch_on(device, &mut notes).len() as u64).sum::<u64>();
     plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways) };
     let descriptions: Vec<result::Device> = devices.iter().map(Device::describe).collect();
@@ -157,15 +164,53 @@ pub(super) fn sweep_on(
     Ok(())
 }
 
-fn devices(wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
+/// The smallest and the largest size for which the file is not made.
+fn said_of_sizes(request: &Request, ranks: u32, data_type: DataType) -> Result<Vec<String>, Error> {
+    let Some(file) = &request.file else { return Ok(Vec::new()) };
+    let parts = Parts::of(request.collective, ranks).number();
+    let counts = request.counts(data_type, ranks)?;
+    let (least, most) = (counts.iter().min(), counts.iter().max());
+    let sizes = least.into_iter().chain(most.filter(|most| least != Some(most)));
+    let said = sizes.filter_map(|&count| {
+        file.said_of_size((count as u64).saturating_mul(data_type.bytes() as u64).saturating_mul(parts))
+    });
+    Ok(said.collect())
+}
+
+/// Which protocol the file runs by where nobody named one, of the smallest launch on each device.
+fn said_of_protocols(
+    request: &Request,
+    devices: &[Device],
+    redops: &[(DataType, Option<Op>)],
+) -> Result<Vec<String>, Error> {
+    let mut said = Vec::new();
+    let (Some(file), Some(wish)) = (&request.file, request.wish()) else { return Ok(said) };
+    let ((Some(&(data_type, op)), Some(&ranks)), true) =
+        ((redops.first(), request.ranks.first()), devices.iter().any(|device| device.gpu().is_some()))
+    else {
+        return Ok(said);
+    };
+    let (proved, _) = proofs(request, &file.schedule, None)?;
+    let count = request.counts(data_type, ranks)?.into_iter().min().unwrap_or(0);
+    let shape = Shape::new(count, data_type, op.unwrap_or(Op::Sum));
+    for device in devices {
+        for dispatch in request.dispatch_on(device, &mut Vec::new()) {
+            let note = settle(device, &proved, shape, (dispatch, Some(wish)), Dispatch::options).note;
+            said.extend(note.filter(|note| !said.contains(note)));
+        }
+    }
+    Ok(said)
+}
+
+fn devices(request: &Request, notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
-    for name in wanted {
+    for name in &request.devices {
         match name.as_str() {
             ALL => found.extend(Device::all(notes)),
             name => found.push(Device::find(name, notes)?),
         }
     }
-    Ok(found)
+    found.into_iter().map(|device| device.place(request.place.as_ref())).collect()
 }
 
 /// Roots and algorithms over a number of ranks.
@@ -211,11 +256,11 @@ fn of_device<T: Element>(
             let group_root = if collective.has_root() { root as i32 } else { -1 };
             let mut test: Option<Test<'_>> = None;
             for (&count, roof) in counts.iter().zip(&mut roofs) {
-                let algorithm = request.algorithm(selection, ranks, data_type, count, device.kind());
+                let algorithm = request.algorithm_on(selection, ranks, data_type, count, device);
                 let test = match &mut test {
                     Some(test) if test.algorithm == algorithm => test,
                     test => {
-                        let schedule = request.schedule(root, algorithm, ranks)?;
+                        let schedule = request.schedule_on(root, algorithm, ranks, device.groups(ranks))?;
                         let (proved, also_in_place) = proofs(request, &schedule, algorithm)?;
                         let group = Group {
                             device: index,
@@ -320,10 +365,12 @@ impl Test<'_> {
             None => Ok(*known_roof.insert(roof::copy::<T>(device, &extents, pieces, request.copies)?)),
         };
         let op = redop.unwrap_or(Op::Sum);
+        let wish = request.wish().filter(|_| self.algorithm.is_none());
         let of = |proved| Case {
             request,
             device,
             dispatch,
+            wish,
             proved,
             payload,
             op,

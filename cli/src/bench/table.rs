@@ -7,7 +7,7 @@ use std::fmt::Write;
 use wgccl::element::DataType;
 
 use super::number::{cell, general};
-use super::result::{Placement, Row, Samples, redop_name};
+use super::result::{Measured, Row, Samples, redop_name};
 
 /// Which optional columns and lines there are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +46,7 @@ impl Columns {
             let _ = write!(text, "{:>21}", row.timestamp);
         }
         if self.ours
-            && let Some((&Placement { mem_bw, roof_pct, dispatches, .. }, samples)) = row.first()
+            && let Some((&Measured { mem_bw, roof_pct, dispatches, .. }, samples)) = row.first()
         {
             let dispatches = dispatches.map_or_else(|| "-".to_owned(), |n| n.to_string());
             let roof = if roof_pct.is_nan() { format!("{:>6}", "-") } else { cell(roof_pct, 6) };
@@ -58,7 +58,7 @@ impl Columns {
         text
     }
 
-    fn placement(&self, placement: &Placement, samples: &Samples) -> String {
+    fn placement(&self, placement: &Measured, samples: &Samples) -> String {
         let wrong = placement.nwrong.map_or_else(|| "N/A".to_owned(), |wrong| general(wrong as f64));
         let (time, alg, bus) = (cell(placement.time, 7), cell(placement.alg_bw, 6), cell(placement.bus_bw, 6));
         let mut text = format!("  {time}  {alg}  {bus}  {wrong:>6}");
@@ -75,7 +75,7 @@ impl Columns {
     /// rest for numbers. A line of the header says that they are those of out-of-place again.
     fn no_in_place(&self, row: &Row) -> String {
         match row.first().filter(|_| !self.ours) {
-            Some((placement, samples)) => self.placement(&Placement { nwrong: None, ..placement.clone() }, samples),
+            Some((placement, samples)) => self.placement(&Measured { nwrong: None, ..placement.clone() }, samples),
             None => self.no_placement(),
         }
     }

@@ -7,7 +7,7 @@ use wgccl::element::DataType;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::schedule::{Algorithm, SyncStyle};
 
-use super::result::{Clock, Device, Placement, Roof, Row, Samples};
+use super::result::{Clock, Device, Measured, Roof, Row, Samples};
 use super::statistics::Statistics;
 
 pub(crate) fn device() -> Device {
@@ -23,7 +23,7 @@ pub(crate) fn device() -> Device {
 }
 
 pub(crate) fn row(size: u64, time: f64) -> Row {
-    let placement = Placement {
+    let placement = Measured {
         time,
         clock: Clock::Device,
         host_time: 2.0 * time,
@@ -60,7 +60,7 @@ pub(crate) fn row(size: u64, time: f64) -> Row {
         timestamp: "2026-01-02 03:04:05".to_owned(),
         bytes_moved: 8 * size,
         roof: Roof { time: time / 4.0, clock: Clock::Device, bandwidth: 2.0, by: None },
-        in_place: Some(Placement { nwrong: None, ..placement.clone() }),
+        in_place: Some(Measured { nwrong: None, ..placement.clone() }),
         out_of_place: Some(placement),
         out_of_place_per_iter: Some(samples.clone()),
         in_place_per_iter: Some(samples),
@@ -73,7 +73,7 @@ pub(crate) fn in_place_only(row: Row) -> Row {
 }
 
 /// What [`row`] has out of place.
-pub(crate) fn apart(row: &mut Row) -> &mut Placement {
+pub(crate) fn apart(row: &mut Row) -> &mut Measured {
     row.out_of_place.as_mut().unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use wgccl::collective::{Collective, Task};
 use wgccl::element::DataType;
-use wgccl::schedule::{Algorithm, DeviceKind, Draft, Groups, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, DeviceKind, Draft, Groups, Placement, Selection, SyncStyle};
 
 use super::values::{Names, device, one_of, selection};
 use crate::amount::whole;
@@ -115,6 +115,11 @@ pub(super) struct LaunchArgs {
     /// For --algorithm auto, as `wgccl run` takes it [default: auto]
     #[arg(long, value_name = "DEVICE", value_parser = device)]
     pub(super) device: Option<String>,
+    /// Which ranks are on which device, as 0-3:0,4-7:1, to see what moves between them
+    ///
+    /// Where an algorithm is chosen, or is hierarchical, ranks of a device are a group.
+    #[arg(long, value_name = "RANKS:N,..")]
+    pub(super) place: Option<Placement>,
 }
 
 impl LaunchArgs {
@@ -134,13 +139,17 @@ impl LaunchArgs {
 
     /// The schedule, by a chosen algorithm if none is named. The device is looked for only then.
     pub(super) fn draft(&self, plan: &Plan, ranks: u32) -> Result<Draft, Error> {
+        let groups = || self.place.as_ref().and_then(Placement::groups);
+        if let Some(placement) = &self.place {
+            super::placed::check(placement, ranks)?;
+        }
         if !plan.is_auto() {
             let device = [(self.device.is_some(), "--device")];
             refuse_flags("a device only matters to --algorithm auto, and nothing is launched", &device)?;
-            return plan.draft(ranks, 0, DeviceKind::Cpu);
+            return plan.draft_on(ranks, 0, DeviceKind::Cpu, groups());
         }
         let part_bytes = (self.count(plan) as u64).saturating_mul(self.data_type().bytes() as u64);
-        plan.draft(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?)
+        plan.draft_on(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?, groups())
     }
 }
 
@@ -223,6 +232,12 @@ pub(super) struct FileArgs {
     /// Of MSCCL XML: receivers read senders' buffers themselves, where that is proved
     #[arg(long)]
     pub(super) elide: bool,
+    /// Of MSCCL XML: do what <copy> of SCCL and TACCL says, before the first step; runtimes pass over it
+    #[arg(long)]
+    pub(super) copies: bool,
+    /// Any count, also one that the file is not made for: its last chunks are shorter, where that is proved
+    #[arg(long)]
+    pub(super) force_size: bool,
 }
 
 impl Subject {
@@ -234,6 +249,8 @@ impl Subject {
                     (file.fifo_slots.is_some(), "--fifo-slots"),
                     (file.collective.is_some(), "--collective"),
                     (file.elide, "--elide"),
+                    (file.copies, "--copies"),
+                    (file.force_size, "--force-size"),
                 ];
                 refuse_flags("these options are of schedule files", &flags)?;
                 let (algorithm, sync) = (args.algorithm(*collective), args.sync.unwrap_or_default());
@@ -248,9 +265,9 @@ impl Subject {
                     (!args.sources.sources.is_empty(), "--sources"),
                 ];
                 refuse_flags("a file has the one schedule that it has", &flags)?;
-                let FileArgs { fifo_slots, collective, elide } = *file;
-                let loaded =
-                    load(path, &Options { fifo_slots, collective, root: args.root, elide }).map_err(Box::new)?;
+                let FileArgs { fifo_slots, collective, elide, copies, force_size } = *file;
+                let options = Options { fifo_slots, collective, root: args.root, elide, copies, force_size };
+                let loaded = load(path, &options).map_err(Box::new)?;
                 let task = &loaded.schedule.task;
                 if args.root.is_some() && !task.collective.has_root() {
                     return Err(Error::Usage(format!("{} has no root; leave --root out", task.collective)));

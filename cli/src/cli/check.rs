@@ -14,6 +14,7 @@ use wgccl::schedule::{Draft, Origin, Schedule, SyncStyle};
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
 use super::output::{BAD, DIM, GOOD, Ticking, details, how, named, of_notes, plural, print, print_json};
 use super::picture::{PictureArgs, picture};
+use super::placed::Placed;
 use crate::amount::whole;
 use crate::error::{Error, exit, of_report};
 use crate::file::{Loaded, Msccl};
@@ -89,6 +90,8 @@ struct Json<'a> {
     lanes: usize,
     instructions: usize,
     proofs: &'a [Outcome],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placed: Option<Placed>,
     #[serde(flatten)]
     answers: Answers,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +122,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     let in_place = args.in_place || plan.file().is_some_and(|loaded| loaded.in_place);
     check_place(collective, in_place)?;
     args.launch.check(collective)?;
-    if !plan.is_auto() {
+    if !plan.is_auto() && args.launch.place.is_none() {
         let LaunchArgs { count, data_type, .. } = &args.launch;
         let flags = [(count.is_some(), "--count"), (data_type.is_some(), "--type")];
         super::args::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
@@ -152,6 +155,10 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             None => answers.launch(&args.launch.draft(&plan, ranks)?.build()?, options),
         }
     }
+    let placed = match &schedule {
+        Some(schedule) if report.ok() => Placed::of(&args.launch, &plan, schedule, in_place)?,
+        _ => None,
+    };
     drop(spinner);
     let (root, sources) = (collective.has_root().then_some(task.root), &task.sources);
     if args.json {
@@ -177,6 +184,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
             lanes,
             instructions,
             proofs: &report.proofs,
+            placed,
             answers,
             error: (!report.ok()).then(|| report.to_string()),
         })?;
@@ -192,7 +200,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
         );
         let mut file = plan.file().map_or_else(String::new, |loaded| of_file(loaded, by_chance, fewest));
         file += &broken.as_ref().map_or_else(String::new, Broken::text);
-        let answers = answers.text();
+        let answers = placed.map_or_else(String::new, |placed| placed.text()) + &answers.text();
         print(format!("{title}{file}\n{}\n{answers}", proofs(&report)).trim_end())?;
     }
     Ok(of_report(&report))
@@ -207,7 +215,8 @@ struct Looked {
 }
 
 fn look(args: &CheckArgs, draft: Draft, options: proof::Options, questions: &Questions<'_>) -> Result<Looked, Error> {
-    if args.broken.is_none() && !args.picture.is_given() && !questions.are_there() {
+    let all = args.picture.is_given() || questions.are_there() || args.launch.place.is_some();
+    if args.broken.is_none() && !all {
         return Ok(Looked { checked: proof::check_draft(draft, options)?, broken: None, schedule: None });
     }
     let mut schedule = draft.build()?;

@@ -77,7 +77,7 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Error> {
     check_flags(args)?;
     let plan = args.what.plan(&args.schedule, &args.file)?;
     let ranks = ranks_of(&plan, args.ranks, RANKS)?;
-    let schedule = plan.schedule(ranks, 0, DeviceKind::Cpu)?;
+    let schedule = plan.draft(ranks, 0, DeviceKind::Cpu)?.build()?;
     let in_place = plan.file().is_some_and(|loaded| loaded.in_place);
     let proved = prove(schedule, proof::Options::default().in_place(in_place))?;
     if args.to == Format::Wgccl {

@@ -23,6 +23,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "collective",
             "fifo_slots",
             "elide",
+            "copies",
+            "force_size",
             "proto",
             "only",
             "broken",
@@ -32,7 +34,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
     ),
     ("Data", &["count", "data_type", "op", "fill", "seed", "unalign", "rtol", "atol"]),
     ("Files", &["input", "tensor", "output", "to", "svg", "html"]),
-    ("Device", &["device", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
+    ("Device", &["device", "place", "dispatch", "protocol", "channels", "timeout", "drop_notify"]),
     ("Sizes", &["first", "last", "step", "factor"]),
     ("Iterations", &["iterations", "warmup", "checks", "cycles", "skip"]),
     (
@@ -101,7 +103,8 @@ const EXAMPLES: [(&str, &str); 11] = [
     (
         "lint",
         "  wgccl lint allreduce.xml                         who would refuse it, and why\n  \
-           wgccl lint allreduce.xml --json                  for a script",
+           wgccl lint allreduce.xml --json                  for a script\n  \
+           wgccl lint ring -P 8 --sync barrier              what barriers cost",
     ),
     (
         "convert",

@@ -13,6 +13,7 @@ use wgccl::schedule::{Algorithm, Origin};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
 use super::output::{DIM, Ticking, plural, print, print_json};
+use super::placed::Placed;
 use super::values::one_of;
 use crate::amount::whole;
 use crate::error::{Error, exit};
@@ -74,6 +75,8 @@ struct Json {
     exchange_bytes_saved: usize,
     signal_bytes_saved_percent: Option<f64>,
     regions: Vec<Region>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placed: Option<Placed>,
 }
 
 pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
@@ -93,6 +96,8 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let schedule = args.launch.draft(&plan, ranks)?.build()?;
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
+    let in_place = plan.file().is_some_and(|loaded| loaded.in_place);
+    let placed = Placed::of(&args.launch, &plan, &schedule, in_place)?;
     drop(spinner);
     let savings = window.savings();
     let json = Json {
@@ -118,6 +123,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         exchange_bytes_saved: savings.exchange_bytes,
         signal_bytes_saved_percent: savings.signal_percent,
         regions: window.regions().collect(),
+        placed,
     };
     if args.json {
         print_json(&json)?
@@ -181,6 +187,9 @@ fn table(layout: &Json) -> String {
         .map(|percent| format!("{percent} % of the signals' bytes, against 16 columns"));
     for (line, name) in exchange.into_iter().chain(stride).zip(["saved", ""]) {
         let _ = writeln!(text, "{name:<10} {line}");
+    }
+    if let Some(placed) = &layout.placed {
+        let _ = write!(text, "\n{}", placed.text());
     }
     text.truncate(text.trim_end().len());
     text

@@ -10,6 +10,7 @@ use crate::tensor::{self, Outputs};
 pub(super) use args::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG, RunArgs};
 use args::{check_flags, files, request};
 use one::one;
+pub(super) use text::of_link;
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     let plan = args.what.plan(&args.schedule, &args.file)?;
@@ -25,6 +26,11 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
         [only] => one(args, request(args, &plan, Some(only.clone()))?, &files.outputs),
         several if args.trace.is_some() => Err(Error::Usage(format!(
             "--trace is of one launch, and the inputs hold {} tensors; choose one with --tensor",
+            several.len()
+        ))),
+        #[cfg(feature = "mpi")]
+        several if crate::device::processes::rank().is_some() => Err(Error::Usage(format!(
+            "several processes run one tensor, and the inputs hold {}; choose one with --tensor",
             several.len()
         ))),
         _ => all::run(args, &plan, &files),

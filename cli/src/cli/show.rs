@@ -4,12 +4,14 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
+use serde::Serialize;
 use wgccl::proof;
-use wgccl::show::{Line, Tone, text};
+use wgccl::show::{Line, Picture, Tone, text};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, ranks_of};
 use super::output::{BAD, DIM, GOOD, Ticking, print, print_json};
 use super::picture::{PictureArgs, picture};
+use super::placed::Placed;
 use super::source::{Source, sources};
 use crate::amount::whole;
 use crate::error::{Error, exit};
@@ -42,6 +44,14 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    picture: &'a Picture,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placed: Option<Placed>,
+}
+
 pub(super) fn show(args: &ShowArgs) -> Result<u8, Error> {
     args.picture.check_stdout(args.json)?;
     let plan = args.what.plan(&args.schedule, &args.file)?;
@@ -54,12 +64,14 @@ pub(super) fn show(args: &ShowArgs) -> Result<u8, Error> {
     let spinner = Ticking::spinner("drawing");
     let schedule = args.launch.draft(&plan, ranks)?.build()?;
     let picture = picture(&plan, &args.launch, &schedule, proof::Options::default().in_place(in_place))?;
+    let placed = Placed::of(&args.launch, &plan, &schedule, in_place)?;
     drop(spinner);
     args.picture.write(&picture)?;
     if args.json {
-        print_json(&picture)?;
+        print_json(&Json { picture: &picture, placed })?;
     } else if !args.picture.is_given() {
-        print(&coloured(&text(&picture, only)))?;
+        let placed = placed.map_or_else(String::new, |placed| format!("\n\n{}", placed.text().trim_end()));
+        print(&(coloured(&text(&picture, only)) + &placed))?;
     }
     Ok(exit::OK)
 }

@@ -64,6 +64,15 @@ pub(super) fn device(text: &str) -> Result<String, String> {
     Ok(word.unwrap_or(text).to_owned())
 }
 
+/// As [`device`], or several that share the ranks: joined by `+`, or by commas where these are in no name.
+pub(super) fn together(text: &str) -> Result<String, String> {
+    let plain = |part: &str| names::is(part.trim(), CPU) || part.trim().parse::<usize>().is_ok();
+    if text.contains(',') && text.split(',').all(plain) {
+        return Ok(text.split(',').map(|part| part.trim().to_lowercase()).collect::<Vec<_>>().join("+"));
+    }
+    device(text)
+}
+
 /// Several values, or all of them. A type of its own: clap takes a vector for an option that may be repeated.
 #[derive(Debug, Clone)]
 pub(super) struct List<T> {

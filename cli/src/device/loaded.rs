@@ -8,6 +8,7 @@ use wgccl::element::Element;
 use wgccl::error::RunError;
 use wgccl::golden::Goldens;
 use wgccl::gpu;
+use wgccl::placed;
 use wgccl::schedule::Buffer;
 use wgccl::trace::Trace;
 
@@ -19,6 +20,11 @@ pub enum Loaded {
     Cpu(cpu::Ready),
     /// On a GPU.
     Gpu(Box<gpu::Executor>),
+    /// On several devices.
+    Several(Box<placed::Ready>),
+    /// On those of several processes.
+    #[cfg(feature = "mpi")]
+    Processes(Box<wgccl_mpi::MpiReady>),
 }
 
 impl Loaded {
@@ -32,8 +38,8 @@ impl Loaded {
     /// The shader that runs, on a GPU.
     pub fn source(&self) -> Option<String> {
         match self {
-            Self::Cpu(_) => None,
             Self::Gpu(executor) => Some(executor.package().source().text),
+            _ => None,
         }
     }
 
@@ -47,30 +53,31 @@ impl Loaded {
         Some((user, all - user))
     }
 
-    /// Puts a piece where timed launches find it. Cores find it in the caller's memory.
-    pub fn place(&mut self, piece: usize, host: &Host<'_>) -> Result<(), RunError> {
+    /// How several devices were prepared.
+    pub fn several(&self) -> Option<&placed::Ready> {
         match self {
-            Self::Cpu(_) => Ok(()),
-            Self::Gpu(executor) => executor.load(piece, &host.given()),
+            Self::Several(ready) => Some(ready),
+            _ => None,
         }
     }
 
-    /// Launches over what was placed, each timed: on a GPU what stays there, on cores the caller's memory, however it lies.
+    /// Puts a piece where timed launches find it. Cores, and several devices, find it in the caller's memory.
+    pub fn place(&mut self, piece: usize, host: &Host<'_>) -> Result<(), RunError> {
+        match self {
+            Self::Gpu(executor) => executor.load(piece, &host.given()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Launches over what was placed, each timed: on a GPU what stays there, on cores the caller's memory, however it lies, and so
+    /// on several devices, which takes the copies to and from them.
     pub fn time(&mut self, launches: usize, host: &mut Host<'_>) -> Result<Vec<Ran>, RunError> {
         match self {
             Self::Gpu(executor) => executor.time(launches),
-            Self::Cpu(ready) => (0..launches)
-                .map(|_| {
-                    let (inputs, outputs) = host.both();
-                    let start = Instant::now();
-                    let mut ran = match inputs {
-                        Some(inputs) => ready.run(inputs, outputs)?,
-                        None => ready.run_in_place(outputs)?,
-                    };
-                    ran.time = Some(start.elapsed());
-                    Ok(ran)
-                })
-                .collect(),
+            Self::Cpu(ready) => (0..launches).map(|_| over(ready, host)).collect(),
+            Self::Several(ready) => (0..launches).map(|_| over(&mut **ready, host)).collect(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => (0..launches).map(|_| over(&mut **ready, host)).collect(),
         }
     }
 
@@ -82,16 +89,31 @@ impl Loaded {
         goldens: &Goldens<'_, T>,
     ) -> Result<Option<u64>, RunError> {
         match self {
-            Self::Cpu(_) => Ok(None),
             Self::Gpu(executor) => executor.count_wrong(inputs, goldens).map(Some),
+            _ => Ok(None),
         }
     }
+}
+
+/// One launch over the caller's memory, timed.
+fn over(ready: &mut impl Ready, host: &mut Host<'_>) -> Result<Ran, RunError> {
+    let (inputs, outputs) = host.both();
+    let start = Instant::now();
+    let mut ran = match inputs {
+        Some(inputs) => ready.run(inputs, outputs)?,
+        None => ready.run_in_place(outputs)?,
+    };
+    ran.time = Some(start.elapsed());
+    Ok(ran)
 }
 
 impl Ready for Loaded {
     fn prepared(&self) -> Prepared {
         match self {
             Self::Cpu(ready) => ready.prepared(),
+            Self::Several(ready) => ready.prepared(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.prepared(),
             Self::Gpu(executor) => executor.prepared(),
         }
     }
@@ -99,6 +121,9 @@ impl Ready for Loaded {
     fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError> {
         match self {
             Self::Cpu(ready) => ready.run(inputs, outputs),
+            Self::Several(ready) => ready.run(inputs, outputs),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.run(inputs, outputs),
             Self::Gpu(executor) => executor.run(inputs, outputs),
         }
     }
@@ -106,6 +131,9 @@ impl Ready for Loaded {
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError> {
         match self {
             Self::Cpu(ready) => ready.run_in_place(buffers),
+            Self::Several(ready) => ready.run_in_place(buffers),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.run_in_place(buffers),
             Self::Gpu(executor) => executor.run_in_place(buffers),
         }
     }
@@ -113,6 +141,9 @@ impl Ready for Loaded {
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
         match self {
             Self::Cpu(ready) => ready.load(piece, inputs),
+            Self::Several(ready) => ready.load(piece, inputs),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.load(piece, inputs),
             Self::Gpu(executor) => executor.load(piece, inputs),
         }
     }
@@ -120,6 +151,9 @@ impl Ready for Loaded {
     fn launch(&mut self) -> Result<Ran, RunError> {
         match self {
             Self::Cpu(ready) => ready.launch(),
+            Self::Several(ready) => ready.launch(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.launch(),
             Self::Gpu(executor) => executor.launch(),
         }
     }
@@ -127,6 +161,9 @@ impl Ready for Loaded {
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
         match self {
             Self::Cpu(ready) => ready.fetch(outputs),
+            Self::Several(ready) => ready.fetch(outputs),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.fetch(outputs),
             Self::Gpu(executor) => executor.fetch(outputs),
         }
     }
@@ -134,6 +171,9 @@ impl Ready for Loaded {
     fn trace(&mut self) -> Option<Trace> {
         match self {
             Self::Cpu(ready) => ready.trace(),
+            Self::Several(ready) => ready.trace(),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => ready.trace(),
             Self::Gpu(executor) => executor.trace(),
         }
     }

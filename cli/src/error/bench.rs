@@ -16,7 +16,7 @@ pub enum BenchError {
     Range { first: u64, last: u64, why: &'static str },
     /// None of the sizes fits the file's schedule.
     #[error(
-        "no size from {first} to {last} bytes is a multiple of the {n} elements that the file's schedule wants; give larger ones"
+        "no size from {first} to {last} bytes is a multiple of the {n} elements that the file's schedule wants; give larger ones, or --force-size"
     )]
     Granularity { first: u64, last: u64, n: usize },
     /// A row took longer than it may.

@@ -15,6 +15,7 @@ mod files;
 mod habits;
 mod nccl;
 mod pages;
+mod placed;
 mod schedules;
 mod show;
 mod tensor;

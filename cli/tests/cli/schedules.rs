@@ -90,6 +90,78 @@ fn every_device_and_mode_runs_a_file() {
     }
 }
 
+/// An all-gather of two in which two thread blocks write one chunk, one after the other: what signals order and flags do not.
+const WRITTEN_TWICE: &str = r#"<algo name="twice" proto="LL" nchannels="1" nchunksperloop="2" ngpus="2" coll="allgather" inplace="0">
+<gpu id="0" i_chunks="1" o_chunks="2" s_chunks="0">
+<tb id="0" send="1" recv="1" chan="0">
+<step s="0" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="s" srcbuf="o" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="2" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="1"/></tb>
+<tb id="1" send="-1" recv="-1" chan="0">
+<step s="0" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="0" deps="2" hasdep="0"/></tb></gpu>
+<gpu id="1" i_chunks="1" o_chunks="2" s_chunks="0">
+<tb id="0" send="0" recv="0" chan="0">
+<step s="0" type="s" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="2" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/></tb></gpu></algo>"#;
+
+/// The file's proto is the protocol, unless a user names one, or it cannot be: then the output says why.
+#[test]
+fn the_proto_of_a_file_is_the_protocol_where_it_can_be() {
+    let dir = TempDir::new().unwrap();
+    let of =
+        |proto| converted(&dir, &format!("{proto}.xml"), &["ring", "--ranks", "4", "--to", "msccl", "--proto", proto]);
+    let [simple, ll, ll128] = ["simple", "ll", "ll128"].map(of);
+    let twice = dir.path().join("twice.xml");
+    fs::write(&twice, WRITTEN_TWICE).unwrap();
+    let cases: &[(&Path, &[&str], &str, &str)] = &[
+        (&simple, &[], "simple", ""),
+        (&ll, &[], "ll", "protocol ll: the file says proto LL"),
+        (&ll128, &[], "ll", "protocol ll: the file says proto LL128"),
+        (&ll, &["--protocol", "simple"], "simple", ""),
+        (&simple, &["--protocol", "ll"], "ll", ""),
+        (
+            &ll,
+            &["--dispatch", "per-step"],
+            "simple",
+            "protocol simple, though the file says proto LL: data that carries its own flag is for fused dispatch",
+        ),
+        (
+            &twice,
+            &[],
+            "simple",
+            "protocol simple, though the file says proto LL: lanes of rank 0 and rank 0 both write",
+        ),
+    ];
+    let notes =
+        |json: &Value| json["notes"].as_array().into_iter().flatten().map(|note| note.to_string()).collect::<String>();
+    for device in devices() {
+        let index = device.gpu.info().index.to_string();
+        for (file, how, protocol, note) in cases {
+            let file = file.to_str().unwrap();
+            let json: Value =
+                serde_json::from_str(&ok(&[&["run", file, "--device", &index, "--json"], *how].concat())).unwrap();
+            assert_eq!((&json["protocol"], &json["ok"]), (&(*protocol).into(), &true.into()), "{file} {how:?} {json}");
+            let told = notes(&json);
+            assert!(told.contains(note) && told.contains("protocol") != note.is_empty(), "{file} {how:?} {told}");
+
+            let sizes = ["-b", "64", "-e", "64", "-n", "1", "-w", "0", "--algorithm", "ring"];
+            let args = [&["bench", file, "--device", &index], *how, &sizes].concat();
+            let record: Value = serde_json::from_str(&ok(&[&args[..], &["--json"]].concat())).unwrap();
+            // The algorithm beside it has no wishes.
+            let expected = [*protocol, if how.contains(&"ll") { "ll" } else { "simple" }];
+            for (row, expected) in record["results"].as_array().unwrap().iter().zip(expected) {
+                assert_eq!(row["out_of_place"]["protocol"], expected, "{file} {how:?} {row}");
+            }
+            let table = said(&wgccl(&args));
+            assert!(table.contains(note), "{file} {how:?} {table}");
+        }
+    }
+    // Cores have one protocol, and nothing is to be said of it.
+    let json: Value = serde_json::from_str(&ok(&["run", ll.to_str().unwrap(), "--device", "cpu", "--json"])).unwrap();
+    assert_eq!((&json["protocol"], notes(&json)), (&Value::Null, String::new()));
+}
+
 /// A file is measured at the sizes that it can have, and beside the algorithms that are named.
 #[test]
 fn a_file_is_measured_beside_the_algorithms() {
@@ -259,6 +331,92 @@ fn elide_says_that_the_file_is_not_right() {
     }
 }
 
+/// An all-gather of two as TACCL writes it: what a rank has itself is in a `<copy>`.
+const OLD: &str = r#"<algo name="old" proto="Simple" nchannels="1" nchunksperloop="2" ngpus="2" coll="allgather" inplace="0">
+<gpu id="0" i_chunks="1" o_chunks="2" s_chunks="0"><copy i_off="0" o_off="0"/>
+<tb id="0" send="1" recv="1" chan="0">
+<step s="0" type="s" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/></tb></gpu>
+<gpu id="1" i_chunks="1" o_chunks="2" s_chunks="0"><copy i_off="0" o_off="1"/>
+<tb id="0" send="0" recv="0" chan="0">
+<step s="0" type="s" srcbuf="o" srcoff="1" dstbuf="o" dstoff="1" cnt="1" depid="-1" deps="-1" hasdep="0"/>
+<step s="1" type="r" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="-1" deps="-1" hasdep="0"/></tb></gpu></algo>"#;
+
+/// What runtimes pass over is done where somebody asks for it, and named where it is not.
+#[test]
+fn copies_of_old_files_are_named_and_made() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("old.xml");
+    fs::write(&file, OLD).unwrap();
+    let file = file.to_str().unwrap();
+    let wrong = wgccl(&["check", file]);
+    assert_eq!(wrong.status.code(), Some(7), "{}", said(&wrong));
+    let flat = said(&wrong).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains("<copy>, 2 of them, is passed over, as runtimes do; --copies copies input to output"),
+        "{flat}"
+    );
+    for args in [&["check", file, "--copies"][..], &["run", file, "--copies", "--device", "cpu", "--fill", "normal"]] {
+        assert!(!ok(args).contains("<copy>"), "{args:?}");
+    }
+}
+
+/// Any size can be forced, and is told to be; what would not fit into a shorter chunk is refused by the proof.
+#[test]
+fn any_size_can_be_forced() {
+    let dir = TempDir::new().unwrap();
+    for (name, source, format, output) in [
+        ("a.xml", &["ring", "--ranks", "4"][..], "msccl", 28),
+        ("b.xml", &["all-gather", "--ranks", "3"], "msccl", 63),
+        ("c.xml", &["reduce-scatter", "--ranks", "3"], "msccl", 21),
+    ] {
+        let file = converted(&dir, name, &[source, &["--to", format]].concat());
+        let text = fs::read_to_string(&file).unwrap();
+        // What convert writes has no limits.
+        let text = text.replacen("minBytes=\"0\" maxBytes=\"0\"", "minBytes=\"200\" maxBytes=\"300\"", 1);
+        fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let run = |more: &[&str]| {
+            let json = ok(&[&["run", file, "--force-size", "--json", "--fill", "normal"], more].concat());
+            serde_json::from_str::<Value>(&json).unwrap()
+        };
+        let devices = devices().iter().map(|device| device.gpu.info().index.to_string()).chain(["cpu".to_owned()]);
+        for device in devices {
+            // Reductions write over what others still read, in place.
+            for place in [&[][..], &["--in-place"]].iter().take(1 + usize::from(name == "b.xml")) {
+                let json = run(&[&["--device", &device, "--count", "7"][..], place].concat());
+                assert_eq!((&json["wrong"], &json["elements"]), (&0.into(), &output.into()), "{json}");
+                let notes = json["notes"].to_string();
+                assert!(notes.contains("sizes are forced") && notes.contains("below its minBytes of 200"), "{notes}");
+            }
+        }
+        let json = run(&["--device", "cpu", "--count", "1001"]);
+        assert!(json["notes"].to_string().contains("above its maxBytes of 300"), "{json}");
+        let bench = ["-b", "84", "-e", "84K", "-f", "1000", "-n", "1", "-w", "0", "--device", "cpu", "--force-size"];
+        let table = ok(&[&["bench", file], &bench[..]].concat());
+        for said in ["sizes are forced", "minBytes of 200", "maxBytes of 300"] {
+            assert!(table.contains(said), "{table}");
+        }
+    }
+    // Chunk 0 is put where the last chunk belongs, and would be cut there.
+    let step = |s, from, to| {
+        format!(
+            "<step s=\"{s}\" type=\"cpy\" srcbuf=\"i\" srcoff=\"{from}\" dstbuf=\"o\" dstoff=\"{to}\" cnt=\"1\" depid=\"-1\" deps=\"-1\" hasdep=\"0\"/>"
+        )
+    };
+    let head =
+        r#"<algo name="cut" proto="Simple" nchannels="1" nchunksperloop="2" ngpus="1" coll="broadcast" inplace="0">"#;
+    let tb = r#"<gpu id="0" i_chunks="2" o_chunks="2" s_chunks="0"><tb id="0" send="-1" recv="-1" chan="0">"#;
+    let file = dir.path().join("cut.xml");
+    fs::write(&file, [head, tb, &step(0, 0, 1), &step(1, 0, 0), &step(2, 1, 1), "</tb></gpu></algo>"].concat())
+        .unwrap();
+    let file = file.to_str().unwrap();
+    ok(&["run", file, "--device", "cpu", "--count", "8"]);
+    let refused = wgccl(&["run", file, "--device", "cpu", "--count", "7", "--force-size"]);
+    assert_eq!(refused.status.code(), Some(7), "{}", said(&refused));
+    assert!(said(&refused).contains("which may be shorter and would cut it"), "{}", said(&refused));
+}
+
 #[test]
 fn what_does_not_go_with_a_file_is_refused() {
     let dir = TempDir::new().unwrap();
@@ -276,13 +434,20 @@ fn what_does_not_go_with_a_file_is_refused() {
         (&["check", file, "--ranks", "3"], "--ranks says 3, and the file has 4"),
         (&["check", file, "--root", "1"], "all-reduce has no root"),
         (&["check", own, "--fifo-slots", "3"], "leave --fifo-slots out"),
+        (&["check", file, "--copies"], "has no <copy>; leave --copies out"),
+        (&["check", own, "--copies"], "leave --copies out"),
+        (&["check", "all-reduce", "--copies"], "these options are of schedule files"),
         (&["check", "all-reduce", "--fifo-slots", "3"], "these options are of schedule files"),
         (&["check", custom], "name the collective that it is: --collective all-reduce"),
-        (&["run", file, "--count", "7"], "7 elements is no multiple of 4"),
+        (
+            &["run", file, "--count", "7"],
+            "7 elements is no multiple of 4, as the schedule wants it; use 4 or 8, or let its last chunks be shorter with --force-size",
+        ),
+        (&["run", "all-reduce", "--force-size"], "these options are of schedule files"),
         (&["run", nothing.to_str().unwrap()], "is no schedule: it begins neither like MSCCL XML"),
         (&["run", "no/such.xml"], "cannot read no/such.xml"),
         (&["run", "all-redcue"], "did you mean all-reduce?"),
-        (&["lint", own], "which no runtime reads"),
+        (&["lint", "no/such.xml"], "cannot read no/such.xml"),
         (&["convert", "ring", "--to", "chakra"], "give --output PREFIX"),
         (&["convert", "barrier", "--to", "goal"], "MSCCL XML has no barrier"),
         (&["convert", "ring", "--to", "msccl", "--count", "4"], "leave --count out"),
@@ -355,6 +520,51 @@ fn a_deadlock_has_an_exit_code_a_cycle_and_a_remedy() {
         .unwrap();
     child.stdin.take().unwrap().write_all(xml.as_bytes()).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn lint_names_barriers_and_what_is_implied_by_others() {
+    let dir = TempDir::new().unwrap();
+    let own = converted(&dir, "barrier.json", &["ring", "--ranks", "8", "--sync", "barrier", "--to", "wgccl"]);
+    let twice = dir.path().join("twice.xml");
+    // The second thread block waits for a step and then, once more, for the one before it.
+    let again = r#"<step s="1" type="cpy" srcbuf="i" srcoff="0" dstbuf="o" dstoff="0" cnt="1" depid="0" deps="1" hasdep="0"/></tb></gpu>
+<gpu id="1""#;
+    let text = WRITTEN_TWICE.replace("</tb></gpu>\n<gpu id=\"1\"", &format!("\n{again}"));
+    let text = text.replace(
+        "cnt=\"1\" depid=\"-1\" deps=\"-1\" hasdep=\"0\"/>\n<step s=\"2\"",
+        "cnt=\"1\" depid=\"-1\" deps=\"-1\" hasdep=\"1\"/>\n<step s=\"2\"",
+    );
+    fs::write(&twice, text).unwrap();
+    for (args, parts) in [
+        (
+            &["lint", own.to_str().unwrap()][..],
+            &[
+                "in each of 13 rounds: 728 waits, 624 of them",
+                "the first is rank 0 RS round 2",
+                "none of 728 waits is implied",
+            ][..],
+        ),
+        (&["lint", "ring", "-P", "8", "--sync", "barrier"], &["in each of 13 rounds: 728 waits, 624 of them"]),
+        (
+            &["lint", "ring", "-P", "8"],
+            &["112 instructions; 104 signals sent, 104 waits for them", "none of 104 waits is implied"],
+        ),
+        (
+            &["lint", twice.to_str().unwrap()],
+            &["1 of 2 dependences imply nothing that others do not", "gpu 0 tb 1 step 1"],
+        ),
+    ] {
+        let text = said(&wgccl(args)).split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(text.contains(part), "{args:?}: {part}: {text}");
+        }
+        assert_eq!(text.contains("barrier of all ranks"), parts[0].contains("13 rounds"), "{args:?}: {text}");
+        let json: Value = serde_json::from_slice(&wgccl(&[args, &["--json"]].concat()).stdout).unwrap();
+        assert_eq!(json["hints"]["barriers"].is_object(), parts[0].contains("13 rounds"), "{json}");
+        assert_eq!(json["hints"]["redundant"]["waits"] == 1, parts[0].contains("1 of 2"), "{json}");
+    }
+    ok(&["lint", own.to_str().unwrap()]);
 }
 
 #[test]
@@ -443,11 +653,8 @@ fn real_files_run_everywhere() {
         println!("skipped: no folder of MSCCL files; WGCCL_MSCCL names one");
         return;
     };
-    let run = |file: &Path, device: &str, mode: &str| {
-        let mut args = vec!["run", file.to_str().unwrap(), "--device", device, "--fill", "normal", "--json"];
-        if device != "cpu" {
-            args.extend(["--dispatch", mode]);
-        }
+    let run = |file: &Path, device: &str, how: &[&str]| {
+        let args = [&["run", file.to_str().unwrap(), "--device", device, "--fill", "normal", "--json"], how].concat();
         let json: Value = serde_json::from_str(&ok(&args)).unwrap();
         assert_eq!((&json["wrong"], &json["ok"]), (&0.into(), &true.into()), "{args:?}: {json}");
     };
@@ -457,12 +664,18 @@ fn real_files_run_everywhere() {
         if !xml || !wgccl(&["check", path.to_str().unwrap()]).status.success() {
             continue;
         }
-        run(&path, "cpu", "");
+        run(&path, "cpu", &[]);
+        run(&path, "cpu", &["--force-size", "--count", "3"]);
         for device in devices() {
+            let index = device.gpu.info().index.to_string();
             for way in device.sound().iter().filter(|way| way.protocol == wgccl::lower::Protocol::Simple) {
-                run(&path, &device.gpu.info().index.to_string(), way.mode.name());
+                run(&path, &index, &["--dispatch", way.mode.name(), "--protocol", way.protocol.name()]);
                 ran += 1;
             }
+            // By the protocol of the file, and over what it is not made for.
+            run(&path, &index, &[]);
+            run(&path, &index, &["--force-size", "--count", "1001"]);
+            ran += 2;
         }
     }
     println!("{ran} runs on devices");

@@ -50,6 +50,20 @@ pub struct Gpu {
     pub scratch_chunks: u32,
     /// Its thread blocks, in the order of their ids.
     pub blocks: Vec<Block>,
+    /// What is to be in the output before the first step.
+    pub copies: Vec<Copied>,
+}
+
+/// A `<copy>`: a chunk of the input that is to be in the output before the first step. Runtimes pass over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Copied {
+    /// The chunk of the input.
+    pub input: u32,
+    /// Where it goes.
+    pub output: u32,
+    /// Where it stands in the file.
+    pub line: u32,
 }
 
 /// A thread block: one instruction stream.

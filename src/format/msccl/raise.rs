@@ -165,7 +165,14 @@ impl<'a> Raising<'a> {
     fn new(schedule: &'a Schedule) -> Self {
         let lengths = schedule.lanes.iter().flat_map(|lane| &lane.instructions).map(|instruction| instruction.chunks);
         let widest = lengths.max().unwrap_or(0);
-        let gpu = |id| Gpu { id, input_chunks: 0, output_chunks: 0, scratch_chunks: 0, blocks: Vec::new() };
+        let gpu = |id| Gpu {
+            id,
+            input_chunks: 0,
+            output_chunks: 0,
+            scratch_chunks: 0,
+            blocks: Vec::new(),
+            copies: Vec::new(),
+        };
         Self {
             schedule,
             gpus: (0..schedule.ranks).map(gpu).collect(),

@@ -3,7 +3,7 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::file::{Algo, Block, Gpu, Kind, Memory, Place, Proto, Step};
+use super::file::{Algo, Block, Copied, Gpu, Kind, Memory, Place, Proto, Step};
 use crate::collective::Collective;
 use crate::schedule::MAX_RANKS;
 
@@ -134,11 +134,16 @@ impl Reading<'_> {
                 }
                 Ok(true)
             }
-            ("step", 4) => {
-                self.steps += 1;
-                if self.steps > MOST_STEPS {
-                    return Err(self.error(Some(element), format!("more than {MOST_STEPS} steps")));
+            ("copy", 3) => {
+                self.count_step(element)?;
+                let copy = self.copied(element)?;
+                if let Some(gpu) = &mut self.gpu {
+                    gpu.copies.push(copy);
                 }
+                Ok(true)
+            }
+            ("step", 4) => {
+                self.count_step(element)?;
                 let step = self.step(element)?;
                 if let Some(block) = self.gpu.as_mut().and_then(|gpu| gpu.blocks.last_mut()) {
                     block.steps.push(step);
@@ -150,6 +155,14 @@ impl Reading<'_> {
                 self.ignore(format!("<{name}>"));
                 Ok(false)
             }
+        }
+    }
+
+    fn count_step(&mut self, element: &BytesStart<'_>) -> Result<(), ReadError> {
+        self.steps += 1;
+        match self.steps > MOST_STEPS {
+            true => Err(self.error(Some(element), format!("more than {MOST_STEPS} steps"))),
+            false => Ok(()),
         }
     }
 
@@ -222,7 +235,7 @@ impl Reading<'_> {
             (chunks("i_chunks")?, chunks("o_chunks")?, chunks("s_chunks")?);
         let ignored = of.rest("gpu", &[]);
         ignored.into_iter().for_each(|what| self.ignore(what));
-        Ok(Gpu { id, input_chunks, output_chunks, scratch_chunks, blocks: Vec::new() })
+        Ok(Gpu { id, input_chunks, output_chunks, scratch_chunks, blocks: Vec::new(), copies: Vec::new() })
     }
 
     fn block(&mut self, element: &BytesStart<'_>) -> Result<Block, ReadError> {
@@ -239,6 +252,15 @@ impl Reading<'_> {
         let ignored = of.rest("tb", &[]);
         ignored.into_iter().for_each(|what| self.ignore(what));
         Ok(Block { id, send, recv, channel, steps: Vec::new(), line })
+    }
+
+    fn copied(&mut self, element: &BytesStart<'_>) -> Result<Copied, ReadError> {
+        let line = self.line;
+        let mut of = self.attributes(element)?;
+        let (input, output) = (of.number("i_off")?, of.number("o_off")?);
+        let ignored = of.rest("copy", &[]);
+        ignored.into_iter().for_each(|what| self.ignore(what));
+        Ok(Copied { input, output, line })
     }
 
     fn step(&mut self, element: &BytesStart<'_>) -> Result<Step, ReadError> {

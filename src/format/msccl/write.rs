@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::file::{Algo, Block, Gpu, Place, Step};
+use super::file::{Algo, Block, Copied, Gpu, Place, Step};
 
 /// The XML.
 impl fmt::Display for Algo {
@@ -32,11 +32,14 @@ impl fmt::Display for Algo {
 }
 
 fn gpu(f: &mut fmt::Formatter<'_>, gpu: &Gpu) -> fmt::Result {
-    let Gpu { id, input_chunks, output_chunks, scratch_chunks, blocks } = gpu;
+    let Gpu { id, input_chunks, output_chunks, scratch_chunks, blocks, copies } = gpu;
     writeln!(
         f,
         "  <gpu id=\"{id}\" i_chunks=\"{input_chunks}\" o_chunks=\"{output_chunks}\" s_chunks=\"{scratch_chunks}\">"
     )?;
+    for Copied { input, output, .. } in copies {
+        writeln!(f, "    <copy i_off=\"{input}\" o_off=\"{output}\"/>")?;
+    }
     blocks.iter().try_for_each(|of| block(f, of))?;
     f.write_str("  </gpu>\n")
 }

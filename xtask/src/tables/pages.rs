@@ -141,12 +141,31 @@ struct Row {
     size: u64,
     algorithm: String,
     ranks: u32,
-    out_of_place: Placement,
-    out_of_place_per_iter: Samples,
+    /// None of a schedule that is right in place only.
+    out_of_place: Option<Measured>,
+    out_of_place_per_iter: Option<Samples>,
+    #[serde(default)]
+    in_place: Option<Measured>,
+    #[serde(default)]
+    in_place_per_iter: Option<Samples>,
+}
+
+impl Row {
+    /// What a table shows: the row out of place, or where there is none in place, which is said of it.
+    fn shown(&self) -> Option<(&Measured, &Samples)> {
+        let apart = self.out_of_place.as_ref().zip(self.out_of_place_per_iter.as_ref());
+        apart.or(self.in_place.as_ref().zip(self.in_place_per_iter.as_ref()))
+    }
+
+    /// By which algorithm.
+    fn by(&self) -> String {
+        let place = if self.out_of_place.is_none() { ", in place" } else { "" };
+        format!("{}{place}", self.algorithm)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Placement {
+struct Measured {
     /// Mean, which bandwidths are of.
     time: f64,
     clock: String,
@@ -158,7 +177,7 @@ struct Placement {
     protocol: Option<String>,
 }
 
-impl Placement {
+impl Measured {
     /// Dispatch mode and protocol in one word.
     fn way(&self) -> Option<String> {
         let protocol = self.protocol.as_deref().filter(|&protocol| protocol != "simple");
@@ -362,8 +381,8 @@ impl Table {
 }
 
 /// Bandwidths of the record are of the mean time; `value` at the median.
-fn at_p50(row: &Row, value: f64) -> f64 {
-    value * row.out_of_place.time / row.out_of_place_per_iter.p50_us
+fn at_p50((placement, samples): (&Measured, &Samples), value: f64) -> f64 {
+    value * placement.time / samples.p50_us
 }
 
 impl Picture {
@@ -396,8 +415,9 @@ fn full(table: &Table, records: &[(&Source, Record)]) -> String {
         about.extend((device.backend != "cpu").then(|| device.backend.clone()));
         about.extend(device.driver.clone());
         about.extend(device.threads.map(|threads| format!("{threads} threads")));
-        about.extend(rows.first().and_then(|row| row.out_of_place.way()));
-        about.extend(rows.first().map(|row| format!("{} clock", row.out_of_place.clock)));
+        let first = rows.first().and_then(|row| row.shown()).map(|(placement, _)| placement);
+        about.extend(first.and_then(Measured::way));
+        about.extend(first.map(|placement| format!("{} clock", placement.clock)));
         let date = record.start_time.split(' ').next().unwrap_or_default();
         let _ = write!(
             text,
@@ -410,11 +430,11 @@ fn full(table: &Table, records: &[(&Source, Record)]) -> String {
             source.record
         );
         for row in rows {
-            let Row { size, algorithm, ranks, out_of_place, out_of_place_per_iter } = row;
-            let [bus, mem] = [out_of_place.bus_bw, out_of_place.mem_bw].map(|bandwidth| number(at_p50(row, bandwidth)));
-            let roof = out_of_place.roof_pct.map_or_else(|| "-".to_owned(), |percent| number(at_p50(row, percent)));
-            let (size, p50) = (bytes(*size), number(out_of_place_per_iter.p50_us));
-            let _ = writeln!(text, "| {ranks} | {size} | {algorithm} | {p50} | {bus} | {mem} | {roof} |");
+            let Some(shown @ (placement, samples)) = row.shown() else { continue };
+            let [bus, mem] = [placement.bus_bw, placement.mem_bw].map(|bandwidth| number(at_p50(shown, bandwidth)));
+            let roof = placement.roof_pct.map_or_else(|| "-".to_owned(), |percent| number(at_p50(shown, percent)));
+            let (ranks, size, by, p50) = (row.ranks, bytes(row.size), row.by(), number(samples.p50_us));
+            let _ = writeln!(text, "| {ranks} | {size} | {by} | {p50} | {bus} | {mem} | {roof} |");
         }
         text.push('\n');
     }
@@ -430,16 +450,12 @@ fn short(table: &Table, records: &[(&Source, Record)]) -> String {
     text.push_str(&" --: | --: |".repeat(records.len()));
     let Some((_, first)) = records.first() else { return text };
     for row in table.rows(first) {
-        let _ = write!(text, "\n| {} | {} | {} |", row.ranks, bytes(row.size), row.algorithm);
+        let _ = write!(text, "\n| {} | {} | {} |", row.ranks, bytes(row.size), row.by());
         for (_, record) in records {
-            let same =
-                |other: &&Row| (other.ranks, other.size, &other.algorithm) == (row.ranks, row.size, &row.algorithm);
-            let cells = record.results.iter().find(same).map_or_else(
+            let same = |other: &&Row| (other.ranks, other.size, other.by()) == (row.ranks, row.size, row.by());
+            let cells = record.results.iter().find(same).and_then(Row::shown).map_or_else(
                 || ["-".to_owned(), "-".to_owned()],
-                |row| {
-                    let bus = at_p50(row, row.out_of_place.bus_bw);
-                    [number(row.out_of_place_per_iter.p50_us), number(bus)]
-                },
+                |shown @ (placement, samples)| [number(samples.p50_us), number(at_p50(shown, placement.bus_bw))],
             );
             let _ = write!(text, " {} | {} |", cells[0], cells[1]);
         }

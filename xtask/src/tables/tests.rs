@@ -59,6 +59,8 @@ fn stale_tables_and_unexplained_records_are_found() {
         (definition, "title = \"", "title = \"Another ", &both[1..]),
         (&record, "\"p50_us\": ", "\"p50_us\": 1", &both[1..]),
         (&picture[0], "<svg", "<svg ", &picture),
+        // A row that is in place only is one all the same, and says so.
+        (&record, "\"out_of_place\": {", "\"apart\": {", &both[1..]),
     ] {
         assert_eq!(stale_after(file, from, to).unwrap(), stale, "{file}: {to}");
     }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use wgccl::collective::Op;
 use wgccl::element::DataType;
 use wgccl::lower::Protocol;
-use wgccl::schedule::{Algorithm, Selection, SyncStyle};
+use wgccl::schedule::{Algorithm, Placement, Selection, SyncStyle};
 
 use crate::amount::{bytes, whole};
 use crate::bench::request::Roots;
@@ -47,9 +47,12 @@ pub(crate) struct BenchArgs {
     /// Who waits for whom between rounds
     #[arg(long, default_value = "neighbor", value_name = "NAME", value_parser = one_of(SyncStyle::ALL, SyncStyle::name))]
     pub(super) sync: SyncStyle,
-    /// Devices as in `wgccl devices`, separated by commas or given repeatedly; or all
+    /// Devices as in `wgccl devices`, separated by commas or given repeatedly, or all; 0+cpu share the ranks
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = AUTO, value_parser = device)]
     pub(super) device: Vec<String>,
+    /// Which ranks are on which of several devices that are joined by +, as 0-3:0,4-7:1 [default: in blocks]
+    #[arg(long, value_name = "RANKS:N,..")]
+    pub(super) place: Option<Placement>,
     #[arg(long, default_value = AUTO, value_name = "MODE,..", value_parser = dispatch_modes(),
           help = format!("{DISPATCH}, several separated by commas"),
           long_help = format!("{DISPATCH_LONG}; several separated by commas, or all that are sound on a device"))]

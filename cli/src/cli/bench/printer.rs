@@ -20,6 +20,7 @@ use crate::bench::table::Columns;
 use crate::bench::{now, utc};
 use crate::cli::args::cannot_write;
 use crate::cli::output::{is_quiet, plural, print_or_fail};
+use crate::device::SEVERAL;
 use crate::error::Error;
 use crate::text::plain;
 use crate::trace::{Told, Traced};
@@ -187,8 +188,13 @@ fn chosen(args: &BenchArgs, request: &Request, devices: &[Device]) -> Option<Str
             let counts =
                 request.range.counts(data_type.bytes(), Parts::of(request.collective, ranks)).unwrap_or_default();
             for count in counts {
-                let algorithm =
-                    Algorithm::choose(request.collective, ranks, count as u64 * bytes, device.device_kind());
+                let part_bytes = count as u64 * bytes;
+                let algorithm = match device.kind.as_str() {
+                    SEVERAL if Algorithm::of(request.collective).contains(&Algorithm::Hierarchical) => {
+                        Algorithm::Hierarchical
+                    }
+                    _ => Algorithm::choose(request.collective, ranks, part_bytes, device.device_kind()),
+                };
                 if !names.contains(&algorithm.name()) {
                     names.push(algorithm.name());
                 }

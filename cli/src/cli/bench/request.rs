@@ -97,6 +97,7 @@ pub(super) fn request(args: &BenchArgs) -> Result<Request, Error> {
         data_types: args.data_type.as_ref().map_or(defaults.data_types, |data_type| data_type.or_all(DataType::ALL)),
         ops: args.op.as_ref().map_or(defaults.ops, |op| op.or_all(Op::ALL)),
         devices: args.device.clone(),
+        place: args.place.clone(),
         dispatch,
         only_sound: args.dispatch.all,
         range: Range { first, last, step },

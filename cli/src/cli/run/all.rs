@@ -6,7 +6,7 @@ use indicatif::ProgressStyle;
 use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
-use super::args::{RunArgs, check_op, of_file, of_refused, of_tensors, request};
+use super::args::{RunArgs, check_op, found, of_file, of_refused, of_tensors, request};
 use super::one::{INTERRUPTED, written};
 use super::text::{device, time};
 use crate::cli::each::{Each, NAME, Row};
@@ -28,8 +28,8 @@ struct One<'a> {
     kept: bool,
 }
 
-/// The outcome, the error that it is, and the output.
-type Done = (Outcome, Option<Error>, Option<Output<'static>>);
+/// The outcome, the error that it is, the output, and what is to be said of how it ran.
+type Done = (Outcome, Option<Error>, Option<Output<'static>>, Vec<String>);
 
 impl Typed for One<'_> {
     type Output = Result<Done, Error>;
@@ -42,7 +42,7 @@ impl Typed for One<'_> {
             let shape = self.tensors.shape(self.request.plan.collective().only_root_gives());
             Output::new(self.tensors.name(), &views, shape).into_owned()
         });
-        Ok((finished.outcome, error, output))
+        Ok((finished.outcome, error, output, finished.notes))
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Erro
     }
     check_ranks(&requests, files)?;
     let mut notes = Vec::new();
-    let found = Device::find(&args.device, &mut notes)?;
+    let found = found(args, &mut notes)?;
     let of_inputs = files.tensors.iter().flat_map(|tensors| of_tensors(args, plan, tensors));
     notes.extend(of_file(args, plan));
     notes.extend(of_inputs.take(SHOWN));
@@ -77,9 +77,11 @@ pub(super) fn run(args: &RunArgs, plan: &Plan, files: &Files) -> Result<u8, Erro
     for (tensors, request) in files.tensors.iter().zip(&requests) {
         bar.bar().set_message(one_line(&name(tensors), NAME));
         let one = One { tensors, request, device: &found, kept: args.output.is_some() && error.is_none() };
-        let (mut outcome, wrong, output) =
+        let (mut outcome, wrong, output, said) =
             typed(request.data_type, one).map_err(|error| of_refused(args, plan, error)).map_err(of(tensors))?;
         outcome.ok = wrong.is_none();
+        let new = said.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>();
+        notes.extend(new);
         rows.push(Row { tensor: name(tensors), of: outcome });
         outputs.extend(output);
         error = error.or(wrong.map(of(tensors)));

@@ -9,12 +9,14 @@ use wgccl::element::{DataType, supported};
 use wgccl::fault::Fault;
 use wgccl::low_level::inputs::Fill;
 use wgccl::lower::Protocol;
+use wgccl::schedule::Placement;
 
 use crate::amount::whole;
 use crate::cli::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of, subjects};
 use crate::cli::output::is_quiet;
-use crate::cli::values::{device, dispatch as dispatch_mode, one_of};
-use crate::device::AUTO;
+use crate::cli::values::ALL;
+use crate::cli::values::{dispatch as dispatch_mode, one_of, together};
+use crate::device::{AUTO, Device};
 use crate::dispatch::Wanted;
 use crate::error::Error;
 use crate::plan::Plan;
@@ -49,9 +51,12 @@ pub(crate) struct RunArgs {
     /// Reduction; avg is of floats [default: sum]
     #[arg(short, long, alias = "redop", value_name = "OP", value_parser = one_of(Op::ALL, Op::name))]
     pub(super) op: Option<Op>,
-    /// auto, cpu, or an index or words of a name from `wgccl devices`
-    #[arg(long, default_value = AUTO, value_name = "DEVICE", value_parser = device)]
+    /// auto, cpu, or an index or words of a name from `wgccl devices`; several share the ranks: 0+cpu, all
+    #[arg(long, default_value = AUTO, value_name = "DEVICE", value_parser = together)]
     pub(super) device: String,
+    /// Which ranks are on which of several devices, counted as --device lists them [default: in blocks]
+    #[arg(long, value_name = "RANKS:N,..")]
+    pub(super) place: Option<Placement>,
     #[arg(long, default_value = AUTO, value_name = "MODE", value_parser = dispatch_mode(), help = DISPATCH, long_help = DISPATCH_LONG)]
     pub(super) dispatch: Wanted,
     #[arg(long, alias = "proto", value_name = "NAME", value_parser = one_of(Protocol::ALL, Protocol::name), help = PROTOCOL, long_help = PROTOCOL_LONG)]
@@ -95,7 +100,7 @@ pub(crate) struct RunArgs {
     ///
     /// A file that does not exist yet, of Chrome trace events: a process a rank, a thread a lane, arrows from notify to wait.
     /// If its name ends with .html: the page of wgccl show, which plays the launch. Cores have times of every instruction,
-    /// per-rank and per-step dispatch those of each dispatch, fused dispatch an order without times. A launch that is traced
+    /// per-rank and per-step dispatch those of each dispatch, fused dispatch the order without times. A launch that is traced
     /// is slower.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
@@ -124,9 +129,11 @@ pub(crate) const DISPATCH_LONG: &str = "How the schedule is cut into dispatches\
                                         it works, else per-rank or per-step)";
 
 /// What `--protocol` means.
-pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple]";
-pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple]\n\nSimple (signals) or ll (data \
-                                        carries its own flag, in fused dispatch: for small payloads)";
+pub(crate) const PROTOCOL: &str = "How lanes know that data has arrived [default: simple, or by the file]";
+pub(crate) const PROTOCOL_LONG: &str = "How lanes know that data has arrived [default: simple, or by the file]\n\nSimple (signals) \
+                                        or ll (data carries its own flag, in fused dispatch: for small payloads). A file of \
+                                        MSCCL XML that says proto LL or LL128 goes by ll where that can be [default: simple, \
+                                        or by the file]";
 
 fn drop_notify(text: &str) -> Result<Fault, String> {
     let parts = text.split_once(':').and_then(|(rank, row)| Some((rank.parse().ok()?, row.parse().ok()?)));
@@ -179,7 +186,7 @@ pub(super) fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
     let Some(loaded) = plan.file() else { return Vec::new() };
     let in_place =
         (loaded.in_place && !args.in_place).then(|| "in place: the file is made for calls in place".to_owned());
-    in_place.into_iter().chain(loaded.few_warnings().cloned()).collect()
+    in_place.into_iter().chain(loaded.few_warnings()).collect()
 }
 
 /// The error as it is. What is to be said of a file that was refused is said here, as there will be no table to say it in.
@@ -196,6 +203,22 @@ pub(super) fn check_op(request: &Request) -> Result<(), Error> {
         supported(request.data_type, request.op)?;
     }
     Ok(())
+}
+
+/// What `--device` and `--place` say.
+pub(super) fn found(args: &RunArgs, notes: &mut Vec<String>) -> Result<Device, Error> {
+    #[cfg(feature = "mpi")]
+    if crate::device::processes::rank().is_some() {
+        let processes = crate::device::processes::Processes::find(&args.device, args.timeout, notes)?;
+        return Device::Processes(Box::new(processes)).place(args.place.as_ref());
+    }
+    let device = match args.device.as_str() {
+        ALL => Device::together(Device::all(notes)),
+        // Where ranks are placed, devices are counted as `wgccl devices` lists them.
+        AUTO if args.place.is_some() => Device::together(Device::all(notes)),
+        wanted => Device::find(wanted, notes)?,
+    };
+    device.place(args.place.as_ref())
 }
 
 pub(super) fn request(args: &RunArgs, plan: &Plan, inputs: Option<Tensors>) -> Result<Request, Error> {

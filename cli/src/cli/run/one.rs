@@ -11,7 +11,7 @@ use wgccl::error::PrepareError;
 use wgccl::low_level::{Typed, typed};
 use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 
-use super::args::{RunArgs, check_op, of_file, of_refused, of_tensors};
+use super::args::{RunArgs, check_op, found, of_file, of_refused, of_tensors};
 use super::text::table;
 use crate::cli::args::cannot_write;
 use crate::cli::output::{DIM, Ticking, print, print_json};
@@ -40,7 +40,7 @@ struct Json<'a> {
 pub(super) fn one(args: &RunArgs, request: Request, outputs: &Outputs) -> Result<u8, Error> {
     let mut notes = Vec::new();
     check_op(&request)?;
-    let device = Device::find(&args.device, &mut notes)?;
+    let device = found(args, &mut notes)?;
     typed(request.data_type, One { args, request, outputs, device, notes })
 }
 
@@ -79,6 +79,7 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
         Source::Generated { .. } => None,
     };
     notes.extend(of_file(args, &request.plan));
+    notes.append(&mut finished.notes);
     notes.extend(files.into_iter().flat_map(|tensors| of_tensors(args, &request.plan, tensors)));
     if let Some(dir) = &args.output {
         notes.extend(tensor::left_behind(dir));
@@ -168,7 +169,8 @@ fn of_first_axis(args: &RunArgs, collective: Collective, error: Error) -> Error 
 
 /// What `auto` takes in place of an algorithm that nobody named.
 fn faster(args: &RunArgs, o: &Outcome) -> Option<Algorithm> {
-    if o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
+    // What the table says is of one device.
+    if o.shares.is_some() || o.sync != Some(SyncStyle::default()) || args.schedule.algorithm.is_some() {
         return None;
     }
     let kinds: &[DeviceKind] = match o.dispatch {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use wgccl::collective::Collective;
 use wgccl::element::Element;
+use wgccl::lower::Link;
 use wgccl::schedule::Algorithm;
 
 use crate::cli::output::{BAD, DIM, GOOD, details, how, is_quiet, named, of_notes, plural};
@@ -57,6 +58,16 @@ pub(super) fn table<T: Element>(finished: &Finished<T>, notes: &[String], faster
         }
         None => line("launch", &format!("{channels}, {}", time(o.time_us))),
     }
+    if let Some(shares) = &o.shares {
+        for (i, share) in shares.devices.iter().enumerate() {
+            let mode = share.dispatch.map_or_else(String::new, |mode| format!(", {mode}"));
+            let ranks = runs(&share.ranks);
+            line(if i == 0 { "ranks" } else { "" }, &format!("{ranks} on {}, {}{mode}", share.device, share.backend));
+        }
+        for (i, link) in shares.links.iter().enumerate() {
+            line(if i == 0 { "moved" } else { "" }, &of_link(link));
+        }
+    }
 
     if let Some(faster) = faster.filter(|_| !is_quiet()) {
         line("faster", &format!("{faster} is what --algorithm auto takes here"));
@@ -100,8 +111,26 @@ pub(super) fn table<T: Element>(finished: &Finished<T>, notes: &[String], faster
 pub(super) fn device(o: &Outcome) -> String {
     match &o.driver {
         Some(driver) => format!("{}, {}, {driver}", o.device, o.backend),
+        None if o.backend == "mpi" => format!("{}, through MPI", o.device),
+        None if o.shares.is_some() => format!("{}, through the host", o.device),
         None => "CPU executor".to_owned(),
     }
+}
+
+/// What one device sends another.
+pub(crate) fn of_link(link: &Link) -> String {
+    let Link { from, to, bytes, messages, .. } = *link;
+    format!("{from} -> {to}: {} in {}", plural(bytes, "byte"), plural(messages as u64, "message"))
+}
+
+/// Ranks that follow each other, as `0-3,6`.
+pub(crate) fn runs(ranks: &[u32]) -> String {
+    let runs = ranks.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [only] => only.to_string(),
+        [first, .., last] => format!("{first}-{last}"),
+        [] => String::new(),
+    });
+    runs.collect::<Vec<_>>().join(",")
 }
 
 fn pieces(o: &Outcome) -> String {

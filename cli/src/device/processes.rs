@@ -1,0 +1,155 @@
+//! The processes that `mpirun` has started, each with a device, as one device.
+//!
+//! Every process runs the same command; the first one judges and says everything.
+
+use std::time::Duration;
+
+use wgccl::backend::{Backend, Options, Shape};
+use wgccl::error::PrepareError;
+use wgccl::gpu::{Gpu, adapters};
+use wgccl::low_level::payload::Payload;
+use wgccl::placed::PATIENCE;
+use wgccl::proof::Proved;
+use wgccl::schedule::{DeviceKind, Placement};
+use wgccl_mpi::{MpiBackend, MpiReady, mpi};
+
+use super::several::Either;
+use super::{AUTO, Description, Device, Share, Shares};
+use crate::error::Error;
+
+/// What is said of it where a device has a backend.
+pub(crate) const MPI: &str = "mpi";
+
+/// By which of these Open MPI, MPICH and PMIx tell a process its number.
+const RANKS: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"];
+/// And its number among those of its host.
+const LOCAL_RANKS: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+
+fn number(of: &[&str]) -> Option<usize> {
+    of.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
+}
+
+/// This process's number, where `mpirun` has started it.
+pub(crate) fn rank() -> Option<usize> {
+    number(&RANKS)
+}
+
+/// Whether this process says what there is to say.
+pub(crate) fn is_first() -> bool {
+    rank().unwrap_or(0) == 0
+}
+
+/// All processes.
+pub struct Processes {
+    /// Before the universe goes.
+    backend: Option<MpiBackend>,
+    universe: Option<mpi::environment::Universe>,
+    timeout: Duration,
+}
+
+impl Processes {
+    /// With the device that `--device` says, or the one of this process's turn on its host.
+    pub(crate) fn find(wanted: &str, timeout: Option<Duration>, notes: &mut Vec<String>) -> Result<Self, Error> {
+        let device = match wanted {
+            AUTO => turn(notes)?,
+            name => Device::find(name, notes)?,
+        };
+        let member = match device {
+            Device::Cpu(cpu) => Either::Cpu(cpu),
+            Device::Gpu(gpu) => Either::Gpu(gpu),
+            _ => {
+                return Err(Error::Usage(
+                    "a process has one device, and --device names several; start a process for each".to_owned(),
+                ));
+            }
+        };
+        let universe = mpi::initialize().ok_or_else(|| Error::Usage("MPI was initialised twice".to_owned()))?;
+        let timeout = timeout.unwrap_or(PATIENCE);
+        let backend = MpiBackend::over_within(&universe.world(), member.into(), timeout);
+        match backend {
+            Ok(backend) => Ok(Self { backend: Some(backend), universe: Some(universe), timeout }),
+            Err(error) => {
+                // Others may never come to the end.
+                std::mem::forget(universe);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// With ranks so.
+    pub(crate) fn place(mut self, placement: &Placement) -> Self {
+        self.backend = self.backend.take().map(|backend| backend.placement(placement.clone()));
+        self
+    }
+
+    pub(crate) fn is_first(&self) -> bool {
+        self.backend.as_ref().is_some_and(|backend| backend.process() == 0)
+    }
+
+    pub(crate) fn backend(&self) -> Result<&MpiBackend, PrepareError> {
+        self.backend.as_ref().ok_or(PrepareError::Part)
+    }
+
+    /// Brings all outputs to the first process, with the time that the slowest took; elsewhere it is done with that.
+    pub(crate) fn collect(&self, outputs: &mut [&mut [u8]], time: Duration) -> Result<Duration, Error> {
+        let backend = self.backend()?;
+        let time = backend.longest(time, self.timeout).map_err(PrepareError::from)?;
+        backend.collect(outputs, self.timeout).map_err(PrepareError::from)?;
+        match backend.process() {
+            0 => Ok(time),
+            _ => Err(Error::Told),
+        }
+    }
+
+    pub(super) fn describe(&self) -> Description {
+        let processes = self.backend.as_ref().map_or(0, MpiBackend::processes);
+        let name = format!("{processes} processes");
+        let (backend, kind) = (MPI.to_owned(), MPI.to_owned());
+        Description { index: None, name, backend, kind, driver: None, threads: None, pci: None }
+    }
+
+    pub(super) fn kind(&self) -> DeviceKind {
+        self.backend.as_ref().map_or(DeviceKind::Cpu, Backend::kind)
+    }
+
+    pub(super) fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<MpiReady, PrepareError> {
+        self.backend()?.prepare(proved, shape, options)
+    }
+
+    /// How `ready`, which it prepared, goes over them.
+    pub(crate) fn shares(&self, ready: &MpiReady, payload: &Payload) -> Shares {
+        use wgccl::backend::Ready;
+        let (split, channels) = (ready.split(), ready.prepared().channels);
+        let names = self.backend.iter().flat_map(MpiBackend::names);
+        let devices = (0..).zip(names).map(|(device, name)| Share {
+            device: name.clone(),
+            backend: MPI.to_owned(),
+            ranks: split.placement().ranks_of(device).collect(),
+            dispatch: None,
+            channels,
+            device_bytes: None,
+        });
+        Shares { epochs: split.epochs(), devices: devices.collect(), links: split.links(payload) }
+    }
+}
+
+impl Drop for Processes {
+    /// Whoever waits for the dead waits for ever: then the process just ends, and `mpirun` ends the others.
+    fn drop(&mut self) {
+        let failed = self.backend.take().is_some_and(|backend| backend.has_failed());
+        if let Some(universe) = self.universe.take().filter(|_| failed) {
+            std::mem::forget(universe);
+        }
+    }
+}
+
+/// Of the GPUs of this host, that whose turn it is; where there is none, what `auto` is to any process.
+fn turn(notes: &mut Vec<String>) -> Result<Device, Error> {
+    let adapters = adapters();
+    let gpus: Vec<_> = adapters.iter().filter(|adapter| adapter.info().device_kind() == DeviceKind::Gpu).collect();
+    let local = number(&LOCAL_RANKS).or_else(rank).unwrap_or(0);
+    match gpus.get(local % gpus.len().max(1)) {
+        Some(gpu) => Ok(Device::Gpu(Box::new(Gpu::open(gpu)?))),
+        None => Device::find(AUTO, notes),
+    }
+}

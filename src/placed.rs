@@ -1,0 +1,105 @@
+//! Several devices as one backend: a schedule is proved whole, then split, and every device carries out its part.
+//!
+//! Devices need not be alike, nor share memory: what one needs of another goes through the host, between dispatches.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use wgccl::Communicator;
+//! use wgccl::collective::Op;
+//! use wgccl::cpu::Cpu;
+//! use wgccl::placed::Placed;
+//!
+//! // Two devices, of two ranks each.
+//! let comm = Communicator::new(Placed::new(vec![Arc::new(Cpu::new()), Arc::new(Cpu::new())]), 4);
+//! let mut outputs = [[0.0; 2]; 4];
+//! let mut outputs: Vec<&mut [f64]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+//! comm.all_reduce(&[&[1.0, 2.0], &[3.0, 4.0], &[5.0, 6.0], &[7.0, 8.0]], &mut outputs, Op::Sum)?;
+//! assert!(outputs.iter().all(|output| *output == [16.0, 20.0]));
+//! # Ok::<(), wgccl::error::Error>(())
+//! ```
+
+mod launch;
+mod mail;
+mod ready;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, Member, Options, Shape, pieces, split};
+use crate::error::PrepareError;
+use crate::proof::Proved;
+use crate::schedule::{DeviceKind, Groups, Placement};
+pub use ready::Ready;
+
+/// How long a device waits for a message of another if nobody says how long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Several devices. Ranks are spread over them in blocks, unless a placement says otherwise.
+pub struct Placed {
+    members: Vec<Arc<dyn Member>>,
+    placement: Option<Placement>,
+}
+
+impl Placed {
+    /// Of these devices, numbered in this order.
+    pub fn new(members: Vec<Arc<dyn Member>>) -> Self {
+        Self { members, placement: None }
+    }
+
+    /// Places ranks so.
+    #[must_use]
+    pub fn placement(mut self, placement: impl Into<Option<Placement>>) -> Self {
+        self.placement = placement.into();
+        self
+    }
+
+    /// The devices.
+    pub fn members(&self) -> &[Arc<dyn Member>] {
+        &self.members
+    }
+
+    /// Where `ranks` ranks live.
+    pub fn placement_of(&self, ranks: u32) -> Placement {
+        self.placement.clone().unwrap_or_else(|| Placement::even(ranks, self.members.len() as u32))
+    }
+}
+
+impl Backend for Placed {
+    type Ready = Ready;
+
+    /// The kind that most ranks would run on if nobody said where: that of the first device.
+    fn kind(&self) -> DeviceKind {
+        self.members.first().map_or(DeviceKind::Cpu, |member| member.kind())
+    }
+
+    fn groups(&self, ranks: u32) -> Option<Groups> {
+        self.placement_of(ranks).groups()
+    }
+
+    fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {
+        let placement = self.placement_of(proved.schedule().ranks);
+        if placement.devices() as usize > self.members.len() {
+            let (placement, devices) = (placement.devices(), self.members.len());
+            return Err(PrepareError::Devices { placement, devices });
+        }
+        let split = split(proved, &placement, shape)?;
+        let members = || self.members.iter().zip(split.parts());
+        let most = members().map(|(member, part)| member.most_vectors(part, shape, &options.of_kind(member.kind())));
+        let most = most.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(usize::MAX);
+        let pieced = pieces(proved, shape, most)?;
+        let shares = members().map(|(member, part)| {
+            let share = member.prepare_part(part, shape, pieced, &options.of_kind(member.kind()))?;
+            Ok((member.name(), share))
+        });
+        let shares = shares.collect::<Result<Vec<_>, PrepareError>>()?;
+        Ok(Ready::new(split, pieced, shares, options.timeout.unwrap_or(PATIENCE)))
+    }
+}
+
+impl fmt::Debug for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.members.iter().map(|member| member.name()).collect();
+        f.debug_struct("Placed").field("members", &names).field("placement", &self.placement).finish()
+    }
+}

@@ -1,0 +1,362 @@
+//! Several devices of this process, all of them CPU executors: every collective and algorithm, placements, failures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use wgccl::Communicator;
+use wgccl::backend::{Backend, Member, Options, Prepared, Ran, Ready, Shape, Share, Spread, Transport};
+use wgccl::collective::{Collective, Op};
+use wgccl::cpu::Cpu;
+use wgccl::element::DataType;
+use wgccl::error::{DeviceError, PrepareError, RunError};
+use wgccl::lower::{Part, Pieced};
+use wgccl::placed::Placed;
+use wgccl::proof::{self, prove};
+use wgccl::schedule::{Algorithm, DeviceKind, Placement, Recipe, SyncStyle, build};
+
+use crate::common::placed::{Over, shapes, wrong};
+use crate::common::schedules::{star, turned};
+use crate::common::{other_variants, variants};
+use crate::oracle::case::{Case, Kind};
+use crate::oracle::random::Random;
+
+fn cpus(devices: u32) -> Vec<Arc<dyn Member>> {
+    (0..devices).map(|_| Arc::new(Cpu::new()) as Arc<dyn Member>).collect()
+}
+
+fn on(placement: &Placement) -> Placed {
+    Placed::new(cpus(placement.devices())).placement(placement.clone())
+}
+
+#[test]
+fn every_collective_on_every_placement() {
+    let shapes = shapes();
+    let mut at = 0;
+    for ranks in [1, 2, 3, 5, 8] {
+        for variant in variants([ranks]).into_iter().chain(other_variants([ranks])) {
+            let Ok(proved) = prove(variant.schedule(), variant.options()) else { continue };
+            for placement in [Placement::even(ranks, 2), Placement::even(ranks, 3), interleaved(ranks)] {
+                // Every pair of these occurs, because the lengths have no common factor.
+                at += 1;
+                let mut shape = shapes[at % shapes.len()];
+                if variant.collective == Collective::Barrier {
+                    shape.count = 0;
+                }
+                if shape.op == Op::Avg && variant.in_place {
+                    shape.op = Op::Sum;
+                }
+                let options = match at % 3 {
+                    0 => Options::default(),
+                    1 => Options::default().spread(Spread::Lanes).workers(2),
+                    _ => Options::default().channels(3),
+                };
+                let wrong = wrong(&on(&placement), &proved, Over { shape, launches: 2 }, options);
+                assert_eq!(wrong, 0, "{variant} on {placement}: {shape:?}");
+            }
+        }
+    }
+}
+
+fn interleaved(ranks: u32) -> Placement {
+    Placement::new((0..ranks).map(|rank| rank % 2).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn schedules_of_a_users_own() {
+    let granularity = wgccl::schedule::Granularity::DivisibleBy(3);
+    for (schedule, count) in [(star(4), 1000), (star(3), 1), (turned(granularity), 300)] {
+        let proved = prove(schedule, proof::Options::default()).unwrap();
+        let ranks = proved.schedule().ranks;
+        for placement in [Placement::even(ranks, 2), interleaved(ranks), Placement::even(ranks, ranks)] {
+            let over = Over { shape: Shape::new(count, DataType::F32, Op::Sum), launches: 2 };
+            assert_eq!(wrong(&on(&placement), &proved, over, Options::default()), 0, "{placement}");
+        }
+    }
+    for seed in 0..300 {
+        let case = Case::new(seed);
+        if case.kind != Kind::Right {
+            continue;
+        }
+        let Ok(proved) = prove(case.schedule, proof::Options::default().in_place(case.in_place)) else { continue };
+        let (random, ranks) = (&mut Random::new(seed, 3), proved.schedule().ranks);
+        let devices = random.between(1, ranks.min(3));
+        let of = (0..ranks).map(|rank| if rank < devices { rank } else { random.below(devices) });
+        let placement = Placement::new(of.collect::<Vec<_>>()).unwrap();
+        let n = match proved.schedule().granularity {
+            wgccl::schedule::Granularity::DivisibleBy(n) => n as usize,
+            _ => 1,
+        };
+        let count = if proved.schedule().task.collective == Collective::Barrier { 0 } else { 24 * n };
+        let over = Over { shape: Shape::new(count, DataType::I32, Op::Sum), launches: 2 };
+        assert_eq!(wrong(&on(&placement), &proved, over, Options::default()), 0, "seed {seed} on {placement}");
+    }
+}
+
+/// A device that works on a few vectors of each chunk at a time, so that all that share its launch do.
+struct Narrow(usize);
+
+impl Member for Narrow {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
+    }
+
+    fn name(&self) -> String {
+        "narrow".to_owned()
+    }
+
+    fn most_vectors(&self, _part: &Part, _shape: Shape, _options: &Options) -> Result<usize, PrepareError> {
+        Ok(self.0)
+    }
+
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError> {
+        Cpu::new().prepare_part(part, shape, pieced, options)
+    }
+}
+
+#[test]
+fn payloads_in_pieces() {
+    let mut most = 0;
+    for (at, variant) in variants([4]).into_iter().chain(other_variants([4])).enumerate() {
+        let Ok(proved) = prove(variant.schedule(), variant.options()) else { continue };
+        if variant.collective == Collective::Barrier {
+            continue;
+        }
+        for (vectors, count) in [[(1, 77), (64, 5001)], [(7, 1000), (3000, 30_000)]][at % 2] {
+            let placed = Placed::new(vec![Arc::new(Narrow(vectors)), Arc::new(Cpu::new())]);
+            let shape = Shape::new(count, [DataType::F32, DataType::I8][at % 2], Op::Sum);
+            let options = match at % 3 {
+                0 => Options::default(),
+                1 => Options::default().spread(Spread::Lanes).workers(2),
+                _ => Options::default().channels(5),
+            };
+            let ready = placed.prepare(&proved, shape, &options).unwrap();
+            most = most.max(ready.prepared().pieces);
+            let wrong = wrong(&placed, &proved, Over { shape, launches: 2 }, options);
+            assert_eq!(wrong, 0, "{variant}: {shape:?} in {} pieces", ready.prepared().pieces);
+        }
+    }
+    assert!(most > 10, "{most}");
+    // What was loaded is what is fetched.
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let placed = Placed::new(vec![Arc::new(Narrow(1)), Arc::new(Cpu::new())]);
+    let mut ready = placed.prepare(&proved, Shape::new(64, DataType::F32, Op::Sum), &Options::default()).unwrap();
+    let pieces = ready.prepared().pieces;
+    assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
+    assert!(matches!(ready.load(pieces, &[&[0; 256][..]; 4]), Err(RunError::NoSuchPiece { .. })));
+    let input: &[u8] = bytemuck::cast_slice(&[0.0_f32; 64]);
+    ready.load(0, &[input; 4]).unwrap();
+    let mut outputs = vec![vec![0_u8; 256]; 4];
+    let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
+}
+
+/// By a communicator: hierarchical by itself, an algorithm that is named as named.
+#[test]
+fn communicators_choose_by_devices() {
+    let (inputs, ranks) = ([[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]], 4);
+    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input[..]).collect();
+    for algorithm in [None, Some(Algorithm::Ring)] {
+        let comm = Communicator::new(Placed::new(cpus(2)), ranks);
+        let comm = match algorithm {
+            Some(algorithm) => comm.algorithm(algorithm),
+            None => comm,
+        };
+        let mut outputs = [[0.0_f32; 2]; 4];
+        let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+        comm.all_reduce(&inputs, &mut views, Op::Sum).unwrap();
+        assert!(outputs.iter().all(|output| *output == [16.0, 20.0]));
+        let ready = comm.prepare(Collective::AllReduce, Shape::new(2, DataType::F32, Op::Sum), false).unwrap();
+        let name = ready.split().whole().schedule().origin.name().to_owned();
+        assert_eq!(name, algorithm.map_or("hierarchical", |_| "ring"));
+        assert_eq!(ready.parts().count(), 2);
+    }
+    let recipe = Recipe::new(Collective::AllToAll, 4).placed(Placement::even(4, 2).groups());
+    assert_eq!(recipe.build().unwrap().origin.name(), "mesh");
+}
+
+#[test]
+fn what_cannot_be_placed_is_refused() {
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let shape = Shape::new(8, DataType::F32, Op::Sum);
+    let refused = |placed: Placed| placed.prepare(&proved, shape, &Options::default()).unwrap_err().to_string();
+    let too_many = Placed::new(cpus(2)).placement(Placement::even(4, 3));
+    assert!(refused(too_many).contains("names 3 devices, and there are 2"));
+    let other = Placed::new(cpus(2)).placement(Placement::even(5, 2));
+    assert!(refused(other).contains("the placement is of 5 ranks and the schedule of 4"));
+    // A part alone computes nothing of use.
+    let placed = Placed::new(cpus(2));
+    let ready = placed.prepare(&proved, shape, &Options::default()).unwrap();
+    let part = ready.split().parts()[0].proved();
+    assert!(matches!(Cpu::new().prepare(part, shape, &Options::default()), Err(PrepareError::Part)));
+    assert!(matches!(placed.prepare(part, shape, &Options::default()), Err(PrepareError::Part)));
+    // Buffers that are not one a rank.
+    let mut ready = placed.prepare(&proved, shape, &Options::default()).unwrap();
+    let error = ready.run(&[&[0_u8; 32][..]; 3], &mut []).unwrap_err();
+    assert!(error.to_string().contains("3 inputs for 4 ranks"), "{error}");
+}
+
+/// A device that fails at the so manieth message, or that goes silent there.
+struct Breaks {
+    inner: Cpu,
+    at: u32,
+    silent: bool,
+}
+
+struct BreakingShare {
+    inner: Box<dyn Share>,
+    left: Arc<AtomicU32>,
+    silent: bool,
+}
+
+struct Breaking<'a> {
+    inner: &'a mut dyn Transport,
+    left: &'a AtomicU32,
+}
+
+impl Transport for Breaking<'_> {
+    fn send(
+        &mut self,
+        message: wgccl::backend::Message,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), wgccl::error::TransportError> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            // Unwinds, as a defect in a driver's binding would.
+            std::panic::resume_unwind(Box::new("this failure is part of the test"));
+        }
+        self.inner.send(message, fill)
+    }
+
+    fn receive(
+        &mut self,
+        message: wgccl::backend::Message,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), wgccl::error::TransportError> {
+        self.inner.receive(message, take)
+    }
+}
+
+impl Member for Breaks {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
+    }
+
+    fn name(&self) -> String {
+        "one that breaks".to_owned()
+    }
+
+    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError> {
+        self.inner.most_vectors(part, shape, options)
+    }
+
+    fn prepare_part(
+        &self,
+        part: &Part,
+        shape: Shape,
+        pieced: Pieced,
+        options: &Options,
+    ) -> Result<Box<dyn Share>, PrepareError> {
+        let (inner, left) = (self.inner.prepare_part(part, shape, pieced, options)?, Arc::new(AtomicU32::new(self.at)));
+        Ok(Box::new(BreakingShare { inner, left, silent: self.silent }))
+    }
+}
+
+fn lost() -> RunError {
+    DeviceError::Lost { device: "one that breaks".to_owned(), reason: "the test says so".to_owned() }.into()
+}
+
+impl Share for BreakingShare {
+    fn prepared(&self) -> Prepared {
+        self.inner.prepared()
+    }
+
+    fn run(
+        &mut self,
+        inputs: &[&[u8]],
+        outputs: &mut [&mut [u8]],
+        transport: &mut dyn Transport,
+    ) -> Result<Ran, RunError> {
+        if self.silent {
+            // Longer than the others' patience.
+            std::thread::sleep(Duration::from_millis(400));
+            return Ok(Ran::default());
+        }
+        let (inner, left) = (&mut self.inner, &*self.left);
+        let mut breaking = Breaking { inner: transport, left };
+        let run = || inner.run(inputs, outputs, &mut breaking);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err(lost()))
+    }
+
+    fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
+        self.inner.run_in_place(buffers, transport)
+    }
+
+    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.inner.load(piece, inputs)
+    }
+
+    fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
+        self.inner.launch(transport)
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        self.inner.fetch(outputs)
+    }
+}
+
+/// Whichever message a device fails at, the launch ends with that device's own error, and the next one is right again.
+#[test]
+fn a_device_that_fails_ends_the_launch_of_all() {
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 6, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let shape = Shape::new(600, DataType::F32, Op::Sum);
+    let (input, mut failed) = (vec![1_u8; 2400], 0);
+    for at in 0..64 {
+        let broken = Breaks { inner: Cpu::new(), at, silent: false };
+        let placed = Placed::new(vec![Arc::new(Cpu::new()), Arc::new(broken), Arc::new(Cpu::new())]);
+        let mut ready = placed.prepare(&proved, shape, &Options::default()).unwrap();
+        let mut run = || {
+            let mut outputs = vec![vec![0_u8; 2400]; 6];
+            let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            let ran = ready.run(&[&input[..]; 6], &mut views);
+            (ran, outputs)
+        };
+        let begun = Instant::now();
+        match run().0 {
+            Err(error) => {
+                assert!(matches!(error, RunError::Device(DeviceError::Lost { .. })), "message {at}: {error}");
+                assert!(begun.elapsed() < Duration::from_secs(30), "nobody waits for what will not come");
+                failed += 1;
+                // It breaks once: what was on the way is forgotten.
+                let (again, outputs) = run();
+                again.unwrap();
+                assert!(outputs.iter().all(|output| output == &outputs[0]));
+            }
+            Ok(_) => break,
+        }
+    }
+    assert!(failed > 4, "{failed}");
+}
+
+#[test]
+fn a_device_that_is_silent_is_named_after_the_deadline() {
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    let silent = Breaks { inner: Cpu::new(), at: 0, silent: true };
+    let placed = Placed::new(vec![Arc::new(Cpu::new()), Arc::new(silent)]);
+    let options = Options::default().timeout(Duration::from_millis(50));
+    let mut ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &options).unwrap();
+    let mut outputs = vec![vec![0_u8; 32]; 4];
+    let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let error = ready.run(&[&[0_u8; 32][..]; 4], &mut views).unwrap_err().to_string();
+    assert!(error.contains("device 0 (the CPU executor) waited 50ms"), "{error}");
+    assert!(error.contains("device 1 (one that breaks) at boundary 0 of"), "{error}");
+}
