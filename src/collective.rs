@@ -171,6 +171,26 @@ impl Collective {
         matches!(self, Self::AllReduce | Self::AllGather | Self::Broadcast)
     }
 
+    /// What nccl-tests multiplies its algorithm bandwidth with to get the bus bandwidth.
+    pub fn bus_factor(self, ranks: u32) -> f64 {
+        let others = f64::from(ranks.max(1) - 1) / f64::from(ranks.max(1));
+        match self {
+            Self::AllReduce => 2.0 * others,
+            Self::AllGather | Self::ReduceScatter | Self::AllToAll | Self::Gather | Self::Scatter => others,
+            Self::Barrier => 0.0,
+            Self::Broadcast | Self::Reduce | Self::SendRecv => 1.0,
+        }
+    }
+
+    /// Parts of which nccl-tests' size consists: it is that of a rank's largest buffer.
+    pub fn size_parts(self, ranks: u32) -> u32 {
+        match self {
+            Self::AllGather | Self::ReduceScatter | Self::AllToAll | Self::Gather | Self::Scatter => ranks,
+            Self::Barrier => 0,
+            Self::AllReduce | Self::Broadcast | Self::Reduce | Self::SendRecv => 1,
+        }
+    }
+
     /// Whether the root is the only rank with an input.
     pub fn only_root_gives(self) -> bool {
         matches!(self, Self::Broadcast | Self::Scatter)
@@ -294,6 +314,25 @@ mod tests {
         check::<SyncStyle>();
         check::<Mode>();
         check::<Protocol>();
+    }
+
+    #[test]
+    fn bandwidths_are_those_of_nccl_tests() {
+        for (ranks, factor) in [(1, 0.0), (2, 1.0), (4, 1.5), (8, 1.75)] {
+            assert_eq!(Collective::AllReduce.bus_factor(ranks), factor);
+            for collective in [
+                Collective::AllGather,
+                Collective::ReduceScatter,
+                Collective::AllToAll,
+                Collective::Gather,
+                Collective::Scatter,
+            ] {
+                assert_eq!((collective.bus_factor(ranks), collective.size_parts(ranks)), (factor / 2.0, ranks));
+            }
+            for collective in [Collective::Broadcast, Collective::Reduce, Collective::SendRecv] {
+                assert_eq!((collective.bus_factor(ranks), collective.size_parts(ranks)), (1.0, 1));
+            }
+        }
     }
 
     #[test]

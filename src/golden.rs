@@ -4,6 +4,7 @@
 //! NaN, and devices that flush subnormals to zero. What such a result is worth is told by [`Accuracy`].
 
 mod accuracy;
+mod differences;
 mod stretch;
 
 use std::cell::OnceCell;
@@ -16,6 +17,7 @@ use crate::element::Element;
 use crate::payload::Payload;
 use crate::proof::Proved;
 pub use accuracy::{Accuracy, Tolerance, Worst};
+pub use differences::{Difference, Differences, OfRank};
 pub use stretch::{Stretch, Subnormals};
 
 /// Elements that are evaluated together: small enough for the first-level cache, large enough to amortise the tree walk.

@@ -2,7 +2,7 @@
 # Installs what the tests need and runs all of them; .ci/run runs the checks as well.
 #
 #   ./tests/run.sh              all tests
-#   ./tests/run.sh miri tsan    only these steps, of: tests pages pure mpi loom miri tsan fmt clippy docs deny msrv targets
+#   ./tests/run.sh miri tsan    only these steps, of: tests pages python pure mpi loom miri tsan fmt clippy docs deny msrv targets
 #   ./tests/run.sh --sanitize   random schedules under ThreadSanitizer and AddressSanitizer
 #
 # Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
@@ -154,6 +154,29 @@ pages() {
     esac
 }
 
+# The package as a user installs it, from a wheel and outside of the tree, with what its tests need beside it.
+python() {
+    local version=${WGCCL_PYTHON:-python3} environment=target/python
+    if has_apt && ! "$version" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends python3 python3-venv; } ||
+            echo "could not be installed"
+    fi
+    "$version" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+        { skip "Python: there is no Python 3.10 or newer with venv" && return; }
+    say "the Python package"
+    has_apt && devices
+    [ -x $environment/bin/python ] || "$version" -m venv $environment
+    $environment/bin/python -m pip install --quiet --upgrade maturin pytest mypy numpy ml_dtypes pandas ||
+        { skip "Python: its packages cannot be had" && return; }
+    rm -rf $environment/wheels
+    (cd python && CARGO_TARGET_DIR=$PWD/../target/python-build ../$environment/bin/maturin build --release --locked --out ../$environment/wheels)
+    $environment/bin/python -m pip install --quiet --force-reinstall --no-deps $environment/wheels/wgccl-*.whl
+    (cd python/tests && ../../$environment/bin/python -m pytest)
+    (cd python && ../$environment/bin/mypy)
+    # Of what is installed: beside the sources there is nothing that could be imported.
+    (cd $environment && bin/python -m mypy.stubtest --mypy-config-file ../../python/pyproject.toml --allowlist ../../python/tests/stubtest.txt wgccl)
+}
+
 pure() {
     say "the pure library, without GPU"
     cargo test -p wgccl --no-default-features --lib
@@ -239,6 +262,7 @@ sanitize() {
 fmt() {
     say "formatting"
     cargo fmt --all --check
+    cargo fmt --manifest-path python/Cargo.toml --check
 }
 
 # Every feature by itself, none and all. `cargo hack` cannot: in a root with default members it means all of these.
@@ -252,6 +276,9 @@ clippy() {
     done
     say "lints of the library with all features"
     cargo clippy -p wgccl --all-targets --all-features -- -D warnings
+    say "lints of the Python package"
+    CARGO_TARGET_DIR=target/python-build cargo clippy --manifest-path python/Cargo.toml -- -D warnings
+    CARGO_TARGET_DIR=target/python-build cargo clippy --manifest-path python/Cargo.toml --no-default-features -- -D warnings
 }
 
 docs() {
@@ -265,8 +292,10 @@ deny() {
         CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install cargo-deny --locked --debug || { skip "licences, versions and sources of dependencies: there is no cargo-deny" && return; }
     say "dependencies"
     cargo deny --workspace --all-features check bans licenses sources
+    (cd python && cargo deny --all-features check bans licenses sources)
     if cargo deny fetch db >/dev/null 2>&1; then
         cargo deny --workspace --all-features check advisories
+        (cd python && cargo deny --all-features check advisories)
     else
         skip "advisories: their database cannot be fetched"
     fi
@@ -278,6 +307,7 @@ msrv() {
     toolchain "$version" || { skip "the oldest Rust: $version cannot be had" && return; }
     say "the oldest Rust, $version"
     cargo "+$version" check
+    cargo "+$version" check --manifest-path python/Cargo.toml --no-default-features
 }
 
 # Types only, of what is published and its program: nothing is linked, and dependencies of tests that are C are left out.
@@ -294,11 +324,11 @@ targets() {
     done
 }
 
-[ $# -gt 0 ] || set -- tests pages pure mpi loom miri tsan
+[ $# -gt 0 ] || set -- tests pages python pure mpi loom miri tsan
 for name in "$@"; do
     case $name in
-    tests | pages | pure | mpi | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
-    *) echo "there is no step $name; there are tests pages pure mpi loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
+    tests | pages | python | pure | mpi | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
+    *) echo "there is no step $name; there are tests pages python pure mpi loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
     esac
 done
 trap summary EXIT

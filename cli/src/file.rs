@@ -280,10 +280,5 @@ fn origin(path: &Path, name: &str, bytes: &[u8]) -> Origin {
         "" => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         name => name.to_owned(),
     };
-    Origin::File { name: one_line(&name, 64), hash: hash(bytes) }
-}
-
-/// FNV-1a, of 64 bits: the same everywhere, and no secret.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    Origin::file(one_line(&name, 64), bytes)
 }

@@ -2,7 +2,6 @@
 //!
 //! Files are read piece by piece, so they may be larger than memory.
 
-mod differences;
 mod pieces;
 
 use serde::Serialize;
@@ -10,13 +9,13 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::element::{DataType, Element, supported};
 use wgccl::error::UserBuffer;
 use wgccl::golden::Tolerance;
+pub use wgccl::golden::{Difference, Differences, OfRank};
 use wgccl::proof::{self, Proved, prove};
 use wgccl::schedule::{Algorithm, Recipe, SyncStyle};
 
 use crate::error::Error;
 use crate::run::{Accuracy, part_of, ranks_of};
 use crate::tensor::{Rows, Tensors};
-pub use differences::{Difference, Differences, OfRank};
 use pieces::Files;
 pub use pieces::Watch;
 

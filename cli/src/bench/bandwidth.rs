@@ -2,37 +2,12 @@
 //!
 //! On one device every link is the same memory, so `busbw` only compares algorithms; `membw` is what hardware delivers.
 
-use wgccl::collective::Collective;
 use wgccl::low_level::payload::Payload;
 use wgccl::schedule::{Address, Buffer, Instruction, Schedule};
 
 /// `bytes` in `microseconds`, as GB/s with 10^9 bytes.
 pub fn rate(bytes: f64, microseconds: f64) -> f64 {
     if microseconds > 0.0 { bytes / microseconds / 1e3 } else { 0.0 }
-}
-
-/// What nccl-tests multiplies algbw with to get busbw.
-pub fn bus_factor(collective: Collective, ranks: u32) -> f64 {
-    let others = f64::from(ranks.max(1) - 1) / f64::from(ranks.max(1));
-    match collective {
-        Collective::AllReduce => 2.0 * others,
-        Collective::AllGather | Collective::ReduceScatter => others,
-        Collective::AllToAll | Collective::Gather | Collective::Scatter => others,
-        Collective::Barrier => 0.0,
-        // Broadcast, reduce and send-recv.
-        _ => 1.0,
-    }
-}
-
-/// Parts of which nccl-tests' size consists: it is that of a rank's largest buffer.
-pub fn size_parts(collective: Collective, ranks: u32) -> u32 {
-    match collective {
-        Collective::AllGather | Collective::ReduceScatter => ranks,
-        Collective::AllToAll | Collective::Gather | Collective::Scatter => ranks,
-        Collective::Barrier => 0,
-        // All-reduce, broadcast, reduce and send-recv.
-        _ => 1,
-    }
 }
 
 /// Elements that one launch reads and writes: every operand and every destination, short chunks by their real length.
@@ -65,6 +40,7 @@ fn chunk(address: &Address, payload: &Payload) -> Option<(u8, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgccl::collective::Collective;
     use wgccl::schedule::{Algorithm, SyncStyle, build};
 
     fn moved_by(algorithm: Algorithm, ranks: u32, count: usize) -> u64 {
@@ -102,22 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn bandwidths_are_those_of_nccl_tests() {
-        for (ranks, factor) in [(1, 0.0), (2, 1.0), (4, 1.5), (8, 1.75)] {
-            assert_eq!(bus_factor(Collective::AllReduce, ranks), factor);
-            for collective in [
-                Collective::AllGather,
-                Collective::ReduceScatter,
-                Collective::AllToAll,
-                Collective::Gather,
-                Collective::Scatter,
-            ] {
-                assert_eq!((bus_factor(collective, ranks), size_parts(collective, ranks)), (factor / 2.0, ranks));
-            }
-            for collective in [Collective::Broadcast, Collective::Reduce, Collective::SendRecv] {
-                assert_eq!((bus_factor(collective, ranks), size_parts(collective, ranks)), (1.0, 1));
-            }
-        }
+    fn rates_are_in_gigabytes_of_ten_to_the_nine() {
         assert_eq!(rate(1e9, 1e6), 1.0);
         assert_eq!(rate(1.0, 0.0), 0.0);
     }

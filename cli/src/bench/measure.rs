@@ -12,7 +12,7 @@ use wgccl::low_level::buffers::Extents;
 use wgccl::low_level::payload::Payload;
 use wgccl::proof::Proved;
 
-use super::bandwidth::{bus_factor, elements_moved, rate};
+use super::bandwidth::{elements_moved, rate};
 use super::request::Request;
 use super::result::{Measured, Roof, Samples};
 use super::roof::{Timed, microseconds_of};
@@ -242,7 +242,7 @@ impl<T: Element> Case<'_, T> {
             host_time: by_host.map_or(time, |by_host| by_host.mean),
             host_p50: by_host.map(|by_host| by_host.p50),
             alg_bw,
-            bus_bw: alg_bw * bus_factor(schedule.task.collective, schedule.ranks),
+            bus_bw: alg_bw * schedule.task.collective.bus_factor(schedule.ranks),
             mem_bw,
             roof_pct: if roof.bandwidth > 0.0 { 100.0 * mem_bw / roof.bandwidth } else { f64::NAN },
             nwrong: raw.nwrong,

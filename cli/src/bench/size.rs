@@ -5,7 +5,6 @@
 use wgccl::collective::Collective;
 use wgccl::low_level::payload::VECTOR_BYTES;
 
-use super::bandwidth::size_parts;
 use crate::error::BenchError;
 
 /// How a sweep goes from one size to the next.
@@ -42,9 +41,9 @@ pub enum Parts {
 impl Parts {
     /// Of nccl-tests' size of that collective.
     pub fn of(collective: Collective, ranks: u32) -> Self {
-        match size_parts(collective, ranks) {
+        match collective.size_parts(ranks) {
             0 => Self::None,
-            1 if size_parts(collective, 2) == 1 => Self::One,
+            1 if collective.size_parts(2) == 1 => Self::One,
             ranks => Self::Several(ranks),
         }
     }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use wgccl::collective::Op;
 use wgccl::element::Element;
 use wgccl::error::UserBuffer;
-use wgccl::golden::{Accuracy, Stretch, Subnormals, Tolerance, stretches};
+use wgccl::golden::{Accuracy, Differences, Stretch, Subnormals, Tolerance, stretches};
 use wgccl::proof::Proved;
 
-use super::differences::Differences;
 use crate::error::Error;
 use crate::tensor::Rows;
 

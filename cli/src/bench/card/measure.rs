@@ -6,7 +6,7 @@ use wgccl::collective::{Collective, Task};
 use wgccl::schedule::{Algorithm, Selection};
 
 use super::value::{Best, Card, CopyRoof, Launch, LeftOut, SCHEMA};
-use crate::bench::bandwidth::{bus_factor, rate};
+use crate::bench::bandwidth::rate;
 use crate::bench::machine::Machine;
 use crate::bench::request::Request;
 use crate::bench::result::{self, Row};
@@ -330,7 +330,7 @@ fn best(row: &Row) -> Option<Best> {
         us,
         quartiles_us: [low, high],
         clock: placement.clock,
-        bus_bw: rate(row.size as f64, us) * bus_factor(row.collective, row.ranks),
+        bus_bw: rate(row.size as f64, us) * row.collective.bus_factor(row.ranks),
         roof_pct: 100.0 * rate(row.bytes_moved as f64, us) / row.roof.bandwidth.max(f64::MIN_POSITIVE),
         algorithm: row.origin.to_string(),
         dispatch: placement.dispatch_name(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wgccl::collective::Collective;
 
-use crate::bench::bandwidth::{bus_factor, rate, size_parts};
+use crate::bench::bandwidth::rate;
 use crate::bench::machine::Machine;
 use crate::bench::result::{Device, Group, Row, redop_name};
 use crate::bench::statistics::quartiles;
@@ -203,7 +203,7 @@ impl Lines {
         let title = (OF_PANEL..RECORD).chain([0]).filter(|&field| !differs[field] && field != DEVICE);
         let title = title.filter_map(|field| all.first().map(|of| of[field].as_str()));
         let title: Vec<&str> = title.filter(|name| !usual.contains(name)).collect();
-        let x_label = match size_parts(collective, 2) {
+        let x_label = match collective.size_parts(2) {
             0 => "ranks",
             1 => "bytes of a rank's vector",
             _ => "bytes of a rank's longer buffer",
@@ -252,7 +252,7 @@ fn point(row: &Row) -> Option<Point> {
     let (_, samples) = row.first()?;
     let times = samples.times_us.get(samples.skipped_iterations..).unwrap_or_default();
     let time = quartiles(times).unwrap_or([samples.statistics.p50; 3]);
-    let (size, factor) = (row.size as f64, bus_factor(row.collective, row.ranks));
+    let (size, factor) = (row.size as f64, row.collective.bus_factor(row.ranks));
     // Of nothing there is no copy.
     let roof_time = if row.size > 0 { row.roof.time } else { 0.0 };
     Some(Point {

@@ -1,14 +1,18 @@
 //! What differs between two outputs: how many elements, on which ranks, and the first of them bit by bit.
+//!
+//! Apart from who compares, because outputs are in files or in memory.
 
 use serde::Serialize;
-use wgccl::element::Element;
-use wgccl::golden::Tolerance;
+
+use super::accuracy::Tolerance;
+use crate::element::Element;
 
 /// Differences that are kept whole.
 const SHOWN: usize = 8;
 
 /// What differs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Differences {
     /// Elements that differ, over all ranks.
     pub differing: u64,
@@ -26,6 +30,7 @@ pub struct Differences {
 
 /// What differs on a rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct OfRank {
     /// Which.
     pub rank: u32,
@@ -35,12 +40,13 @@ pub struct OfRank {
 
 /// An element that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Difference {
     /// On which rank.
     pub rank: u32,
     /// Element of its output.
     pub index: usize,
-    /// What was expected, and what was found.
+    /// What was expected.
     pub expected: String,
     /// What was found.
     pub found: String,
@@ -55,8 +61,8 @@ pub struct Difference {
 }
 
 impl Differences {
-    /// An element that is not what was expected.
-    pub(super) fn add<T: Element>(
+    /// Adds an element, by rank and index, that is not what was expected.
+    pub fn add<T: Element>(
         &mut self,
         (rank, index): (u32, usize),
         expected: T,
@@ -83,8 +89,9 @@ impl Differences {
         }
     }
 
-    /// Of ranks in order.
-    pub(super) fn sorted(mut self) -> Self {
+    /// With ranks in order, once all is added.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
         self.ranks_differing.sort_unstable_by_key(|of| of.rank);
         self
     }
@@ -121,7 +128,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wgccl::element::bf16;
+    use crate::element::bf16;
 
     use super::*;
 
