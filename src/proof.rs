@@ -27,6 +27,7 @@ mod between;
 mod clocks;
 mod contribution;
 mod effect;
+mod epochs;
 mod harmless;
 mod hints;
 mod interleaving;

@@ -3,6 +3,7 @@
 //! Whatever a command does, it does to a [`Device`]; which kind it is matters here and to the copy that bandwidths are held
 //! against.
 
+mod description;
 mod loaded;
 #[cfg(feature = "mpi")]
 pub(crate) mod processes;
@@ -10,7 +11,6 @@ mod several;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use wgccl::backend::{Backend, Options, Shape};
 use wgccl::cpu::{self, Cpu};
 use wgccl::element::Element;
@@ -22,8 +22,9 @@ use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
+pub(crate) use description::SEVERAL;
+pub use description::{CPU, Description};
 pub use loaded::Loaded;
-pub(crate) use several::SEVERAL;
 use several::{AND, Either};
 pub use several::{Several, Share, Shares};
 
@@ -33,9 +34,6 @@ use crate::error::Error;
 use crate::text::{one_line, plain};
 #[cfg(feature = "mpi")]
 use crate::views::bytes_mut;
-
-/// The device that is always there.
-pub const CPU: &str = "cpu";
 
 /// A device that is ready.
 pub enum Device {
@@ -48,38 +46,6 @@ pub enum Device {
     /// Those of several processes.
     #[cfg(feature = "mpi")]
     Processes(Box<processes::Processes>),
-}
-
-/// A device in words.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Description {
-    /// What `--device` takes; `None` is the CPU executor.
-    pub index: Option<usize>,
-    /// As the driver says.
-    pub name: String,
-    /// `vulkan`, `metal`, `dx12`, `gl` or `cpu`.
-    pub backend: String,
-    /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Driver and version.
-    pub driver: Option<String>,
-    /// Threads of the CPU executor.
-    pub threads: Option<usize>,
-    /// Vendor and device on the PCI bus, as `10de:2335`, where a driver says it.
-    #[serde(default)]
-    pub pci: Option<String>,
-}
-
-impl Description {
-    /// The kind of device that it is to [`Algorithm::choose`](wgccl::schedule::Algorithm::choose).
-    pub fn device_kind(&self) -> DeviceKind {
-        match self.kind.as_str() {
-            CPU => DeviceKind::Cpu,
-            "software" => DeviceKind::Software,
-            _ => DeviceKind::Gpu,
-        }
-    }
 }
 
 /// Threads that the CPU executor may use.
@@ -246,6 +212,27 @@ impl Device {
                 Description { index: Some(index), name, backend, kind, driver: Some(driver), threads: None, pci }
             }
         }
+    }
+
+    /// The processes that `mpirun` has started, this one with the device that `--device` says, or the one of its turn on its host.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn of_processes(
+        wanted: &str,
+        timeout: Option<Duration>,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let turn = if wanted == AUTO { processes::turn()? } else { None };
+        let device = turn.map_or_else(|| Self::find(wanted, notes), |gpu| Ok(Self::Gpu(Box::new(gpu))))?;
+        let member = match device {
+            Self::Cpu(cpu) => Either::Cpu(cpu),
+            Self::Gpu(gpu) => Either::Gpu(gpu),
+            _ => {
+                return Err(Error::Usage(
+                    "a process has one device, and --device names several; start a process for each".to_owned(),
+                ));
+            }
+        };
+        Ok(Self::Processes(Box::new(processes::Processes::new(member, timeout)?)))
     }
 
     /// How `ready`, which it prepared, goes over several.

@@ -197,7 +197,7 @@ impl<T: Element> Resident<T> {
 
 /// All of a buffer.
 fn all(len: usize) -> Vec<Range<usize>> {
-    [0..len].into()
+    std::iter::once(0..len).collect()
 }
 
 fn zeros<T: Element>(len: usize) -> Result<Vec<T>, RunError> {

@@ -5,16 +5,9 @@
 
 use std::sync::Arc;
 
+use super::epochs::Epochs;
 use super::proved::{Parts, Proved};
 use crate::schedule::{Graph, Schedule};
-
-/// The epochs of a part's instructions: between two of them bytes move between devices.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Epochs {
-    /// By number in the part's graph.
-    of: Vec<u32>,
-    count: u32,
-}
 
 /// A part whose places are more than numbers can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

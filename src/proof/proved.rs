@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::part::Epochs;
+use super::epochs::Epochs;
 use super::report::Report;
 use super::result::Terms;
 use crate::buffers::Extents;

@@ -33,12 +33,15 @@ struct FarShare {
     random: Random,
 }
 
+/// A message that was held back.
+type Held = (Message, Vec<u8>);
+
 /// Holds messages back, and lets those for any device go before those for another.
 struct Erratic<'a> {
     inner: &'a mut dyn Transport,
     random: &'a mut Random,
     /// By device.
-    held: Vec<(u32, VecDeque<(Message, Vec<u8>)>)>,
+    held: Vec<(u32, VecDeque<Held>)>,
 }
 
 impl Erratic<'_> {

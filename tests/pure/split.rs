@@ -15,6 +15,8 @@ use crate::oracle::promise::Places;
 use crate::oracle::random::{Random, mixed};
 
 type Memory = HashMap<u32, u64>;
+/// Places, and what is for them.
+type Letter = Vec<(u32, u64)>;
 
 /// A value that says how it was made.
 fn execute(instruction: &Instruction, places: &Places, memory: &mut Memory) {
@@ -117,7 +119,7 @@ fn split_run(split: &Split, places: &Places, random: &mut Random, broken: Broken
             has_sent: false,
         })
         .collect();
-    let mut mail: HashMap<(usize, usize), VecDeque<Vec<(u32, u64)>>> = HashMap::new();
+    let mut mail: HashMap<(usize, usize), VecDeque<Letter>> = HashMap::new();
     let mut chunks = 0;
     loop {
         let able = |device: usize| {

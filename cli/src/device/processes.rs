@@ -13,8 +13,8 @@ use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Placement};
 use wgccl_mpi::{MpiBackend, MpiReady, mpi};
 
-use super::several::Either;
-use super::{AUTO, Description, Device, Share, Shares};
+use super::description::Description;
+use super::several::{Either, Share, Shares};
 use crate::error::Error;
 
 /// What is said of it where a device has a backend.
@@ -48,21 +48,8 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// With the device that `--device` says, or the one of this process's turn on its host.
-    pub(crate) fn find(wanted: &str, timeout: Option<Duration>, notes: &mut Vec<String>) -> Result<Self, Error> {
-        let device = match wanted {
-            AUTO => turn(notes)?,
-            name => Device::find(name, notes)?,
-        };
-        let member = match device {
-            Device::Cpu(cpu) => Either::Cpu(cpu),
-            Device::Gpu(gpu) => Either::Gpu(gpu),
-            _ => {
-                return Err(Error::Usage(
-                    "a process has one device, and --device names several; start a process for each".to_owned(),
-                ));
-            }
-        };
+    /// With `member` as this process's device.
+    pub(super) fn new(member: Either, timeout: Option<Duration>) -> Result<Self, Error> {
         let universe = mpi::initialize().ok_or_else(|| Error::Usage("MPI was initialised twice".to_owned()))?;
         let timeout = timeout.unwrap_or(PATIENCE);
         let backend = MpiBackend::over_within(&universe.world(), member.into(), timeout);
@@ -143,13 +130,10 @@ impl Drop for Processes {
     }
 }
 
-/// Of the GPUs of this host, that whose turn it is; where there is none, what `auto` is to any process.
-fn turn(notes: &mut Vec<String>) -> Result<Device, Error> {
+/// Of the GPUs of this host, that whose turn it is.
+pub(super) fn turn() -> Result<Option<Gpu>, Error> {
     let adapters = adapters();
     let gpus: Vec<_> = adapters.iter().filter(|adapter| adapter.info().device_kind() == DeviceKind::Gpu).collect();
     let local = number(&LOCAL_RANKS).or_else(rank).unwrap_or(0);
-    match gpus.get(local % gpus.len().max(1)) {
-        Some(gpu) => Ok(Device::Gpu(Box::new(Gpu::open(gpu)?))),
-        None => Device::find(AUTO, notes),
-    }
+    Ok(gpus.get(local % gpus.len().max(1)).map(|gpu| Gpu::open(gpu)).transpose()?)
 }

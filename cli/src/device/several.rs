@@ -13,7 +13,7 @@ use wgccl::lower::{Link, Mode};
 use wgccl::placed::{self, Placed};
 use wgccl::schedule::Placement;
 
-use super::Description;
+use super::description::{Description, SEVERAL};
 use crate::error::Error;
 
 /// What stands between devices that share the ranks, as in `0+cpu`.
@@ -114,9 +114,6 @@ impl Several {
         Shares { epochs: split.epochs(), devices: devices.collect(), links: split.links(payload) }
     }
 }
-
-/// The backend, and the kind of device, of several.
-pub(crate) const SEVERAL: &str = "several";
 
 /// What a device among several may be.
 pub(super) enum Either {

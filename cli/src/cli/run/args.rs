@@ -209,8 +209,7 @@ pub(super) fn check_op(request: &Request) -> Result<(), Error> {
 pub(super) fn found(args: &RunArgs, notes: &mut Vec<String>) -> Result<Device, Error> {
     #[cfg(feature = "mpi")]
     if crate::device::processes::rank().is_some() {
-        let processes = crate::device::processes::Processes::find(&args.device, args.timeout, notes)?;
-        return Device::Processes(Box::new(processes)).place(args.place.as_ref());
+        return Device::of_processes(&args.device, args.timeout, notes)?.place(args.place.as_ref());
     }
     let device = match args.device.as_str() {
         ALL => Device::together(Device::all(notes)),
