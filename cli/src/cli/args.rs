@@ -141,7 +141,7 @@ impl LaunchArgs {
     pub(super) fn draft(&self, plan: &Plan, ranks: u32) -> Result<Draft, Error> {
         let groups = || self.place.as_ref().and_then(Placement::groups);
         if let Some(placement) = &self.place {
-            super::placed::check(placement, ranks)?;
+            check_placement(placement, ranks)?;
         }
         if !plan.is_auto() {
             let device = [(self.device.is_some(), "--device")];
@@ -150,6 +150,16 @@ impl LaunchArgs {
         }
         let part_bytes = (self.count(plan) as u64).saturating_mul(self.data_type().bytes() as u64);
         plan.draft_on(ranks, part_bytes, kind_of(self.device.as_deref().unwrap_or(AUTO))?, groups())
+    }
+}
+
+/// Refuses a placement of other ranks, before anything is built.
+fn check_placement(placement: &Placement, ranks: u32) -> Result<(), Error> {
+    match placement.ranks() {
+        placed if placed == ranks => Ok(()),
+        placed => {
+            Err(Error::Usage(format!("--place is of {placed} ranks, and there are {ranks}; place every rank once")))
+        }
     }
 }
 

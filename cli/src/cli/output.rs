@@ -9,6 +9,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use wgccl::lower::Link;
 use wgccl::schedule::{Origin, SyncStyle};
 
 use crate::error::Error;
@@ -88,6 +89,12 @@ pub(super) fn how(origin: &Origin, auto: bool, sync: Option<SyncStyle>) -> Strin
 pub(super) fn plural(n: u64, what: &str) -> String {
     let many = if what.ends_with("ch") { "es" } else { "s" };
     format!("{n} {what}{}", if n == 1 { "" } else { many })
+}
+
+/// What one device sends another.
+pub(super) fn of_link(link: &Link) -> String {
+    let Link { from, to, bytes, messages, .. } = *link;
+    format!("{from} -> {to}: {} in {}", plural(bytes, "byte"), plural(messages as u64, "message"))
 }
 
 /// A progress bar on a terminal, drawn every tick until it is dropped, and never if that is before the first. Where no thread

@@ -9,8 +9,7 @@ use wgccl::proof::{self, prove};
 use wgccl::schedule::{Placement, Schedule};
 
 use super::args::LaunchArgs;
-use super::output::{named, plural};
-use super::run::of_link;
+use super::output::{named, of_link, plural};
 use crate::error::Error;
 use crate::plan::Plan;
 
@@ -35,7 +34,6 @@ impl Placed {
         in_place: bool,
     ) -> Result<Option<Self>, Error> {
         let Some(placement) = &launch.place else { return Ok(None) };
-        check(placement, schedule.ranks)?;
         let (count, data_type) = (launch.count(plan), launch.data_type());
         let proved = prove(schedule.clone(), proof::Options::default().in_place(in_place))?;
         let payload = proved.payload(count, data_type)?;
@@ -57,15 +55,5 @@ impl Placed {
             text += &named("", &of_link(link));
         }
         text
-    }
-}
-
-/// Refuses a placement of other ranks, before anything is built.
-pub(super) fn check(placement: &Placement, ranks: u32) -> Result<(), Error> {
-    match placement.ranks() {
-        placed if placed == ranks => Ok(()),
-        placed => {
-            Err(Error::Usage(format!("--place is of {placed} ranks, and there are {ranks}; place every rank once")))
-        }
     }
 }

@@ -10,7 +10,6 @@ use crate::tensor::{self, Outputs};
 pub(super) use args::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG, RunArgs};
 use args::{check_flags, files, request};
 use one::one;
-pub(super) use text::of_link;
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     let plan = args.what.plan(&args.schedule, &args.file)?;

@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use wgccl::collective::Collective;
 use wgccl::element::Element;
-use wgccl::lower::Link;
 use wgccl::schedule::Algorithm;
 
-use crate::cli::output::{BAD, DIM, GOOD, details, how, is_quiet, named, of_notes, plural};
+use crate::cli::output::{BAD, DIM, GOOD, details, how, is_quiet, named, of_link, of_notes, plural};
 use crate::dispatch;
 use crate::run::{Finished, Outcome};
 
@@ -115,12 +114,6 @@ pub(super) fn device(o: &Outcome) -> String {
         None if o.shares.is_some() => format!("{}, through the host", o.device),
         None => "CPU executor".to_owned(),
     }
-}
-
-/// What one device sends another.
-pub(crate) fn of_link(link: &Link) -> String {
-    let Link { from, to, bytes, messages, .. } = *link;
-    format!("{from} -> {to}: {} in {}", plural(bytes, "byte"), plural(messages as u64, "message"))
 }
 
 /// Ranks that follow each other, as `0-3,6`.
