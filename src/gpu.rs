@@ -19,6 +19,8 @@ mod ledger;
 mod loaded;
 mod marks;
 mod memory;
+// In a browser nobody may wait, and what wgpu gives there stays on its thread.
+#[cfg(not(target_arch = "wasm32"))]
 mod part;
 mod poison;
 mod ready;

@@ -76,6 +76,7 @@ impl Bank {
     }
 
     /// Begins a launch that goes epoch by epoch; poisons before it if that is wanted.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn begin(&self, encoder: &mut wgpu::CommandEncoder, poisoned: bool) -> Numbered {
         let launch = self.memory.next(encoder);
         self.last.set(Some(launch));
@@ -86,6 +87,7 @@ impl Bank {
     }
 
     /// An epoch of it, in so many dispatches.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn encode_epoch(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -97,6 +99,7 @@ impl Bank {
     }
 
     /// Where inputs, outputs and slots lie.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn arena(&self) -> &wgpu::Buffer {
         &self.memory.own.arena
     }

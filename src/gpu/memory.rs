@@ -99,6 +99,7 @@ impl Memory {
     }
 
     /// The dispatches of one of a part's epochs, and how many they are.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn epoch(&self, pass: &mut wgpu::ComputePass<'_>, piece: usize, launch: Numbered, epoch: u32) -> u32 {
         pass.set_pipeline(&self.loaded.kernel.pipeline);
         let steps = self.loaded.package.steps_of_epoch(piece, launch.number, epoch);

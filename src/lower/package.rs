@@ -288,7 +288,7 @@ impl Package {
     }
 
     /// The dispatches of one of a part's epochs; the first of a launch begin the launch of that number.
-    #[cfg(feature = "gpu")]
+    #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
     pub(crate) fn steps_of_epoch(&self, piece: usize, number: u32, epoch: u32) -> impl Iterator<Item = Step> + '_ {
         let dispatches = self.plan.epoch(epoch);
         self.steps(piece, Some(number), dispatches.end).skip(dispatches.start)

@@ -3,7 +3,7 @@
 //! Outside fused mode a wait is met by an *earlier* dispatch, so that visibility comes from the barrier between two
 //! dispatches and never from a signal seen early. Pure: it knows dispatches and lanes, but no device.
 
-#[cfg(any(test, feature = "gpu"))]
+#[cfg(any(test, all(feature = "gpu", not(target_arch = "wasm32"))))]
 use std::ops::Range;
 
 use serde::Serialize;
@@ -102,7 +102,7 @@ impl Plan {
 
 impl Plan {
     /// The dispatches of one of a part's epochs, stepwise.
-    #[cfg(any(test, feature = "gpu"))]
+    #[cfg(any(test, all(feature = "gpu", not(target_arch = "wasm32"))))]
     pub(crate) fn epoch(&self, epoch: u32) -> Range<usize> {
         let before = |number: u32| self.dispatches.partition_point(|dispatch| dispatch.number < number);
         let first = epoch.checked_sub(1).map_or(0, |before| self.ends[before as usize]);

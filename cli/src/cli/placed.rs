@@ -6,7 +6,7 @@ use serde::Serialize;
 use wgccl::element::DataType;
 use wgccl::lower::{Link, Split};
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Placement, Schedule};
+use wgccl::schedule::Schedule;
 
 use super::args::LaunchArgs;
 use super::output::{named, of_link, plural};
