@@ -54,7 +54,7 @@ def test_a_process_that_was_forked_off_has_threads_of_its_own() -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        "wgccl.build('ring-staged', 160, sync='barrier').check()",
+        "wgccl.build('ring-staged', 240, sync='barrier').check()",
         "wgccl.verify(x, x, 'ring')",
         "wgccl.bench(sizes=['64M'] * 1000, ranks=8)",
         "[wgccl.all_reduce(x, out=y) for _ in range(10_000)]",
@@ -71,7 +71,7 @@ def test_ctrl_c_ends_long_calls(work: str) -> None:
         x = [np.ones(1 << 24, np.float32) for _ in range(8)]
         y = [np.empty_like(a) for a in x]
         began = threading.Event()
-        threading.Thread(target=lambda: (began.wait(), time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT))).start()
+        threading.Thread(target=lambda: (began.wait(), time.sleep(0.05), os.kill(os.getpid(), signal.SIGINT))).start()
         try:
             began.set()
             {work}
