@@ -2,7 +2,7 @@
 # Installs what the tests need and runs all of them; .ci/run runs the checks as well.
 #
 #   ./tests/run.sh              all tests
-#   ./tests/run.sh miri tsan    only these steps, of: tests pages python pure mpi mpich loom miri tsan fmt clippy docs deny msrv targets
+#   ./tests/run.sh miri tsan    only these steps, of: tests pages python pure mpi mpi-long loom miri tsan fmt clippy docs deny msrv targets
 #   ./tests/run.sh --sanitize   random schedules under ThreadSanitizer and AddressSanitizer
 #
 # Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
@@ -200,14 +200,14 @@ mpi() {
     cargo test -p wgccl-mpi
     cargo clippy -p wgccl-mpi --no-deps --all-targets -- -D warnings
     cargo clippy -p wgccl-cli --no-deps --features mpi -- -D warnings
+}
+
+# The program over processes, and the same tests under MPICH, beside another MPI: for what they show, both take long to build.
+mpi-long() {
     say "the program over processes"
     cargo build -p wgccl-cli --features mpi
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 4 --oversubscribe \
         target/debug/wgccl run --ranks 16 --algorithm hierarchical --device cpu | grep "4096 of 4096 elements equal the golden"
-}
-
-# The same processes under MPICH, beside another MPI.
-mpich() {
     if has_apt && ! command -v mpirun.mpich >/dev/null; then
         { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends mpich libmpich-dev libclang-dev; } ||
             echo "could not be installed"
@@ -336,8 +336,8 @@ targets() {
 [ $# -gt 0 ] || set -- tests pages python pure mpi loom miri tsan
 for name in "$@"; do
     case $name in
-    tests | pages | python | pure | mpi | mpich | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
-    *) echo "there is no step $name; there are tests pages python pure mpi mpich loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
+    tests | pages | python | pure | mpi | mpi-long | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
+    *) echo "there is no step $name; there are tests pages python pure mpi mpi-long loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
     esac
 done
 trap summary EXIT
