@@ -56,7 +56,8 @@ pub struct Options {
     /// On a GPU: most workgroups that share out the lanes of a channel, below what the device is known to run at the same
     /// time.
     pub workgroups: Option<u32>,
-    /// On a GPU: how long the host waits for a submission before it gives up; 60 s if not given.
+    /// On a GPU: how long the host waits for a submission before it gives up; on several devices, how long one waits for a
+    /// message of another. 60 s if not given.
     pub timeout: Option<Duration>,
     /// On the CPU: threads, the calling one included; one for each core if not given, and never more than there is work
     /// for.

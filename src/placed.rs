@@ -74,7 +74,8 @@ impl Backend for Placed {
     }
 
     fn groups(&self, ranks: u32) -> Option<Groups> {
-        self.placement_of(ranks).groups()
+        // Of a placement of other ranks the split will tell.
+        Some(self.placement_of(ranks)).filter(|placement| placement.ranks() == ranks)?.groups()
     }
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {

@@ -300,7 +300,8 @@ impl Backend for MpiBackend {
     }
 
     fn groups(&self, ranks: u32) -> Option<Groups> {
-        self.placement_of(ranks).groups()
+        // Of a placement of other ranks the split will tell.
+        Some(self.placement_of(ranks)).filter(|placement| placement.ranks() == ranks)?.groups()
     }
 
     fn is_here(&self, rank: u32, ranks: u32) -> bool {

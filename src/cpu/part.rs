@@ -268,6 +268,9 @@ impl<T: Element> Share for Placed<T> {
         let (inputs, outputs) = resident.launching();
         // SAFETY: they live until it returns, and were made as long as the schedule has them.
         let ran = unsafe { self.launch_over(inputs, outputs, Some(piece), transport) };
+        if ran.is_err() {
+            resident.failed();
+        }
         self.resident = Some((resident, piece));
         ran
     }

@@ -175,6 +175,11 @@ impl<T: Element> Resident<T> {
         (self.inputs.iter().map(Vec::as_ptr), self.outputs.iter_mut().map(Vec::as_mut_ptr))
     }
 
+    /// The launch did not succeed: there are no results.
+    pub(super) fn failed(&mut self) {
+        self.launched = false;
+    }
+
     /// Copies `what` there is of results to the caller's outputs, or in place buffers.
     pub(super) fn fetch(
         resident: Option<&Self>,

@@ -288,7 +288,9 @@ impl Share for Placed {
     }
 
     fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        let Some((piece, _)) = self.loaded else { return Err(RunError::NotLoaded) };
+        let Some((piece, launched)) = &mut self.loaded else { return Err(RunError::NotLoaded) };
+        *launched = false;
+        let piece = *piece;
         let ran = self.settled(self.launch_over(Some(piece), None, transport))?;
         self.loaded = Some((piece, true));
         Ok(ran)

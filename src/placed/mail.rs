@@ -11,6 +11,9 @@ use rustc_hash::FxHashMap;
 use crate::backend::{Message, Transport};
 use crate::error::TransportError;
 
+/// Between two looks, where there is no deadline.
+const FOREVER: Duration = Duration::from_secs(3600);
+
 /// What the devices of a launch share.
 #[derive(Debug)]
 pub(super) struct Mail {
@@ -85,7 +88,8 @@ impl Transport for Courier<'_> {
 
     fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError> {
         let Message { peer, boundary, bytes, .. } = message;
-        let (mail, until) = (self.mail, Instant::now() + self.mail.patience);
+        // A patience that no clock can count is one for ever.
+        let (mail, until) = (self.mail, Instant::now().checked_add(self.mail.patience));
         let mut state = mail.state();
         let buffer = loop {
             if let Some(buffer) = state.on_the_way.get_mut(&(peer, self.me)).and_then(VecDeque::pop_front) {
@@ -95,7 +99,7 @@ impl Transport for Courier<'_> {
             if let Some(failed) = state.failed {
                 return Err(TransportError::PeerFailed { me, peer: mail.name(failed), boundary, boundaries });
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(FOREVER, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 let (peer, timeout) = (mail.name(peer), mail.patience);
                 return Err(TransportError::Deadline { me, peer, boundary, boundaries, timeout });

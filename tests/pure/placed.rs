@@ -304,12 +304,39 @@ impl Share for BreakingShare {
     }
 
     fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.inner.launch(transport)
+        let (inner, left) = (&mut self.inner, &*self.left);
+        let mut breaking = Breaking { inner: transport, left };
+        let launch = || inner.launch(&mut breaking);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(launch)).unwrap_or_else(|_| Err(lost()))
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
         self.inner.fetch(outputs)
     }
+}
+
+/// What an earlier launch has left is no result of one that failed.
+#[test]
+fn a_launch_that_failed_has_no_outputs() {
+    let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
+    let proved = prove(schedule, proof::Options::default()).unwrap();
+    // More messages than it sends in one launch.
+    let messages = 6;
+    let placed =
+        Placed::new(vec![Arc::new(Cpu::new()), Arc::new(Breaks { inner: Cpu::new(), at: messages, silent: false })]);
+    let mut ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &Options::default()).unwrap();
+    let input: &[u8] = bytemuck::cast_slice(&[1.0_f32; 8]);
+    ready.load(0, &[input; 4]).unwrap();
+    let mut launches = 0;
+    while ready.launch().is_ok() {
+        launches += 1;
+        assert!(launches < 100, "it never breaks");
+    }
+    assert!(launches > 0);
+    let mut outputs = vec![vec![0_u8; 32]; 4];
+    let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
+    assert!(outputs.iter().flatten().all(|&byte| byte == 0), "what an earlier launch left");
 }
 
 /// Whichever message a device fails at, the launch ends with that device's own error, and the next one is right again.

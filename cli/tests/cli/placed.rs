@@ -29,6 +29,8 @@ fn what_is_said() {
         ),
         (&["run", "barrier", "--device", "cpu+cpu"], &["passed", "0 -> 1: 0 bytes in"]),
         (&["run", "--device", "cpu+cpu", "--in-place", "--count", "1"], &["bit-exact"]),
+        // More seconds than a clock can count.
+        (&["run", "--device", "cpu+cpu", "--timeout", "1e19"], &["bit-exact"]),
         (
             &["layout", "-P", "8", "--place", "0-3:0,4-7:1"],
             &["0-3:0,4-7:1 on 2 devices, 5 epochs; of 256 f32 moves", "1 -> 0: 1792 bytes in 5 messages"],
@@ -58,6 +60,10 @@ fn what_is_refused() {
         (&["run", "--device", "cpu+cpu", "--place", "0-3:0,4:2"], "no rank is on device 1"),
         (&["run", "--device", "cpu+cpu", "--place", "0:0,1:1,2:2,3:0"], "--place names 3 devices, and there are 2"),
         (&["run", "--device", "cpu+cpu", "--place", "0-4:0,5:1"], "the placement is of 6 ranks and the schedule of 4"),
+        (
+            &["run", "--device", "cpu+cpu", "--algorithm", "auto", "--place", "0-4:0,5:1"],
+            "the placement is of 6 ranks and the schedule of 4",
+        ),
         (&["run", "--device", "cpu+cpu", "--place", "0-3"], "places no ranks"),
         (&["run", "--device", "cpu+cpu", "--dispatch", "per-step"], "leave --dispatch out"),
         (&["run", "--device", "cpu+cpu", "--trace", "never.json"], "has no trace"),
