@@ -10,6 +10,7 @@ mod executor;
 mod kernel;
 mod memory;
 mod part;
+mod processor;
 mod program;
 mod ready;
 mod recorder;
@@ -31,6 +32,7 @@ use crate::lower::mode::Protocol;
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;
 pub use executor::Executor;
+pub use processor::{FurtherResults, Processor};
 pub use ready::Ready;
 use team::Team;
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures wgccl beside Open MPI, MPICH, burn-collective, rayon and memcpy, interleaved on this machine.
+# Measures wgccl beside Open MPI, MPICH, Gloo, oneCCL, burn-collective, rayon and memcpy, interleaved on this machine.
 #
-#   benches/peers/run.sh [--burn] [--no-install] [OPTION...]     writes NAME.json, NAME.md and NAME.svg (--out NAME)
+#   benches/peers/run.sh [--burn] [--oneccl] [--no-install] [OPTION...]     writes NAME.json, NAME.md and NAME.svg (--out NAME)
 #   benches/peers/run.sh join --out NAME RECORD.json...          joins records of one machine
 #
-# --burn builds burn-collective too, which takes many minutes. --help lists the other options. What is missing is
+# --burn builds burn-collective too, which takes many minutes; --oneccl gets oneCCL from PyPI, which takes 2 GB in target/. --help lists the other options. What is missing is
 # installed on Debian and Ubuntu, with a password only where the user is not root; a peer that cannot be had is skipped.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,10 +16,11 @@ build() { cargo build --release --locked --quiet --manifest-path "$here/$1/Cargo
 
 command -v cargo >/dev/null || { echo "error: cargo is missing; install Rust, see https://rustup.rs" >&2; exit 6; }
 
-with_burn=0 install=1 options=()
+with_burn=0 with_oneccl=0 install=1 options=()
 for option in "$@"; do
     case $option in
     --burn) with_burn=1 ;;
+    --oneccl) with_oneccl=1 ;;
     --no-install) install=0 ;;
     *) options+=("$option") ;;
     esac
@@ -35,6 +36,7 @@ esac
 packages=()
 command -v mpicc.openmpi >/dev/null || packages+=(openmpi-bin libopenmpi-dev gcc libc6-dev)
 command -v mpicc.mpich >/dev/null || packages+=(mpich libmpich-dev gcc libc6-dev)
+[ -f /usr/include/gloo/allreduce.h ] || packages+=(libgloo-dev g++)
 ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1 || packages+=(mesa-vulkan-drivers libvulkan1)
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 if [ $install = 1 ] && [ ${#packages[@]} -gt 0 ] && command -v apt-get >/dev/null; then
@@ -52,6 +54,29 @@ for mpi in openmpi mpich; do
         programs+=("--$mpi-program" "$target/allreduce-$mpi")
     fi
 done
+if [ -f /usr/include/gloo/allreduce.h ] &&
+    g++ -O2 -std=c++17 -Wall -Wextra -o "$target/allreduce-gloo" "$here/allreduce_gloo.cc" -lgloo -lpthread; then
+    version=$(dpkg-query -W -f '${Version}' libgloo-dev 2>/dev/null || true)
+    programs+=(--gloo-program "$target/allreduce-gloo" ${version:+--gloo-version "$version"})
+fi
+if [ $with_oneccl = 1 ]; then
+    oneccl=$target/oneccl
+    [ -x "$oneccl/bin/pip" ] || python3 -m venv "$oneccl"
+    if "$oneccl/bin/pip" install --quiet oneccl-devel >&2 &&
+        g++ -O2 -std=c++17 -Wall -Wextra -isystem "$oneccl/include" -o "$target/oneccl-allreduce" "$here/allreduce_oneccl.cc" \
+            -L"$oneccl/lib" -lccl -Wl,-rpath-link,"$oneccl/lib" -lpthread; then
+        # Its transport without a launcher of MPI; and what it prints by itself is no result.
+        cat >"$target/allreduce-oneccl" <<END
+#!/bin/sh
+exec env LD_LIBRARY_PATH='$oneccl/lib' CCL_ATL_TRANSPORT=ofi CCL_LOG_LEVEL=error '$target/oneccl-allreduce' "\$@"
+END
+        chmod +x "$target/allreduce-oneccl"
+        version=$("$oneccl/bin/pip" show oneccl-devel | sed -n 's/^Version: //p')
+        programs+=(--oneccl-program "$target/allreduce-oneccl" --oneccl-version "$version")
+    else
+        say "oneCCL cannot be had; skipped"
+    fi
+fi
 if [ $with_burn = 1 ]; then
     say "building burn-collective, which takes many minutes the first time"
     if build burn; then

@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let comm = Communicator::cpu(RANKS as u32);
     for size in std::env::args().skip(1) {
         let count = size.parse::<usize>()? / size_of::<f32>();
-        let inputs: Vec<Vec<f32>> = (0..RANKS).map(|rank| vec![rank as f32; count]).collect();
+        // Not zeros: those would be one page of the system, mapped again and again.
+        let inputs: Vec<Vec<f32>> = (1..=RANKS).map(|rank| vec![rank as f32; count]).collect();
         let mut outputs = vec![vec![0.0_f32; count]; RANKS];
         let given: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut got: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();

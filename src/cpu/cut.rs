@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::processor::Processor;
 use crate::backend::{Options, Spread};
 use crate::error::PrepareError;
 use crate::payload::{Payload, VECTOR_BYTES};
@@ -25,8 +26,6 @@ const CHANNELS_TO_ROUND: usize = 8;
 const INLINE_BYTES: usize = 512 << 10;
 /// Channels that a worker has begun at once where it may have to wait for others.
 const SHARED_DEPTH: usize = 2;
-/// Outputs of all ranks above this do not stay in any cache until somebody reads them.
-const STREAM_BYTES: usize = 16 << 20;
 /// More threads than any machine has cores.
 const MAX_WORKERS: usize = 1024;
 
@@ -88,7 +87,7 @@ impl Cut {
             channels,
             per: per * (VECTOR_BYTES / payload.element_bytes),
             private,
-            stream: bytes > STREAM_BYTES,
+            stream: bytes as u64 >= Processor::here().stream_bytes,
             inline,
             kept: false,
             lanes,

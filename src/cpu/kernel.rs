@@ -3,6 +3,7 @@
 //! Operands may be the very memory of a destination. The loop reads a line of every operand before it writes one, with
 //! no reference to either, so it needs no case for that and vectorises without asking whether pointers coincide.
 
+use super::processor::{FurtherResults, Processor};
 use crate::collective::Op;
 use crate::element::{Element, scale, with_op};
 
@@ -41,24 +42,6 @@ impl Width {
     }
 }
 
-/// Whether a copy is cheaper than a second store of what is in registers: Intel's, by `rep movsb`, overwrites lines without
-/// fetching them. On a Xeon that pays above the first-level cache, on an EPYC it costs a quarter.
-fn copies_are_cheap() -> bool {
-    // Miri knows no `cpuid`.
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        static INTEL: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
-            // SAFETY: every x86-64 processor has the instruction. Newer compilers know, the oldest that we build with does not.
-            #[allow(unused_unsafe)]
-            let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
-            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
-        });
-        *INTEL
-    }
-    #[cfg(any(not(target_arch = "x86_64"), miri))]
-    false
-}
-
 /// What is done to operands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reduction<T> {
@@ -66,8 +49,7 @@ pub(super) struct Reduction<T> {
     /// What contributions are multiplied by when they are read.
     scale: Option<T>,
     width: Width,
-    /// See [`copies_are_cheap`].
-    pub(super) copies_are_cheap: bool,
+    pub(super) further: FurtherResults,
 }
 
 /// How results are stored.
@@ -92,7 +74,7 @@ impl Store {
 
 impl<T: Element> Reduction<T> {
     pub(super) fn new(op: Op, ranks: u32) -> Self {
-        Self { op, scale: scale(op, ranks), width: Width::widest(), copies_are_cheap: copies_are_cheap() }
+        Self { op, scale: scale(op, ranks), width: Width::widest(), further: Processor::here().further_results }
     }
 
     /// Whether it matters which operands are contributions.
@@ -110,7 +92,7 @@ pub(super) type Contributions = u8;
 /// There are 1 to [`Store::operands`] operands. All pointers are valid for `len` elements; each of `to` is either the same
 /// as or disjoint from each operand, and disjoint from the others. Until the call returns, or for [`Store::Past`] until
 /// [`stream_end`], nobody else accesses `to` or writes an operand. For [`Store::Past`] `to` are [`alike`].
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn fold<T: Element>(
     how: Reduction<T>,
     to: &[*mut T],
@@ -122,22 +104,47 @@ pub(super) unsafe fn fold<T: Element>(
     // The pointers stay where they are: just written one by one, they could not be read as a whole without a stall.
     // SAFETY: handed on, in all cases.
     unsafe {
-        if store == Store::Past {
-            widest::<T, _, true>(how, to, &from, scaled, len);
-        } else if let (&[a], &[to], 0) = (from, to, scaled) {
-            if !std::ptr::eq(a, to) {
-                a.copy_to_nonoverlapping(to, len);
+        match (from, to) {
+            _ if store == Store::Past => widest::<T, _, true>(how, to, &from, scaled, len),
+            (&[a], &[to]) if scaled == 0 => {
+                if !std::ptr::eq(a, to) {
+                    a.copy_to_nonoverlapping(to, len);
+                }
             }
-        } else if let Some(from) = from.first_chunk::<OPERANDS>() {
-            widest::<T, _, false>(how, to, from, scaled, len);
-        } else if let Some(from) = from.first_chunk::<3>() {
-            widest::<T, _, false>(how, to, from, scaled, len);
-        } else if let Some(from) = from.first_chunk::<2>() {
-            widest::<T, _, false>(how, to, from, scaled, len);
-        } else if let Some(from) = from.first_chunk::<1>() {
-            widest::<T, _, false>(how, to, from, scaled, len);
+            (&[a], _) => widest::<T, _, false>(how, to, &[a], scaled, len),
+            ([_, _], _) => of::<T, 2>(how, to, from, scaled, len),
+            ([_, _, _], _) => of::<T, 3>(how, to, from, scaled, len),
+            ([_, _, _, _], _) => of::<T, OPERANDS>(how, to, from, scaled, len),
+            _ => many::<T>(how, to, from, scaled, len),
         }
     }
+}
+
+/// The first `N`.
+///
+/// # Safety
+/// That of [`fold`].
+#[inline(always)]
+unsafe fn of<T: Element, const N: usize>(
+    how: Reduction<T>,
+    to: &[*mut T],
+    from: &[*const T],
+    scaled: Contributions,
+    len: usize,
+) {
+    let Some(from) = from.first_chunk::<N>() else { return };
+    // SAFETY: handed on.
+    unsafe { widest::<T, _, false>(how, to, from, scaled, len) }
+}
+
+/// More than [`OPERANDS`], up to [`MOST_OPERANDS`]. Apart, so that few of them do not take longer.
+///
+/// # Safety
+/// That of [`fold`].
+#[inline(never)]
+unsafe fn many<T: Element>(how: Reduction<T>, to: &[*mut T], from: &[*const T], scaled: Contributions, len: usize) {
+    // SAFETY: handed on.
+    unsafe { widest::<T, _, false>(how, to, &from, scaled, len) }
 }
 
 /// Operands of a pass: arrays, whose length the compiler knows; or a slice, where memory is slower than a loop.

@@ -22,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::kernel::{self, Contributions, Reduction, Store};
+use super::processor::FurtherResults;
 use super::program::Operand;
 use crate::element::Element;
 use crate::payload::Payload;
@@ -42,7 +43,7 @@ const LARGE_BLOCK_BYTES: usize = under_miri(512, 32 << 10);
 const AT_ONCE: usize = 8;
 /// Up to this many bytes of operands and destinations, which the first-level cache holds, that is cheaper than copies.
 pub(super) const AT_ONCE_BYTES: usize = under_miri(512, 32 << 10);
-/// Above it, only where copies are not cheap, and to no more operands and destinations together than that cache has ways:
+/// Above it, only where the processor is better at that, and to no more operands and destinations together than that cache has ways:
 /// buffers from an allocator often begin at the same place of a page.
 const WAYS: usize = 8;
 
@@ -235,15 +236,18 @@ pub(super) unsafe fn reduce<T: Element, O>(
 ) {
     let bytes = || (from.len() + to.len()) * len * size_of::<T>();
     let group = match store {
+        Store::Cached if to.len() == 1 => 1,
         Store::Cached if to.len() <= AT_ONCE && bytes() <= AT_ONCE_BYTES => AT_ONCE,
-        Store::Cached if how.copies_are_cheap || from.len() + to.len() > WAYS => 1,
+        Store::Cached if how.further == FurtherResults::Copied || from.len() + to.len() > WAYS => 1,
         Store::Cached => AT_ONCE,
         Store::Past if kernel::alike(to.iter().map(&place)) => AT_ONCE,
         Store::Past => 1,
     };
     // SAFETY: handed on. More than one of `to` are in a group only where they may be.
     unsafe {
-        if to.len() <= group && from.len() <= store.operands() {
+        let one_pass =
+            from.len() <= store.operands() || from.len() <= kernel::MOST_OPERANDS && bytes() <= AT_ONCE_BYTES;
+        if to.len() <= group && one_pass {
             at_once(how, (from, to), place, is_contribution, len, store);
         } else if store == Store::Past && group == 1 {
             blocks::<T, O, LARGE_BLOCK_BYTES>(how, (from, to), place, is_contribution, len, store, group);
@@ -256,7 +260,7 @@ pub(super) unsafe fn reduce<T: Element, O>(
     }
 }
 
-/// Up to [`Store::operands`] operands and [`AT_ONCE`] destinations, which for [`Store::Past`] are alike.
+/// Up to [`kernel::MOST_OPERANDS`] operands and [`AT_ONCE`] destinations, which for [`Store::Past`] are alike.
 ///
 /// # Safety
 /// That of [`reduce`].
@@ -360,14 +364,18 @@ mod tests {
         let shapes = [(1, 1), (1, 5), (2, 2), (3, 9), (4, 4), (5, 2), (8, 8), (9, 3), (MOST, 7)];
         let lengths: &[usize] = if cfg!(miri) { &[1, 70] } else { &[1, 100, 513, 8900] };
         let cases = shapes.into_iter().flat_map(|shape| lengths.iter().map(move |&len| (shape, len)));
-        let ways = [(Store::Cached, false), (Store::Cached, true), (Store::Past, false)];
+        let ways = [
+            (Store::Cached, FurtherResults::Stored),
+            (Store::Cached, FurtherResults::Copied),
+            (Store::Past, FurtherResults::Stored),
+        ];
         let kinds = [(Op::Sum, true, false), (Op::Sum, false, false), (Op::Avg, true, false), (Op::Max, true, true)];
-        for (((from, to), len), (store, copies_are_cheap)) in cases.flat_map(|case| ways.map(|way| (case, way))) {
+        for (((from, to), len), (store, further)) in cases.flat_map(|case| ways.map(|way| (case, way))) {
             // In place nothing is streamed.
             for (op, alike, in_place) in kinds.into_iter().filter(|kind| store == Store::Cached || !kind.2) {
-                let case = (from, to, len, store, copies_are_cheap, op, alike, in_place);
+                let case = (from, to, len, store, further, op, alike, in_place);
                 let mut how = Reduction::new(op, 4);
-                how.copies_are_cheap = copies_are_cheap;
+                how.further = further;
                 let mut memory = values.clone();
                 memory.resize((MOST + 10) * STRIDE, -1.0);
                 let base = memory.as_mut_ptr();

@@ -1,8 +1,11 @@
 //! `wgccl devices`: what `--device` takes, and what each device can do.
 
+use std::fmt;
+
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
+use wgccl::cpu::{FurtherResults, Processor};
 use wgccl::element::DataType;
 use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
@@ -29,6 +32,7 @@ struct CpuDevice {
     kind: &'static str,
     driver: &'static str,
     limits: CpuLimits,
+    processor: CpuProcessor,
     dispatch_modes: [&'static str; 0],
     refused_modes: [&'static str; 0],
     types: Vec<TypeSupport>,
@@ -38,6 +42,46 @@ struct CpuDevice {
 struct CpuLimits {
     max_ranks: u32,
     threads: usize,
+}
+
+/// What the executor knows of the processor, and has chosen for it.
+#[derive(Serialize)]
+struct CpuProcessor {
+    vendor: &'static str,
+    vectors: &'static str,
+    cache_bytes: Option<u64>,
+    further_results: &'static str,
+    stream_bytes: u64,
+}
+
+impl CpuProcessor {
+    fn here() -> Self {
+        let Processor { vendor, vectors, cache_bytes, further_results, stream_bytes, .. } = Processor::here();
+        let further_results = match further_results {
+            FurtherResults::Copied => "copied",
+            FurtherResults::Stored => "stored",
+        };
+        Self { vendor, vectors, cache_bytes: *cache_bytes, further_results, stream_bytes: *stream_bytes }
+    }
+}
+
+impl fmt::Display for CpuProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let further = match self.further_results {
+            "copied" => "sums are copied to further places",
+            _ => "sums are stored to all places at once",
+        };
+        write!(f, "{}, vectors {}, {further}, ", self.vendor, self.vectors)?;
+        write!(f, "results of {} and more go past the caches", size(self.stream_bytes))?;
+        match self.cache_bytes {
+            Some(bytes) => write!(f, ", of which the last has {}", size(bytes)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 #[derive(Serialize)]
@@ -66,6 +110,7 @@ pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
         kind: CPU,
         driver: "",
         limits: CpuLimits { max_ranks: wgccl::cpu::MAX_RANKS, threads },
+        processor: CpuProcessor::here(),
         dispatch_modes: [],
         refused_modes: [],
         types: types(|data_type| match data_type {
@@ -119,6 +164,7 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
             text.push_str(&format!("\n{DIM}{}: no {}, {}{DIM:#}", info.index, refusal.mode, refusal.reason));
         }
     }
+    text.push_str(&format!("\n{DIM}{}: {}{DIM:#}", cpu.index, cpu.processor));
     if let Some(why) = narrowed().filter(|_| !is_quiet()) {
         text.push_str(&format!("\n{DIM}{why}{DIM:#}"));
     }

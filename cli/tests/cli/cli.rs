@@ -228,7 +228,12 @@ fn json_of_devices_lists_what_device_takes() {
         let ranks = if device["index"] == "cpu" { 1024 } else { 256 };
         assert_eq!(device["limits"]["max_ranks"], ranks, "{device}");
     }
+    let processor = &list.as_array().unwrap().last().unwrap()["processor"];
+    let mib = processor["stream_bytes"].as_u64().unwrap() >> 20;
+    assert!(mib <= 16 && ["copied", "stored"].contains(&processor["further_results"].as_str().unwrap()), "{processor}");
     let text = stdout(&wgccl(&["devices"]));
+    let chosen = format!("cpu: {}, ", processor["vendor"].as_str().unwrap());
+    assert!(text.contains(&chosen) && text.contains(&format!("results of {mib} MiB and more go past")), "{text}");
     assert!(text.lines().any(|line| line.trim_start().starts_with("cpu") && line.contains(" 1024 ")), "{text}");
     assert!(text.contains("cpu: native f32 f64 i32") && text.contains("emulated f16 bf16 f8e4m3 f8e5m2"), "{text}");
 }

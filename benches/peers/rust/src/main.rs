@@ -193,6 +193,15 @@ fn begin(run: &Run, starters: &[Starter]) -> Record {
             None => skip(name, "not installed"),
         }
     }
+    for (name, version, why) in [
+        ("Gloo", programs.gloo_version(), "not installed"),
+        ("oneCCL", programs.oneccl_version(), "not installed; give --oneccl"),
+    ] {
+        match version {
+            Some(version) => drop(versions.insert(name.to_owned(), version.to_owned())),
+            None => skip(name, why),
+        }
+    }
     match programs.has_burn() {
         true => versions.extend(machine::burn_versions()),
         false => skip("burn-collective", "not built; give --burn"),

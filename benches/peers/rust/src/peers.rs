@@ -20,11 +20,22 @@ pub struct Programs {
     #[arg(long, hide = true)]
     mpich_program: Option<PathBuf>,
     #[arg(long, hide = true)]
+    gloo_program: Option<PathBuf>,
+    /// Of the package that it was built with.
+    #[arg(long, hide = true)]
+    gloo_version: Option<String>,
+    #[arg(long, hide = true)]
+    oneccl_program: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    oneccl_version: Option<String>,
+    #[arg(long, hide = true)]
     burn_program: Option<PathBuf>,
 }
 
 pub const OPENMPI: &str = "mpirun.openmpi";
 pub const MPICH: &str = "mpirun.mpich";
+
+const UNKNOWN: &str = "of an unknown version";
 
 const FLOOR: &str = "copy (floor)";
 
@@ -35,6 +46,16 @@ impl Programs {
 
     pub fn has_mpich(&self) -> bool {
         self.mpich_program.is_some()
+    }
+
+    /// The version, where it could be built.
+    pub fn gloo_version(&self) -> Option<&str> {
+        self.gloo_program.as_ref().map(|_| self.gloo_version.as_deref().unwrap_or(UNKNOWN))
+    }
+
+    /// The version, where it could be built.
+    pub fn oneccl_version(&self) -> Option<&str> {
+        self.oneccl_program.as_ref().map(|_| self.oneccl_version.as_deref().unwrap_or(UNKNOWN))
     }
 
     pub fn has_burn(&self) -> bool {
@@ -161,6 +182,14 @@ pub fn all(programs: &Programs, myself: &Path) -> Vec<Starter> {
             // With fewer cores than ranks its time is the scheduler's, whatever the algorithm.
             all.push(Starter { environment, only_with_cores: true, ..start(name) });
         }
+    }
+    if let Some(program) = &programs.gloo_program {
+        for algorithm in ["ring", "bcube"] {
+            all.push(Starter::new(Role::Peer, "Gloo", algorithm, program, &[algorithm]));
+        }
+    }
+    if let Some(program) = &programs.oneccl_program {
+        all.push(Starter::new(Role::Peer, "oneCCL", "", program, &[]));
     }
     if let Some(program) = &programs.burn_program {
         for (role, row, placement) in [

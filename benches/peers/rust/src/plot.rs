@@ -1,4 +1,5 @@
-//! The record as a picture: time over size, a panel for each number of ranks, in the manner of `wgccl bench --plot`.
+//! The record as a picture: time over size, a panel for each number of ranks, in the manner of `wgccl bench --plot`; of one
+//! size, a bar for each row.
 
 use std::ops::Range;
 
@@ -121,6 +122,9 @@ fn panel<B: DrawingBackend>(
     let Some((y, x)) = exponents(values, 10.0).zip(exponents(sizes.iter().map(|&bytes| bytes as f64), 2.0)) else {
         return Ok(());
     };
+    if let [only] = sizes {
+        return bars(area, record, (ranks, *only), y, styles);
+    }
     // Sizes need not be apart by one factor: each is marked where it is.
     let x_marks: Vec<f64> = sizes.iter().map(|&bytes| (bytes as f64).log2()).collect();
     let y_marks: Vec<f64> = (y.start as i64..=y.end as i64).map(|mark| mark as f64).collect();
@@ -165,6 +169,55 @@ fn panel<B: DrawingBackend>(
         for shape in [style.fill(), style.colour.stroke_width(2)] {
             chart.draw_series(points.iter().map(|&point| Circle::new(point, 3.5, shape)))?;
         }
+    }
+    Ok(())
+}
+
+/// A bar for each row, from the bottom of the axis, which is no zero: what is read is where it ends, and its number.
+fn bars<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    record: &Record,
+    (ranks, bytes): (usize, usize),
+    y: Range<f64>,
+    styles: &[Style<'_>],
+) -> Result<(), Failure<B>> {
+    let times: Vec<(&Style<'_>, f64)> = styles
+        .iter()
+        .filter_map(|style| Some((style, record.best(style.row, ranks, bytes)?.median)))
+        .collect();
+    let marks: Vec<f64> = (y.start as i64..=y.end as i64).map(|mark| mark as f64).collect();
+    let width = times.len().max(1) as f64;
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .margin_right(30)
+        .x_label_area_size(40)
+        .y_label_area_size(62)
+        .caption(format!("{ranks} ranks: time of a call"), (FONT, 15.0).into_font().color(&INK))
+        .build_cartesian_2d(Axis { range: 0.0..width, marks: Vec::new() }, Axis { range: y.clone(), marks: marks.clone() })?;
+    for &mark in &marks {
+        chart.draw_series([PathElement::new([(0.0, mark), (width, mark)], FAINT.stroke_width(1))])?;
+    }
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .y_label_formatter(&|y| decade(*y))
+        .x_desc(format!("a rank's vector: {}", size(bytes)))
+        .axis_style(INK.stroke_width(1))
+        .label_style((FONT, 13.0).into_font().color(&INK))
+        .set_all_tick_mark_size(6)
+        .draw()?;
+    let number = TextStyle::from((FONT, 11.0).into_font()).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+    for (at, (style, time)) in times.iter().enumerate() {
+        let (left, top) = (at as f64, time.log10());
+        let corners = [(left + 0.15, y.start), (left + 0.85, top)];
+        let fill = if style.role == Role::Floor { FAINT.filled() } else { style.fill() };
+        chart.draw_series([Rectangle::new(corners, fill)])?;
+        chart.draw_series([Rectangle::new(corners, style.stroke())])?;
+        chart.draw_series([Text::new(duration(*time), (left + 0.5, top), number.clone())])?;
+    }
+    if let Some((_, floor)) = times.iter().find(|(style, _)| style.role == Role::Floor) {
+        let line = [(0.0, floor.log10()), (width, floor.log10())];
+        chart.draw_series(DashedLineSeries::new(line, 5, 4, INK.stroke_width(2)))?;
     }
     Ok(())
 }
