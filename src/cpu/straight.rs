@@ -169,13 +169,25 @@ impl<T: Element> Straight<T> {
         contained(|| {
             for step in &self.steps {
                 let places = &self.places[step.first..][..step.from + step.to];
-                let (from, to) = places.split_at(step.from);
                 let place = |place: &Place| self.bases[place.base as usize].wrapping_add(place.offset);
+                let (from, to) = places.split_at(step.from);
                 // SAFETY: by the argument of `memory`, with the exclusive access of one thread: offsets are those of a
                 // proved schedule's addresses, clipped to the payload; in place no address is in an input; and in the
                 // proof's order everything that a step reads has been written. Steps that were joined still have
                 // destinations that are the same as or disjoint from each operand.
-                unsafe { reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached) };
+                unsafe {
+                    match (from, to) {
+                        // Most steps of a ring, which in small launches take longer to look at than to make.
+                        ([a, b], [to]) if !how.scales() => {
+                            let from = [place(a).cast_const(), place(b).cast_const()];
+                            fold(how, &[place(to)], &from, 0, step.len, Store::Cached);
+                        }
+                        ([a], [to]) if !how.scales() => {
+                            fold(how, &[place(to)], &[place(a).cast_const()], 0, step.len, Store::Cached);
+                        }
+                        _ => reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached),
+                    }
+                };
             }
         })
         .map_or_else(panicked, Ok)
