@@ -57,11 +57,10 @@ class _Mail:
     descriptor: int
 
 
-class Executor(threading.Thread):
-    """Runs until all ranks have gone."""
+class Executor:
+    """Works until all ranks have gone."""
 
     def __init__(self, peers: list[Peer], ranks: list[int], options: Options) -> None:
-        super().__init__(name="wgccl executor", daemon=True)
         self._peers, self._ranks = peers, ranks
         self._rounds: dict[str, _Round] = {}
         self._mail: dict[tuple[int, int], deque[_Mail]] = {}
@@ -70,7 +69,10 @@ class Executor(threading.Thread):
         self._runs = _Runs(len(peers), options)
         self._selector = selectors.DefaultSelector()
 
-    def run(self) -> None:
+    def start(self) -> None:
+        threading.Thread(target=self._work, name="wgccl executor", daemon=True).start()
+
+    def _work(self) -> None:
         for rank, peer in enumerate(self._peers):
             self._selector.register(peer.wire, selectors.EVENT_READ, rank)
         try:
@@ -84,6 +86,8 @@ class Executor(threading.Thread):
             for mail in [mail for box in self._mail.values() for mail in box]:
                 os.close(mail.descriptor)
             self._selector.close()
+            for peer in self._peers:
+                peer.wire.close()
 
     def _waits(self) -> bool:
         return bool(self._rounds) or any(self._receivers.values())
@@ -98,12 +102,12 @@ class Executor(threading.Thread):
             message, descriptor = peer.wire.receive()
         except OSError as error:
             how = "has ended" if isinstance(error, Closed | ConnectionError) else f"cannot be understood: {error}"
-            self._gone(rank, f"{self._name(rank)} {how}")
-            self._break(f"{self._name(rank)} {how}")
+            self._gone(rank, f"{self._whose(rank)} {how}")
+            self._break(f"{self._whose(rank)} {how}")
             return
         kind = message["kind"]
         if kind == "bye":
-            self._gone(rank, f"{self._name(rank)} has left the group (destroy_process_group)")
+            self._gone(rank, f"{self._whose(rank)} has left the group (destroy_process_group)")
         elif kind == "call":
             self._called(rank, message, descriptor)
         elif kind == "send" and descriptor is not None:
@@ -133,7 +137,7 @@ class Executor(threading.Thread):
             if gone:
                 return self._break(f"{gone[0]}; {who} wait in {told(first['what'])}")
             if now > round.deadline:
-                late = ", ".join(self._name(rank) for rank in absent)
+                late = ", ".join(self._whose(rank) for rank in absent)
                 return self._break(
                     f"{late} did not come to {told(first['what'])} within {round.seconds:g} s; {who} waited there"
                 )
@@ -141,12 +145,12 @@ class Executor(threading.Thread):
             for message, deadline in receivers:
                 source = message["from"]
                 gone_source = self._peers[source].gone if source is not None else None
-                whose = "anyone" if source is None else self._name(source)
+                whose = "anyone" if source is None else self._whose(source)
                 if gone_source is not None:
-                    return self._break(f"{gone_source}; {self._name(rank)} waits for its message")
+                    return self._break(f"{gone_source}; {self._whose(rank)} waits for its message")
                 if now > deadline:
                     within = f"within {message['seconds']:g} s"
-                    return self._break(f"{self._name(rank)} received no message of {whose} {within}")
+                    return self._break(f"{self._whose(rank)} received no message of {whose} {within}")
 
     def _break(self, why: str) -> None:
         """The group can do nothing any more: all that wait, and all that call later, are told why."""
@@ -253,14 +257,14 @@ class Executor(threading.Thread):
                 self._tell(rank, answer, mail.descriptor)
                 return
             sent, wanted = (f"{what['count']} of {what['type']}" for what in (mail.what, receiver["what"]))
-            why = f"{self._name(mail.source)} sent {sent}, and {self._name(rank)} receives {wanted}"
+            why = f"{self._whose(mail.source)} sent {sent}, and {self._whose(rank)} receives {wanted}"
             self._tell(rank, {"kind": "refused", "key": receiver["key"], "why": why})
         finally:
             os.close(mail.descriptor)
 
     # --- Names ---
 
-    def _name(self, rank: int) -> str:
+    def _whose(self, rank: int) -> str:
         return f"rank {self._ranks[rank]} (process {self._peers[rank].process})"
 
     def _several(self, ranks: Any) -> str:

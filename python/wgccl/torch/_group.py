@@ -25,6 +25,7 @@ class Group(dist.ProcessGroup):
     def __init__(self, member: Member, rank: int, size: int, timeout: timedelta) -> None:
         super().__init__(rank, size)
         self._member, self._rank, self._size, self._timeout = member, rank, size, timeout
+        self._said = {"name": "", "description": ""}
 
     def getBackendName(self) -> str:
         return "wgccl"
@@ -131,6 +132,20 @@ class Group(dist.ProcessGroup):
 
     def set_timeout(self, timeout: timedelta) -> None:
         self._timeout = timeout
+
+    # A group of torch's own keeps these in its backends.
+
+    def setGroupName(self, name: str) -> None:
+        self._said["name"] = name
+
+    def getGroupName(self) -> str:
+        return self._said["name"]
+
+    def setGroupDesc(self, description: str) -> None:
+        self._said["description"] = description
+
+    def getGroupDesc(self) -> str:
+        return self._said["description"]
 
     # Torch asks for the backend of a device, and whether that joins calls itself.
     supports_coalescing = False

@@ -17,11 +17,8 @@ import torch
 from .._errors import Error, InputError
 from . import _memory as memory
 from ._call import Call, told
-from ._wire import Message, Wire
-from ._work import GroupError, Work
-
-GRACE = 5.0
-"""Seconds beyond a call's timeout in which the executor still may say who was late."""
+from ._wire import Closed, Message, Wire
+from ._work import GRACE, GroupError, Work
 
 _LOOK = 0.5
 
@@ -134,8 +131,10 @@ class Member:
                 return
             except OSError as error:
                 why = f"{self._executor}, which executes for all, cannot be reached: {error}"
+        # It may have said why, which the reader hears before it hears the end.
+        self._reader.join(GRACE)
         self._fail(why)
-        raise GroupError(why)
+        raise GroupError(self._why)
 
     def _read(self) -> None:
         """The thread that hears answers."""
@@ -149,9 +148,10 @@ class Member:
                         self._heard(*self._wire.receive())
                     else:
                         self._look()
+        except (Closed, ConnectionError):
+            self._fail(f"{self._executor}, which executes for all, has ended")
         except OSError as error:
-            ended = isinstance(error, ConnectionError) or "closed" in str(error)
-            self._fail(f"{self._executor}, which executes for all, has ended" if ended else f"its messages: {error}")
+            self._fail(f"{self._executor}, which executes for all, cannot be understood: {error}")
         except BaseException as error:
             self._fail(f"an answer could not be taken: {error!r}")
             raise

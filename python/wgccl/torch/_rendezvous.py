@@ -23,7 +23,7 @@ from ._call import several
 from ._executor import Peer
 from ._options import Options
 from ._wire import Message, Wire
-from ._work import GroupError
+from ._work import GRACE, GroupError
 
 _KEY = "wgccl"
 
@@ -52,13 +52,11 @@ def join(store: Any, rank: int, ranks: list[int], seconds: float, options: Optio
     store.wait([_KEY], timedelta(seconds=seconds))
     there = json.loads(store.get(_KEY))
     executor = f"rank {ranks[0]} (process {there['process']})"
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    wire = Wire(connected, seconds)
+    # Rank 0 says who is missing, a little later than it would be missed here.
+    wire = Wire(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), seconds + GRACE)
     try:
-        # An address that begins with a null byte is a name without a file.
-        connected.connect(there["address"].encode())
+        wire.connect(there["address"])
         wire.send(hello | {"token": there["token"]})
-        answer, _ = wire.receive()
     except OSError as error:
         wire.close()
         here = platform.node()
@@ -66,6 +64,11 @@ def join(store: Any, rank: int, ranks: list[int], seconds: float, options: Optio
         raise GroupError(
             f"{executor} cannot be reached{where}; backend wgccl joins processes of one machine ({error})"
         ) from error
+    try:
+        answer, _ = wire.receive()
+    except OSError as error:
+        wire.close()
+        raise GroupError(f"{executor} did not welcome this process: {error}") from error
     if answer["kind"] != "welcome":
         wire.close()
         raise InputError(answer["why"])

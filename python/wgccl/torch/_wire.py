@@ -35,6 +35,10 @@ class Wire:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def connect(self, address: str) -> None:
+        """To who listens there. An address that begins with a null byte is a name without a file."""
+        self._socket.connect(address.encode())
+
     def send(self, message: Message, descriptor: int | None = None) -> None:
         """Sends it whole. Blocks while the other end reads nothing."""
         text = json.dumps(message, separators=(",", ":")).encode()

@@ -12,6 +12,10 @@ import torch.distributed as dist
 from .._errors import DeviceError, Error
 
 
+GRACE = 5.0
+"""Seconds beyond a timeout in which the process of rank 0 still may say who was late."""
+
+
 class GroupError(DeviceError, dist.DistBackendError):
     """A rank of a process group is lost, late or gone; the group can do nothing any more."""
 
@@ -33,9 +37,15 @@ class Work(dist._Work):
 
     def finish(self, error: Error | None = None, source: int = -1) -> None:
         """Called once."""
-        self._error, self._source = error, source
-        self._done.set()
-        self._completed.set_result(None)
+        with self._lock:
+            self._error, self._source = error, source
+            self._done.set()
+            called_back = self._future is not None
+            if not called_back:
+                self._completed.set_result(None)
+        if called_back:
+            # What is called back may wait for other calls, and would keep this thread from hearing that they are done.
+            threading.Thread(target=self._completed.set_result, args=(None,), daemon=True).start()
 
     def wait(self, timeout: timedelta | None = None) -> bool:
         """Until it is done: raises what went wrong. Without a timeout the one of the call counts, which others watch."""
