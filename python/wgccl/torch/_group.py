@@ -198,8 +198,8 @@ def _op(opts: Any) -> str:
     """The name of ours, or torch's where we have none, which the executor refuses."""
     if opts is None:
         return "sum"
-    asked = getattr(opts.reduceOp, "op", opts.reduceOp)
-    return _OPS.get(asked.name, asked.name)
+    asked: str = getattr(opts.reduceOp, "op", opts.reduceOp).name
+    return _OPS.get(asked, asked)
 
 
 def _shapes(tensors: Tensors) -> list[Any]:

@@ -121,7 +121,7 @@ def _welcome(wire: Wire, token: str, own: Message, size: int, peers: dict[int, P
         hello, _ = wire.receive()
     except OSError:
         hello = {}
-    rank = hello.get("rank")
+    rank = int(hello.get("rank", 0))
     if not hmac.compare_digest(str(hello.get("token")), token) or rank in peers or rank not in range(1, size):
         wire.close()
         return
