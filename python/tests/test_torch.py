@@ -314,6 +314,17 @@ def messages(rank: int) -> None:
     else:
         dist.send(torch.tensor([10 * rank]), 0)
     dist.barrier()
+    # Of one, though others' came before.
+    for order in ([1, 2, 3], [3, 2, 1]):
+        if rank:
+            dist.send(torch.tensor([rank]), 0)
+        dist.barrier()
+        if rank == 0:
+            for source in order:
+                number = torch.tensor([-1])
+                dist.recv(number, source)
+                assert number.item() == source
+    dist.barrier()
     if rank == 2:
         dist.send(torch.ones(5), 3)
     if rank == 3:
@@ -538,6 +549,44 @@ def test_ddp_does_what_one_process_does(four: Processes) -> None:
     assert results == [alone, alone]
 
 
+def build_on_it(rank: int) -> None:
+    """Meshes, sharded tensors and models, compressed gradients, a sharded optimiser."""
+    from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    mesh, square = init_device_mesh("cpu", (4,)), init_device_mesh("cpu", (2, 2), mesh_dim_names=("rows", "columns"))
+    for name, sums in (("rows", [2, 4, 2, 4]), ("columns", [1, 1, 5, 5])):
+        number = torch.tensor(rank)
+        dist.all_reduce(number, group=square[name].get_group())
+        assert number == sums[rank]
+    sharded = distribute_tensor(torch.arange(16.0).reshape(8, 2), mesh, [Shard(0)])
+    assert sharded.full_tensor().flatten().tolist() == list(range(16))
+
+    def train(net: Any, optimizer: Any) -> None:
+        for step in range(5):
+            x, y = batch(rank, step)
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(net(x), y).backward()
+            optimizer.step()
+
+    net = model()
+    fully_shard(net, mesh=mesh)
+    train(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    ddp = torch.nn.parallel.DistributedDataParallel(model())
+    # Its callbacks wait for calls of their own.
+    state = powerSGD_hook.PowerSGDState(None, matrix_approximation_rank=1, start_powerSGD_iter=2)
+    ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    train(ddp, ZeroRedundancyOptimizer(ddp.parameters(), torch.optim.SGD, lr=0.1))
+
+
+def test_what_torch_builds_on_it(four: Processes) -> None:
+    with four.group(4):
+        assert four.run(build_on_it) == [None] * 4
+
+
 # --- When a process ends, or does not come ---
 
 
@@ -582,6 +631,19 @@ def test_a_process_that_was_killed_is_an_error_on_all_others(mortal: Processes, 
     for got in mortal.run(once, only=others):
         told_of(got, victim, mortal.processes[victim].pid)
         assert "GroupError" in got.classes and "DistBackendError" in got.classes and "DeviceError" in got.classes
+
+
+def come(rank: int) -> None:
+    dist.all_reduce(torch.ones(3), async_op=True)
+
+
+def test_a_process_that_was_killed_after_it_had_come(mortal: Processes) -> None:
+    mortal.join(3, seconds=100.0)
+    mortal.run(come, only=[0, 1])
+    mortal.signal(1, signal.SIGKILL)
+    mortal.processes[1].join()
+    time.sleep(0.3)
+    told_of(mortal.run(once, only=[2])[0], 1, mortal.processes[1].pid)
 
 
 def test_a_message_of_a_process_that_was_killed(mortal: Processes) -> None:
@@ -644,14 +706,18 @@ def turns(rank: int, number: int) -> tuple[int, int]:
 
 
 def names() -> set[str]:
-    """Of shared memory, sockets and files that are ours, or torch's."""
+    """Of sockets that are ours, and of shared memory that is not other programs'."""
     sockets = Path("/proc/net/unix").read_text(encoding="utf-8").split()
-    return {of for of in sockets if "wgccl" in of} | set(os.listdir("/dev/shm"))
+    return {of for of in sockets if "wgccl" in of} | memory()
+
+
+def memory() -> set[str]:
+    return {of for of in os.listdir("/dev/shm") if of.startswith(("wgccl", "torch", "psm_", "tmp"))}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc here")
 def test_nothing_leaks_and_nothing_is_left(mortal: Processes) -> None:
-    before, shared = names(), os.listdir("/dev/shm")
+    before, shared = names(), memory()
     mortal.join(3)
     mortal.run(turns, 300)
     first = mortal.run(turns, 100)
@@ -659,8 +725,8 @@ def test_nothing_leaks_and_nothing_is_left(mortal: Processes) -> None:
     for (resident, descriptors), (after, descriptors_after) in zip(first, second):
         assert after - resident < 8 << 20, (resident, after)
         # Those of a group that was just destroyed may be there for a moment.
-    assert descriptors_after <= descriptors + 4
-    assert os.listdir("/dev/shm") == shared
+        assert descriptors_after <= descriptors + 4
+    assert memory() == shared
     mortal.signal(1, signal.SIGKILL)
     mortal.signal(0, signal.SIGKILL)
     mortal.run(once, only=[2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,7 +30,6 @@ class _Pending:
     get: list[Any]
     offset: int = 0
     buffer: memory.Buffer | None = None
-    name: str = field(default="")
 
 
 class Member:
@@ -56,14 +55,18 @@ class Member:
         gets = sum(map(memory.size, get)) if gets is None else gets
         offset = -(-gives // 64) * 64
         with self._lock:
+            if self._why is not None:
+                raise GroupError(self._why)
             buffer, dropped = self._pool.take(offset + gets)
-        memory.put(buffer.memory, give)
         work = Work(told(what), get)
         pending = _Pending(work, time.monotonic() + timeout, get, offset, buffer)
         request: Message = {"kind": "call", "what": what, "gives": gives, "gets": gets, "offset": offset}
         request |= {"buffer": buffer.number, "size": len(buffer.memory), "dropped": dropped}
-        self._post(request, pending, timeout, buffer.descriptor)
-        buffer.sent()
+        try:
+            memory.put(buffer.memory, give)
+            self._post(request, pending, timeout, buffer.descriptor)
+        finally:
+            buffer.sent()
         return work
 
     def send(self, tensor: Any, to: int, tag: int) -> Work:

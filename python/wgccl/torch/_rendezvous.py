@@ -27,6 +27,9 @@ from ._work import GRACE, GroupError
 
 _KEY = "wgccl"
 
+_PATIENCE = 30.0
+"""Seconds for which a rank may stop in the middle of a message, or read nothing while it has many to read."""
+
 
 @dataclass
 class Joined:
@@ -93,7 +96,7 @@ def _gather(store: Any, ranks: list[int], seconds: float, hello: Message) -> Joi
             deadline = time.monotonic() + seconds
             while len(peers) < len(ranks) - 1:
                 listener.settimeout(max(deadline - time.monotonic(), 0.001))
-                _welcome(Wire(listener.accept()[0], seconds), token, hello, len(ranks), peers)
+                _welcome(Wire(listener.accept()[0], min(seconds, _PATIENCE)), token, hello, len(ranks), peers)
     except TimeoutError as error:
         absent = several([str(of) for rank, of in enumerate(ranks) if rank and rank not in peers])
         why = f"{absent} did not join the process group within {seconds:g} s"
