@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def work(rank: int, processes: int, store: str) -> None:
     tensors = {name: torch.ones(size // 4) for name, size in SIZES.items()}
     rows: dict[str, dict[str, Callable[[], Any]]] = {
         name: {
-            backend: lambda tensor=tensor, group=group: dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=group)
+            backend: partial(dist.all_reduce, tensor, op=dist.ReduceOp.MAX, group=group)
             for backend, group in groups.items()
         }
         for name, tensor in tensors.items()
