@@ -75,7 +75,7 @@ class Processes:
         finally:
             self.run(part, only=ranks)
 
-    def signal(self, rank: int, number: signal.Signals) -> None:
+    def kill(self, rank: int, number: signal.Signals) -> None:
         pid = self.processes[rank].pid
         assert pid is not None
         os.kill(pid, number)

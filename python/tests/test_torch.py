@@ -622,7 +622,7 @@ def test_a_process_that_was_killed_is_an_error_on_all_others(mortal: Processes, 
     mortal.start(keep_going, how)
     time.sleep(0.7)
     killed = time.monotonic()
-    mortal.signal(victim, signal.SIGKILL)
+    mortal.kill(victim, signal.SIGKILL)
     for got in mortal.results(50.0, only=others):
         told_of(got, victim, mortal.processes[victim].pid)
     # By the end of its wire, and not by the timeout.
@@ -640,7 +640,7 @@ def come(rank: int) -> None:
 def test_a_process_that_was_killed_after_it_had_come(mortal: Processes) -> None:
     mortal.join(3, seconds=100.0)
     mortal.run(come, only=[0, 1])
-    mortal.signal(1, signal.SIGKILL)
+    mortal.kill(1, signal.SIGKILL)
     mortal.processes[1].join()
     time.sleep(0.3)
     told_of(mortal.run(once, only=[2])[0], 1, mortal.processes[1].pid)
@@ -650,7 +650,7 @@ def test_a_message_of_a_process_that_was_killed(mortal: Processes) -> None:
     mortal.join(3, seconds=100.0)
     mortal.start(keep_going, "receive")
     time.sleep(0.5)
-    mortal.signal(1, signal.SIGKILL)
+    mortal.kill(1, signal.SIGKILL)
     told_of(mortal.results(50.0, only=[0])[0], 1, mortal.processes[1].pid)
 
 
@@ -658,7 +658,7 @@ def test_a_message_of_a_process_that_was_killed(mortal: Processes) -> None:
 def test_a_process_that_is_stopped_is_named_after_the_timeout(mortal: Processes, victim: int) -> None:
     mortal.join(3, seconds=3.0)
     others = [rank for rank in range(3) if rank != victim]
-    mortal.signal(victim, signal.SIGSTOP)
+    mortal.kill(victim, signal.SIGSTOP)
     for got in mortal.run(once, only=others):
         assert isinstance(got, Failed) and f"rank {victim} (process {mortal.processes[victim].pid})" in got.text, got
         if victim:
@@ -727,8 +727,8 @@ def test_nothing_leaks_and_nothing_is_left(mortal: Processes) -> None:
         # Those of a group that was just destroyed may be there for a moment.
         assert descriptors_after <= descriptors + 4
     assert memory() == shared
-    mortal.signal(1, signal.SIGKILL)
-    mortal.signal(0, signal.SIGKILL)
+    mortal.kill(1, signal.SIGKILL)
+    mortal.kill(0, signal.SIGKILL)
     mortal.run(once, only=[2])
     mortal.close()
     assert names() == before
@@ -750,7 +750,7 @@ def test_a_child_does_not_hide_that_its_parent_was_killed(mortal: Processes) -> 
     assert mortal.run(child) == [None] * 3
     mortal.start(once, only=[0, 2])
     time.sleep(0.3)
-    mortal.signal(1, signal.SIGKILL)
+    mortal.kill(1, signal.SIGKILL)
     for got in mortal.results(15.0, only=[0, 2]):
         told_of(got, 1, mortal.processes[1].pid)
 
