@@ -10,7 +10,7 @@ use super::host::Host;
 use super::ledger::Numbered;
 use crate::backend::{Backend, Member, Moment, Options, Prepared, Ran, Ready, Shape, Share, Transport};
 use crate::buffers::UserBuffer;
-use crate::error::{DeviceError, PrepareError, RunError};
+use crate::error::{DeviceError, PrepareError, RunError, TransportError};
 use crate::lower::{LowerError, Mode, Part, Pieced, Run, Unsound};
 use crate::payload::VECTOR_BYTES;
 use crate::schedule::{Address, DeviceKind};

@@ -64,7 +64,7 @@ struct Row {
 const KIB: u64 = 1 << 10;
 
 /// Bytes of all groups' sums up to which each group takes all of them.
-const MOST_WHOLE: u64 = 64 * KIB;
+const MOST_WHOLE: u64 = 512 * KIB;
 /// Groups of which each exchanges with all others at once; more have two neighbours each, in a ring.
 const MOST_AT_ONCE: u32 = 64;
 

@@ -113,9 +113,10 @@ mod tests {
         for sizes in SIZES {
             let groups = Groups::new(sizes.iter().copied()).unwrap();
             let count = groups.count();
+            // Chunks that cross into each group, for each chunk of one payload in G.
             for (algorithm, crosses) in [
-                (Algorithm::HierarchicalOnePhase, |chunks: u32, count: u32| chunks * (count - 1)),
-                (Algorithm::HierarchicalTwoPhase, |chunks: u32, count: u32| chunks / count * 2 * (count - 1)),
+                (Algorithm::HierarchicalOnePhase, count * (count - 1)),
+                (Algorithm::HierarchicalTwoPhase, 2 * (count - 1)),
             ] {
                 let recipe = Recipe::new(Collective::AllReduce, groups.ranks()).algorithm(algorithm);
                 let schedule = recipe.groups(groups.clone()).build().unwrap();
@@ -132,7 +133,8 @@ mod tests {
                         crossing[group as usize] += far as u32 * instruction.chunks;
                     }
                 }
-                assert_eq!(crossing, vec![crosses(schedule.chunks, count); count as usize], "{algorithm} {groups}");
+                let expected = crosses * schedule.chunks / count;
+                assert_eq!(crossing, vec![expected; count as usize], "{algorithm} {groups}");
             }
         }
     }
