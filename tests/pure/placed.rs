@@ -158,7 +158,7 @@ fn payloads_in_pieces() {
     assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
 }
 
-/// By a communicator: hierarchical by itself, an algorithm that is named as named.
+/// By a communicator: in groups by itself, an algorithm that is named as named.
 #[test]
 fn communicators_choose_by_devices() {
     let (inputs, ranks) = ([[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]], 4);
@@ -175,11 +175,23 @@ fn communicators_choose_by_devices() {
         assert!(outputs.iter().all(|output| *output == [16.0, 20.0]));
         let ready = comm.prepare(Collective::AllReduce, Shape::new(2, DataType::F32, Op::Sum), false).unwrap();
         let name = ready.split().whole().schedule().origin.name().to_owned();
-        assert_eq!(name, algorithm.map_or("hierarchical", |_| "ring"));
+        assert_eq!(name, algorithm.map_or("hierarchical-one-phase", |_| "ring"));
         assert_eq!(ready.parts().count(), 2);
     }
-    let recipe = Recipe::new(Collective::AllToAll, 4).placed(Placement::even(4, 2).groups());
-    assert_eq!(recipe.build().unwrap().origin.name(), "mesh");
+    // By what moves, and over how many devices.
+    for (collective, devices, bytes, name) in [
+        (Collective::AllReduce, 2, u64::MAX, "hierarchical-one-phase"),
+        (Collective::AllReduce, 4, 128 << 10, "hierarchical-one-phase"),
+        (Collective::AllReduce, 4, (128 << 10) + 1, "hierarchical-two-phase"),
+        (Collective::AllReduce, 64, 1 << 30, "hierarchical-two-phase"),
+        (Collective::AllReduce, 65, 1 << 30, "hierarchical"),
+        (Collective::AllGather, 4, 1 << 20, "hierarchical"),
+        (Collective::AllToAll, 2, 1 << 10, "mesh"),
+    ] {
+        let placed = Placement::even(130, devices).groups();
+        let recipe = Recipe::new(collective, 130).placed(placed).part_bytes(bytes);
+        assert_eq!(recipe.chosen().name(), name, "{collective} over {devices} devices of {bytes} bytes");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod args;
 mod card;
+#[cfg(feature = "mpi")]
+mod others;
 mod printer;
 mod progress;
 mod request;
@@ -58,71 +60,10 @@ fn compared(args: &BenchArgs, a: &Path, b: &Path) -> Result<u8, Error> {
     }
 }
 
-/// Of several processes one that is not the first: it measures as that one does, and says nothing that the first one says.
-#[cfg(feature = "mpi")]
-mod others {
-    use std::time::Duration;
-
-    use super::BenchArgs;
-    use crate::bench::request::Request;
-    use crate::bench::result::{Device, Row};
-    use crate::bench::sweep::{Next, Observer, Plan, sweep};
-    use crate::device::processes::is_first_silent;
-    use crate::error::Error;
-
-    /// What the first one needs to say what went wrong, before `mpirun` ends it with this one.
-    const LINGER: Duration = Duration::from_secs(2);
-
-    struct Unseen;
-
-    impl Observer for Unseen {
-        fn begin(&mut self, _: &[Device], _: &Plan, _: &[String]) -> Result<(), Error> {
-            Ok(())
-        }
-
-        fn next(&mut self, _: Next) {}
-
-        fn row(&mut self, _: Row) -> Result<(), Error> {
-            Ok(())
-        }
-    }
-
-    pub(super) fn take_part(args: &BenchArgs) -> Result<u8, Error> {
-        let request: Request = super::request(args)?;
-        super::check_processes(args)?;
-        match sweep(&request, &mut Unseen) {
-            Err(error) if is_first_silent(&error) => Err(error),
-            Err(Error::Run(_) | Error::Prepare(_) | Error::Bench(_)) => {
-                std::thread::sleep(LINGER);
-                Err(Error::Told)
-            }
-            _ => Err(Error::Told),
-        }
-    }
-}
-
-/// What is of one process.
-#[cfg(feature = "mpi")]
-fn check_processes(args: &BenchArgs) -> Result<(), Error> {
-    if args.trace.is_some() {
-        return Err(Error::Usage("--trace is of one process; leave it out, or start one".to_owned()));
-    }
-    match &args.device[..] {
-        [_] => Ok(()),
-        _ => Err(Error::Usage("a process has one device, and --device names several; start a process for each".to_owned())),
-    }
-}
-
 pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     #[cfg(feature = "mpi")]
-    if let Some(rank) = crate::device::processes::rank() {
-        let measures = args.card.is_none() && args.compare.is_empty() && args.from.is_empty();
-        match rank {
-            0 if measures => check_processes(args)?,
-            0 => return Err(Error::Usage("this is of one process; leave mpirun out".to_owned())),
-            _ if measures => return others::take_part(args),
-            _ => return Err(Error::Told),
-        }
+    if let Some(said) = others::take_part(args) {
+        return said;
     }
     if let Some(file) = &args.card {
         return card::card(args, file.as_deref());

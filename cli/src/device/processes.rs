@@ -58,7 +58,8 @@ impl Processes {
             Ok(backend) => {
                 let mut processes =
                     Self { backend: Some(backend), universe: Some(universe), timeout, all: Vec::new() };
-                processes.all = processes.decide(this, |all| all)?;
+                let host = mpi::environment::processor_name().unwrap_or_default();
+                processes.all = processes.decide(Process { host, ..this }, |all| all)?;
                 Ok(processes)
             }
             Err(error) => {
@@ -153,11 +154,6 @@ impl Drop for Processes {
             std::mem::forget(universe);
         }
     }
-}
-
-/// What this host is called.
-pub(super) fn host() -> String {
-    mpi::environment::processor_name().unwrap_or_default()
 }
 
 /// Whether the first process is silent, so that another has to say so.
