@@ -24,8 +24,8 @@ use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
-pub use description::{CPU, Description, Process};
 pub(crate) use description::MPI;
+pub use description::{CPU, Description, Process};
 pub use loaded::Loaded;
 use several::{AND, Either};
 pub use several::{Several, Share, Shares};
@@ -212,7 +212,16 @@ impl Device {
                 let AdapterInfo { index, name, backend, class, driver, pci, .. } = gpu.info().clone();
                 let (name, driver) = (plain(&name), plain(&driver));
                 let (backend, kind) = (backend.to_owned(), class.to_string());
-                Description { index: Some(index), name, backend, kind, driver: Some(driver), threads: None, pci, processes: Vec::new() }
+                Description {
+                    index: Some(index),
+                    name,
+                    backend,
+                    kind,
+                    driver: Some(driver),
+                    threads: None,
+                    pci,
+                    processes: Vec::new(),
+                }
             }
         }
     }

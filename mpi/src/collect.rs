@@ -31,12 +31,7 @@ impl MpiBackend {
     ///
     /// # Errors
     /// [`TransportError`], and with it all launches end.
-    pub fn decide<Q, A>(
-        &self,
-        mine: Q,
-        timeout: Duration,
-        judge: impl FnOnce(Vec<Q>) -> A,
-    ) -> Result<A, TransportError>
+    pub fn decide<Q, A>(&self, mine: Q, timeout: Duration, judge: impl FnOnce(Vec<Q>) -> A) -> Result<A, TransportError>
     where
         Q: Serialize + DeserializeOwned,
         A: Serialize + DeserializeOwned,

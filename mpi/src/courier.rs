@@ -62,12 +62,7 @@ pub(crate) struct Courier<'a> {
 }
 
 impl<'a> Courier<'a> {
-    pub(crate) fn new(
-        world: &'a World,
-        traffic: &'a mut Traffic,
-        plan: &'a [Message],
-        launch: u64,
-    ) -> Self {
+    pub(crate) fn new(world: &'a World, traffic: &'a mut Traffic, plan: &'a [Message], launch: u64) -> Self {
         let tags = (i16::MAX as u64) - FIRST_DATA_TAG as u64;
         let tag = FIRST_DATA_TAG + (traffic.number.wrapping_mul(257).wrapping_add(launch) % tags) as i32;
         let (landing, posted, sent) = (VecDeque::new(), VecDeque::new(), Vec::new());
@@ -115,8 +110,7 @@ impl<'a> Courier<'a> {
             Some((_, at)) => {
                 let mut flight = Flight::default();
                 // SAFETY: whoever said so said that nobody else accesses it.
-                let begun =
-                    unsafe { line.receive_at(at, bytes, piece, message.peer, self.tag, &mut flight.requests) };
+                let begun = unsafe { line.receive_at(at, bytes, piece, message.peer, self.tag, &mut flight.requests) };
                 begun.map(|()| flight)
             }
             None => line.receive(self.traffic.buffer(bytes), bytes, piece, message.peer, self.tag),

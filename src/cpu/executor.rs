@@ -297,10 +297,8 @@ impl<T: Element> Executor<T> {
         }
         self.shared.reset(epoch, channels);
         let (inputs, outputs) = bases.split_at(self.shared.slices.ranks);
-        self.bases().set(
-            inputs.iter().map(|base| base.cast_const()),
-            outputs[..self.shared.slices.ranks].iter().copied(),
-        );
+        self.bases()
+            .set(inputs.iter().map(|base| base.cast_const()), outputs[..self.shared.slices.ranks].iter().copied());
         self.launch_all()
     }
 

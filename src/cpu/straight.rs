@@ -172,12 +172,7 @@ impl<T: Element> Straight<T> {
     ///
     /// # Safety
     /// That of [`launch`](Self::launch), of what the bases point to; epochs come in order.
-    pub(super) unsafe fn launch_epoch(
-        &self,
-        how: Reduction<T>,
-        epoch: u32,
-        bases: &[*mut T],
-    ) -> Result<(), RunError> {
+    pub(super) unsafe fn launch_epoch(&self, how: Reduction<T>, epoch: u32, bases: &[*mut T]) -> Result<(), RunError> {
         let epoch = epoch as usize;
         let first = epoch.checked_sub(1).map_or(0, |before| self.ends[before]);
         // SAFETY: handed on.

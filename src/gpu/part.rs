@@ -258,11 +258,7 @@ impl Moment<'_> {
     ///
     /// # Errors
     /// [`TransportError`].
-    fn send(
-        &self,
-        transport: &mut dyn Transport,
-        mut read: impl FnMut(&Run, &mut [u8]),
-    ) -> Result<(), TransportError> {
+    fn send(&self, transport: &mut dyn Transport, mut read: impl FnMut(&Run, &mut [u8])) -> Result<(), TransportError> {
         self.part.sends(self.boundary).iter().try_for_each(|route| {
             transport.send(self.message(route), &mut |mut bytes| {
                 for run in &route.runs {

@@ -47,7 +47,7 @@ pub enum BuildError {
     )]
     Memory { collective: Collective, algorithm: Algorithm, ranks: u32, bytes: u64 },
     /// Groups of an algorithm that has none.
-    #[error("{collective} by {algorithm} has no groups; leave --groups out, or name the algorithm hierarchical")]
+    #[error("{collective} by {algorithm} has no groups; leave --groups out, or name an algorithm such as hierarchical")]
     NoGroups { collective: Collective, algorithm: Algorithm },
     /// Groups of other ranks.
     #[error("groups of {groups} are {} ranks, and there are {ranks}; give sizes whose sum is {ranks}", .groups.ranks())]

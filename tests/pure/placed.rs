@@ -1,20 +1,19 @@
 //! Several devices of this process, all of them CPU executors: every collective and algorithm, placements, failures.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wgccl::Communicator;
-use wgccl::backend::{Backend, Member, Options, Prepared, Ran, Ready, Shape, Share, Spread, Transport};
+use wgccl::backend::{Backend, Member, Options, Ran, Ready, Shape, Spread, Transport};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
 use wgccl::error::{DeviceError, PrepareError, RunError};
-use wgccl::lower::{Part, Pieced};
 use wgccl::placed::Placed;
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Algorithm, DeviceKind, Placement, Recipe, SyncStyle, build};
+use wgccl::schedule::{Algorithm, Placement, Recipe, SyncStyle, build};
 
+use crate::common::behind::{Around, Behind, Launch, Watched};
 use crate::common::placed::{Over, shapes, wrong};
 use crate::common::schedules::{star, turned};
 use crate::common::{other_variants, variants};
@@ -216,114 +215,42 @@ fn what_cannot_be_placed_is_refused() {
     assert!(error.to_string().contains("3 inputs for 4 ranks"), "{error}");
 }
 
-/// A device that fails at the so manieth message, or that goes silent there.
-struct Breaks {
-    inner: Cpu,
-    at: u32,
-    silent: bool,
-}
+/// Fails at the so manieth message that it sends.
+struct Breaks(u32);
 
-struct BreakingShare {
-    inner: Box<dyn Share>,
-    left: Arc<AtomicU32>,
-    silent: bool,
-}
-
-struct Breaking<'a> {
-    inner: &'a mut dyn Transport,
-    left: &'a AtomicU32,
-}
-
-impl Transport for Breaking<'_> {
-    fn send(
-        &mut self,
-        message: wgccl::backend::Message,
-        fill: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<(), wgccl::error::TransportError> {
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
-            // Unwinds, as a defect in a driver's binding would.
-            std::panic::resume_unwind(Box::new("this failure is part of the test"));
-        }
-        self.inner.send(message, fill)
-    }
-
-    fn receive(
-        &mut self,
-        message: wgccl::backend::Message,
-        take: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), wgccl::error::TransportError> {
-        self.inner.receive(message, take)
+impl Around for Breaks {
+    fn launch(&mut self, transport: &mut dyn Transport, launch: Launch<'_>) -> Result<Ran, RunError> {
+        let left = &mut self.0;
+        let mut turn = |sent| {
+            if sent {
+                if *left == 0 {
+                    // Unwinds, as a defect in a driver's binding would.
+                    *left = u32::MAX;
+                    std::panic::resume_unwind(Box::new("this failure is part of the test"));
+                }
+                *left -= 1;
+            }
+            Ok(())
+        };
+        let mut watched = Watched { inner: transport, turn: &mut turn };
+        let lost =
+            |_| DeviceError::Lost { device: "one that breaks".to_owned(), reason: "the test says so".to_owned() };
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| launch(&mut watched)));
+        ran.map_err(lost)?
     }
 }
 
-impl Member for Breaks {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Cpu
-    }
-
-    fn name(&self) -> String {
-        "one that breaks".to_owned()
-    }
-
-    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError> {
-        self.inner.most_vectors(part, shape, options)
-    }
-
-    fn prepare_part(
-        &self,
-        part: &Part,
-        shape: Shape,
-        pieced: Pieced,
-        options: &Options,
-    ) -> Result<Box<dyn Share>, PrepareError> {
-        let (inner, left) = (self.inner.prepare_part(part, shape, pieced, options)?, Arc::new(AtomicU32::new(self.at)));
-        Ok(Box::new(BreakingShare { inner, left, silent: self.silent }))
-    }
+fn breaks(at: u32) -> Arc<dyn Member> {
+    Behind::member("one that breaks", move || Breaks(at))
 }
 
-fn lost() -> RunError {
-    DeviceError::Lost { device: "one that breaks".to_owned(), reason: "the test says so".to_owned() }.into()
-}
+/// Launches nothing for longer than others have patience.
+struct Silent;
 
-impl Share for BreakingShare {
-    fn prepared(&self) -> Prepared {
-        self.inner.prepared()
-    }
-
-    fn run(
-        &mut self,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-        transport: &mut dyn Transport,
-    ) -> Result<Ran, RunError> {
-        if self.silent {
-            // Longer than the others' patience.
-            std::thread::sleep(Duration::from_millis(400));
-            return Ok(Ran::default());
-        }
-        let (inner, left) = (&mut self.inner, &*self.left);
-        let mut breaking = Breaking { inner: transport, left };
-        let run = || inner.run(inputs, outputs, &mut breaking);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err(lost()))
-    }
-
-    fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.inner.run_in_place(buffers, transport)
-    }
-
-    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        self.inner.load(piece, inputs)
-    }
-
-    fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        let (inner, left) = (&mut self.inner, &*self.left);
-        let mut breaking = Breaking { inner: transport, left };
-        let launch = || inner.launch(&mut breaking);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(launch)).unwrap_or_else(|_| Err(lost()))
-    }
-
-    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        self.inner.fetch(outputs)
+impl Around for Silent {
+    fn launch(&mut self, _: &mut dyn Transport, _: Launch<'_>) -> Result<Ran, RunError> {
+        std::thread::sleep(Duration::from_millis(400));
+        Ok(Ran::default())
     }
 }
 
@@ -334,8 +261,7 @@ fn a_launch_that_failed_has_no_outputs() {
     let proved = prove(schedule, proof::Options::default()).unwrap();
     // More messages than it sends in one launch.
     let messages = 6;
-    let placed =
-        Placed::new(vec![Arc::new(Cpu::new()), Arc::new(Breaks { inner: Cpu::new(), at: messages, silent: false })]);
+    let placed = Placed::new(vec![Arc::new(Cpu::new()), breaks(messages)]);
     let mut ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &Options::default()).unwrap();
     let input: &[u8] = bytemuck::cast_slice(&[1.0_f32; 8]);
     ready.load(0, &[input; 4]).unwrap();
@@ -359,8 +285,7 @@ fn a_device_that_fails_ends_the_launch_of_all() {
     let shape = Shape::new(600, DataType::F32, Op::Sum);
     let (input, mut failed) = (vec![1_u8; 2400], 0);
     for at in 0..64 {
-        let broken = Breaks { inner: Cpu::new(), at, silent: false };
-        let placed = Placed::new(vec![Arc::new(Cpu::new()), Arc::new(broken), Arc::new(Cpu::new())]);
+        let placed = Placed::new(vec![Arc::new(Cpu::new()), breaks(at), Arc::new(Cpu::new())]);
         let mut ready = placed.prepare(&proved, shape, &Options::default()).unwrap();
         let mut run = || {
             let mut outputs = vec![vec![0_u8; 2400]; 6];
@@ -389,8 +314,7 @@ fn a_device_that_fails_ends_the_launch_of_all() {
 fn a_device_that_is_silent_is_named_after_the_deadline() {
     let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
     let proved = prove(schedule, proof::Options::default()).unwrap();
-    let silent = Breaks { inner: Cpu::new(), at: 0, silent: true };
-    let placed = Placed::new(vec![Arc::new(Cpu::new()), Arc::new(silent)]);
+    let placed = Placed::new(vec![Arc::new(Cpu::new()), Behind::member("one that breaks", || Silent)]);
     let options = Options::default().timeout(Duration::from_millis(50));
     let mut ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &options).unwrap();
     let mut outputs = vec![vec![0_u8; 32]; 4];

@@ -6,7 +6,7 @@
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 
-use wgccl::backend::{Backend, Shape};
+use wgccl::backend::{Backend, Options, Shape};
 use wgccl::collective::Op;
 use wgccl::element::{DataType, Element};
 use wgccl::error::UserBuffer;
@@ -116,7 +116,10 @@ pub(super) fn sweep_on(
                 "-u: a GPU's buffers are laid out by the executor, always aligned; use it with --device cpu".to_owned(),
             ));
         }
-        request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
+        for &ranks in &request.ranks {
+            device.check_ranks(ranks)?;
+            device.admit(ranks, &Options::default())?;
+        }
     }
     let mut lines = Vec::new();
     for &ranks in &request.ranks {

@@ -56,8 +56,7 @@ impl Processes {
         let backend = MpiBackend::over_within(&universe.world(), member.into(), timeout);
         match backend {
             Ok(backend) => {
-                let mut processes =
-                    Self { backend: Some(backend), universe: Some(universe), timeout, all: Vec::new() };
+                let mut processes = Self { backend: Some(backend), universe: Some(universe), timeout, all: Vec::new() };
                 let host = mpi::environment::processor_name().unwrap_or_default();
                 processes.all = processes.decide(Process { host, ..this }, |all| all)?;
                 Ok(processes)

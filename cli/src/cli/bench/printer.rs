@@ -140,11 +140,8 @@ impl Observer for Printer<'_> {
             self.line(&format!("# Writing record to {}", shown(record.path())))?;
         }
         let written = self.args.record.iter().chain(&self.args.plot).chain(&self.args.trace);
-        let notes = notes
-            .iter()
-            .cloned()
-            .chain(chosen(self.args, plan))
-            .chain(written.flat_map(|path| whole::notes(path)));
+        let notes =
+            notes.iter().cloned().chain(chosen(self.args, plan)).chain(written.flat_map(|path| whole::notes(path)));
         for note in notes.filter(|_| !is_quiet()) {
             self.line(&format!("# note: {}", plain(&note)))?;
         }
