@@ -92,31 +92,18 @@ fn schedules_of_a_users_own() {
     }
 }
 
+/// Nothing that changes a launch.
+struct Nothing;
+
+impl Around for Nothing {
+    fn launch(&mut self, transport: &mut dyn Transport, launch: Launch<'_>) -> Result<Ran, RunError> {
+        launch(transport)
+    }
+}
+
 /// A device that works on a few vectors of each chunk at a time, so that all that share its launch do.
-struct Narrow(usize);
-
-impl Member for Narrow {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Cpu
-    }
-
-    fn name(&self) -> String {
-        "narrow".to_owned()
-    }
-
-    fn most_vectors(&self, _part: &Part, _shape: Shape, _options: &Options) -> Result<usize, PrepareError> {
-        Ok(self.0)
-    }
-
-    fn prepare_part(
-        &self,
-        part: &Part,
-        shape: Shape,
-        pieced: Pieced,
-        options: &Options,
-    ) -> Result<Box<dyn Share>, PrepareError> {
-        Cpu::new().prepare_part(part, shape, pieced, options)
-    }
+fn narrow(vectors: usize) -> Arc<dyn Member> {
+    Arc::new(Behind { name: "narrow", vectors, around: || Nothing })
 }
 
 #[test]
@@ -128,7 +115,7 @@ fn payloads_in_pieces() {
             continue;
         }
         for (vectors, count) in [[(1, 77), (64, 5001)], [(7, 1000), (3000, 30_000)]][at % 2] {
-            let placed = Placed::new(vec![Arc::new(Narrow(vectors)), Arc::new(Cpu::new())]);
+            let placed = Placed::new(vec![narrow(vectors), Arc::new(Cpu::new())]);
             let shape = Shape::new(count, [DataType::F32, DataType::I8][at % 2], Op::Sum);
             let options = match at % 3 {
                 0 => Options::default(),
@@ -145,7 +132,7 @@ fn payloads_in_pieces() {
     // What was loaded is what is fetched.
     let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
     let proved = prove(schedule, proof::Options::default()).unwrap();
-    let placed = Placed::new(vec![Arc::new(Narrow(1)), Arc::new(Cpu::new())]);
+    let placed = Placed::new(vec![narrow(1), Arc::new(Cpu::new())]);
     let mut ready = placed.prepare(&proved, Shape::new(64, DataType::F32, Op::Sum), &Options::default()).unwrap();
     let pieces = ready.prepared().pieces;
     assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
