@@ -104,6 +104,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     color(&arguments);
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
+        // Help, too.
+        #[cfg(feature = "mpi")]
+        Err(_) if !crate::device::processes::is_first() => return exit::OK,
         Err(error) => return refuse(with_tip(error), json),
     };
     output::be_quiet(cli.shown.quiet);

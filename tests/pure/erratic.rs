@@ -59,7 +59,16 @@ impl Erratic<'_> {
         })
     }
 
+    /// As if messages came now that are still to be received, and were others: at any time they may.
+    fn disturb(&self) {
+        for (message, at) in &self.landing {
+            // SAFETY: as whoever says where it is to be put says.
+            unsafe { at.write_bytes(0xa5, message.bytes) };
+        }
+    }
+
     fn hold(&mut self, message: Message, what: What) -> Result<(), TransportError> {
+        self.disturb();
         match self.held.iter_mut().find(|(peer, _)| *peer == message.peer) {
             Some((_, queue)) => queue.push_back((message, what)),
             None => self.held.push((message.peer, VecDeque::from([(message, what)]))),
@@ -92,10 +101,7 @@ impl Transport for Erratic<'_> {
         self.hold(message, What::At(from))
     }
 
-    /// As if the message came at once, and were another.
     unsafe fn land(&mut self, message: Message, at: *mut u8) {
-        // SAFETY: as whoever says where it is to be put says.
-        unsafe { at.write_bytes(0xa5, message.bytes) };
         self.landing.push_back((message, at));
     }
 
@@ -103,6 +109,7 @@ impl Transport for Erratic<'_> {
         // Somebody may wait for them before this one can come.
         self.release_all()?;
         self.sleep();
+        self.disturb();
         if self.landing.front().is_none_or(|(landing, _)| *landing != message) {
             return self.inner.receive(message, take);
         }

@@ -58,7 +58,7 @@ fn bench_is_told_once() {
                 "--device",
                 "cpu",
                 "--place",
-                "0,2:1,1:0",
+                "0:1,1:0,2:1",
                 "-b",
                 "4K",
                 "-e",
@@ -100,14 +100,15 @@ fn the_record_names_all_processes() {
 fn an_error_is_told_once() {
     for (processes, args, code, why) in [
         (2, &["bench", "--device", "cpu,cpu"][..], 6, "a process has one device"),
+        (3, &["bench", "--place", "0,2:1"], 2, "places no ranks"),
         (2, &["bench", "--device", "cpu", "--card"], 6, "of one process"),
         (3, &["bench", "--device", "cpu", "-P", "2"], 6, "names 2 of 3 processes"),
         (2, &["bench", "--device", "cpu", "-b", "64M", "-e", "64M", "-n", "1000", "-T", "0.2"], 4, "0.2"),
     ] {
         let output = wgccl(processes, args);
         let (out, error) = text(&output);
-        let said: Vec<&str> = error.lines().filter(|line| line.starts_with("error:")).collect();
-        assert_eq!(said.len(), 1, "{args:?}: {out}{error}");
+        let said = error.lines().filter(|line| line.starts_with("error:")).count();
+        assert_eq!(said, 1, "{args:?}: {out}{error}");
         assert!(error.contains(why), "{args:?}: {error}");
         assert_eq!(output.status.code(), Some(code), "{args:?}");
     }
