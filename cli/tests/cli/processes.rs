@@ -100,7 +100,7 @@ fn the_record_names_all_processes() {
 fn an_error_is_told_once() {
     for (processes, args, code, why) in [
         (2, &["bench", "--device", "cpu,cpu"][..], 6, "a process has one device"),
-        (3, &["bench", "--place", "0,2:1"], 2, "places no ranks"),
+        (3, &["bench", "--place", "0,2:1"], 6, "places no ranks"),
         (2, &["bench", "--device", "cpu", "--card"], 6, "of one process"),
         (3, &["bench", "--device", "cpu", "-P", "2"], 6, "names 2 of 3 processes"),
         (2, &["bench", "--device", "cpu", "-b", "64M", "-e", "64M", "-n", "1000", "-T", "0.2"], 4, "0.2"),
