@@ -2,7 +2,7 @@
 # Installs what the tests need and runs all of them; .ci/run runs the checks as well.
 #
 #   ./tests/run.sh              all tests
-#   ./tests/run.sh miri tsan    only these steps, of: tests pages python pure mpi mpi-long loom miri tsan fmt clippy docs deny msrv targets
+#   ./tests/run.sh miri tsan    only these steps, of: tests pages python torch pure mpi mpi-long loom miri tsan fmt clippy docs deny msrv targets
 #   ./tests/run.sh --sanitize   random schedules under ThreadSanitizer and AddressSanitizer
 #
 # Asks for a password only where packages are missing and the user is not root. What this machine cannot have is skipped,
@@ -154,29 +154,53 @@ pages() {
     esac
 }
 
-# The package as a user installs it, from a wheel and outside of the tree, with what its tests need beside it.
+# Whether there is a Python that the package is for, in which `venv` works.
+has_python() {
+    "$1" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+
+# Installs the package as users do, from a wheel, into an environment: $1.
+wheel() {
+    rm -rf "$1"/wheels
+    # What is published is optimised as a whole; that would take longer than all of these tests.
+    (cd python && CARGO_TARGET_DIR=$PWD/../target/python-build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+        "../$1/bin/maturin" build --release --locked --out "../$1/wheels")
+    "$1"/bin/python -m pip install --quiet --force-reinstall --no-deps "$1"/wheels/wgccl-*.whl
+}
+
+# The package outside of the tree, with what its tests need beside it.
 python() {
     local version=${WGCCL_PYTHON:-python3} environment=target/python
-    if has_apt && ! "$version" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    if has_apt && ! has_python "$version"; then
         { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends python3 python3-venv; } ||
             echo "could not be installed"
     fi
-    "$version" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-        { skip "Python: there is no Python 3.10 or newer with venv" && return; }
+    has_python "$version" || { skip "Python: there is no Python 3.10 or newer with venv" && return; }
     say "the Python package"
     has_apt && devices
     [ -x $environment/bin/python ] || "$version" -m venv $environment
     $environment/bin/python -m pip install --quiet --upgrade maturin pytest mypy numpy ml_dtypes pandas ||
         { skip "Python: its packages cannot be had" && return; }
-    rm -rf $environment/wheels
-    # What is published is optimised as a whole; that would take longer than all of these tests.
-    (cd python && CARGO_TARGET_DIR=$PWD/../target/python-build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-        ../$environment/bin/maturin build --release --locked --out ../$environment/wheels)
-    $environment/bin/python -m pip install --quiet --force-reinstall --no-deps $environment/wheels/wgccl-*.whl
+    wheel $environment
     (cd python/tests && ../../$environment/bin/python -m pytest)
     (cd python && ../$environment/bin/mypy)
     # Of what is installed: beside the sources there is nothing that could be imported.
     (cd $environment && bin/python -m mypy.stubtest --mypy-config-file ../../python/pyproject.toml --allowlist ../../python/tests/stubtest.txt wgccl)
+}
+
+# The backend of torch.distributed. torch is large, so it is installed only from an index that is named: WGCCL_TORCH_INDEX.
+torch() {
+    local version=${WGCCL_PYTHON:-python3} environment=target/torch
+    has_python "$version" || { skip "torch: there is no Python 3.10 or newer with venv" && return; }
+    [ -x $environment/bin/python ] || "$version" -m venv $environment
+    $environment/bin/python -c "import torch" 2>/dev/null ||
+        { [ -n "${WGCCL_TORCH_INDEX:-}" ] && $environment/bin/python -m pip install --quiet torch --index-url "$WGCCL_TORCH_INDEX"; } ||
+        { skip "torch: it is not in $environment; install it there, or name an index of small wheels in WGCCL_TORCH_INDEX" && return; }
+    say "torch.distributed with backend wgccl"
+    $environment/bin/python -m pip install --quiet --upgrade maturin pytest numpy ml_dtypes ||
+        { skip "torch: packages of its tests cannot be had" && return; }
+    wheel $environment
+    (cd python/tests && ../../$environment/bin/python -m pytest test_torch.py test_process.py::test_tensors_of_torch "test_pages.py::test_examples_run[ddp]")
 }
 
 pure() {
@@ -337,8 +361,8 @@ targets() {
 [ $# -gt 0 ] || set -- tests pages python pure mpi loom miri tsan
 for name in "$@"; do
     case $name in
-    tests | pages | python | pure | mpi | mpi-long | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
-    *) echo "there is no step $name; there are tests pages python pure mpi mpi-long loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
+    tests | pages | python | torch | pure | mpi | mpi-long | loom | miri | tsan | fmt | clippy | docs | deny | msrv | targets | --sanitize) ;;
+    *) echo "there is no step $name; there are tests pages python torch pure mpi mpi-long loom miri tsan fmt clippy docs deny msrv targets" >&2 && exit 2 ;;
     esac
 done
 trap summary EXIT

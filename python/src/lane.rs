@@ -8,7 +8,7 @@ use pyo3::types::{PyString, PyTuple};
 use wgccl::schedule::{Address, Buffer, Instruction, Label, Notify};
 
 use crate::errors;
-use crate::schedule::{PyAddress, PySchedule, number};
+use crate::written::{PyAddress, PySchedule, number};
 
 /// A rank's lane, at its end.
 #[pyclass(module = "wgccl", name = "Rank")]

@@ -18,6 +18,7 @@ mod signals;
 mod sources;
 mod types;
 mod verify;
+mod written;
 
 use pyo3::prelude::*;
 
@@ -39,11 +40,11 @@ mod _wgccl {
     #[pymodule_export]
     use crate::report::{PyFinding, PyProof, PyReport};
     #[pymodule_export]
-    use crate::schedule::{PyAddress, PySchedule};
-    #[pymodule_export]
     use crate::sources::{build, load, loads};
     #[pymodule_export]
     use crate::verify::{PyDifference, PyVerification, verify};
+    #[pymodule_export]
+    use crate::written::{PyAddress, PySchedule};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

@@ -13,7 +13,7 @@ use wgccl::schedule::{Algorithm, Groups, Origin, Recipe, Schedule, Selection, Sy
 use crate::calls::named;
 use crate::device::{Device, DeviceArg};
 use crate::errors;
-use crate::schedule::{PySchedule, number};
+use crate::written::{PySchedule, number};
 
 type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
 

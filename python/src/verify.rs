@@ -15,9 +15,9 @@ use crate::buffers::{count, one_gets, only};
 use crate::calls::named;
 use crate::communicator::ranks_of;
 use crate::errors;
-use crate::schedule::{PySchedule, number};
 use crate::signals::interruptible;
 use crate::types;
+use crate::written::{PySchedule, number};
 
 /// The word for any algorithm.
 const ANY: &str = "any";

@@ -162,12 +162,22 @@ def test_arrays_of_jax() -> None:
 def test_tensors_of_torch() -> None:
     import torch
 
-    for dtype in (torch.float32, torch.bfloat16, torch.int64):
-        x = [torch.arange(6).to(dtype) * (rank + 1) for rank in range(3)]
-        out = [torch.empty_like(a) for a in x]
+    types = "float16 float32 float64 bfloat16 float8_e4m3fn float8_e5m2 int8 int32 int64 uint8 uint32 uint64"
+    for dtype in (getattr(torch, name) for name in types.split()):
+        x = [torch.arange(0, 3 * rank + 3, rank + 1).to(dtype) for rank in range(3)]
+        out = [torch.ones(3).to(dtype) for _ in x]
         wgccl.all_reduce(x, out=out)
-        for a in out:
-            assert torch.equal(a, torch.arange(6).to(dtype) * 6)
+        for got in out:
+            assert got.double().tolist() == [0, 6, 12], dtype
+        for result in wgccl.all_reduce(x):
+            assert result.astype(np.float64).tolist() == [0, 6, 12], dtype
+        wgccl.all_reduce(x, "max", out=x)
+        assert [of.double().tolist() for of in x] == [[0, 3, 6]] * 3
+    # What lies apart is copied on the way in; what autograd watches is read; results become tensors without a copy.
+    strided = torch.arange(12.0).reshape(4, 3).T
+    watched = torch.ones(3, 4, requires_grad=True)
+    (first, _) = wgccl.all_reduce([strided, watched])
+    assert torch.from_numpy(first).equal(strided + 1)
 
 
 def test_devices_end_with_the_processor() -> None:

@@ -239,7 +239,7 @@ fn root(folder: &str) -> PathBuf {
 
 #[test]
 fn no_files_import_each_other() {
-    for folder in ["src", "cli/src", "mpi/src", "xtask/src"] {
+    for folder in ["src", "cli/src", "mpi/src", "python/src", "xtask/src"] {
         // The published package has no other folder than the first.
         if !root(folder).exists() {
             continue;
