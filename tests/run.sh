@@ -232,6 +232,7 @@ mpi-long() {
     cargo build -p wgccl-cli --features mpi
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 4 --oversubscribe \
         target/debug/wgccl run --ranks 16 --algorithm hierarchical --device cpu | grep "4096 of 4096 elements equal the golden"
+    cargo test -p wgccl-cli --features mpi --test cli -- processes::
     if has_apt && ! command -v mpirun.mpich >/dev/null; then
         { as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends mpich libmpich-dev libclang-dev; } ||
             echo "could not be installed"

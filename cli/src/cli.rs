@@ -104,15 +104,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     color(&arguments);
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
+        // Help, too.
+        #[cfg(feature = "mpi")]
+        Err(_) if !crate::device::processes::is_first() => return exit::OK,
         Err(error) => return refuse(with_tip(error), json),
     };
     output::be_quiet(cli.shown.quiet);
     let result = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
-        #[cfg(feature = "mpi")]
-        Command::Bench(_) if crate::device::processes::rank().is_some() => {
-            Err(Error::Usage("bench is of one process; only run goes over those that mpirun starts".to_owned()))
-        }
         Command::Bench(args) => bench::bench(&args),
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::run(&args),

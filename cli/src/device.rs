@@ -11,6 +11,8 @@ mod several;
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wgccl::backend::{Backend, Options, Shape};
 use wgccl::cpu::{self, Cpu};
 use wgccl::element::Element;
@@ -22,8 +24,8 @@ use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
-pub(crate) use description::SEVERAL;
-pub use description::{CPU, Description};
+pub(crate) use description::MPI;
+pub use description::{CPU, Description, Process};
 pub use loaded::Loaded;
 use several::{AND, Either};
 pub use several::{Several, Share, Shares};
@@ -201,6 +203,7 @@ impl Device {
                 driver: None,
                 threads: Some(threads()),
                 pci: None,
+                processes: Vec::new(),
             },
             Self::Several(several) => several.describe(),
             #[cfg(feature = "mpi")]
@@ -209,7 +212,16 @@ impl Device {
                 let AdapterInfo { index, name, backend, class, driver, pci, .. } = gpu.info().clone();
                 let (name, driver) = (plain(&name), plain(&driver));
                 let (backend, kind) = (backend.to_owned(), class.to_string());
-                Description { index: Some(index), name, backend, kind, driver: Some(driver), threads: None, pci }
+                Description {
+                    index: Some(index),
+                    name,
+                    backend,
+                    kind,
+                    driver: Some(driver),
+                    threads: None,
+                    pci,
+                    processes: Vec::new(),
+                }
             }
         }
     }
@@ -223,6 +235,7 @@ impl Device {
     ) -> Result<Self, Error> {
         let turn = if wanted == AUTO { processes::turn()? } else { None };
         let device = turn.map_or_else(|| Self::find(wanted, notes), |gpu| Ok(Self::Gpu(Box::new(gpu))))?;
+        let described = device.describe();
         let member = match device {
             Self::Cpu(cpu) => Either::Cpu(cpu),
             Self::Gpu(gpu) => Either::Gpu(gpu),
@@ -232,7 +245,10 @@ impl Device {
                 ));
             }
         };
-        Ok(Self::Processes(Box::new(processes::Processes::new(member, timeout)?)))
+        let Description { index, name, backend, .. } = described;
+        // MPI, once it has begun, says what the host is called.
+        let this = Process { pid: std::process::id(), host: String::new(), index, name, backend };
+        Ok(Self::Processes(Box::new(processes::Processes::new(member, this, timeout)?)))
     }
 
     /// How `ready`, which it prepared, goes over several.
@@ -267,6 +283,44 @@ impl Device {
                 Ok(time)
             }
         }
+    }
+
+    /// What `judge` makes of what each of several processes has; of one that is this, what it makes of that alone.
+    pub(crate) fn decide<Q, A>(&self, mine: Q, judge: impl FnOnce(Vec<Q>) -> A) -> Result<A, Error>
+    where
+        Q: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned,
+    {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.decide(mine, judge),
+            _ => Ok(judge(vec![mine])),
+        }
+    }
+
+    /// Tells other processes of an error that they do not know of, so that they do not wait for this one.
+    pub(crate) fn fail(&self, error: &Error) {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.fail(error),
+            _ => {
+                let _ = error;
+            }
+        }
+    }
+
+    /// Threads that copy what this process has of the payload.
+    pub(crate) fn copying(&self) -> usize {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes(processes) => processes.workers(),
+            _ => threads(),
+        }
+    }
+
+    /// Whether it is the devices of several processes.
+    pub(crate) fn is_of_processes(&self) -> bool {
+        self.describe().kind == MPI
     }
 
     /// The GPU, if it is one.

@@ -171,6 +171,12 @@ impl MpiBackend {
         self.placement.clone().unwrap_or_else(|| Placement::even(ranks, self.world.all))
     }
 
+    /// Threads of the CPU executor that this process uses: the cores that it may use, shared among those of its host that may use
+    /// the same.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     pub(crate) fn world(&self) -> &World {
         &self.world
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wgccl::error::TransportError;
 use wgccl::schedule::Placement;
 
@@ -25,12 +27,22 @@ impl MpiBackend {
         collected.inspect_err(|error| world.fail(error.to_string()))
     }
 
-    /// The longest of the times that all processes give. All processes call it.
+    /// What `judge` says, on the first process, of what all processes tell, in their order. All processes call it.
     ///
     /// # Errors
-    /// [`TransportError`].
-    pub fn longest(&self, time: Duration, timeout: Duration) -> Result<Duration, TransportError> {
-        agree(self.world(), time, timeout, |all| all.into_iter().flatten().max().unwrap_or_default())
+    /// [`TransportError`], and with it all launches end.
+    pub fn decide<Q, A>(&self, mine: Q, timeout: Duration, judge: impl FnOnce(Vec<Q>) -> A) -> Result<A, TransportError>
+    where
+        Q: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned,
+    {
+        let decided = agree(self.world(), mine, timeout, |all| judge(all.into_iter().flatten().collect()));
+        decided.inspect_err(|error| self.world().fail(error.to_string()))
+    }
+
+    /// Ends all launches of all processes, who are told this reason: for what goes wrong on one between launches.
+    pub fn fail(&self, reason: &str) {
+        self.world().fail(reason.to_owned());
     }
 
     /// Whether a process has failed, so that nothing can be launched any more and `MPI_Finalize` may wait for the dead.

@@ -29,6 +29,22 @@ pub(crate) struct Traffic {
     pub(crate) spare: Vec<Vec<u8>>,
 }
 
+impl Traffic {
+    /// The smallest that is large enough, else the largest, made longer.
+    fn buffer(&mut self, bytes: usize) -> Vec<u8> {
+        let spare = &mut self.spare;
+        let fits = (0..spare.len()).filter(|&i| spare[i].len() >= bytes).min_by_key(|&i| spare[i].len());
+        let any = fits.or_else(|| (0..spare.len()).max_by_key(|&i| spare[i].len()));
+        let mut buffer = any.map(|i| spare.swap_remove(i)).unwrap_or_default();
+        if buffer.len() < bytes {
+            // What is in it is of no use.
+            buffer.clear();
+            buffer.resize(bytes, 0);
+        }
+        buffer
+    }
+}
+
 /// The messages of one launch.
 #[derive(Debug)]
 pub(crate) struct Courier<'a> {
@@ -37,6 +53,8 @@ pub(crate) struct Courier<'a> {
     /// What is received, in order.
     plan: &'a [Message],
     tag: i32,
+    /// Where messages of the plan are put that are not given to anybody.
+    landing: VecDeque<(Message, *mut u8)>,
     posted: VecDeque<(Message, Flight)>,
     /// Of the plan, the first that is not posted.
     next: usize,
@@ -44,34 +62,33 @@ pub(crate) struct Courier<'a> {
 }
 
 impl<'a> Courier<'a> {
-    pub(crate) fn new(
-        world: &'a World,
-        traffic: &'a mut Traffic,
-        plan: &'a [Message],
-        launch: u64,
-    ) -> Result<Self, TransportError> {
+    pub(crate) fn new(world: &'a World, traffic: &'a mut Traffic, plan: &'a [Message], launch: u64) -> Self {
         let tags = (i16::MAX as u64) - FIRST_DATA_TAG as u64;
         let tag = FIRST_DATA_TAG + (traffic.number.wrapping_mul(257).wrapping_add(launch) % tags) as i32;
-        let mut courier = Self { world, traffic, plan, tag, posted: VecDeque::new(), next: 0, sent: Vec::new() };
-        courier.post_ahead()?;
-        Ok(courier)
+        let (landing, posted, sent) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        Self { world, traffic, plan, tag, landing, posted, next: 0, sent }
     }
 
     /// Waits until everything that was sent has been taken: only then may a program be gone for long.
     pub(crate) fn finish(mut self) -> Result<(), TransportError> {
         let mut patience = Patience::spinning(self.traffic.timeout, self.world.spins);
-        loop {
-            let before = self.sent.len();
-            self.reclaim()?;
-            let Some(&(message, _)) = self.sent.first() else { return Ok(()) };
-            if self.sent.len() < before {
-                patience.refresh();
-            }
-            self.attend(&patience, message)?;
-            if !patience.turn() {
-                return Err(self.over(message));
+        while let Some((message, flight)) = self.sent.last_mut() {
+            let message = *message;
+            match flight.test() {
+                Ok(true) => {
+                    self.traffic.spare.extend(self.sent.pop().and_then(|(_, flight)| flight.landed()));
+                    patience.refresh();
+                }
+                Ok(false) => {
+                    self.attend(&patience, message)?;
+                    if !patience.turn() {
+                        return Err(self.over(message));
+                    }
+                }
+                Err(code) => return Err(self.lost(message, code)),
             }
         }
+        Ok(())
     }
 
     fn post_ahead(&mut self) -> Result<(), TransportError> {
@@ -87,30 +104,29 @@ impl<'a> Courier<'a> {
     }
 
     fn post(&mut self, message: Message) -> Result<(), TransportError> {
-        let buffer = self.buffer(message.bytes);
-        let (bytes, piece) = (message.bytes, self.traffic.piece);
-        let flight = self.world.line.receive(buffer, bytes, piece, message.peer, self.tag);
+        let (bytes, piece, line) = (message.bytes, self.traffic.piece, &self.world.line);
+        let lands = self.landing.front().is_some_and(|(landing, _)| *landing == message);
+        let flight = match if lands { self.landing.pop_front() } else { None } {
+            Some((_, at)) => {
+                let mut flight = Flight::default();
+                // SAFETY: whoever said so said that nobody else accesses it.
+                let begun = unsafe { line.receive_at(at, bytes, piece, message.peer, self.tag, &mut flight.requests) };
+                begun.map(|()| flight)
+            }
+            None => line.receive(self.traffic.buffer(bytes), bytes, piece, message.peer, self.tag),
+        };
         self.posted.push_back((message, flight.map_err(|code| self.lost(message, code))?));
         self.next += 1;
         Ok(())
     }
 
-    /// The smallest that is large enough, else the largest, made longer.
-    fn buffer(&mut self, bytes: usize) -> Vec<u8> {
-        let spare = &mut self.traffic.spare;
-        let fits = (0..spare.len()).filter(|&i| spare[i].len() >= bytes).min_by_key(|&i| spare[i].len());
-        let any = fits.or_else(|| (0..spare.len()).max_by_key(|&i| spare[i].len()));
-        let mut buffer = any.map(|i| spare.swap_remove(i)).unwrap_or_default();
-        if buffer.len() < bytes {
-            // What is in it is of no use.
-            buffer.clear();
-            buffer.resize(bytes, 0);
-        }
-        buffer
-    }
-
-    /// Takes back the buffers of messages that have left.
+    /// Takes back the buffers of messages that have left. Not before there are many of them: MPI uses the occasion to look for
+    /// messages, or to offer the core to others, while some are still to be sent.
     fn reclaim(&mut self) -> Result<(), TransportError> {
+        let under_way: usize = self.sent.iter().map(|(message, _)| message.bytes).sum();
+        if under_way < AHEAD_BYTES {
+            return Ok(());
+        }
         let mut i = 0;
         while let Some((message, flight)) = self.sent.get_mut(i) {
             let message = *message;
@@ -156,13 +172,29 @@ impl<'a> Courier<'a> {
 
 impl Transport for Courier<'_> {
     fn send(&mut self, message: Message, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), TransportError> {
+        self.post_ahead()?;
         self.reclaim()?;
-        let mut buffer = self.buffer(message.bytes);
+        let mut buffer = self.traffic.buffer(message.bytes);
         fill(&mut buffer[..message.bytes]);
         let (bytes, piece) = (message.bytes, self.traffic.piece);
         let flight = self.world.line.send(buffer, bytes, piece, message.peer, self.tag);
         self.sent.push((message, flight.map_err(|code| self.lost(message, code))?));
         Ok(())
+    }
+
+    unsafe fn send_from(&mut self, message: Message, from: *const u8) -> Result<(), TransportError> {
+        self.post_ahead()?;
+        self.reclaim()?;
+        let (bytes, piece, line) = (message.bytes, self.traffic.piece, &self.world.line);
+        let mut flight = Flight::default();
+        // SAFETY: handed on: the launch ends when all messages have left, or the memory is leaked.
+        let begun = unsafe { line.send_from(from, bytes, piece, message.peer, self.tag, &mut flight.requests) };
+        self.sent.push((message, flight));
+        begun.map_err(|code| self.lost(message, code))
+    }
+
+    unsafe fn land(&mut self, message: Message, at: *mut u8) {
+        self.landing.push_back((message, at));
     }
 
     fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError> {
@@ -187,6 +219,6 @@ impl Transport for Courier<'_> {
             take(&buffer[..message.bytes]);
             self.traffic.spare.push(buffer);
         }
-        self.post_ahead()
+        Ok(())
     }
 }

@@ -121,7 +121,28 @@ impl Line {
         peer: u32,
         tag: c_int,
     ) -> Result<Flight, Code> {
-        self.start(buffer, bytes, piece, |at, count, request| {
+        let at = buffer[..bytes].as_ptr();
+        let mut flight = Flight { buffer: Some(buffer), requests: Vec::new() };
+        // SAFETY: the buffer is the flight's, which gives it back when MPI has done with it.
+        unsafe { self.send_from(at, bytes, piece, peer, tag, &mut flight.requests)? };
+        Ok(flight)
+    }
+
+    /// Sends the `bytes` bytes at `at`, in messages of at most `piece`.
+    ///
+    /// # Safety
+    /// `at` is valid for so many bytes, which nobody writes until the requests are complete.
+    pub(crate) unsafe fn send_from(
+        &self,
+        at: *const u8,
+        bytes: usize,
+        piece: usize,
+        peer: u32,
+        tag: c_int,
+        requests: &mut Vec<ffi::MPI_Request>,
+    ) -> Result<(), Code> {
+        in_pieces(bytes, piece, requests, |first, count, request| {
+            let at = at.wrapping_add(first).cast::<c_void>();
             // SAFETY: `at` is valid for `count` bytes, which nobody writes until the request is complete.
             unsafe { ffi::MPI_Isend(at, count, ffi::RSMPI_UINT8_T, peer as c_int, tag, self.comm, request) }
         })
@@ -130,40 +151,60 @@ impl Line {
     /// Receives what was [sent](Self::send) so.
     pub(crate) fn receive(
         &self,
-        buffer: Vec<u8>,
+        mut buffer: Vec<u8>,
         bytes: usize,
         piece: usize,
         peer: u32,
         tag: c_int,
     ) -> Result<Flight, Code> {
-        self.start(buffer, bytes, piece, |at, count, request| {
+        let at = buffer[..bytes].as_mut_ptr();
+        let mut flight = Flight { buffer: Some(buffer), requests: Vec::new() };
+        // SAFETY: as in `send`.
+        unsafe { self.receive_at(at, bytes, piece, peer, tag, &mut flight.requests)? };
+        Ok(flight)
+    }
+
+    /// Receives it at `at`.
+    ///
+    /// # Safety
+    /// `at` is valid for so many bytes, which nobody else touches until the requests are complete.
+    pub(crate) unsafe fn receive_at(
+        &self,
+        at: *mut u8,
+        bytes: usize,
+        piece: usize,
+        peer: u32,
+        tag: c_int,
+        requests: &mut Vec<ffi::MPI_Request>,
+    ) -> Result<(), Code> {
+        in_pieces(bytes, piece, requests, |first, count, request| {
+            let at = at.wrapping_add(first).cast::<c_void>();
             // SAFETY: `at` is valid for `count` bytes, which nobody else touches until the request is complete.
             unsafe { ffi::MPI_Irecv(at, count, ffi::RSMPI_UINT8_T, peer as c_int, tag, self.comm, request) }
         })
     }
+}
 
-    fn start(
-        &self,
-        buffer: Vec<u8>,
-        bytes: usize,
-        piece: usize,
-        begin: impl Fn(*mut c_void, c_int, *mut ffi::MPI_Request) -> c_int,
-    ) -> Result<Flight, Code> {
-        let mut flight = Flight { buffer, requests: Vec::new() };
-        let piece = piece.clamp(1, MOST_BYTES);
+/// Begins a request for each piece of a message.
+fn in_pieces(
+    bytes: usize,
+    piece: usize,
+    requests: &mut Vec<ffi::MPI_Request>,
+    begin: impl Fn(usize, c_int, *mut ffi::MPI_Request) -> c_int,
+) -> Result<(), Code> {
+    let piece = piece.clamp(1, MOST_BYTES);
+    let mut first = 0;
+    loop {
+        let count = piece.min(bytes - first);
+        // SAFETY: a constant of MPI.
+        let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
+        check(begin(first, count as c_int, &mut request))?;
+        requests.push(request);
+        first += count;
         // Also nothing at all is a message.
-        let count = bytes.div_ceil(piece).max(1);
-        flight.requests.reserve(count);
-        let mut rest = &mut flight.buffer[..bytes];
-        for _ in 0..count {
-            let (now, later) = rest.split_at_mut(piece.min(rest.len()));
-            // SAFETY: a constant of MPI.
-            let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
-            check(begin(now.as_mut_ptr().cast(), now.len() as c_int, &mut request))?;
-            flight.requests.push(request);
-            rest = later;
+        if first == bytes {
+            return Ok(());
         }
-        Ok(flight)
     }
 }
 
@@ -179,11 +220,11 @@ impl Drop for Line {
     }
 }
 
-/// A buffer that MPI sends or fills.
-#[derive(Debug)]
+/// A buffer that MPI sends or fills; none where it does so with memory of somebody else.
+#[derive(Debug, Default)]
 pub(crate) struct Flight {
-    buffer: Vec<u8>,
-    requests: Vec<ffi::MPI_Request>,
+    buffer: Option<Vec<u8>>,
+    pub(crate) requests: Vec<ffi::MPI_Request>,
 }
 
 impl Flight {
@@ -202,7 +243,7 @@ impl Flight {
 
     /// The buffer, if nobody uses it any more.
     pub(crate) fn landed(mut self) -> Option<Vec<u8>> {
-        self.requests.is_empty().then(|| std::mem::take(&mut self.buffer))
+        if self.requests.is_empty() { self.buffer.take() } else { None }
     }
 }
 
@@ -210,7 +251,7 @@ impl Drop for Flight {
     /// What MPI may still touch is left to it.
     fn drop(&mut self) {
         if !self.requests.is_empty() {
-            std::mem::forget(std::mem::take(&mut self.buffer));
+            std::mem::forget(self.buffer.take());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A schedule made ready on all processes, of which this one carries out its part.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,9 +18,12 @@ pub struct MpiReady {
     world: Rc<World>,
     split: Split,
     pieced: Pieced,
-    share: Box<dyn Share>,
+    /// Leaked where a launch failed, for MPI may still read and write there.
+    share: ManuallyDrop<Box<dyn Share>>,
     traffic: Traffic,
     launches: u64,
+    /// No launch runs, and none has failed.
+    whole: bool,
     /// What is received, in order: in a launch over everything, and in one over the loaded piece.
     of_all: Rc<[Message]>,
     of_loaded: Rc<[Message]>,
@@ -28,7 +32,8 @@ pub struct MpiReady {
 impl MpiReady {
     pub(crate) fn new(world: Rc<World>, split: Split, pieced: Pieced, share: Box<dyn Share>, traffic: Traffic) -> Self {
         let of_all = Message::received(&split.parts()[world.me as usize], &pieced, None).into();
-        Self { world, split, pieced, share, traffic, launches: 0, of_all, of_loaded: Rc::new([]) }
+        let (share, of_loaded) = (ManuallyDrop::new(share), Rc::new([]));
+        Self { world, split, pieced, share, traffic, launches: 0, whole: true, of_all, of_loaded }
     }
 
     /// What each process carries out, and what moves between them.
@@ -54,12 +59,13 @@ impl MpiReady {
         self.launches += 1;
         let start = Instant::now();
         let mut guard = Guard { world: &self.world, reason: Some("it panicked".to_owned()) };
-        let courier = Courier::new(&self.world, &mut self.traffic, &plan, self.launches);
-        let ran = courier.map_err(RunError::from).and_then(|mut courier| {
-            let ran = go(&mut *self.share, &mut courier)?;
+        self.whole = false;
+        let mut courier = Courier::new(&self.world, &mut self.traffic, &plan, self.launches);
+        let ran = go(&mut **self.share, &mut courier).and_then(|ran| {
             courier.finish()?;
             Ok(ran)
         });
+        self.whole = ran.is_ok();
         guard.reason = ran.as_ref().err().map(|error| match error {
             // In the others' words it is clearer who is meant.
             RunError::Transport(TransportError::Ended { reason, .. }) => reason.clone(),
@@ -69,6 +75,15 @@ impl MpiReady {
         let mut ran = ran?;
         ran.time = Some(start.elapsed());
         Ok(ran)
+    }
+}
+
+impl Drop for MpiReady {
+    fn drop(&mut self) {
+        if self.whole {
+            // SAFETY: it is not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.share) };
+        }
     }
 }
 

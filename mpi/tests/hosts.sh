@@ -7,7 +7,7 @@ set -euo pipefail
 
 [ "$(id -u)" = 0 ] || { echo "network namespaces need root" && exit 77; }
 command -v ip >/dev/null || { echo "there is no ip (package iproute2)" && exit 77; }
-mpirun --version | grep -c "Open MPI" >/dev/null || { echo "only Open MPI's agent is known here" && exit 77; }
+"${WGCCL_MPIRUN:-mpirun}" --version | grep -c "Open MPI" >/dev/null || { echo "only Open MPI's agent is known here" && exit 77; }
 
 a=wgccl-a-$$ b=wgccl-b-$$ agent=$(mktemp)
 clean() {
@@ -37,6 +37,6 @@ env=()
 [ -z "${WGCCL_MPI_CASE:-}" ] || env=(-x WGCCL_MPI_CASE)
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 ip netns exec "$a" unshare --uts bash -c 'hostname wgccl-a && exec "$@"' bash \
-    mpirun -n 4 --host 10.77.77.1:2,10.77.77.2:2 --oversubscribe --map-by node "${env[@]}" \
+    "${WGCCL_MPIRUN:-mpirun}" -n 4 --host 10.77.77.1:2,10.77.77.2:2 --oversubscribe --map-by node "${env[@]}" \
     --mca plm_rsh_agent "$agent" --mca oob_tcp_if_include 10.77.77.0/24 --mca btl tcp,self \
     --mca btl_tcp_if_include 10.77.77.0/24 --mca pml ob1 "$@"

@@ -6,7 +6,7 @@
 use super::{Options, Prepared, Ran, Shape};
 use crate::collective::Op;
 use crate::error::{PrepareError, RunError, TransportError};
-use crate::lower::{Part, Pieced, Route, Run, Split};
+use crate::lower::{Part, Pieced, Route, Split};
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Placement};
 
@@ -143,6 +143,27 @@ pub trait Transport {
     /// [`TransportError`] where the peer cannot be reached any more.
     fn send(&mut self, message: Message, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), TransportError>;
 
+    /// As [`send`](Self::send), of what lies at `from`, which a transport may read later than it returns.
+    ///
+    /// # Safety
+    /// `from` is valid for the message's bytes, and nobody writes there, until the launch has returned; and where it returned an
+    /// error, for ever: whoever launched leaks the [`Share`] then.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    unsafe fn send_from(&mut self, message: Message, from: *const u8) -> Result<(), TransportError> {
+        // SAFETY: valid for so many bytes.
+        self.send(message, &mut |bytes| unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(from, bytes.len()) })
+    }
+
+    /// Says, before anything is sent or received, where a message is to be put; of several in the order in which they are received. A transport that puts it there by itself does not
+    /// give it to [`receive`](Self::receive)'s `take`.
+    ///
+    /// # Safety
+    /// `at` is valid for writes of the message's bytes, and nobody else accesses them until the message has been received, or
+    /// where the launch failed, for ever, as with [`send_from`](Self::send_from).
+    unsafe fn land(&mut self, _message: Message, _at: *mut u8) {}
+
     /// Waits for a message and gives it to `take`.
     ///
     /// # Errors
@@ -160,52 +181,8 @@ pub(crate) struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    fn message(&self, route: &Route) -> Message {
+    pub(crate) fn message(&self, route: &Route) -> Message {
         let Self { pieced, piece, boundary, .. } = *self;
         Message { peer: route.peer, piece, boundary, bytes: route.bytes_of(pieced, piece) }
-    }
-
-    /// Sends all messages; `read` copies each run of them out, one after the other.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub(crate) fn send(
-        &self,
-        transport: &mut dyn Transport,
-        mut read: impl FnMut(&Run, &mut [u8]),
-    ) -> Result<(), TransportError> {
-        self.part.sends(self.boundary).iter().try_for_each(|route| {
-            transport.send(self.message(route), &mut |mut bytes| {
-                for run in &route.runs {
-                    let (now, rest) = std::mem::take(&mut bytes).split_at_mut(run.bytes_of(self.pieced, self.piece));
-                    read(run, now);
-                    bytes = rest;
-                }
-            })
-        })
-    }
-
-    /// Waits for all messages; `write` puts each run of them where it belongs. Its first error ends it.
-    ///
-    /// # Errors
-    /// [`TransportError`], and those of `write`.
-    pub(crate) fn receive(
-        &self,
-        transport: &mut dyn Transport,
-        mut write: impl FnMut(&Run, &[u8]) -> Result<(), RunError>,
-    ) -> Result<(), RunError> {
-        self.part.receives(self.boundary).iter().try_for_each(|route| {
-            let mut written = Ok(());
-            transport.receive(self.message(route), &mut |mut bytes| {
-                for run in &route.runs {
-                    let (now, rest) = bytes.split_at(run.bytes_of(self.pieced, self.piece));
-                    if written.is_ok() {
-                        written = write(run, now);
-                    }
-                    bytes = rest;
-                }
-            })?;
-            written
-        })
     }
 }

@@ -113,10 +113,13 @@ impl<T: Element> Executor<T> {
             cut = cut.in_pieces(&payload, vectors);
         }
         let (ranks, slots) = (schedule.ranks as usize, proved.address_map().all(Buffer::Slot).len());
-        let slices = Slices { payload, per: cut.per, slots, ranks };
+        let pitch = if cut.kept { payload.chunk_elements } else { cut.per };
+        let slices = Slices { payload, per: cut.per, pitch, slots, ranks };
         let how = Reduction::new(op, schedule.ranks);
         // What is joined to one step has no times for each instruction.
-        let plain = options.channels.is_none() && options.fault.is_none() && !options.trace && !proved.is_part();
+        let plain = options.channels.is_none() && options.fault.is_none() && !options.trace;
+        // Nor is there one order of several pieces.
+        let plain = plain && vectors.is_none_or(|vectors| vectors >= payload.chunk_vectors());
         let small = cut.inline && plain;
         let straight = small.then(|| Straight::new(proved, &program, slices)).flatten();
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
@@ -132,6 +135,11 @@ impl<T: Element> Executor<T> {
     /// What was executed is this schedule.
     pub(super) fn proved(&self) -> &Proved {
         &self.proved
+    }
+
+    /// Of the schedule, whichever device they are on.
+    pub(super) fn ranks(&self) -> usize {
+        self.shared.slices.ranks
     }
 
     /// Elements of a part.
@@ -271,7 +279,8 @@ impl<T: Element> Executor<T> {
         launched
     }
 
-    /// An epoch of a part, after those before it, over these channels.
+    /// An epoch of a part, after those before it, over these channels. `bases` are inputs, outputs, and last the
+    /// [slots](Self::slots).
     ///
     /// # Safety
     /// As for [`launch`](Self::launch); of ranks that are not on this device the pointers are to what the map keeps of them.
@@ -280,20 +289,22 @@ impl<T: Element> Executor<T> {
         &mut self,
         epoch: u32,
         channels: std::ops::Range<usize>,
-        inputs: impl Iterator<Item = *const T>,
-        outputs: impl Iterator<Item = *mut T>,
+        bases: &[*mut T],
     ) -> Result<(), RunError> {
+        if let Some(straight) = &self.straight {
+            // SAFETY: handed on.
+            return unsafe { straight.launch_epoch(self.shared.how, epoch, bases) };
+        }
         self.shared.reset(epoch, channels);
-        self.bases().set(inputs, outputs);
+        let (inputs, outputs) = bases.split_at(self.shared.slices.ranks);
+        self.bases()
+            .set(inputs.iter().map(|base| base.cast_const()), outputs[..self.shared.slices.ranks].iter().copied());
         self.launch_all()
     }
 
-    /// Where `channel`'s piece of a slot, of those of all ranks, lies, and its elements. Of a part, while none of its epochs runs.
-    pub(super) fn slot(&self, channel: usize, slot: usize) -> (*mut T, std::ops::Range<usize>) {
-        let (shared, per) = (&self.shared, self.shared.slices.per);
-        let set = shared.slots.as_ptr().wrapping_add(shared.set(0, channel) * shared.slot_stride);
-        let step = shared.slices.payload.step;
-        (set.wrapping_add(slot * per), (channel * per).min(step)..((channel + 1) * per).min(step))
+    /// Of a part: where its slots lie one after the other, a whole chunk each.
+    pub(super) fn slots(&self) -> *mut T {
+        self.straight.as_ref().map_or(self.shared.slots.as_ptr(), Straight::slots)
     }
 
     /// Vectors of a channel's slice of a chunk.
@@ -408,8 +419,10 @@ fn share<T: Element>(
     const LINE: usize = 16;
     let signal_stride = program.cells.next_multiple_of(LINE) + LINE;
     let signal_count = cut.sets().saturating_mul(signal_stride);
-    let slot_stride = slices.slot_elements();
-    let slot_count = slot_stride.and_then(|stride| stride.checked_mul(cut.sets()));
+    let all_slots = slices.slot_elements();
+    // Channels of a part have slices of the same slots.
+    let (slot_stride, slot_sets) = if cut.kept { (Some(slices.per), 1) } else { (all_slots, cut.sets()) };
+    let slot_count = all_slots.and_then(|elements| elements.checked_mul(slot_sets));
     let bytes = slot_count.map_or(usize::MAX, |elements| elements.saturating_mul(size_of::<T>()));
     let memory = || PrepareError::Memory(bytes.saturating_add(signal_count.saturating_mul(4)) as u64);
 

@@ -124,16 +124,19 @@ pub(super) struct Slices {
     pub(super) payload: Payload,
     /// Elements of a channel's slice of a chunk; the last channel's may be shorter.
     pub(super) per: usize,
+    /// Elements from one slot of a set of slots to the next: [`per`](Self::per) where a set is a channel's alone. Of a part it is a
+    /// whole chunk's, so that slots lie in memory as messages have them.
+    pub(super) pitch: usize,
     /// Chunk slots of all ranks.
     pub(super) slots: usize,
     pub(super) ranks: usize,
 }
 
 impl Slices {
-    /// Elements of one channel's slots, in whole lines.
+    /// Elements of one set of slots, in whole lines.
     pub(super) fn slot_elements(&self) -> Option<usize> {
         let line = LINE / self.payload.element_bytes;
-        self.slots.checked_mul(self.per)?.checked_next_multiple_of(line)
+        self.slots.checked_mul(self.pitch)?.checked_next_multiple_of(line)
     }
 
     /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
@@ -156,7 +159,7 @@ impl Slices {
     /// Where that slice begins in the rank's buffer; of slots, in those of all ranks.
     pub(super) fn offset(&self, channel: usize, operand: Operand, k: u32) -> usize {
         match operand.buffer() {
-            Buffer::Slot => operand.slot(k) * self.per,
+            Buffer::Slot => operand.slot(k) * self.pitch,
             Buffer::Input | Buffer::Output => {
                 let (part, chunk) = operand.at(k, self.payload.chunks);
                 part * self.payload.count + self.start(channel, chunk)
@@ -169,7 +172,7 @@ impl Slices {
 pub(super) struct Channel<'a, T> {
     pub(super) bases: &'a Bases<T>,
     pub(super) slices: &'a Slices,
-    /// The channel's slots, rank by rank, each `per` elements long.
+    /// The channel's slots, rank by rank, [`Slices::pitch`] elements apart.
     pub(super) slots: *mut T,
     pub(super) index: usize,
 }

@@ -9,11 +9,11 @@ use super::executor::Executor;
 use super::memory::Slots;
 use super::ready::Resident;
 use super::{Cpu, NAME};
-use crate::backend::{Backend, Member, Moment, Options, Prepared, Ran, Shape, Share, Transport};
+use crate::backend::{Backend, Member, Message, Moment, Options, Prepared, Ran, Shape, Share, Transport};
 use crate::buffers::UserBuffer;
 use crate::element::{Element, dispatch};
 use crate::error::{PrepareError, RunError};
-use crate::lower::{Part, Pieced, Run};
+use crate::lower::{Part, Pieced, Route, Run};
 use crate::schedule::{Address, Buffer, DeviceKind};
 
 impl Member for Cpu {
@@ -54,44 +54,163 @@ struct Placed<T: Element> {
     executor: Executor<T>,
     part: Part,
     pieced: Pieced,
-    ghosts: Vec<Kept<T>>,
+    ghosts: Ghosts<T>,
+    /// All boundaries of all pieces, in order.
+    order: Vec<(usize, u32)>,
+    /// What moves at each boundary, where the payload is in one piece; of many it is found out when its turn comes.
+    laid: Vec<Boundary>,
     /// All pieces, and which of them launches are over.
     resident: Option<(Resident<T>, usize)>,
 }
 
-/// What is kept of a buffer of a rank on another device.
-struct Kept<T> {
-    rank: u32,
-    buffer: Buffer,
+/// What is kept of buffers of ranks on other devices, one after the other.
+struct Ghosts<T> {
     memory: Slots<T>,
-    /// The elements of that buffer which are kept.
-    elements: Range<usize>,
+    /// Which elements of that buffer of that rank, and where they are in `memory`.
+    kept: Vec<(u32, Buffer, Range<usize>, usize)>,
 }
 
-/// Where all ranks' buffers are in a launch; in place there are no inputs.
-struct Bases<T> {
-    inputs: Vec<*const T>,
-    outputs: Vec<*mut T>,
+/// What moves at a boundary.
+#[derive(Default)]
+struct Boundary {
+    sends: Vec<Laid>,
+    receives: Vec<Laid>,
 }
 
-impl<T: Element> Placed<T> {
-    fn new(executor: Executor<T>, part: Part, pieced: Pieced) -> Result<Self, PrepareError> {
+/// A message, and where in memory what it brings is, or is put.
+struct Laid {
+    message: Message,
+    segments: Vec<Segment>,
+    /// It is one segment of the part's own memory that is written once in a launch: the transport may read it, or write it, while
+    /// epochs run.
+    direct: bool,
+}
+
+/// Elements that follow each other in memory and in a message.
+struct Segment {
+    /// Of a launch's bases: inputs, outputs, slots, ghosts.
+    base: usize,
+    at: usize,
+    len: usize,
+    /// In the message, in bytes.
+    from: usize,
+}
+
+impl<T: Element> Ghosts<T> {
+    fn new(executor: &Executor<T>, part: &Part) -> Result<Self, PrepareError> {
         let payload = executor.payload();
         let first = |chunk: u32| {
             let (of_part, chunk) = ((chunk / payload.chunks) as usize, chunk % payload.chunks);
             of_part * payload.count + payload.elements(chunk).start
         };
+        let mut all = 0;
         // Slots of all ranks are the executor's own.
         let users = part.proved().address_map().ghosts().iter().filter(|ghost| ghost.buffer != Buffer::Slot);
         let kept = users.map(|ghost| {
             let last = ghost.chunks.end - 1;
             let elements = first(ghost.chunks.start)..first(last) + payload.held(ghost.buffer, last);
-            let bytes = (elements.len() * size_of::<T>()) as u64;
-            let memory = Slots::new(elements.len()).ok_or(PrepareError::Memory(bytes))?;
-            Ok(Kept { rank: ghost.rank, buffer: ghost.buffer, memory, elements })
+            let at = all;
+            all += elements.len();
+            (ghost.rank, ghost.buffer, elements, at)
         });
-        let ghosts = kept.collect::<Result<_, PrepareError>>()?;
-        Ok(Self { executor, part, pieced, ghosts, resident: None })
+        let kept: Vec<_> = kept.collect();
+        let memory = Slots::new(all).ok_or(PrepareError::Memory((all * size_of::<T>()) as u64))?;
+        Ok(Self { memory, kept })
+    }
+
+    /// Where an element of a rank's buffer is kept, if it is.
+    fn find(&self, rank: u32, buffer: Buffer, element: usize) -> Option<usize> {
+        let mut of_buffer = self.kept.iter().filter(|(of, what, ..)| (*of, *what) == (rank, buffer));
+        of_buffer.next().map(|(_, _, elements, at)| at + element - elements.start)
+    }
+}
+
+impl<T: Element> Placed<T> {
+    fn new(executor: Executor<T>, part: Part, pieced: Pieced) -> Result<Self, PrepareError> {
+        let ghosts = Ghosts::new(&executor, &part)?;
+        let order = pieced.order(part.boundaries());
+        let mut placed = Self { executor, part, pieced, ghosts, order, laid: Vec::new(), resident: None };
+        if pieced.count() == 1 {
+            let writes = placed.writes();
+            let boundaries = 0..placed.part.boundaries();
+            placed.laid = boundaries.map(|boundary| placed.lay(0, boundary, Some(&writes))).collect();
+        }
+        Ok(placed)
+    }
+
+    /// How often a launch writes each place, by an instruction or with what arrives.
+    fn writes(&self) -> Vec<u32> {
+        let (proved, map) = (self.part.proved(), self.part.proved().address_map());
+        let mut writes = vec![0_u32; map.len()];
+        let mut write = |to: Address, chunks: u32| {
+            let first = map.index(to);
+            writes[first..first + chunks as usize].iter_mut().for_each(|writes| *writes = writes.saturating_add(1));
+        };
+        for instruction in proved.schedule().lanes.iter().flat_map(|lane| &lane.instructions) {
+            instruction.to.iter().for_each(|&to| write(to, instruction.chunks));
+        }
+        let receives = (0..self.part.boundaries()).flat_map(|boundary| self.part.receives(boundary));
+        for run in receives.flat_map(|route| &route.runs) {
+            run.to.iter().for_each(|&to| write(to, run.chunks));
+        }
+        writes
+    }
+
+    /// What moves at a boundary of a piece; none of it directly where nobody counted `writes`.
+    fn lay(&self, piece: usize, boundary: u32, writes: Option<&[u32]>) -> Boundary {
+        let moment = Moment { part: &self.part, pieced: &self.pieced, piece, boundary };
+        let lay = |route: &Route, places: fn(&Run) -> &[Address]| {
+            let (mut segments, mut from, mut once) = (Vec::new(), 0, true);
+            for run in &route.runs {
+                for &place in places(run) {
+                    let mut from = from;
+                    for k in 0..run.chunks {
+                        let address = Address { chunk: place.chunk + k, ..place };
+                        from += self.lay_chunk(&mut segments, address, piece, from);
+                        let index = self.part.proved().address_map().index(address);
+                        once &= writes.is_some_and(|writes| writes[index] <= 1);
+                    }
+                }
+                from += run.bytes_of(&self.pieced, piece);
+            }
+            let own = matches!(&segments[..], [one] if one.base >= 2 * self.executor.ranks());
+            Laid { message: moment.message(route), segments, direct: own && once }
+        };
+        let sends = moment.part.sends(boundary).iter().map(|route| lay(route, |run| std::slice::from_ref(&run.at)));
+        let receives = moment.part.receives(boundary).iter().map(|route| lay(route, |run| &run.to));
+        Boundary { sends: sends.collect(), receives: receives.collect() }
+    }
+
+    /// Adds what a piece holds of a chunk, which begins so far from the message's beginning; its bytes.
+    fn lay_chunk(&self, segments: &mut Vec<Segment>, address: Address, piece: usize, from: usize) -> usize {
+        let (map, payload, ranks) = (self.part.proved().address_map(), self.executor.payload(), self.executor.ranks());
+        let (buffer, part, chunk) = map.in_user_buffer(address);
+        let held = self.pieced.held(buffer, chunk, piece);
+        let (base, at) = match buffer {
+            Buffer::Slot => {
+                let slot = map.index(address) - map.all(Buffer::Slot).start;
+                (2 * ranks, slot * payload.chunk_elements + held.start)
+            }
+            Buffer::Input | Buffer::Output => {
+                let element = part as usize * payload.count + payload.elements(chunk).start + held.start;
+                let buffers = if buffer == Buffer::Input { 0 } else { ranks };
+                match self.ghosts.find(address.rank, buffer, element) {
+                    Some(at) => (2 * ranks + 1, at),
+                    None => (buffers + address.rank as usize, element),
+                }
+            }
+        };
+        let (len, bytes) = (held.len(), held.len() * size_of::<T>());
+        match segments.last_mut() {
+            _ if len == 0 => {}
+            Some(last)
+                if (last.base, last.at + last.len, last.from + last.len * size_of::<T>()) == (base, at, from) =>
+            {
+                last.len += len;
+            }
+            _ => segments.push(Segment { base, at, len, from }),
+        }
+        bytes
     }
 
     /// What a piece holds of a user's buffer of `len` elements.
@@ -111,6 +230,30 @@ impl<T: Element> Placed<T> {
         self.executor.proved().in_place()
     }
 
+    /// Channels of a piece, each of which is of one piece.
+    fn channels(&self, piece: usize) -> Range<usize> {
+        let all = self.executor.channels() as usize;
+        let of_piece = self.pieced.pieces.piece_vectors.div_ceil(self.executor.slice_vectors());
+        (piece * of_piece).min(all)..((piece + 1) * of_piece).min(all)
+    }
+
+    /// Where all buffers of a launch are: inputs, outputs or in place buffers, slots, ghosts.
+    fn bases(&self, inputs: impl Iterator<Item = *const T>, outputs: impl Iterator<Item = *mut T>) -> Vec<*mut T> {
+        let ranks = self.executor.ranks();
+        let mut bases = Vec::with_capacity(2 * ranks + 2);
+        bases.extend(inputs.map(<*const T>::cast_mut));
+        // In place there are none.
+        bases.resize(ranks, std::ptr::null_mut());
+        bases.extend(outputs);
+        bases.extend([self.executor.slots(), self.ghosts.memory.as_ptr()]);
+        for (rank, buffer, elements, at) in &self.ghosts.kept {
+            // Where the buffer would begin: only what is kept is named.
+            let start = self.ghosts.memory.as_ptr().wrapping_add(*at).wrapping_sub(elements.start);
+            bases[*rank as usize + if *buffer == Buffer::Input { 0 } else { ranks }] = start;
+        }
+        bases
+    }
+
     /// One launch, over all pieces or one of them.
     ///
     /// # Safety
@@ -122,105 +265,75 @@ impl<T: Element> Placed<T> {
         only: Option<usize>,
         transport: &mut dyn Transport,
     ) -> Result<Ran, RunError> {
-        let mut bases = Bases { inputs: inputs.collect(), outputs: outputs.collect() };
-        for Kept { rank, buffer, memory, elements } in &self.ghosts {
-            // Where the buffer would begin: only what is kept is named.
-            let start = memory.as_ptr().wrapping_sub(elements.start);
-            match buffer {
-                Buffer::Input => bases.inputs[*rank as usize] = start,
-                _ => bases.outputs[*rank as usize] = start,
+        let start = Instant::now();
+        let bases = self.bases(inputs, outputs);
+        for Laid { message, segments, .. } in self.laid.iter().flat_map(|at| &at.receives).filter(|laid| laid.direct) {
+            for segment in segments {
+                // SAFETY: own memory, as long as the message, that nothing else writes in this launch and nobody reads before
+                // it has come; it lives as long as the share.
+                unsafe { transport.land(*message, segment.start(&bases).cast()) };
             }
         }
-        let start = Instant::now();
-        let order = self.pieced.order(self.part.boundaries());
-        for (piece, boundary) in order.into_iter().filter(|(piece, _)| only.is_none_or(|only| only == *piece)) {
-            let memory = Memory { executor: &self.executor, bases: &bases, pieced: &self.pieced, piece };
-            let moment = Moment { part: &self.part, pieced: &self.pieced, piece, boundary };
-            // SAFETY: no epoch runs, so nobody else accesses what the launch may access.
-            moment.send(transport, |run, bytes| unsafe { memory.read(run, bytes) })?;
-            moment.receive(transport, |run, bytes| {
-                // SAFETY: as above.
-                unsafe { memory.write(run, bytes) };
-                Ok(())
-            })?;
-            let channels = memory.channels();
-            if boundary < self.part.epochs() {
-                let Bases { inputs, outputs } = &bases;
-                // SAFETY: handed on; ghosts are as long as what the part's lanes name.
-                unsafe {
-                    self.executor.launch_epoch(boundary, channels, inputs.iter().copied(), outputs.iter().copied())?;
+        for &(piece, boundary) in self.order.iter().filter(|(piece, _)| only.is_none_or(|only| only == *piece)) {
+            let made;
+            let moves = match self.laid.get(boundary as usize) {
+                Some(laid) => laid,
+                None => {
+                    made = self.lay(piece, boundary, None);
+                    &made
                 }
+            };
+            // SAFETY: no epoch runs, so nobody else accesses what the launch may access; segments are in the buffers that the
+            // launch was given, or in own memory.
+            unsafe { moves.carry(&bases, transport)? };
+            let channels = self.channels(piece);
+            if boundary < self.part.epochs() {
+                // SAFETY: handed on; ghosts are as long as what the part's lanes name.
+                unsafe { self.executor.launch_epoch(boundary, channels, &bases)? };
             }
         }
         Ok(Ran { time: Some(start.elapsed()), ..Ran::default() })
     }
 }
 
-/// All that a part may access, while none of its epochs runs.
-struct Memory<'a, T: Element> {
-    executor: &'a Executor<T>,
-    bases: &'a Bases<T>,
-    pieced: &'a Pieced,
-    piece: usize,
+impl Segment {
+    fn start<T>(&self, bases: &[*mut T]) -> *mut T {
+        bases[self.base].wrapping_add(self.at)
+    }
 }
 
-impl<T: Element> Memory<'_, T> {
+impl Boundary {
+    /// Sends what is sent and waits for what is received.
+    ///
     /// # Safety
-    /// Nobody else accesses the part's memory.
-    unsafe fn read(&self, run: &Run, bytes: &mut [u8]) {
-        let mut at = 0;
-        self.pieces(run.at, run.chunks, |from, len| {
-            let into = &mut bytes[at..at + len * size_of::<T>()];
-            // SAFETY: `from` is valid for `len` elements, and `into` is as long.
-            unsafe { into.as_mut_ptr().copy_from_nonoverlapping(from.cast(), into.len()) };
-            at += into.len();
-        });
-    }
-
-    /// # Safety
-    /// As for [`read`](Self::read).
-    unsafe fn write(&self, run: &Run, bytes: &[u8]) {
-        for &to in &*run.to {
-            let mut at = 0;
-            self.pieces(to, run.chunks, |into, len| {
-                let from = &bytes[at..at + len * size_of::<T>()];
-                // SAFETY: as in `read`. What arrives is for a place that the schedule writes, so for one that is writable, or
-                // for a ghost.
-                unsafe { into.cast::<u8>().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
-                at += from.len();
-            });
-        }
-    }
-
-    /// Channels of the piece, each of which is of one piece.
-    fn channels(&self) -> Range<usize> {
-        let all = self.executor.channels() as usize;
-        let of_piece = self.pieced.pieces.piece_vectors.div_ceil(self.executor.slice_vectors());
-        (self.piece * of_piece).min(all)..((self.piece + 1) * of_piece).min(all)
-    }
-
-    /// Every run of elements that the piece holds of `chunks` chunks from `at` on.
-    fn pieces(&self, at: Address, chunks: u32, mut each: impl FnMut(*mut T, usize)) {
-        let (map, payload) = (self.executor.proved().address_map(), self.executor.payload());
-        for chunk in at.chunk..at.chunk + chunks {
-            let address = Address { chunk, ..at };
-            let (buffer, part, chunk) = map.in_user_buffer(address);
-            let rank = address.rank as usize;
-            let held = self.pieced.held(buffer, chunk, self.piece);
-            let start = part as usize * payload.count + payload.elements(chunk).start + held.start;
-            let len = held.len();
-            match buffer {
-                Buffer::Slot => {
-                    let slot = map.index(address) - map.all(Buffer::Slot).start;
-                    for channel in self.channels() {
-                        let (piece, elements) = self.executor.slot(channel, slot);
-                        each(piece, elements.len());
-                    }
-                }
-                Buffer::Input => each(self.bases.inputs[rank].cast_mut().wrapping_add(start), len),
-                Buffer::Output => each(self.bases.outputs[rank].wrapping_add(start), len),
+    /// Nobody else accesses the memory at the bases; what arrives is for places that the schedule writes, so for writable ones.
+    unsafe fn carry<T: Element>(&self, bases: &[*mut T], transport: &mut dyn Transport) -> Result<(), RunError> {
+        for Laid { message, segments, direct } in &self.sends {
+            if let ([segment], true) = (&segments[..], direct) {
+                // SAFETY: valid for the message's bytes and written by nobody until the launch is over, as `direct` says; it lives
+                // as long as the share.
+                unsafe { transport.send_from(*message, segment.start(bases).cast::<u8>().cast_const())? };
+                continue;
             }
+            transport.send(*message, &mut |bytes| {
+                for segment in segments {
+                    let into = &mut bytes[segment.from..][..segment.len * size_of::<T>()];
+                    // SAFETY: the segment is valid for its elements, and `into` is as long.
+                    unsafe { into.as_mut_ptr().copy_from_nonoverlapping(segment.start(bases).cast(), into.len()) };
+                }
+            })?;
         }
+        for Laid { message, segments, .. } in &self.receives {
+            transport.receive(*message, &mut |bytes| {
+                for segment in segments {
+                    let from = &bytes[segment.from..][..segment.len * size_of::<T>()];
+                    let into = segment.start(bases).cast::<u8>();
+                    // SAFETY: as above.
+                    unsafe { into.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+                }
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -21,9 +21,11 @@ const MOST_PAIRS: usize = 1 << 15;
 /// A proved schedule over one payload, in one order.
 pub(super) struct Straight<T: Element> {
     steps: Vec<Step>,
+    /// Where the steps of each epoch end; a whole schedule is one.
+    ends: Vec<usize>,
     /// Operands, then destinations, of every step.
     places: Vec<Place>,
-    _slots: Slots<T>,
+    slots: Slots<T>,
     ranks: usize,
     /// All that a launch does is to reduce all inputs, whole and by rank, into all outputs.
     whole: bool,
@@ -69,14 +71,18 @@ impl<T: Element> Straight<T> {
         if program.operands.len() > MOST_OPERANDS {
             return None;
         }
-        let slices = Slices { per: slices.payload.chunk_elements, ..slices };
+        let (per, pitch) = (slices.payload.chunk_elements, slices.payload.chunk_elements);
+        let slices = Slices { per, pitch, ..slices };
         let whole = slices.payload.step;
         let slots = Slots::new(slices.slot_elements()?)?;
         let mut bases = vec![std::ptr::null_mut(); 2 * slices.ranks];
         bases.push(slots.as_ptr());
-        let mut straight =
-            Self { steps: Vec::new(), places: Vec::new(), _slots: slots, ranks: slices.ranks, whole: false, bases };
-        for &id in proved.order() {
+        let (steps, places, ends, ranks) = (Vec::new(), Vec::new(), Vec::new(), slices.ranks);
+        let mut straight = Self { steps, ends, places, slots, ranks, whole: false, bases };
+        let mut order = proved.order().to_vec();
+        order.sort_by_key(|&id| proved.epoch(id));
+        for id in order {
+            straight.ends.resize(proved.epoch(id) as usize, straight.steps.len());
             let step = &program.steps[id as usize];
             let (from, to) = program.operands(step);
             if from.is_empty() || to.is_empty() {
@@ -98,7 +104,8 @@ impl<T: Element> Straight<T> {
                 straight.push(Step { first, from: from.len(), to: to.len(), len });
             }
         }
-        straight.whole = straight.is_whole();
+        straight.ends.resize(proved.epochs() as usize, straight.steps.len());
+        straight.whole = !proved.is_part() && straight.is_whole();
         Some(straight)
     }
 
@@ -113,7 +120,8 @@ impl<T: Element> Straight<T> {
         if step.len == 0 {
             return self.places.truncate(step.first);
         }
-        if let Some(last) = self.steps.last_mut()
+        let of_epoch = self.ends.last().copied().unwrap_or(0);
+        if let Some(last) = self.steps[of_epoch..].last_mut()
             && (last.from, last.to) == (step.from, step.to)
             && step.from * step.to <= MOST_PAIRS
         {
@@ -157,20 +165,36 @@ impl<T: Element> Straight<T> {
         of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.cast_mut());
         of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output);
         // SAFETY: the bases are those of this launch.
-        unsafe { self.execute(how) }
+        unsafe { self.execute(how, &self.steps, &self.bases) }
     }
 
-    /// All steps, over the buffers at the bases. Apart, so that it is compiled once for an element type.
+    /// The steps of an epoch of a part, over inputs, outputs and, last, [slots](Self::slots).
+    ///
+    /// # Safety
+    /// That of [`launch`](Self::launch), of what the bases point to; epochs come in order.
+    pub(super) unsafe fn launch_epoch(&self, how: Reduction<T>, epoch: u32, bases: &[*mut T]) -> Result<(), RunError> {
+        let epoch = epoch as usize;
+        let first = epoch.checked_sub(1).map_or(0, |before| self.ends[before]);
+        // SAFETY: handed on.
+        unsafe { self.execute(how, &self.steps[first..self.ends[epoch]], bases) }
+    }
+
+    /// Where its slots begin.
+    pub(super) fn slots(&self) -> *mut T {
+        self.slots.as_ptr()
+    }
+
+    /// Steps over the buffers at the bases. Apart, so that it is compiled once for an element type.
     ///
     /// # Safety
     /// That of [`launch`](Self::launch), of what the bases point to.
-    unsafe fn execute(&self, how: Reduction<T>) -> Result<(), RunError> {
+    unsafe fn execute(&self, how: Reduction<T>, steps: &[Step], bases: &[*mut T]) -> Result<(), RunError> {
         // An element type's own arithmetic may panic.
         contained(|| {
-            for step in &self.steps {
+            for step in steps {
                 let places = &self.places[step.first..][..step.from + step.to];
-                let place = |place: &Place| self.bases[place.base as usize].wrapping_add(place.offset);
                 let (from, to) = places.split_at(step.from);
+                let place = |place: &Place| bases[place.base as usize].wrapping_add(place.offset);
                 // SAFETY: by the argument of `memory`, with the exclusive access of one thread: offsets are those of a
                 // proved schedule's addresses, clipped to the payload; in place no address is in an input; and in the
                 // proof's order everything that a step reads has been written. Steps that were joined still have
@@ -239,7 +263,8 @@ mod tests {
         let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
         let payload = proved.payload(count, DataType::F32).unwrap();
         let slots = proved.address_map().all(Buffer::Slot).len();
-        let slices = Slices { payload, per: payload.chunk_elements, slots, ranks: ranks as usize };
+        let (per, pitch) = (payload.chunk_elements, payload.chunk_elements);
+        let slices = Slices { payload, per, pitch, slots, ranks: ranks as usize };
         Straight::new(&proved, &Program::new(&proved, None), slices).unwrap()
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Shared<T> {
     pub(super) epoch: AtomicU32,
     pub(super) channels: Option<RwLock<Range<usize>>>,
     pub(super) slots: Slots<T>,
-    /// Elements of one set of slots.
+    /// Elements from one set of slots to the next.
     pub(super) slot_stride: usize,
     pub(super) signals: Vec<Signal>,
     /// From one set of signals to the next.

@@ -10,7 +10,7 @@ use super::host::Host;
 use super::ledger::Numbered;
 use crate::backend::{Backend, Member, Moment, Options, Prepared, Ran, Ready, Shape, Share, Transport};
 use crate::buffers::UserBuffer;
-use crate::error::{DeviceError, PrepareError, RunError};
+use crate::error::{DeviceError, PrepareError, RunError, TransportError};
 use crate::lower::{LowerError, Mode, Part, Pieced, Run, Unsound};
 use crate::payload::VECTOR_BYTES;
 use crate::schedule::{Address, DeviceKind};
@@ -250,6 +250,48 @@ impl Placed {
     /// After a launch that did not succeed the next one begins with signals at zero.
     fn settled<R>(&self, launched: Result<R, RunError>) -> Result<R, RunError> {
         launched.inspect_err(|_| self.executor.banks.iter().for_each(|bank| bank.memory.ledger.unfinished()))
+    }
+}
+
+impl Moment<'_> {
+    /// Sends all messages; `read` copies each run of them out, one after the other.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn send(&self, transport: &mut dyn Transport, mut read: impl FnMut(&Run, &mut [u8])) -> Result<(), TransportError> {
+        self.part.sends(self.boundary).iter().try_for_each(|route| {
+            transport.send(self.message(route), &mut |mut bytes| {
+                for run in &route.runs {
+                    let (now, rest) = std::mem::take(&mut bytes).split_at_mut(run.bytes_of(self.pieced, self.piece));
+                    read(run, now);
+                    bytes = rest;
+                }
+            })
+        })
+    }
+
+    /// Waits for all messages; `write` puts each run of them where it belongs. Its first error ends it.
+    ///
+    /// # Errors
+    /// [`TransportError`], and those of `write`.
+    fn receive(
+        &self,
+        transport: &mut dyn Transport,
+        mut write: impl FnMut(&Run, &[u8]) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        self.part.receives(self.boundary).iter().try_for_each(|route| {
+            let mut written = Ok(());
+            transport.receive(self.message(route), &mut |mut bytes| {
+                for run in &route.runs {
+                    let (now, rest) = bytes.split_at(run.bytes_of(self.pieced, self.piece));
+                    if written.is_ok() {
+                        written = write(run, now);
+                    }
+                    bytes = rest;
+                }
+            })?;
+            written
+        })
     }
 }
 

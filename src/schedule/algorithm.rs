@@ -42,6 +42,11 @@ pub enum Algorithm {
     Tree,
     /// Within groups of ranks directly, between groups by a ring: little crosses from group to group.
     Hierarchical,
+    /// The same, but every group takes every other's sums and adds all of them: one exchange, of G-1 payloads for each of G
+    /// groups.
+    HierarchicalOnePhase,
+    /// The same, but every group adds a G-th of all groups' sums, then takes the rest: two exchanges with all groups at once.
+    HierarchicalTwoPhase,
     /// ceil(log2 P) rounds, in which every rank notifies the one 1, 2, 4, ... places on.
     Dissemination,
 }
@@ -62,6 +67,8 @@ named!(Algorithm, "algorithm", {
     HalvingDoubling => "halving-doubling",
     Tree => "tree",
     Hierarchical => "hierarchical",
+    HierarchicalOnePhase => "hierarchical-one-phase",
+    HierarchicalTwoPhase => "hierarchical-two-phase",
     Dissemination => "dissemination",
 });
 
@@ -69,6 +76,11 @@ impl Algorithm {
     /// Whether it is defined for powers of two only.
     pub fn needs_power_of_two(self) -> bool {
         matches!(self, Self::RecursiveDoubling | Self::Halving | Self::HalvingDoubling)
+    }
+
+    /// Whether it tells apart ranks of which some are near each other.
+    pub fn has_groups(self) -> bool {
+        matches!(self, Self::Hierarchical | Self::HierarchicalOnePhase | Self::HierarchicalTwoPhase)
     }
 
     /// Whether it has rounds that all ranks go through together, so that ranks can synchronise in several ways.

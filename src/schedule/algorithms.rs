@@ -5,6 +5,7 @@
 mod direct;
 mod dissemination;
 mod forwarding;
+mod grouped;
 mod halving_doubling;
 mod hierarchical;
 mod ibing;
@@ -46,7 +47,7 @@ pub enum BuildError {
     )]
     Memory { collective: Collective, algorithm: Algorithm, ranks: u32, bytes: u64 },
     /// Groups of an algorithm that has none.
-    #[error("{collective} by {algorithm} has no groups; leave --groups out, or name the algorithm hierarchical")]
+    #[error("{collective} by {algorithm} has no groups; leave --groups out, or name an algorithm such as hierarchical")]
     NoGroups { collective: Collective, algorithm: Algorithm },
     /// Groups of other ranks.
     #[error("groups of {groups} are {} ranks, and there are {ranks}; give sizes whose sum is {ranks}", .groups.ranks())]
@@ -98,6 +99,14 @@ impl Order {
     fn ring(self, staging: ring::Staging) -> Draft {
         ring::build(self.algorithm, self.task.collective, self.ranks, staging, self.sync)
     }
+
+    fn grouped(self, exchange: grouped::Exchange) -> Draft {
+        grouped::all_reduce(self.algorithm, self.in_groups(), exchange)
+    }
+
+    fn in_groups(&self) -> Groups {
+        self.groups.clone().unwrap_or_else(|| Groups::usual(self.ranks))
+    }
 }
 
 /// What carries out which collective how, if anything does.
@@ -127,8 +136,10 @@ fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> 
         (C::AllReduce, A::Tree) => |o| tree::all_reduce(o.algorithm, o.ranks),
         (C::Broadcast | C::Reduce, A::Tree) => |o| tree::tree(o.algorithm, o.task, o.ranks),
         (C::AllReduce | C::AllGather | C::ReduceScatter | C::Broadcast, A::Hierarchical) => {
-            |o| hierarchical::build(o.algorithm, o.task, o.groups.unwrap_or_else(|| Groups::usual(o.ranks)))
+            |o| hierarchical::build(o.algorithm, o.task.clone(), o.in_groups())
         }
+        (C::AllReduce, A::HierarchicalOnePhase) => |o| o.grouped(grouped::Exchange::OnePhase),
+        (C::AllReduce, A::HierarchicalTwoPhase) => |o| o.grouped(grouped::Exchange::TwoPhase),
         (C::Barrier, A::Dissemination) => |o| dissemination::barrier(o.algorithm, o.ranks),
         _ => return None,
     })
@@ -184,7 +195,7 @@ pub(super) fn draft_in_groups(
         return Err(BuildError::PowerOfTwo { algorithm, ranks });
     }
     if let Some(groups) = &groups {
-        if algorithm != Algorithm::Hierarchical {
+        if !algorithm.has_groups() {
             return Err(BuildError::NoGroups { collective, algorithm });
         }
         if groups.ranks() != ranks {

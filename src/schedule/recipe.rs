@@ -27,10 +27,10 @@ pub struct Recipe {
     pub algorithm: Selection,
     /// Who waits for whom between rounds.
     pub sync: SyncStyle,
-    /// Groups of ranks, of `hierarchical`; [`Groups::usual`] if there are none.
+    /// Groups of ranks, of an algorithm that [has any](Algorithm::has_groups); [`Groups::usual`] if there are none.
     pub groups: Option<Groups>,
-    /// Ranks that share a device, where there are several: `auto` then takes `hierarchical` where that is defined, and `hierarchical`
-    /// takes these groups where [`groups`](Self::groups) are not given.
+    /// Ranks that share a device, where there are several: `auto` then takes an algorithm that has groups where there is one, and such
+    /// an algorithm takes these groups where [`groups`](Self::groups) are not given.
     pub placed: Option<Groups>,
     /// Bytes of a part of the payload; only `auto` looks at them.
     pub part_bytes: u64,
@@ -108,9 +108,8 @@ impl Recipe {
     pub fn chosen(&self) -> Algorithm {
         let collective = self.task.collective;
         match &self.placed {
-            // 2(G - 1)/G of the payload cross between G devices, and no more.
-            Some(_) if self.algorithm.is_auto() && Algorithm::of(collective).contains(&Algorithm::Hierarchical) => {
-                Algorithm::Hierarchical
+            Some(groups) if self.algorithm.is_auto() => {
+                Algorithm::choose_placed(collective, groups, self.part_bytes, self.device)
             }
             _ => self.algorithm.algorithm(collective, self.ranks, self.part_bytes, self.device),
         }
@@ -122,7 +121,7 @@ impl Recipe {
     /// [`BuildError`] where the algorithm is not defined for that task or number of ranks.
     pub fn draft(&self) -> Result<Draft, BuildError> {
         let algorithm = self.chosen();
-        let placed = self.placed.as_ref().filter(|_| algorithm == Algorithm::Hierarchical);
+        let placed = self.placed.as_ref().filter(|_| algorithm.has_groups());
         let groups = self.groups.as_ref().or(placed).cloned();
         draft_in_groups(self.task.clone(), algorithm, self.ranks, self.sync, groups)
     }

@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::Algorithm;
+use super::{Algorithm, Groups};
 use crate::collective::{Collective, Task, UnknownName, same_name};
 
 /// What executes a schedule, as far as the choice of an algorithm depends on it.
@@ -63,6 +63,11 @@ struct Row {
 
 const KIB: u64 = 1 << 10;
 
+/// Bytes of all groups' sums up to which each group takes all of them.
+const MOST_WHOLE: u64 = 512 * KIB;
+/// Groups of which each exchanges with all others at once; more have two neighbours each, in a ring.
+const MOST_AT_ONCE: u32 = 64;
+
 /// The first row that fits decides; one whose algorithm is for powers of two fits those only. Where none does:
 /// [`fallback`].
 const TABLE: &[Row] = &[
@@ -97,6 +102,19 @@ impl Algorithm {
                 && (ranks.is_power_of_two() || !row.algorithm.needs_power_of_two())
         };
         TABLE.iter().find(fits).map_or_else(|| fallback(collective), |row| row.algorithm)
+    }
+
+    /// As [`choose`](Self::choose), where each group of ranks has a device of its own and data between devices is dear.
+    pub fn choose_placed(collective: Collective, groups: &Groups, part_bytes: u64, device: DeviceKind) -> Self {
+        match (collective, groups.count()) {
+            (Collective::AllReduce, 2) => Self::HierarchicalOnePhase,
+            (Collective::AllReduce, count) if part_bytes.saturating_mul(count.into()) <= MOST_WHOLE => {
+                Self::HierarchicalOnePhase
+            }
+            (Collective::AllReduce, ..=MOST_AT_ONCE) => Self::HierarchicalTwoPhase,
+            _ if Self::of(collective).contains(&Self::Hierarchical) => Self::Hierarchical,
+            _ => Self::choose(collective, groups.ranks(), part_bytes, device),
+        }
     }
 }
 

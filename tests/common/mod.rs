@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod behind;
 pub(crate) mod cover;
 #[cfg(feature = "gpu")]
 pub(crate) mod devices;

@@ -128,10 +128,9 @@ fn ranks() -> impl Iterator<Item = u32> {
     (1..=17).chain([24, 32, 33, 64])
 }
 
-/// Slots that a rank writes at most: in an all-reduce by hierarchical, and in a reduce-scatter.
-fn of_groups(groups: &Groups) -> (u32, u32) {
-    let count = groups.count();
-    let sizes: Vec<u32> = (0..count).map(|group| groups.size(group)).collect();
+/// Columns of which a rank is the holder, at most.
+fn held(groups: &Groups) -> u32 {
+    let sizes: Vec<u32> = (0..groups.count()).map(|group| groups.size(group)).collect();
     let gcd = |mut a: u32, mut b: u32| {
         while b > 0 {
             (a, b) = (b, a % b);
@@ -139,7 +138,13 @@ fn of_groups(groups: &Groups) -> (u32, u32) {
         a
     };
     let columns = sizes.iter().fold(1, |a, &b| a * b / gcd(a, b));
-    let held = sizes.iter().map(|&size| columns.div_ceil(size)).max().unwrap_or(0);
+    sizes.iter().map(|&size| columns.div_ceil(size)).max().unwrap_or(0)
+}
+
+/// Slots that a rank writes at most: in an all-reduce by hierarchical, and in a reduce-scatter.
+fn of_groups(groups: &Groups) -> (u32, u32) {
+    let (count, held) = (groups.count(), held(groups));
+    let sizes: Vec<u32> = (0..count).map(|group| groups.size(group)).collect();
     // Of each column: the own group's chunks, and sums of several groups but for the last one, which is output.
     let all_reduce = if count > 1 { held * (2 * count - 2) } else { 0 };
     // Of each other group whose sum is formed here: the places for which the first rank stands.
@@ -261,6 +266,22 @@ fn every_algorithm_has_its_shape() {
                     let (count, slots) = (groups.count(), of_groups(&groups).0);
                     (2 * count, 3 * p + 4 * count - 5, slots, got.signals.min(p - 1), p)
                 }
+                (Algorithm::HierarchicalOnePhase, _) => {
+                    let groups = Groups::usual(p);
+                    let (count, held) = (groups.count(), held(&groups));
+                    match count {
+                        1 => (1, 2 * p, 0, 0, p),
+                        _ => (2, 2 * p + count + count * count, held, got.signals.min(p - 1), p),
+                    }
+                }
+                (Algorithm::HierarchicalTwoPhase, _) => {
+                    let groups = Groups::usual(p);
+                    let (count, held) = (groups.count(), held(&groups));
+                    match count {
+                        1 => (1, 2 * p, 0, 0, p),
+                        _ => (3, 2 * p + 3 * count - 1, held * count, got.signals.min(p - 1), p),
+                    }
+                }
                 _ => unreachable!(),
             };
             text += &format!(
@@ -287,6 +308,8 @@ fn many_ranks_are_proved() {
         (Algorithm::HalvingDoubling, 2048),
         (Algorithm::Tree, 1024),
         (Algorithm::Hierarchical, 256),
+        (Algorithm::HierarchicalOnePhase, 256),
+        (Algorithm::HierarchicalTwoPhase, 256),
     ];
     let others = [
         (Collective::AllGather, Algorithm::Ring, 256),

@@ -6,35 +6,31 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wgccl::backend::{Member, Message, Options, Prepared, Ran, Shape, Share, Transport};
+use wgccl::backend::{Member, Message, Options, Ran, Shape, Transport};
 use wgccl::collective::{Collective, Op};
-use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
-use wgccl::error::{PrepareError, RunError, TransportError};
-use wgccl::lower::{Part, Pieced};
+use wgccl::error::{RunError, TransportError};
 use wgccl::placed::Placed;
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{DeviceKind, Placement};
+use wgccl::schedule::Placement;
 
+use crate::common::behind::{Around, Behind, Launch};
 use crate::common::placed::{Over, wrong};
 use crate::common::{other_variants, variants};
 use crate::oracle::case::{Case, Kind};
 use crate::oracle::random::Random;
 
-/// A device behind an erratic network, which works on few vectors at a time, so that pieces overtake each other, too.
-struct Far {
-    inner: Cpu,
-    seed: u64,
-    vectors: usize,
-}
-
-struct FarShare {
-    inner: Box<dyn Share>,
-    random: Random,
-}
+/// The network that a device is behind.
+struct Network(Random);
 
 /// A message that was held back.
-type Held = (Message, Vec<u8>);
+type Held = (Message, What);
+
+/// Its bytes, or where they still lie.
+enum What {
+    Copied(Vec<u8>),
+    At(*const u8),
+}
 
 /// Holds messages back, and lets those for any device go before those for another.
 struct Erratic<'a> {
@@ -42,6 +38,8 @@ struct Erratic<'a> {
     random: &'a mut Random,
     /// By device.
     held: Vec<(u32, VecDeque<Held>)>,
+    /// Where messages are put.
+    landing: VecDeque<(Message, *mut u8)>,
 }
 
 impl Erratic<'_> {
@@ -49,12 +47,33 @@ impl Erratic<'_> {
     fn release(&mut self) -> Result<(), TransportError> {
         let drawn = self.random.below(self.held.len() as u32) as usize;
         let (_, queue) = &mut self.held[drawn];
-        let Some((message, bytes)) = queue.pop_front() else { return Ok(()) };
+        let Some((message, what)) = queue.pop_front() else { return Ok(()) };
         if queue.is_empty() {
             self.held.swap_remove(drawn);
         }
         self.sleep();
-        self.inner.send(message, &mut |into| into.copy_from_slice(&bytes))
+        self.inner.send(message, &mut |into| match &what {
+            What::Copied(bytes) => into.copy_from_slice(bytes),
+            // SAFETY: as whoever sent it said; the launch is not over.
+            What::At(from) => unsafe { into.as_mut_ptr().copy_from_nonoverlapping(*from, into.len()) },
+        })
+    }
+
+    /// As if messages came now that are still to be received, and were others: at any time they may.
+    fn disturb(&self) {
+        for (message, at) in &self.landing {
+            // SAFETY: as whoever says where it is to be put says.
+            unsafe { at.write_bytes(0xa5, message.bytes) };
+        }
+    }
+
+    fn hold(&mut self, message: Message, what: What) -> Result<(), TransportError> {
+        self.disturb();
+        match self.held.iter_mut().find(|(peer, _)| *peer == message.peer) {
+            Some((_, queue)) => queue.push_back((message, what)),
+            None => self.held.push((message.peer, VecDeque::from([(message, what)]))),
+        }
+        if self.random.below(3) == 0 { self.release() } else { Ok(()) }
     }
 
     fn release_all(&mut self) -> Result<(), TransportError> {
@@ -75,93 +94,46 @@ impl Transport for Erratic<'_> {
     fn send(&mut self, message: Message, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), TransportError> {
         let mut bytes = vec![0; message.bytes];
         fill(&mut bytes);
-        match self.held.iter_mut().find(|(peer, _)| *peer == message.peer) {
-            Some((_, queue)) => queue.push_back((message, bytes)),
-            None => self.held.push((message.peer, VecDeque::from([(message, bytes)]))),
-        }
-        if self.random.below(3) == 0 { self.release() } else { Ok(()) }
+        self.hold(message, What::Copied(bytes))
+    }
+
+    unsafe fn send_from(&mut self, message: Message, from: *const u8) -> Result<(), TransportError> {
+        self.hold(message, What::At(from))
+    }
+
+    unsafe fn land(&mut self, message: Message, at: *mut u8) {
+        self.landing.push_back((message, at));
     }
 
     fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError> {
         // Somebody may wait for them before this one can come.
         self.release_all()?;
         self.sleep();
-        self.inner.receive(message, take)
+        self.disturb();
+        if self.landing.front().is_none_or(|(landing, _)| *landing != message) {
+            return self.inner.receive(message, take);
+        }
+        let Some((_, at)) = self.landing.pop_front() else { return Ok(()) };
+        // SAFETY: as in `land`.
+        self.inner.receive(message, &mut |bytes| unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) })
     }
 }
 
-impl Member for Far {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Cpu
-    }
-
-    fn name(&self) -> String {
-        "far".to_owned()
-    }
-
-    fn most_vectors(&self, _: &Part, _: Shape, _: &Options) -> Result<usize, PrepareError> {
-        Ok(self.vectors)
-    }
-
-    fn prepare_part(
-        &self,
-        part: &Part,
-        shape: Shape,
-        pieced: Pieced,
-        options: &Options,
-    ) -> Result<Box<dyn Share>, PrepareError> {
-        let inner = self.inner.prepare_part(part, shape, pieced, options)?;
-        Ok(Box::new(FarShare { inner, random: Random::new(self.seed, 5) }))
-    }
-}
-
-impl FarShare {
-    fn over(
-        &mut self,
-        transport: &mut dyn Transport,
-        launch: impl FnOnce(&mut dyn Share, &mut dyn Transport) -> Result<Ran, RunError>,
-    ) -> Result<Ran, RunError> {
-        let mut erratic = Erratic { inner: transport, random: &mut self.random, held: Vec::new() };
-        let ran = launch(&mut *self.inner, &mut erratic)?;
+impl Around for Network {
+    fn launch(&mut self, transport: &mut dyn Transport, launch: Launch<'_>) -> Result<Ran, RunError> {
+        let mut erratic = Erratic { inner: transport, random: &mut self.0, held: Vec::new(), landing: VecDeque::new() };
+        let ran = launch(&mut erratic)?;
         erratic.release_all()?;
         Ok(ran)
     }
 }
 
-impl Share for FarShare {
-    fn prepared(&self) -> Prepared {
-        self.inner.prepared()
-    }
-
-    fn run(
-        &mut self,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-        transport: &mut dyn Transport,
-    ) -> Result<Ran, RunError> {
-        self.over(transport, |share, transport| share.run(inputs, outputs, transport))
-    }
-
-    fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.over(transport, |share, transport| share.run_in_place(buffers, transport))
-    }
-
-    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        self.inner.load(piece, inputs)
-    }
-
-    fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.over(transport, |share, transport| share.launch(transport))
-    }
-
-    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        self.inner.fetch(outputs)
-    }
-}
-
+/// Devices that work on few vectors at a time, so that pieces overtake each other, too.
 fn far(placement: Placement, seed: u64, vectors: usize) -> Placed {
-    let device =
-        |device| Arc::new(Far { inner: Cpu::new(), seed: seed * 16 + u64::from(device), vectors }) as Arc<dyn Member>;
+    let device = |device| {
+        let around = move || Network(Random::new(seed * 16 + u64::from(device), 5));
+        Arc::new(Behind { name: "far", vectors, around }) as Arc<dyn Member>
+    };
     Placed::new((0..placement.devices()).map(device).collect()).placement(placement)
 }
 

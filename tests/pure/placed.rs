@@ -1,20 +1,19 @@
 //! Several devices of this process, all of them CPU executors: every collective and algorithm, placements, failures.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wgccl::Communicator;
-use wgccl::backend::{Backend, Member, Options, Prepared, Ran, Ready, Shape, Share, Spread, Transport};
+use wgccl::backend::{Backend, Member, Options, Ran, Ready, Shape, Spread, Transport};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
 use wgccl::error::{DeviceError, PrepareError, RunError};
-use wgccl::lower::{Part, Pieced};
 use wgccl::placed::Placed;
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Algorithm, DeviceKind, Placement, Recipe, SyncStyle, build};
+use wgccl::schedule::{Algorithm, Placement, Recipe, SyncStyle, build};
 
+use crate::common::behind::{Around, Behind, Launch, Watched};
 use crate::common::placed::{Over, shapes, wrong};
 use crate::common::schedules::{star, turned};
 use crate::common::{other_variants, variants};
@@ -93,31 +92,18 @@ fn schedules_of_a_users_own() {
     }
 }
 
+/// Nothing that changes a launch.
+struct Nothing;
+
+impl Around for Nothing {
+    fn launch(&mut self, transport: &mut dyn Transport, launch: Launch<'_>) -> Result<Ran, RunError> {
+        launch(transport)
+    }
+}
+
 /// A device that works on a few vectors of each chunk at a time, so that all that share its launch do.
-struct Narrow(usize);
-
-impl Member for Narrow {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Cpu
-    }
-
-    fn name(&self) -> String {
-        "narrow".to_owned()
-    }
-
-    fn most_vectors(&self, _part: &Part, _shape: Shape, _options: &Options) -> Result<usize, PrepareError> {
-        Ok(self.0)
-    }
-
-    fn prepare_part(
-        &self,
-        part: &Part,
-        shape: Shape,
-        pieced: Pieced,
-        options: &Options,
-    ) -> Result<Box<dyn Share>, PrepareError> {
-        Cpu::new().prepare_part(part, shape, pieced, options)
-    }
+fn narrow(vectors: usize) -> Arc<dyn Member> {
+    Arc::new(Behind { name: "narrow", vectors, around: || Nothing })
 }
 
 #[test]
@@ -129,7 +115,7 @@ fn payloads_in_pieces() {
             continue;
         }
         for (vectors, count) in [[(1, 77), (64, 5001)], [(7, 1000), (3000, 30_000)]][at % 2] {
-            let placed = Placed::new(vec![Arc::new(Narrow(vectors)), Arc::new(Cpu::new())]);
+            let placed = Placed::new(vec![narrow(vectors), Arc::new(Cpu::new())]);
             let shape = Shape::new(count, [DataType::F32, DataType::I8][at % 2], Op::Sum);
             let options = match at % 3 {
                 0 => Options::default(),
@@ -146,7 +132,7 @@ fn payloads_in_pieces() {
     // What was loaded is what is fetched.
     let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
     let proved = prove(schedule, proof::Options::default()).unwrap();
-    let placed = Placed::new(vec![Arc::new(Narrow(1)), Arc::new(Cpu::new())]);
+    let placed = Placed::new(vec![narrow(1), Arc::new(Cpu::new())]);
     let mut ready = placed.prepare(&proved, Shape::new(64, DataType::F32, Op::Sum), &Options::default()).unwrap();
     let pieces = ready.prepared().pieces;
     assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
@@ -158,7 +144,7 @@ fn payloads_in_pieces() {
     assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
 }
 
-/// By a communicator: hierarchical by itself, an algorithm that is named as named.
+/// By a communicator: in groups by itself, an algorithm that is named as named.
 #[test]
 fn communicators_choose_by_devices() {
     let (inputs, ranks) = ([[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]], 4);
@@ -175,11 +161,23 @@ fn communicators_choose_by_devices() {
         assert!(outputs.iter().all(|output| *output == [16.0, 20.0]));
         let ready = comm.prepare(Collective::AllReduce, Shape::new(2, DataType::F32, Op::Sum), false).unwrap();
         let name = ready.split().whole().schedule().origin.name().to_owned();
-        assert_eq!(name, algorithm.map_or("hierarchical", |_| "ring"));
+        assert_eq!(name, algorithm.map_or("hierarchical-one-phase", |_| "ring"));
         assert_eq!(ready.parts().count(), 2);
     }
-    let recipe = Recipe::new(Collective::AllToAll, 4).placed(Placement::even(4, 2).groups());
-    assert_eq!(recipe.build().unwrap().origin.name(), "mesh");
+    // By what moves, and over how many devices.
+    for (collective, devices, bytes, name) in [
+        (Collective::AllReduce, 2, u64::MAX, "hierarchical-one-phase"),
+        (Collective::AllReduce, 4, 128 << 10, "hierarchical-one-phase"),
+        (Collective::AllReduce, 4, (128 << 10) + 1, "hierarchical-two-phase"),
+        (Collective::AllReduce, 64, 1 << 30, "hierarchical-two-phase"),
+        (Collective::AllReduce, 65, 1 << 30, "hierarchical"),
+        (Collective::AllGather, 4, 1 << 20, "hierarchical"),
+        (Collective::AllToAll, 2, 1 << 10, "mesh"),
+    ] {
+        let placed = Placement::even(130, devices).groups();
+        let recipe = Recipe::new(collective, 130).placed(placed).part_bytes(bytes);
+        assert_eq!(recipe.chosen().name(), name, "{collective} over {devices} devices of {bytes} bytes");
+    }
 }
 
 #[test]
@@ -204,114 +202,42 @@ fn what_cannot_be_placed_is_refused() {
     assert!(error.to_string().contains("3 inputs for 4 ranks"), "{error}");
 }
 
-/// A device that fails at the so manieth message, or that goes silent there.
-struct Breaks {
-    inner: Cpu,
-    at: u32,
-    silent: bool,
-}
+/// Fails at the so manieth message that it sends.
+struct Breaks(u32);
 
-struct BreakingShare {
-    inner: Box<dyn Share>,
-    left: Arc<AtomicU32>,
-    silent: bool,
-}
-
-struct Breaking<'a> {
-    inner: &'a mut dyn Transport,
-    left: &'a AtomicU32,
-}
-
-impl Transport for Breaking<'_> {
-    fn send(
-        &mut self,
-        message: wgccl::backend::Message,
-        fill: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<(), wgccl::error::TransportError> {
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
-            // Unwinds, as a defect in a driver's binding would.
-            std::panic::resume_unwind(Box::new("this failure is part of the test"));
-        }
-        self.inner.send(message, fill)
-    }
-
-    fn receive(
-        &mut self,
-        message: wgccl::backend::Message,
-        take: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), wgccl::error::TransportError> {
-        self.inner.receive(message, take)
+impl Around for Breaks {
+    fn launch(&mut self, transport: &mut dyn Transport, launch: Launch<'_>) -> Result<Ran, RunError> {
+        let left = &mut self.0;
+        let mut turn = |sent| {
+            if sent {
+                if *left == 0 {
+                    // Unwinds, as a defect in a driver's binding would.
+                    *left = u32::MAX;
+                    std::panic::resume_unwind(Box::new("this failure is part of the test"));
+                }
+                *left -= 1;
+            }
+            Ok(())
+        };
+        let mut watched = Watched { inner: transport, turn: &mut turn };
+        let lost =
+            |_| DeviceError::Lost { device: "one that breaks".to_owned(), reason: "the test says so".to_owned() };
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| launch(&mut watched)));
+        ran.map_err(lost)?
     }
 }
 
-impl Member for Breaks {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Cpu
-    }
-
-    fn name(&self) -> String {
-        "one that breaks".to_owned()
-    }
-
-    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError> {
-        self.inner.most_vectors(part, shape, options)
-    }
-
-    fn prepare_part(
-        &self,
-        part: &Part,
-        shape: Shape,
-        pieced: Pieced,
-        options: &Options,
-    ) -> Result<Box<dyn Share>, PrepareError> {
-        let (inner, left) = (self.inner.prepare_part(part, shape, pieced, options)?, Arc::new(AtomicU32::new(self.at)));
-        Ok(Box::new(BreakingShare { inner, left, silent: self.silent }))
-    }
+fn breaks(at: u32) -> Arc<dyn Member> {
+    Behind::member("one that breaks", move || Breaks(at))
 }
 
-fn lost() -> RunError {
-    DeviceError::Lost { device: "one that breaks".to_owned(), reason: "the test says so".to_owned() }.into()
-}
+/// Launches nothing for longer than others have patience.
+struct Silent;
 
-impl Share for BreakingShare {
-    fn prepared(&self) -> Prepared {
-        self.inner.prepared()
-    }
-
-    fn run(
-        &mut self,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-        transport: &mut dyn Transport,
-    ) -> Result<Ran, RunError> {
-        if self.silent {
-            // Longer than the others' patience.
-            std::thread::sleep(Duration::from_millis(400));
-            return Ok(Ran::default());
-        }
-        let (inner, left) = (&mut self.inner, &*self.left);
-        let mut breaking = Breaking { inner: transport, left };
-        let run = || inner.run(inputs, outputs, &mut breaking);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err(lost()))
-    }
-
-    fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.inner.run_in_place(buffers, transport)
-    }
-
-    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        self.inner.load(piece, inputs)
-    }
-
-    fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        let (inner, left) = (&mut self.inner, &*self.left);
-        let mut breaking = Breaking { inner: transport, left };
-        let launch = || inner.launch(&mut breaking);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(launch)).unwrap_or_else(|_| Err(lost()))
-    }
-
-    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        self.inner.fetch(outputs)
+impl Around for Silent {
+    fn launch(&mut self, _: &mut dyn Transport, _: Launch<'_>) -> Result<Ran, RunError> {
+        std::thread::sleep(Duration::from_millis(400));
+        Ok(Ran::default())
     }
 }
 
@@ -322,8 +248,7 @@ fn a_launch_that_failed_has_no_outputs() {
     let proved = prove(schedule, proof::Options::default()).unwrap();
     // More messages than it sends in one launch.
     let messages = 6;
-    let placed =
-        Placed::new(vec![Arc::new(Cpu::new()), Arc::new(Breaks { inner: Cpu::new(), at: messages, silent: false })]);
+    let placed = Placed::new(vec![Arc::new(Cpu::new()), breaks(messages)]);
     let mut ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &Options::default()).unwrap();
     let input: &[u8] = bytemuck::cast_slice(&[1.0_f32; 8]);
     ready.load(0, &[input; 4]).unwrap();
@@ -347,8 +272,7 @@ fn a_device_that_fails_ends_the_launch_of_all() {
     let shape = Shape::new(600, DataType::F32, Op::Sum);
     let (input, mut failed) = (vec![1_u8; 2400], 0);
     for at in 0..64 {
-        let broken = Breaks { inner: Cpu::new(), at, silent: false };
-        let placed = Placed::new(vec![Arc::new(Cpu::new()), Arc::new(broken), Arc::new(Cpu::new())]);
+        let placed = Placed::new(vec![Arc::new(Cpu::new()), breaks(at), Arc::new(Cpu::new())]);
         let mut ready = placed.prepare(&proved, shape, &Options::default()).unwrap();
         let mut run = || {
             let mut outputs = vec![vec![0_u8; 2400]; 6];
@@ -377,8 +301,7 @@ fn a_device_that_fails_ends_the_launch_of_all() {
 fn a_device_that_is_silent_is_named_after_the_deadline() {
     let schedule = build(Collective::AllReduce, Algorithm::Ring, 4, SyncStyle::Neighbor).unwrap();
     let proved = prove(schedule, proof::Options::default()).unwrap();
-    let silent = Breaks { inner: Cpu::new(), at: 0, silent: true };
-    let placed = Placed::new(vec![Arc::new(Cpu::new()), Arc::new(silent)]);
+    let placed = Placed::new(vec![Arc::new(Cpu::new()), Behind::member("one that breaks", || Silent)]);
     let options = Options::default().timeout(Duration::from_millis(50));
     let mut ready = placed.prepare(&proved, Shape::new(8, DataType::F32, Op::Sum), &options).unwrap();
     let mut outputs = vec![vec![0_u8; 32]; 4];

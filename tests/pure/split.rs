@@ -253,7 +253,7 @@ fn what_crosses_is_counted() {
     let bytes = |collective: Collective, algorithm: Algorithm, ranks: u32, devices: u32| {
         let placement = Placement::even(ranks, devices);
         let mut recipe = Recipe::new(collective, ranks).algorithm(algorithm);
-        if algorithm == Algorithm::Hierarchical {
+        if algorithm.has_groups() {
             recipe = recipe.groups(placement.groups().unwrap());
         }
         let proved = prove(recipe.build().unwrap(), Options::default()).unwrap();
@@ -267,6 +267,9 @@ fn what_crosses_is_counted() {
         (Collective::AllReduce, Algorithm::Ring, 8, (payload * 14 / 8, payload * 14 / 8)),
         // Half of the payload is reduced on either side, and the other half's result comes back, once and not once a rank.
         (Collective::AllReduce, Algorithm::Hierarchical, 8, (payload, payload)),
+        (Collective::AllReduce, Algorithm::HierarchicalTwoPhase, 8, (payload, payload)),
+        // Both groups take the other's sum.
+        (Collective::AllReduce, Algorithm::HierarchicalOnePhase, 8, (payload, payload)),
         (Collective::AllGather, Algorithm::Mesh, 8, (payload * 4, payload * 4)),
         (Collective::AllReduce, Algorithm::Direct, 2, (payload, payload)),
     ] {

@@ -50,7 +50,7 @@ struct Law {
 
 const P: f64 = EACH as f64;
 
-const LAWS: [Law; 7] = [
+const LAWS: [Law; 9] = [
     Law {
         algorithm: Algorithm::Ring,
         cost: |h| Cost {
@@ -85,7 +85,26 @@ const LAWS: [Law; 7] = [
         },
         bytes: "2(H-1)/H, the least there can be",
         epochs: "2H-1",
-        sensible: "everything from some 100 KiB on, up to some hundreds of hosts: its exchange between hosts is a ring",
+        sensible: "everything from some 100 KiB on, on more hosts than should all talk to each other: its exchange between them is a ring",
+    },
+    Law {
+        algorithm: Algorithm::HierarchicalTwoPhase,
+        cost: |h| Cost {
+            bytes: 2.0 * (h - 1.0) / h,
+            messages: 2.0 * (h - 1.0),
+            epochs: 3.0,
+            memory: 17.0 + 2.0 * (h - 1.0) / h,
+        },
+        bytes: "2(H-1)/H, the least there can be",
+        epochs: "3",
+        sensible: "nearly everything, up to some hundreds of hosts: few epochs, and a message to every other host in two of them",
+    },
+    Law {
+        algorithm: Algorithm::HierarchicalOnePhase,
+        cost: |h| Cost { bytes: h - 1.0, messages: h - 1.0, epochs: 2.0, memory: 16.0 + h },
+        bytes: "H-1",
+        epochs: "2",
+        sensible: "two hosts, where nothing moves fewer bytes, and small payloads on some tens of hosts",
     },
     Law {
         algorithm: Algorithm::HalvingDoubling,
@@ -131,7 +150,7 @@ const LAWS: [Law; 7] = [
 fn split(algorithm: Algorithm, hosts: u32) -> Result<Cost, String> {
     let (ranks, placement) = (hosts * EACH, Placement::even(hosts * EACH, hosts));
     let mut recipe = Recipe::new(Collective::AllReduce, ranks).algorithm(algorithm);
-    if algorithm == Algorithm::Hierarchical {
+    if algorithm.has_groups() {
         recipe = recipe.groups(placement.groups());
     }
     let failed = |error: &dyn std::fmt::Display| format!("{algorithm} of {ranks} ranks: {error}");

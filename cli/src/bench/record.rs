@@ -363,6 +363,7 @@ mod tests {
             driver: None,
             threads: Some(2),
             pci: None,
+            processes: Vec::new(),
         };
         let (request, summary) = (Request::default(), Summary::default());
         let contents = Contents {
@@ -400,6 +401,7 @@ mod tests {
             driver: None,
             threads: None,
             pci: None,
+            processes: Vec::new(),
         };
         let request = Request { sources: vec![1, 0], ..Request::default() };
         let contents = Contents {

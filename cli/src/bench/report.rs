@@ -3,7 +3,10 @@
 //! What its columns do not tell apart, another algorithm say, is another section, and each is whole: readers of nccl-tests
 //! know of one, and many take the last. Between the rows of a section stands nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+
+use wgccl::schedule::Placement;
 
 use super::number::general;
 use super::request::Request;
@@ -11,6 +14,7 @@ use super::result::{Clock, Device, Row};
 use super::size::Step;
 use super::summary::{Summary, is_one_section};
 use super::table::Columns;
+use crate::device::Process;
 
 /// Writes a report piece by piece, as rows come.
 #[derive(Debug)]
@@ -88,10 +92,11 @@ impl<'a> Report<'a> {
     }
 
     fn header(&self, row: &Row) -> String {
+        let request = self.request;
         let mut text = self.preamble(&[row.ranks]);
         text.push_str("#\n# Using devices\n");
         if let Some(device) = self.devices.get(row.device) {
-            text.push_str(&ranks(row, device));
+            text.push_str(&ranks(row, device, request.place.as_ref()));
             text.push_str(&title(row, device));
         }
         if self.columns.ours {
@@ -207,22 +212,27 @@ fn program(request: &Request) -> String {
     format!("wgccl bench {}", request.collective)
 }
 
-fn ranks(row: &Row, device: &Device) -> String {
+/// Over several processes each rank is on its own's device.
+fn ranks(row: &Row, device: &Device, place: Option<&Placement>) -> String {
     let mut text = String::new();
-    let index = device.index.map_or(-1, |index| index as i64);
+    let processes = &device.processes;
+    let placement = place.cloned().unwrap_or_else(|| Placement::even(row.ranks, processes.len().max(1) as u32));
+    let of_rank = |rank| processes.get(placement.device(rank) as usize);
     for rank in 0..row.ranks.min(SHOWN_RANKS) {
+        let (pid, host, index, backend, name) = match of_rank(rank) {
+            Some(Process { pid, host, index, name, backend }) => (*pid, host.as_str(), index, backend, name),
+            None => (std::process::id(), "localhost", &device.index, &device.backend, &device.name),
+        };
+        let index = index.map_or(-1, |index| index as i64);
         let _ = writeln!(
             text,
-            "#  Rank {rank:2} Group {:2} Pid {:6} on {:>10} device {index:2} [{}] {}",
+            "#  Rank {rank:2} Group {:2} Pid {pid:6} on {host:>10} device {index:2} [{backend}] {name}",
             0,
-            std::process::id(),
-            "localhost",
-            device.backend,
-            device.name
         );
     }
     if row.ranks > SHOWN_RANKS {
-        let _ = writeln!(text, "#  and {} more ranks on the same device", row.ranks - SHOWN_RANKS);
+        let on = if processes.is_empty() { "the same device" } else { "these processes" };
+        let _ = writeln!(text, "#  and {} more ranks on {on}", row.ranks - SHOWN_RANKS);
     }
     if let Some(driver) = &device.driver {
         let _ = writeln!(text, "# Driver: {driver}, {}", device.kind);
@@ -242,7 +252,13 @@ pub fn title(row: &Row, device: &Device) -> String {
         Clock::Device => "; time: GPU timestamps around the dispatches",
         Clock::Host => "; time: host clock, submission to completion",
     });
-    format!("# {} by {algorithm} ({}), {} ranks{mode}{clock}\n", row.collective, row.sync, row.ranks)
+    let hosts = device.processes.iter().map(|process| &process.host).collect::<BTreeSet<_>>().len();
+    let on = match device.processes.len() {
+        0 => String::new(),
+        processes => format!(" over {processes} processes on {hosts} host{}", if hosts == 1 { "" } else { "s" }),
+    };
+    let clock = if device.processes.is_empty() { clock.to_owned() } else { format!("{clock}, of the slowest process") };
+    format!("# {} by {algorithm} ({}), {} ranks{on}{mode}{clock}\n", row.collective, row.sync, row.ranks)
 }
 
 fn memory(bytes: u64) -> String {

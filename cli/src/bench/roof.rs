@@ -7,6 +7,8 @@ use std::sync::mpsc::channel;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+use wgccl::backend::Backend;
 use wgccl::element::Element;
 use wgccl::error::UserBuffer;
 use wgccl::gpu::Gpu;
@@ -17,13 +19,13 @@ use wgccl::low_level::gpu::CopyBy;
 use super::bandwidth::rate;
 use super::result::{Clock, Roof, RoofBy};
 use super::statistics::Statistics;
-use crate::device::{Device, threads};
+use crate::device::Device;
 use crate::error::Error;
 use crate::memory::reserved;
 use crate::views::{microseconds, views};
 
 /// A time by the host's clock and, where there is one, by the device's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Timed {
     pub(super) wall: Duration,
     pub(super) device: Option<Duration>,
@@ -37,7 +39,8 @@ pub(super) fn copy<T: Element>(
     times: usize,
 ) -> Result<Roof, Error> {
     let ranks = extents.ranks();
-    let lengths = (0..ranks).map(|rank| extents.len(UserBuffer::InPlace, rank));
+    let length = |rank| if device.is_here(rank, ranks) { extents.len(UserBuffer::InPlace, rank) } else { 0 };
+    let lengths = (0..ranks).map(length);
     if let Some(gpu) = device.gpu() {
         return on_gpu(gpu, lengths.sum::<usize>() as u64 * T::TYPE.bytes() as u64, pieces, times);
     }
@@ -48,7 +51,13 @@ pub(super) fn copy<T: Element>(
     };
     let from = lengths.clone().map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
     let mut to = lengths.map(filled).collect::<Result<Vec<Vec<T>>, Error>>()?;
-    Ok(on_cpu(&views(&from), &mut to, threads(), times))
+    let mine = on_cpu(&views(&from), &mut to, device.copying(), times);
+    // Those of several processes together, all of which copy at a time.
+    let all = device.decide((mine.time, mine.bandwidth), |all| {
+        let slowest = all.iter().map(|(time, _)| *time).fold(0.0, f64::max);
+        (slowest, all.iter().map(|(_, bandwidth)| bandwidth).sum::<f64>())
+    });
+    all.map(|(time, bandwidth)| Roof { time, bandwidth, ..mine })
 }
 
 /// On a GPU: buffer to buffer, by what is faster there, in as many pieces as the launch goes in.

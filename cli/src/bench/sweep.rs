@@ -6,7 +6,7 @@
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 
-use wgccl::backend::{Backend, Shape};
+use wgccl::backend::{Backend, Options, Shape};
 use wgccl::collective::Op;
 use wgccl::element::{DataType, Element};
 use wgccl::error::UserBuffer;
@@ -23,7 +23,7 @@ use super::size::Parts;
 use super::stamp::now;
 use crate::device::{Device, threads};
 use crate::dispatch::Dispatch;
-use crate::error::Error;
+use crate::error::{BenchError, Error};
 use crate::memory::reserved;
 use crate::protocol::settle;
 use crate::trace::Traced;
@@ -54,12 +54,14 @@ pub trait Observer {
 }
 
 /// What a cycle of a sweep will be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// How many rows.
     pub rows: u64,
     /// How long they take together, in no unit.
     pub work: u64,
+    /// What `auto` takes, where it is measured.
+    pub auto: Vec<&'static str>,
 }
 
 /// A row that is about to be measured.
@@ -114,7 +116,10 @@ pub(super) fn sweep_on(
                 "-u: a GPU's buffers are laid out by the executor, always aligned; use it with --device cpu".to_owned(),
             ));
         }
-        request.ranks.iter().try_for_each(|&ranks| device.check_ranks(ranks))?;
+        for &ranks in &request.ranks {
+            device.check_ranks(ranks)?;
+            device.admit(ranks, &Options::default())?;
+        }
     }
     let mut lines = Vec::new();
     for &ranks in &request.ranks {
@@ -148,7 +153,8 @@ pub(super) fn sweep_on(
     }
     notes.extend(said_of_protocols(request, devices, &redops)?);
     let ways = devices.iter().map(|device| request.dispatch_on(device, &mut notes).len() as u64).sum::<u64>();
-    plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways) };
+    let auto = auto(request, devices)?;
+    plan = Plan { rows: plan.rows * ways, work: plan.work.saturating_mul(ways), auto };
     let descriptions: Vec<result::Device> = devices.iter().map(Device::describe).collect();
     observer.begin(&descriptions, &plan, &notes)?;
     let mut cycle = 0;
@@ -156,12 +162,30 @@ pub(super) fn sweep_on(
         for (index, device) in devices.iter().enumerate() {
             for &(data_type, redop) in &redops {
                 let (lines, observer) = (&lines[..], &mut *observer);
-                typed(data_type, OfDevice { request, lines, index, device, redop, cycle, observer })?;
+                let done = typed(data_type, OfDevice { request, lines, index, device, redop, cycle, observer });
+                done.inspect_err(|error| device.fail(error))?;
             }
         }
         cycle += 1;
     }
     Ok(())
+}
+
+/// What `auto` takes, of all that is measured by it.
+fn auto(request: &Request, devices: &[Device]) -> Result<Vec<&'static str>, BenchError> {
+    let mut names = Vec::new();
+    if !request.algorithms.contains(&Selection::Auto) {
+        return Ok(names);
+    }
+    for (device, &ranks) in devices.iter().flat_map(|device| request.ranks.iter().map(move |ranks| (device, ranks))) {
+        for &data_type in &request.data_types {
+            for count in request.counts(data_type, ranks)? {
+                let algorithm = request.algorithm_on(Some(Selection::Auto), ranks, data_type, count, device);
+                names.extend(algorithm.map(Algorithm::name).filter(|name| !names.contains(name)));
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The smallest and the largest size for which the file is not made.
@@ -204,6 +228,11 @@ fn said_of_protocols(
 
 fn devices(request: &Request, notes: &mut Vec<String>) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
+    #[cfg(feature = "mpi")]
+    if let (true, [name]) = (crate::device::processes::rank().is_some(), &request.devices[..]) {
+        let processes = Device::of_processes(name, request.timeout, notes)?;
+        return Ok(vec![processes.place(request.place.as_ref())?]);
+    }
     for name in &request.devices {
         match name.as_str() {
             ALL => found.extend(Device::all(notes)),

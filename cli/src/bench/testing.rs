@@ -19,6 +19,7 @@ pub(crate) fn device() -> Device {
         driver: Some("driver 1".to_owned()),
         threads: None,
         pci: None,
+        processes: Vec::new(),
     }
 }
 

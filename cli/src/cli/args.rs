@@ -38,7 +38,7 @@ pub(super) struct ScheduleArgs {
     /// Root rank of broadcast, reduce, gather and scatter [default: 0]
     #[arg(short, long, value_name = "RANK", value_parser = whole::<u32>)]
     pub(super) root: Option<u32>,
-    /// Of hierarchical: the number of groups of ranks, or their sizes as 4,4 [default: about as many as a group has ranks]
+    /// Of hierarchical algorithms: the number of groups of ranks, or their sizes as 4,4 [default: about as many as a group has ranks]
     #[arg(long, value_name = "N|SIZE,..", value_parser = groups)]
     pub(super) groups: Option<Grouping>,
     #[command(flatten)]

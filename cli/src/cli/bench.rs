@@ -2,6 +2,8 @@
 
 mod args;
 mod card;
+#[cfg(feature = "mpi")]
+mod others;
 mod printer;
 mod progress;
 mod request;
@@ -59,6 +61,10 @@ fn compared(args: &BenchArgs, a: &Path, b: &Path) -> Result<u8, Error> {
 }
 
 pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
+    #[cfg(feature = "mpi")]
+    if let Some(said) = others::take_part(args) {
+        return said;
+    }
     if let Some(file) = &args.card {
         return card::card(args, file.as_deref());
     }

@@ -9,6 +9,8 @@ use wgccl::schedule::DeviceKind;
 pub const CPU: &str = "cpu";
 /// The backend, and the kind of device, of several.
 pub(crate) const SEVERAL: &str = "several";
+/// The same of the devices of several processes.
+pub(crate) const MPI: &str = "mpi";
 
 /// A device in words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,24 @@ pub struct Description {
     /// Vendor and device on the PCI bus, as `10de:2335`, where a driver says it.
     #[serde(default)]
     pub pci: Option<String>,
+    /// Of the devices of several processes: each of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<Process>,
+}
+
+/// One of several processes, and its device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// As the system of its host numbers it.
+    pub pid: u32,
+    /// Where it runs.
+    pub host: String,
+    /// What `--device` takes there; `None` is the CPU executor.
+    pub index: Option<usize>,
+    /// As the driver says.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`, `gl` or `cpu`.
+    pub backend: String,
 }
 
 impl Description {

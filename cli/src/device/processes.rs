@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wgccl::backend::{Backend, Options, Shape};
-use wgccl::error::PrepareError;
+use wgccl::error::{PrepareError, RunError, TransportError};
 use wgccl::gpu::{Gpu, adapters};
 use wgccl::low_level::payload::Payload;
 use wgccl::placed::PATIENCE;
@@ -13,12 +15,9 @@ use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Placement};
 use wgccl_mpi::{MpiBackend, MpiReady, mpi};
 
-use super::description::Description;
+use super::description::{Description, MPI, Process};
 use super::several::{Either, Share, Shares};
 use crate::error::Error;
-
-/// What is said of it where a device has a backend.
-pub(crate) const MPI: &str = "mpi";
 
 /// By which of these Open MPI, MPICH and PMIx tell a process its number.
 const RANKS: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"];
@@ -45,16 +44,23 @@ pub struct Processes {
     backend: Option<MpiBackend>,
     universe: Option<mpi::environment::Universe>,
     timeout: Duration,
+    /// Each of them, in order.
+    all: Vec<Process>,
 }
 
 impl Processes {
     /// With `member` as this process's device.
-    pub(super) fn new(member: Either, timeout: Option<Duration>) -> Result<Self, Error> {
+    pub(super) fn new(member: Either, this: Process, timeout: Option<Duration>) -> Result<Self, Error> {
         let universe = mpi::initialize().ok_or_else(|| Error::Usage("MPI was initialised twice".to_owned()))?;
         let timeout = timeout.unwrap_or(PATIENCE);
         let backend = MpiBackend::over_within(&universe.world(), member.into(), timeout);
         match backend {
-            Ok(backend) => Ok(Self { backend: Some(backend), universe: Some(universe), timeout }),
+            Ok(backend) => {
+                let mut processes = Self { backend: Some(backend), universe: Some(universe), timeout, all: Vec::new() };
+                let host = mpi::environment::processor_name().unwrap_or_default();
+                processes.all = processes.decide(Process { host, ..this }, |all| all)?;
+                Ok(processes)
+            }
             Err(error) => {
                 // Others may never come to the end.
                 std::mem::forget(universe);
@@ -80,7 +86,7 @@ impl Processes {
     /// Brings all outputs to the first process, with the time that the slowest took; elsewhere it is done with that.
     pub(crate) fn collect(&self, outputs: &mut [&mut [u8]], time: Duration) -> Result<Duration, Error> {
         let backend = self.backend()?;
-        let time = backend.longest(time, self.timeout).map_err(PrepareError::from)?;
+        let time = self.decide(time, |all| all.into_iter().max().unwrap_or_default())?;
         backend.collect(outputs, self.timeout).map_err(PrepareError::from)?;
         match backend.process() {
             0 => Ok(time),
@@ -89,10 +95,29 @@ impl Processes {
     }
 
     pub(super) fn describe(&self) -> Description {
-        let processes = self.backend.as_ref().map_or(0, MpiBackend::processes);
-        let name = format!("{processes} processes");
+        let (name, processes) = (format!("{} processes", self.all.len()), self.all.clone());
         let (backend, kind) = (MPI.to_owned(), MPI.to_owned());
-        Description { index: None, name, backend, kind, driver: None, threads: None, pci: None }
+        Description { index: None, name, backend, kind, driver: None, threads: None, pci: None, processes }
+    }
+
+    pub(super) fn decide<Q, A>(&self, mine: Q, judge: impl FnOnce(Vec<Q>) -> A) -> Result<A, Error>
+    where
+        Q: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned,
+    {
+        Ok(self.backend()?.decide(mine, self.timeout, judge).map_err(PrepareError::from)?)
+    }
+
+    /// What all have found alike is no news.
+    pub(super) fn fail(&self, error: &Error) {
+        let alike = matches!(error, Error::Told | Error::Refused(_) | Error::Build(_) | Error::Prepare(_));
+        if let Some(backend) = self.backend.as_ref().filter(|_| !alike) {
+            backend.fail(&error.to_string());
+        }
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.backend.as_ref().map_or(1, MpiBackend::workers)
     }
 
     pub(super) fn kind(&self) -> DeviceKind {
@@ -127,6 +152,20 @@ impl Drop for Processes {
         if let Some(universe) = self.universe.take().filter(|_| failed) {
             std::mem::forget(universe);
         }
+    }
+}
+
+/// Whether the first process is silent, so that another has to say so.
+pub(crate) fn is_first_silent(error: &Error) -> bool {
+    let (Error::Run(RunError::Transport(error)) | Error::Prepare(PrepareError::Transport(error))) = error else {
+        return false;
+    };
+    match error {
+        TransportError::Silent { silent: who, .. }
+        | TransportError::Deadline { peer: who, .. }
+        | TransportError::Unheard { peer: who, .. }
+        | TransportError::Lost { peer: who, .. } => who == "process 0" || who.starts_with("process 0 "),
+        _ => false,
     }
 }
 

@@ -97,6 +97,7 @@ impl Several {
             driver: None,
             threads: None,
             pci: None,
+            processes: Vec::new(),
         }
     }
 

@@ -16,6 +16,8 @@ mod habits;
 mod nccl;
 mod pages;
 mod placed;
+#[cfg(feature = "mpi")]
+mod processes;
 mod schedules;
 mod show;
 mod tensor;

@@ -21,7 +21,7 @@ fn what_is_said() {
         ),
         (
             &["run", "--device", "cpu,cpu", "-P", "8", "--algorithm", "auto"],
-            &["by hierarchical (auto", "0 -> 1: 1024 bytes in 2 messages", "bit-exact"],
+            &["by hierarchical-one-phase (auto", "0 -> 1: 1024 bytes in 1 message", "bit-exact"],
         ),
         (
             &["run", "all-gather", "--device", "cpu+cpu", "-P", "3", "--place", "0:0,1:1,2:0", "-d", "bf16"],

@@ -1,132 +1,57 @@
 //! A process that fails or falls silent in the middle of a launch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::Communicator as _;
-use wgccl::backend::{Backend, Member, Message, Options, Prepared, Ran, Ready, Shape, Share, Transport};
+use wgccl::backend::{Backend, Member, Options, Ran, Ready, Shape, Transport};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
-use wgccl::error::{DeviceError, PrepareError, RunError, TransportError};
-use wgccl::lower::{Part, Pieced};
+use wgccl::error::{DeviceError, RunError, TransportError};
 use wgccl::proof::{self, Proved, prove};
-use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle, build};
+use wgccl::schedule::{Algorithm, SyncStyle, build};
 use wgccl_mpi::{MpiBackend, MpiReady, mpi};
 
 use crate::check::{over, wrong};
+use crate::common::behind::{Around, Behind, Launch, Watched};
 
-/// A device that breaks, or sleeps, at the so manieth message.
+/// Breaks, or sleeps, at the so manieth message of the first launch.
 struct Breaks {
-    at: u32,
+    left: u32,
     sleeps: Option<Duration>,
 }
 
-struct BreakingShare {
-    inner: Box<dyn Share>,
-    left: AtomicU32,
-    sleeps: Option<Duration>,
+/// A device that does.
+fn breaks(at: u32, sleeps: Option<Duration>) -> Arc<dyn Member> {
+    Behind::member("one that breaks", move || Breaks { left: at, sleeps })
 }
 
-struct Breaking<'a> {
-    inner: &'a mut dyn Transport,
-    left: &'a AtomicU32,
-    sleeps: Option<Duration>,
-}
-
-impl Breaking<'_> {
-    fn turn(&self) -> Result<(), TransportError> {
-        if self.left.fetch_sub(1, Ordering::Relaxed) != 0 {
-            return Ok(());
-        }
-        match self.sleeps {
-            Some(time) => {
-                std::thread::sleep(time);
-                Ok(())
+impl Around for Breaks {
+    fn launch(&mut self, transport: &mut dyn Transport, launch: Launch<'_>) -> Result<Ran, RunError> {
+        let (left, sleeps) = (&mut self.left, self.sleeps);
+        let mut turn = |_| {
+            let now = *left == 0;
+            *left = left.wrapping_sub(1);
+            match sleeps {
+                _ if !now => {}
+                Some(time) => std::thread::sleep(time),
+                None => {
+                    let (me, peer, reason) = ("it".to_owned(), "itself".to_owned(), "the test says so".to_owned());
+                    return Err(TransportError::Lost { me, peer, boundary: 0, boundaries: 0, reason });
+                }
             }
-            None => {
-                let (me, peer, reason) = ("it".to_owned(), "itself".to_owned(), "the test says so".to_owned());
-                Err(TransportError::Lost { me, peer, boundary: 0, boundaries: 0, reason })
-            }
-        }
-    }
-}
-
-impl Transport for Breaking<'_> {
-    fn send(&mut self, message: Message, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), TransportError> {
-        self.turn()?;
-        self.inner.send(message, fill)
-    }
-
-    fn receive(&mut self, message: Message, take: &mut dyn FnMut(&[u8])) -> Result<(), TransportError> {
-        self.turn()?;
-        self.inner.receive(message, take)
-    }
-}
-
-impl Member for Breaks {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Cpu
-    }
-
-    fn name(&self) -> String {
-        "one that breaks".to_owned()
-    }
-
-    fn most_vectors(&self, part: &Part, shape: Shape, options: &Options) -> Result<usize, PrepareError> {
-        Cpu::new().most_vectors(part, shape, options)
-    }
-
-    fn prepare_part(
-        &self,
-        part: &Part,
-        shape: Shape,
-        pieced: Pieced,
-        options: &Options,
-    ) -> Result<Box<dyn Share>, PrepareError> {
-        let (inner, sleeps) = (Cpu::new().prepare_part(part, shape, pieced, options)?, self.sleeps);
-        Ok(Box::new(BreakingShare { inner, left: AtomicU32::new(self.at), sleeps }))
-    }
-}
-
-impl Share for BreakingShare {
-    fn prepared(&self) -> Prepared {
-        self.inner.prepared()
-    }
-
-    fn run(
-        &mut self,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-        transport: &mut dyn Transport,
-    ) -> Result<Ran, RunError> {
-        let mut breaking = Breaking { inner: transport, left: &self.left, sleeps: self.sleeps };
-        let lost = || DeviceError::Lost { device: "a device".to_owned(), reason: "the test says so".to_owned() };
-        let ran = self.inner.run(inputs, outputs, &mut breaking);
+            Ok(())
+        };
+        let ran = launch(&mut Watched { inner: transport, turn: &mut turn });
         // In the first launch or never.
-        self.left.store(u32::MAX, Ordering::Relaxed);
+        self.left = u32::MAX;
+        let lost = || DeviceError::Lost { device: "a device".to_owned(), reason: "the test says so".to_owned() };
         ran.map_err(|error| match error {
             RunError::Transport(TransportError::Lost { .. }) => lost().into(),
             error => error,
         })
-    }
-
-    fn run_in_place(&mut self, buffers: &mut [&mut [u8]], transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.inner.run_in_place(buffers, transport)
-    }
-
-    fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        self.inner.load(piece, inputs)
-    }
-
-    fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
-        self.inner.launch(transport)
-    }
-
-    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        self.inner.fetch(outputs)
     }
 }
 
@@ -165,7 +90,7 @@ pub(crate) fn one_that_fails(world: &SimpleCommunicator) {
     let mut failed = 0;
     for at in 0..64 {
         let odd = world.rank() == last;
-        let member: Arc<dyn Member> = if odd { Arc::new(Breaks { at, sleeps: None }) } else { Arc::new(Cpu::new()) };
+        let member: Arc<dyn Member> = if odd { breaks(at, None) } else { Arc::new(Cpu::new()) };
         let backend = MpiBackend::over(world, member).unwrap();
         let begun = Instant::now();
         let (first, mut ready) = launch(&backend, &Options::default());
@@ -195,7 +120,7 @@ pub(crate) fn one_that_is_silent(world: &SimpleCommunicator) {
     let odd = world.rank() == 1;
     for at in [0, 3] {
         let sleeps = Some(Duration::from_secs(8));
-        let member: Arc<dyn Member> = if odd { Arc::new(Breaks { at, sleeps }) } else { Arc::new(Cpu::new()) };
+        let member: Arc<dyn Member> = if odd { breaks(at, sleeps) } else { Arc::new(Cpu::new()) };
         let backend = MpiBackend::over(world, member).unwrap();
         let error = launch(&backend, &Options::default().timeout(Duration::from_secs(2))).0.unwrap_err().to_string();
         // Process 0 waits for process 2, and that for process 1.

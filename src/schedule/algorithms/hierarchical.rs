@@ -33,11 +33,11 @@ pub(super) fn build(name: Algorithm, task: Task, groups: Groups) -> Draft {
 
 /// How many notifies a rank has awaited of each other.
 #[derive(Default)]
-struct Awaited(FxHashMap<(u32, u32), u32>);
+pub(super) struct Awaited(FxHashMap<(u32, u32), u32>);
 
 impl Awaited {
     /// `instruction`, which waits for the next notify of `sender`.
-    fn next(&mut self, instruction: Instruction, row: u32, sender: u32) -> Instruction {
+    pub(super) fn next(&mut self, instruction: Instruction, row: u32, sender: u32) -> Instruction {
         let count = self.0.entry((row, sender)).or_insert(0);
         *count += 1;
         instruction.wait_for(row, sender, *count)
@@ -56,13 +56,13 @@ fn ring(groups: &Groups, group: u32, back: u32) -> u32 {
 }
 
 /// Columns of the payload: column c is held by place c of each group, and is cut into a chunk for each group.
-struct Columns {
-    groups: Groups,
-    count: u32,
+pub(super) struct Columns {
+    pub(super) groups: Groups,
+    pub(super) count: u32,
 }
 
 impl Columns {
-    fn new(groups: Groups) -> Self {
+    pub(super) fn new(groups: Groups) -> Self {
         /// Of groups of unlike sizes: more columns would be cut too short.
         const MOST: u32 = 64;
         let sizes = (0..groups.count()).map(|group| groups.size(group));
@@ -71,7 +71,8 @@ impl Columns {
         Self { count: if common <= MOST.max(largest) { common } else { largest }, groups }
     }
 
-    fn held(&self, group: u32, index: u32) -> impl Iterator<Item = u32> + use<> {
+    /// Columns of a place of a group.
+    pub(super) fn held(&self, group: u32, index: u32) -> impl Iterator<Item = u32> + use<> {
         (index..self.count).step_by(self.groups.size(group) as usize)
     }
 

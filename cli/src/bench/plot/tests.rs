@@ -118,6 +118,7 @@ fn one_style_is_one_algorithm() {
         driver: None,
         threads: None,
         pci: None,
+        processes: Vec::new(),
     };
     let picture = Lines::of(&record(&[device("a"), device("b")], &rows));
     assert_eq!((picture.panels.len(), picture.labels.len()), (6, algorithms.len()));

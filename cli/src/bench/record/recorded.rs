@@ -208,6 +208,7 @@ mod tests {
             driver: Some(evil.repeat(1000)),
             threads: None,
             pci: Some(evil.to_owned()),
+            processes: Vec::new(),
         };
         let mut rows = [row(1024, 10.0)];
         rows[0].origin = wgccl::schedule::Origin::Custom(format!("mine{evil}"));

@@ -170,7 +170,11 @@ pub(super) const INAPPLICABLE: [(char, &str, &str); 13] = [
     ('D', "device_implementation", "choose a schedule with --algorithm and its kernel with --dispatch"),
     ('V', "device_cta_count", "the number of workgroups follows from size and device; leave it out"),
     ('m', "agg_iters", "every iteration is one launch; use -n for more of them"),
-    ('a', "average", "ranks of one device have one time; leave it out"),
+    (
+        'a',
+        "average",
+        "ranks of one device have one time, and those of several processes that of the slowest; leave it out",
+    ),
 ];
 
 /// The first flag among [`INAPPLICABLE`] that was given.

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wgccl::schedule::{Algorithm, Selection};
-
 use super::args::BenchArgs;
 use super::progress::Progress;
 use crate::bench::command;
@@ -13,14 +11,12 @@ use crate::bench::record::{Contents, Record};
 use crate::bench::report::Report;
 use crate::bench::request::Request;
 use crate::bench::result::{Device, Row};
-use crate::bench::size::Parts;
 use crate::bench::summary::Summary;
 use crate::bench::sweep::{Next, Observer, Plan};
 use crate::bench::table::Columns;
 use crate::bench::{now, utc};
 use crate::cli::args::cannot_write;
 use crate::cli::output::{is_quiet, plural, print_or_fail};
-use crate::device::SEVERAL;
 use crate::error::Error;
 use crate::text::plain;
 use crate::trace::{Told, Traced};
@@ -144,11 +140,8 @@ impl Observer for Printer<'_> {
             self.line(&format!("# Writing record to {}", shown(record.path())))?;
         }
         let written = self.args.record.iter().chain(&self.args.plot).chain(&self.args.trace);
-        let notes = notes
-            .iter()
-            .cloned()
-            .chain(chosen(self.args, self.request, devices))
-            .chain(written.flat_map(|path| whole::notes(path)));
+        let notes =
+            notes.iter().cloned().chain(chosen(self.args, plan)).chain(written.flat_map(|path| whole::notes(path)));
         for note in notes.filter(|_| !is_quiet()) {
             self.line(&format!("# note: {}", plain(&note)))?;
         }
@@ -177,31 +170,9 @@ impl Observer for Printer<'_> {
 }
 
 /// What `auto` takes, where nobody named an algorithm.
-fn chosen(args: &BenchArgs, request: &Request, devices: &[Device]) -> Option<String> {
-    if args.algorithm.is_some() || !request.algorithms.contains(&Selection::Auto) {
-        return None;
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for (device, &ranks) in devices.iter().flat_map(|device| request.ranks.iter().map(move |ranks| (device, ranks))) {
-        for &data_type in &request.data_types {
-            let bytes = data_type.bytes() as u64;
-            let counts =
-                request.range.counts(data_type.bytes(), Parts::of(request.collective, ranks)).unwrap_or_default();
-            for count in counts {
-                let part_bytes = count as u64 * bytes;
-                let algorithm = match device.kind.as_str() {
-                    SEVERAL if Algorithm::of(request.collective).contains(&Algorithm::Hierarchical) => {
-                        Algorithm::Hierarchical
-                    }
-                    _ => Algorithm::choose(request.collective, ranks, part_bytes, device.device_kind()),
-                };
-                if !names.contains(&algorithm.name()) {
-                    names.push(algorithm.name());
-                }
-            }
-        }
-    }
-    Some(format!("no --algorithm: measuring {}, which auto takes here", names.join(" and ")))
+fn chosen(args: &BenchArgs, plan: &Plan) -> Option<String> {
+    let unnamed = args.algorithm.is_none() && !plan.auto.is_empty();
+    unnamed.then(|| format!("no --algorithm: measuring {}, which auto takes here", plan.auto.join(" and ")))
 }
 
 /// A path that a glob may have found.

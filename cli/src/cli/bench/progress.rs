@@ -27,7 +27,8 @@ impl Progress {
 
     /// The sweep begins; of 0 cycles it never ends.
     pub(super) fn begin(&mut self, plan: &Plan, cycles: u64) {
-        let all = Plan { rows: plan.rows * cycles.max(1), work: plan.work.saturating_mul(cycles.max(1)) };
+        let (rows, work) = (plan.rows * cycles.max(1), plan.work.saturating_mul(cycles.max(1)));
+        let all = Plan { rows, work, auto: Vec::new() };
         *locked(&self.sweep) = Sweep { all, endless: cycles == 0, began: Some(Instant::now()), ..Sweep::default() };
         let ticking = Ticking::every(TICK);
         let sweep = self.sweep.clone();
@@ -139,7 +140,7 @@ mod tests {
         let work: Vec<u64> = (0..10).map(|n| 4_u64.pow(n)).collect();
         let began = Instant::now();
         let at = |seconds: u64| began + Duration::from_secs(seconds);
-        let all = Plan { rows: 10, work: work.iter().sum() };
+        let all = Plan { rows: 10, work: work.iter().sum(), auto: Vec::new() };
         let mut sweep = Sweep { all, began: Some(began), ..Sweep::default() };
         assert_eq!(sweep.line(at(0)), format!("{} row 0 of 10, 0 s", "░".repeat(WIDTH)));
         // A second for each 1000 units, so 350 s in all.
