@@ -180,7 +180,7 @@ impl<T: Element> Case<'_, T> {
                 None => self.wrong_on_host(ready, &goldens)?,
             };
             self.deadline.check()?;
-            wrong += self.device.decide(here, |all| all.into_iter().sum())?;
+            wrong += self.device.decide(here, |all| all.into_iter().sum::<u64>())?;
             if wrong > 0 {
                 break;
             }
