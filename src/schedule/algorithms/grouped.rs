@@ -87,26 +87,10 @@ fn lane(columns: &Columns, rank: u32, cuts: u32) -> Lane {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::hierarchical::SIZES;
     use super::*;
     use crate::proof::{Options, check};
     use crate::schedule::Recipe;
-
-    const SIZES: [&[u32]; 14] = [
-        &[1],
-        &[4],
-        &[1, 1],
-        &[1, 1, 1, 1],
-        &[2, 2],
-        &[3, 1],
-        &[1, 3],
-        &[2, 3],
-        &[4, 4, 4],
-        &[3, 5, 2],
-        &[1, 2, 3, 4],
-        &[5, 1, 1, 5],
-        &[7, 6],
-        &[2, 2, 2, 2, 2, 2, 2, 2],
-    ];
 
     #[test]
     fn groups_of_any_sizes_are_proved_and_no_more_crosses_than_is_said() {

@@ -305,6 +305,25 @@ fn cast(groups: &Groups, root: u32, chunks: u32, rank: u32) -> Lane {
     lane
 }
 
+/// Groups that algorithms in groups are proved for.
+#[cfg(test)]
+pub(super) const SIZES: [&[u32]; 14] = [
+    &[1],
+    &[4],
+    &[1, 1],
+    &[1, 1, 1, 1],
+    &[2, 2],
+    &[3, 1],
+    &[1, 3],
+    &[2, 3],
+    &[4, 4, 4],
+    &[3, 5, 2],
+    &[1, 2, 3, 4],
+    &[5, 1, 1, 5],
+    &[7, 6],
+    &[2, 2, 2, 2, 2, 2, 2, 2],
+];
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -315,23 +334,6 @@ mod tests {
     fn schedule(task: impl Into<Task>, groups: &Groups) -> Schedule {
         Recipe::new(task, groups.ranks()).algorithm(Algorithm::Hierarchical).groups(groups.clone()).build().unwrap()
     }
-
-    const SIZES: [&[u32]; 14] = [
-        &[1],
-        &[4],
-        &[1, 1],
-        &[1, 1, 1, 1],
-        &[2, 2],
-        &[3, 1],
-        &[1, 3],
-        &[2, 3],
-        &[4, 4, 4],
-        &[3, 5, 2],
-        &[1, 2, 3, 4],
-        &[5, 1, 1, 5],
-        &[7, 6],
-        &[2, 2, 2, 2, 2, 2, 2, 2],
-    ];
 
     #[test]
     fn groups_of_any_sizes_are_proved() {
