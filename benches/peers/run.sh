@@ -4,8 +4,9 @@
 #   benches/peers/run.sh [--burn] [--oneccl] [--no-install] [OPTION...]     writes NAME.json, NAME.md and NAME.svg (--out NAME)
 #   benches/peers/run.sh join --out NAME RECORD.json...          joins records of one machine
 #
-# --burn builds burn-collective too, which takes many minutes; --oneccl gets oneCCL from PyPI, which takes 2 GB in target/. --help lists the other options. What is missing is
-# installed on Debian and Ubuntu, with a password only where the user is not root; a peer that cannot be had is skipped.
+# --burn builds burn-collective too, which takes many minutes; --oneccl gets oneCCL from PyPI, which takes 2 GB in target/. --help
+# lists the other options. What is missing is installed on Debian and Ubuntu, with a password only where the user is not root; a
+# peer that cannot be had is skipped.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

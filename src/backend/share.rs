@@ -156,8 +156,8 @@ pub trait Transport {
         self.send(message, &mut |bytes| unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(from, bytes.len()) })
     }
 
-    /// Says, before anything is sent or received, where a message is to be put; of several in the order in which they are received. A transport that puts it there by itself does not
-    /// give it to [`receive`](Self::receive)'s `take`.
+    /// Says where a message is to be put: before anything is sent or received, and of several in the order in which they are
+    /// received. A transport that puts it there by itself does not give it to [`receive`](Self::receive)'s `take`.
     ///
     /// # Safety
     /// `at` is valid for writes of the message's bytes, and nobody else accesses them until the message has been received, or

@@ -1,7 +1,5 @@
 //! `wgccl devices`: what `--device` takes, and what each device can do.
 
-use std::fmt;
-
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
@@ -32,7 +30,7 @@ struct CpuDevice {
     kind: &'static str,
     driver: &'static str,
     limits: CpuLimits,
-    processor: CpuProcessor,
+    processor: &'static Processor,
     dispatch_modes: [&'static str; 0],
     refused_modes: [&'static str; 0],
     types: Vec<TypeSupport>,
@@ -45,39 +43,15 @@ struct CpuLimits {
 }
 
 /// What the executor knows of the processor, and has chosen for it.
-#[derive(Serialize)]
-struct CpuProcessor {
-    vendor: &'static str,
-    vectors: &'static str,
-    cache_bytes: Option<u64>,
-    further_results: &'static str,
-    stream_bytes: u64,
-}
-
-impl CpuProcessor {
-    fn here() -> Self {
-        let Processor { vendor, vectors, cache_bytes, further_results, stream_bytes, .. } = Processor::here();
-        let further_results = match further_results {
-            FurtherResults::Copied => "copied",
-            FurtherResults::Stored => "stored",
-        };
-        Self { vendor, vectors, cache_bytes: *cache_bytes, further_results, stream_bytes: *stream_bytes }
-    }
-}
-
-impl fmt::Display for CpuProcessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let further = match self.further_results {
-            "copied" => "sums are copied to further places",
-            _ => "sums are stored to all places at once",
-        };
-        write!(f, "{}, vectors {}, {further}, ", self.vendor, self.vectors)?;
-        write!(f, "results of {} and more go past the caches", size(self.stream_bytes))?;
-        match self.cache_bytes {
-            Some(bytes) => write!(f, ", of which the last has {}", size(bytes)),
-            None => Ok(()),
-        }
-    }
+fn chosen(processor: &Processor) -> String {
+    let further = match processor.further_results {
+        FurtherResults::Copied => "sums are copied to further places",
+        FurtherResults::Stored => "sums are stored to all places at once",
+    };
+    let (vendor, vectors, stream) = (&processor.vendor, processor.vectors, size(processor.stream_bytes));
+    let last =
+        processor.cache_bytes.map(|bytes| format!(", of which the last has {}", size(bytes))).unwrap_or_default();
+    format!("{vendor}, vectors {vectors}, {further}, results of {stream} and more go past the caches{last}")
 }
 
 fn size(bytes: u64) -> String {
@@ -110,7 +84,7 @@ pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
         kind: CPU,
         driver: "",
         limits: CpuLimits { max_ranks: wgccl::cpu::MAX_RANKS, threads },
-        processor: CpuProcessor::here(),
+        processor: Processor::here(),
         dispatch_modes: [],
         refused_modes: [],
         types: types(|data_type| match data_type {
@@ -164,7 +138,7 @@ fn table(adapters: &[Adapter], cpu: &CpuDevice) -> String {
             text.push_str(&format!("\n{DIM}{}: no {}, {}{DIM:#}", info.index, refusal.mode, refusal.reason));
         }
     }
-    text.push_str(&format!("\n{DIM}{}: {}{DIM:#}", cpu.index, cpu.processor));
+    text.push_str(&format!("\n{DIM}{}: {}{DIM:#}", cpu.index, chosen(cpu.processor)));
     if let Some(why) = narrowed().filter(|_| !is_quiet()) {
         text.push_str(&format!("\n{DIM}{why}{DIM:#}"));
     }
