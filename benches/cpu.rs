@@ -35,7 +35,7 @@ fn copy(inputs: &[Vec<f32>], outputs: &mut [Vec<f32>], threads: usize) {
 }
 
 fn cpu(criterion: &mut Criterion) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = wgccl::cpu::cores();
     for ranks in [2_u32, 4, 8] {
         for (name, bytes) in SIZES {
             let count = bytes / 4;

@@ -59,8 +59,8 @@ pub struct Options {
     /// On a GPU: how long the host waits for a submission before it gives up; on several devices, how long one waits for a
     /// message of another. 60 s if not given.
     pub timeout: Option<Duration>,
-    /// On the CPU: threads, the calling one included; one for each core if not given, and never more than there is work
-    /// for.
+    /// On the CPU: threads, the calling one included; one for each [core](crate::cpu::cores) if not given, and never more
+    /// than there is work for.
     pub workers: Option<usize>,
     /// On the CPU: who runs what.
     pub spread: Spread,

@@ -15,6 +15,7 @@ mod program;
 mod ready;
 mod recorder;
 mod rest;
+mod short;
 mod signal;
 mod stall;
 mod straight;
@@ -32,7 +33,7 @@ use crate::lower::mode::Protocol;
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;
 pub use executor::Executor;
-pub use processor::{FurtherResults, Processor};
+pub use processor::{FurtherResults, Processor, cores};
 pub use ready::Ready;
 use team::Team;
 

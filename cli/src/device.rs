@@ -50,11 +50,6 @@ pub enum Device {
     Processes(Box<processes::Processes>),
 }
 
-/// Threads that the CPU executor may use.
-pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// The kind of device that a name stands for, without opening it.
 pub(crate) fn kind_of(wanted: &str) -> Result<DeviceKind, Error> {
     match wanted {
@@ -201,7 +196,7 @@ impl Device {
                 backend: CPU.to_owned(),
                 kind: CPU.to_owned(),
                 driver: None,
-                threads: Some(threads()),
+                threads: Some(cpu::cores()),
                 pci: None,
                 processes: Vec::new(),
             },
@@ -314,7 +309,7 @@ impl Device {
         match self {
             #[cfg(feature = "mpi")]
             Self::Processes(processes) => processes.workers(),
-            _ => threads(),
+            _ => cpu::cores(),
         }
     }
 

@@ -129,7 +129,7 @@ impl MpiBackend {
         let mine =
             |hello: &&Hello| (&hello.host, &hello.cores) == (&hellos[me as usize].host, &hellos[me as usize].cores);
         let beside = hellos.iter().filter(mine).count().max(1);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = wgccl::cpu::cores();
         world.spins = if beside > cores { CROWDED } else { ALONE };
         let kind = hellos.first().and_then(|hello| kinds.get(hello.kind)).copied().unwrap_or(DeviceKind::Cpu);
         let (placement, piece) = (None, MOST_BYTES);

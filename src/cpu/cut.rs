@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::processor::Processor;
+use super::processor::{Processor, cores};
 use crate::backend::{Options, Spread};
 use crate::error::PrepareError;
 use crate::payload::{Payload, VECTOR_BYTES};
@@ -136,10 +136,6 @@ impl Cut {
 pub(super) fn portion(channels: Range<usize>, worker: usize, workers: usize) -> Range<usize> {
     let (first, all) = (channels.start, channels.len());
     first + worker * all / workers..first + (worker + 1) * all / workers
-}
-
-pub(super) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::cut::{Cut, cores};
+use super::cut::Cut;
 use super::kernel::Reduction;
 use super::memory::{Bases, Slices, Slots};
+use super::processor::cores;
 use super::program::Program;
 use super::recorder::Recorder;
 use super::stall::Stall;
@@ -121,7 +122,7 @@ impl<T: Element> Executor<T> {
         // Nor is there one order of several pieces.
         let plain = plain && vectors.is_none_or(|vectors| vectors >= payload.chunk_vectors());
         let small = cut.inline && plain;
-        let straight = small.then(|| Straight::new(proved, &program, slices)).flatten();
+        let straight = small.then(|| Straight::new(proved, &program, slices, how)).flatten();
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         if options.trace {
             record(&shared, cut.channels)?;

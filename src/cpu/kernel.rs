@@ -25,7 +25,7 @@ const MANY: usize = 16 * LONG;
 /// AVX-512 is not among them: measured on a Xeon, it gained a nanosecond or two on one kibibyte and lost a tenth to a fifth
 /// from 64 KiB up, where users' buffers begin anywhere and each of its loads crosses two cache lines.
 #[derive(Debug, Clone, Copy)]
-enum Width {
+pub(super) enum Width {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Any,
@@ -45,10 +45,10 @@ impl Width {
 /// What is done to operands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reduction<T> {
-    op: Op,
+    pub(super) op: Op,
     /// What contributions are multiplied by when they are read.
     scale: Option<T>,
-    width: Width,
+    pub(super) width: Width,
     pub(super) further: FurtherResults,
 }
 
@@ -148,7 +148,7 @@ unsafe fn many<T: Element>(how: Reduction<T>, to: &[*mut T], from: &[*const T], 
 }
 
 /// Operands of a pass: arrays, whose length the compiler knows; or a slice, where memory is slower than a loop.
-trait Operands<T>: Copy + AsRef<[*const T]> {}
+pub(super) trait Operands<T>: Copy + AsRef<[*const T]> {}
 impl<T, F: Copy + AsRef<[*const T]>> Operands<T> for F {}
 
 /// # Safety
@@ -257,7 +257,7 @@ unsafe fn combine<T: Element, F: Operands<T>, const PAST: bool>(
 /// # Safety
 /// That of [`fold`], for `at + L` elements.
 #[inline(always)]
-unsafe fn run<T: Element, F: Operands<T>, const L: usize>(
+pub(super) unsafe fn run<T: Element, F: Operands<T>, const L: usize>(
     at: usize,
     to: &[*mut T],
     from: F,
@@ -294,7 +294,7 @@ unsafe fn run<T: Element, F: Operands<T>, const L: usize>(
 /// # Safety
 /// As of [`std::ptr::write_unaligned`].
 #[inline(always)]
-unsafe fn cached<T>(to: *mut T, line: T) {
+pub(super) unsafe fn cached<T>(to: *mut T, line: T) {
     // SAFETY: handed on.
     unsafe { to.write_unaligned(line) };
 }

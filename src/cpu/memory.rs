@@ -34,7 +34,7 @@ fn contributions(are: impl Iterator<Item = bool>) -> Contributions {
 }
 
 /// A cache line; slots start at one.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 /// Bytes that are combined together where there are many operands or destinations: a block of each is to stay in cache.
 const BLOCK_BYTES: usize = under_miri(256, 8 << 10);
 /// The same for a few operands and two destinations, of which one is a copy, and where unlike results go past the caches.
@@ -55,10 +55,12 @@ const fn under_miri(bytes: usize, otherwise: usize) -> usize {
 #[repr(align(64))]
 struct Block<const BYTES: usize>([MaybeUninit<u8>; BYTES]);
 
-/// Zeroed elements for chunk slots. Pages that are never touched cost nothing.
+/// Zeroed elements for chunk slots. Pages that are never touched cost nothing, and the others belong to the memory of the
+/// worker that touches them first.
 pub(super) struct Slots<T> {
     start: NonNull<T>,
-    layout: Layout,
+    /// What was allocated, with which layout; nothing, where there are no elements.
+    memory: Option<(NonNull<u8>, Layout)>,
 }
 
 // SAFETY: it owns its memory as a `Vec<T>` does; access goes through raw pointers only, under this module's argument.
@@ -69,13 +71,19 @@ unsafe impl<T: Element> Sync for Slots<T> {}
 impl<T: Element> Slots<T> {
     /// None where there is not so much memory.
     pub(super) fn new(elements: usize) -> Option<Self> {
-        let layout = Layout::array::<T>(elements).ok()?.align_to(LINE).ok()?;
-        if layout.size() == 0 {
-            return Some(Self { start: NonNull::dangling(), layout });
+        const { assert!(align_of::<T>() <= LINE) };
+        let bytes = elements.checked_mul(size_of::<T>())?;
+        if bytes == 0 {
+            return Some(Self { start: NonNull::dangling(), memory: None });
         }
+        // A line more, because memory that is aligned by the allocator is zeroed byte by byte, on this thread.
+        let layout = Layout::array::<u8>(bytes.checked_add(LINE)?).ok()?;
         // SAFETY: the layout's size is not zero. Zeroes are a value of any `Pod`.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }.cast())?;
-        Some(Self { start, layout })
+        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let to_line = memory.addr().get().next_multiple_of(LINE) - memory.addr().get();
+        // SAFETY: less than the line that was allocated beyond the elements.
+        let start = unsafe { memory.add(to_line) }.cast();
+        Some(Self { start, memory: Some((memory, layout)) })
     }
 
     /// Valid for every element that was asked for.
@@ -86,9 +94,9 @@ impl<T: Element> Slots<T> {
 
 impl<T> Drop for Slots<T> {
     fn drop(&mut self) {
-        if self.layout.size() > 0 {
+        if let Some((memory, layout)) = self.memory {
             // SAFETY: allocated in `new` with this layout.
-            unsafe { dealloc(self.start.as_ptr().cast(), self.layout) };
+            unsafe { dealloc(memory.as_ptr(), layout) };
         }
     }
 }

@@ -15,6 +15,8 @@ const MOST_CACHED_BYTES: u64 = 16 << 20;
 pub struct Processor {
     /// As it calls itself: "GenuineIntel", "AuthenticAMD"; elsewhere the architecture.
     pub vendor: String,
+    /// Of the machine, each once, however many threads it runs at a time.
+    pub cores: usize,
     /// The widest vectors that are used: "AVX2", or those that every processor of the architecture has.
     pub vectors: &'static str,
     /// Of the last cache that its cores share; none where it does not say.
@@ -23,6 +25,12 @@ pub struct Processor {
     pub further_results: FurtherResults,
     /// Results of all ranks from this many bytes on are written past the caches: with the inputs they do not stay there.
     pub stream_bytes: u64,
+}
+
+/// Threads of an executor that is not told how many: one for each core that this process may use. Two threads of one core
+/// share its caches and what it gets of the memory, which are what a reduction is limited by.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(Processor::here().cores)
 }
 
 /// How a sum gets to more than one place, where all places are too much for the first-level cache.
@@ -52,16 +60,21 @@ impl FurtherResults {
 impl Processor {
     /// The one that this runs on. Asked once, which takes tens of microseconds in a virtual machine.
     pub fn here() -> &'static Self {
-        static HERE: LazyLock<Processor> = LazyLock::new(|| Processor::of(vendor(), cache_bytes()));
+        static HERE: LazyLock<Processor> = LazyLock::new(|| Processor::of(vendor(), physical_cores(), cache_bytes()));
         &HERE
     }
 
-    fn of(vendor: String, cache_bytes: Option<u64>) -> Self {
+    fn of(vendor: String, cores: usize, cache_bytes: Option<u64>) -> Self {
         // Inputs are as large as results, and hold the cache if these leave it alone.
         let stream_bytes = cache_bytes.map_or(MOST_CACHED_BYTES, |bytes| (bytes / 2).min(MOST_CACHED_BYTES));
         let further_results = FurtherResults::of(&vendor);
-        Self { vendor, vectors: vectors(), cache_bytes, further_results, stream_bytes }
+        Self { vendor, cores, vectors: vectors(), cache_bytes, further_results, stream_bytes }
     }
+}
+
+/// Miri does not let anybody ask.
+fn physical_cores() -> usize {
+    if cfg!(miri) { usize::MAX } else { num_cpus::get_physical() }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -149,7 +162,7 @@ mod tests {
             ("AuthenticAMD", Some(4 * MIB), FurtherResults::Stored, 2 * MIB),
             ("aarch64", None, FurtherResults::Stored, 16 * MIB),
         ] {
-            let processor = Processor::of(vendor.to_owned(), cache);
+            let processor = Processor::of(vendor.to_owned(), 1, cache);
             assert_eq!((processor.further_results, processor.stream_bytes), (further, stream), "{vendor} {cache:?}");
         }
     }

@@ -4,10 +4,13 @@
 //! turn comes, so nobody has to look; where the data is, but for the users' buffers, is known beforehand; and steps that
 //! continue each other in memory are one.
 
+use std::ops::Range;
+
 use super::contain::contained;
 use super::kernel::{MOST_OPERANDS as OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
 use super::program::{Operand, Program};
+use super::short::{self, Short};
 use crate::element::Element;
 use crate::error::RunError;
 use crate::proof::Proved;
@@ -21,7 +24,10 @@ const MOST_PAIRS: usize = 1 << 15;
 /// A proved schedule over one payload, in one order.
 pub(super) struct Straight<T: Element> {
     steps: Vec<Step>,
-    /// Where the steps of each epoch end; a whole schedule is one.
+    /// Those that are short; there are none where contributions are scaled.
+    shorts: Vec<Short>,
+    runs: Vec<Run>,
+    /// Where the runs of each epoch end, while steps are still gathered their steps; a whole schedule is one epoch.
     ends: Vec<usize>,
     /// Operands, then destinations, of every step.
     places: Vec<Place>,
@@ -46,6 +52,19 @@ struct Step {
     len: usize,
 }
 
+impl Step {
+    fn is_short(&self) -> bool {
+        matches!((self.from, self.to), (1 | 2, 1)) && self.len <= short::MOST_ELEMENTS
+    }
+}
+
+/// Steps that come one after the other.
+enum Run {
+    Any(Range<usize>),
+    /// Of all short ones.
+    Short(Range<usize>),
+}
+
 /// Where an operand begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
@@ -67,7 +86,7 @@ impl Place {
 
 impl<T: Element> Straight<T> {
     /// None where the schedule is so large that this would gain nothing, or there is no memory for it.
-    pub(super) fn new(proved: &Proved, program: &Program, slices: Slices) -> Option<Self> {
+    pub(super) fn new(proved: &Proved, program: &Program, slices: Slices, how: Reduction<T>) -> Option<Self> {
         if program.operands.len() > MOST_OPERANDS {
             return None;
         }
@@ -78,7 +97,8 @@ impl<T: Element> Straight<T> {
         let mut bases = vec![std::ptr::null_mut(); 2 * slices.ranks];
         bases.push(slots.as_ptr());
         let (steps, places, ends, ranks) = (Vec::new(), Vec::new(), Vec::new(), slices.ranks);
-        let mut straight = Self { steps, ends, places, slots, ranks, whole: false, bases };
+        let (shorts, runs) = (Vec::new(), Vec::new());
+        let mut straight = Self { steps, shorts, runs, ends, places, slots, ranks, whole: false, bases };
         let mut order = proved.order().to_vec();
         order.sort_by_key(|&id| proved.epoch(id));
         for id in order {
@@ -106,7 +126,26 @@ impl<T: Element> Straight<T> {
         }
         straight.ends.resize(proved.epochs() as usize, straight.steps.len());
         straight.whole = !proved.is_part() && straight.is_whole();
+        straight.find_runs(how.scales());
         Some(straight)
+    }
+
+    /// Finds the runs of every epoch, once all steps are there.
+    fn find_runs(&mut self, scales: bool) {
+        let (mut first, is_short) = (0, |step: &Step| !scales && step.is_short());
+        for end in &mut self.ends {
+            for steps in self.steps[first..*end].chunk_by(|a, b| is_short(a) == is_short(b)) {
+                let shorts = self.shorts.len();
+                if is_short(&steps[0]) {
+                    self.shorts.extend(steps.iter().map(|step| short(step, &self.places)));
+                    self.runs.push(Run::Short(shorts..self.shorts.len()));
+                } else {
+                    self.runs.push(Run::Any(first..first + steps.len()));
+                }
+                first += steps.len();
+            }
+            *end = self.runs.len();
+        }
     }
 
     fn is_whole(&self) -> bool {
@@ -165,7 +204,7 @@ impl<T: Element> Straight<T> {
         of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.cast_mut());
         of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output);
         // SAFETY: the bases are those of this launch.
-        unsafe { self.execute(how, &self.steps, &self.bases) }
+        unsafe { self.execute(how, &self.runs, &self.bases) }
     }
 
     /// The steps of an epoch of a part, over inputs, outputs and, last, [slots](Self::slots).
@@ -176,7 +215,7 @@ impl<T: Element> Straight<T> {
         let epoch = epoch as usize;
         let first = epoch.checked_sub(1).map_or(0, |before| self.ends[before]);
         // SAFETY: handed on.
-        unsafe { self.execute(how, &self.steps[first..self.ends[epoch]], bases) }
+        unsafe { self.execute(how, &self.runs[first..self.ends[epoch]], bases) }
     }
 
     /// Where its slots begin.
@@ -188,34 +227,35 @@ impl<T: Element> Straight<T> {
     ///
     /// # Safety
     /// That of [`launch`](Self::launch), of what the bases point to.
-    unsafe fn execute(&self, how: Reduction<T>, steps: &[Step], bases: &[*mut T]) -> Result<(), RunError> {
+    unsafe fn execute(&self, how: Reduction<T>, runs: &[Run], bases: &[*mut T]) -> Result<(), RunError> {
         // An element type's own arithmetic may panic.
         contained(|| {
-            for step in steps {
-                let places = &self.places[step.first..][..step.from + step.to];
-                let (from, to) = places.split_at(step.from);
-                let place = |place: &Place| bases[place.base as usize].wrapping_add(place.offset);
+            let place = |place: &Place| bases[place.base as usize].wrapping_add(place.offset);
+            for run in runs {
                 // SAFETY: by the argument of `memory`, with the exclusive access of one thread: offsets are those of a
                 // proved schedule's addresses, clipped to the payload; in place no address is in an input; and in the
                 // proof's order everything that a step reads has been written. Steps that were joined still have
-                // destinations that are the same as or disjoint from each operand.
+                // destinations that are the same as or disjoint from each operand. Short ones are of bases that are there.
                 unsafe {
-                    match (from, to) {
-                        // Most steps of a ring, which in small launches take longer to look at than to make.
-                        ([a, b], [to]) if !how.scales() => {
-                            let from = [place(a).cast_const(), place(b).cast_const()];
-                            fold(how, &[place(to)], &from, 0, step.len, Store::Cached);
+                    match run {
+                        Run::Short(run) => short::each(how, &self.shorts[run.clone()], bases),
+                        Run::Any(run) => {
+                            for step in &self.steps[run.clone()] {
+                                let (from, to) = self.places[step.first..][..step.from + step.to].split_at(step.from);
+                                reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached);
+                            }
                         }
-                        ([a], [to]) if !how.scales() => {
-                            fold(how, &[place(to)], &[place(a).cast_const()], 0, step.len, Store::Cached);
-                        }
-                        _ => reduce(how, (from, to), place, |place| place.contribution, step.len, Store::Cached),
                     }
-                };
+                }
             }
         })
         .map_or_else(panicked, Ok)
     }
+}
+
+fn short(step: &Step, places: &[Place]) -> Short {
+    let at = |n: usize| (places[step.first + n].base, places[step.first + n].offset);
+    Short { to: at(step.from), a: at(0), b: at(step.from - 1), len: step.len as u32, copies: step.from == 1 }
 }
 
 /// Made only when it is needed: dropping an error that nobody sees takes as long as adding a hundred elements.
@@ -265,7 +305,7 @@ mod tests {
         let slots = proved.address_map().all(Buffer::Slot).len();
         let (per, pitch) = (payload.chunk_elements, payload.chunk_elements);
         let slices = Slices { payload, per, pitch, slots, ranks: ranks as usize };
-        Straight::new(&proved, &Program::new(&proved, None), slices).unwrap()
+        Straight::new(&proved, &Program::new(&proved, None), slices, Reduction::new(Op::Sum, ranks)).unwrap()
     }
 
     /// `direct` is a sum of all inputs, whatever the number of chunks; a ring's rounds stay apart.
@@ -282,6 +322,30 @@ mod tests {
             assert_eq!(straight.steps.len(), steps, "{algorithm} {ranks} {count}");
             let moved: usize = straight.steps.iter().map(|step| step.len * step.to).sum();
             assert!(moved >= ranks as usize * count, "{algorithm} {ranks} {count}");
+        }
+    }
+
+    /// All steps are in one run or the other, in their order; what is scaled, long or of many operands is not short.
+    #[test]
+    fn short_steps_are_found() {
+        for (algorithm, ranks, count, op, shorts) in [
+            (Algorithm::Ring, 4, 256, Op::Sum, 24),
+            (Algorithm::Ring, 4, 256, Op::Avg, 0),
+            (Algorithm::Ring, 4, 4 * 260, Op::Sum, 0),
+            (Algorithm::TwoPhase, 4, 256, Op::Sum, 12),
+            (Algorithm::Direct, 4, 256, Op::Sum, 0),
+        ] {
+            let mut straight = straight(algorithm, ranks, count, false);
+            let how = Reduction::<f32>::new(op, ranks);
+            (straight.shorts, straight.runs) = Default::default();
+            straight.ends = vec![straight.steps.len()];
+            straight.find_runs(how.scales());
+            assert_eq!(straight.shorts.len(), shorts, "{algorithm} {count} {op}");
+            let len = |run: &Run| match run {
+                Run::Any(run) | Run::Short(run) => run.len(),
+            };
+            assert_eq!(straight.runs.iter().map(len).sum::<usize>(), straight.steps.len(), "{algorithm} {count} {op}");
+            assert_eq!(straight.ends, [straight.runs.len()], "{algorithm} {count} {op}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 
 use super::contain::contained;
-use super::cut::cores;
+use super::processor::cores;
 use super::rest::Rest;
 
 /// What every worker does in a launch. A panic on the calling thread unwinds from the launch once all other workers have left; a
@@ -29,18 +29,23 @@ pub(super) struct Team {
 struct Gate {
     /// Held while a launch runs.
     turn: Mutex<()>,
+    running: Running,
     /// Number of the launch and, below [`NUMBER`], how many workers take part in it; or [`CLOSED`].
     launch: AtomicU64,
     /// Of the launch; written before it begins, read by those who take part in it.
     work: RwLock<Option<Arc<dyn Work>>>,
-    /// Who takes part and has not finished, the caller aside.
-    running: AtomicUsize,
     /// Workers until the next launch, and the caller until all have finished.
     start: Rest,
     done: Rest,
     /// Workers would take each other's cores if they did not sleep at once.
     crowded: AtomicBool,
 }
+
+/// Who takes part and has not finished, the caller aside. In cache lines of its own: whoever leaves would take away the line from
+/// those who already watch for the next launch.
+#[derive(Default)]
+#[repr(align(128))]
+struct Running(AtomicUsize);
 
 /// More than a team has workers.
 const NUMBER: u64 = 1 << 16;
@@ -104,7 +109,7 @@ impl Gate {
     /// Nobody takes part in an earlier launch any more, so nobody reads what is written here.
     fn open(&self, work: Arc<dyn Work>, workers: usize) {
         self.hold(Some(work));
-        self.running.store(workers - 1, Ordering::Relaxed);
+        self.running.0.store(workers - 1, Ordering::Relaxed);
         let number = self.launch.load(Ordering::Relaxed) / NUMBER + 1;
         self.launch.store(number * NUMBER + workers as u64, Ordering::Release);
         self.start.wake();
@@ -131,13 +136,13 @@ impl Gate {
     }
 
     fn leave(&self) {
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.running.0.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.done.wake();
         }
     }
 
     fn join(&self) {
-        self.done.until(self.patient(), || self.running.load(Ordering::Acquire) == 0);
+        self.done.until(self.patient(), || self.running.0.load(Ordering::Acquire) == 0);
         self.hold(None);
     }
 

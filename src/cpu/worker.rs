@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::contain::contained;
 use super::cut::portion;
 use super::kernel::{Reduction, Store};
-use super::memory::{Bases, Channel, Slices, Slots};
+use super::memory::{Bases, Channel, LINE, Slices, Slots};
 use super::program::Program;
 use super::recorder::{Recorder, Watch};
 use super::signal::Signal;
@@ -50,7 +50,8 @@ pub(super) struct Shared<T> {
     pub(super) spins: u32,
 }
 
-/// A worker's share and how far it got.
+/// A worker's share and how far it got, in cache lines of its own: workers write at every step.
+#[repr(align(128))]
 pub(super) struct Worker {
     index: usize,
     /// Its lanes in each of its channels, in steps of `lane_step`.
@@ -93,7 +94,8 @@ impl Worker {
         let (tasks, recorder) = (Vec::new(), None);
         let mut worker =
             Self { index, lanes, lane_step, channels, depth, next_channel: 0, tasks, stuck: false, recorder };
-        worker.tasks.try_reserve_exact(depth * worker.own()).ok()?;
+        // Those of the next worker, allocated right after, begin beyond a line that this one writes.
+        worker.tasks.try_reserve_exact(depth * worker.own() + LINE.div_ceil(size_of::<Task>())).ok()?;
         Some(worker)
     }
 

@@ -21,7 +21,7 @@ use super::result::{self, Group, Roof, Row};
 use super::roof;
 use super::size::Parts;
 use super::stamp::now;
-use crate::device::{Device, threads};
+use crate::device::Device;
 use crate::dispatch::Dispatch;
 use crate::error::{BenchError, Error};
 use crate::memory::reserved;
@@ -448,7 +448,7 @@ const MOST_ALONE: usize = 1 << 20;
 
 /// What `make` makes of every rank, in their order, by one thread a core. Of vectors of a gibibyte one thread takes minutes.
 fn side_by_side<R: Send>(ranks: u32, make: impl Fn(u32) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
-    let threads = threads().clamp(1, ranks.max(1) as usize);
+    let threads = wgccl::cpu::cores().clamp(1, ranks.max(1) as usize);
     let make = &make;
     let share = |first: usize| (first as u32..ranks).step_by(threads).map(make).collect::<Result<Vec<R>, _>>();
     let share = &share;

@@ -3,13 +3,13 @@
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
-use wgccl::cpu::{FurtherResults, Processor};
+use wgccl::cpu::{FurtherResults, Processor, cores};
 use wgccl::element::DataType;
 use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
 
 use super::output::{DIM, is_quiet, print, print_json};
-use crate::device::{CPU, narrowed, threads};
+use crate::device::{CPU, narrowed};
 use crate::error::{Error, exit};
 use crate::text::plain;
 
@@ -48,10 +48,13 @@ fn chosen(processor: &Processor) -> String {
         FurtherResults::Copied => "sums are copied to further places",
         FurtherResults::Stored => "sums are stored to all places at once",
     };
-    let (vendor, vectors, stream) = (&processor.vendor, processor.vectors, size(processor.stream_bytes));
+    let Processor { vendor, cores, vectors, .. } = processor;
+    let stream = size(processor.stream_bytes);
     let last =
         processor.cache_bytes.map(|bytes| format!(", of which the last has {}", size(bytes))).unwrap_or_default();
-    format!("{vendor}, vectors {vectors}, {further}, results of {stream} and more go past the caches{last}")
+    format!(
+        "{vendor}, cores {cores}, vectors {vectors}, {further}, results of {stream} and more go past the caches{last}"
+    )
 }
 
 fn size(bytes: u64) -> String {
@@ -76,7 +79,7 @@ struct Json<'a> {
 
 pub(super) fn devices(args: &DevicesArgs) -> Result<u8, Error> {
     let adapters = adapters();
-    let threads = threads();
+    let threads = cores();
     let cpu = CpuDevice {
         index: CPU,
         name: format!("CPU executor, {threads} threads"),
