@@ -5,7 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wgccl::backend::{Options, Spread};
+use wgccl::backend::{FurtherResults, Options, Spread};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Executor;
 use wgccl::low_level::inputs::{Fill, generate};
@@ -86,5 +86,38 @@ fn trace(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, cpu, trace);
+/// What is chosen for a processor, each way: how further results are made, and whether results go past the caches. The best of each
+/// is what `wgccl devices` should say of this one.
+fn choices(criterion: &mut Criterion) {
+    for (ranks, name, bytes) in [
+        (2_u32, "1 MiB", 1 << 20),
+        (4, "256 KiB", 256 << 10),
+        (4, "1 MiB", 1 << 20),
+        (8, "1 MiB", 1 << 20),
+        (8, "4 MiB", 4 << 20),
+        (4, "64 MiB", 64 << 20),
+    ] {
+        let count = bytes / 4;
+        let schedule = build(Collective::AllReduce, Algorithm::Direct, ranks, SyncStyle::Neighbor).unwrap();
+        let proved = prove(schedule, proof::Options::default()).unwrap();
+        let mut group = criterion.benchmark_group(format!("choices, {ranks} ranks of {name}"));
+        group.sample_size(10).throughput(Throughput::Bytes(2 * u64::from(ranks) * bytes as u64));
+        let inputs: Vec<Vec<f32>> = (0..ranks).map(|rank| generate(Fill::Exact, 0, rank, ranks, count)).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs = vec![vec![0.0_f32; count]; ranks as usize];
+        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        let ways = [
+            ("stored", FurtherResults::Stored, u64::MAX),
+            ("copied", FurtherResults::Copied, u64::MAX),
+            ("past the caches", FurtherResults::Stored, 0),
+        ];
+        for (way, further, stream) in ways {
+            let options = Options::default().further_results(further).stream_bytes(stream);
+            let mut executor = Executor::new(&proved, count, Op::Sum, &options).unwrap();
+            group.bench_function(way, |b| b.iter(|| executor.run(&inputs, &mut outputs)));
+        }
+    }
+}
+
+criterion_group!(benches, cpu, choices, trace);
 criterion_main!(benches);

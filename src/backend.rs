@@ -7,6 +7,8 @@ mod share;
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::collective::{Op, named};
 use crate::element::DataType;
 use crate::error::{PrepareError, RunError};
@@ -64,6 +66,12 @@ pub struct Options {
     pub workers: Option<usize>,
     /// On the CPU: who runs what.
     pub spread: Spread,
+    /// On the CPU: how a sum gets to more than one place, in the place of what is known to be best of this
+    /// [processor](crate::cpu::Processor).
+    pub further_results: Option<FurtherResults>,
+    /// On the CPU: bytes of the results of all ranks from which on they are written past the caches, in the place of
+    /// [what is known of this processor](crate::cpu::Processor::stream_bytes).
+    pub stream_bytes: Option<u64>,
     /// Whether launches note when each instruction ran, for [`Ready::trace`]. They are slower then; if not, nothing is paid.
     pub trace: bool,
 }
@@ -83,6 +91,17 @@ pub enum Spread {
 }
 
 named!(Spread, "spread", { Auto => "auto", Lanes => "lanes", Channels => "channels" });
+
+/// How a sum gets to more than one place, where all places are too much for the first-level cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FurtherResults {
+    /// Copied from the first, block by block. Intel's `rep movsb` overwrites lines without fetching them: on a Xeon that pays
+    /// above the first-level cache, on an EPYC it costs a quarter.
+    Copied,
+    /// Stored together with the first, from registers.
+    Stored,
+}
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty),+ $(,)?) => {
@@ -116,6 +135,10 @@ setters! {
     workers: Option<usize>,
     /// Sets [`spread`](Self::spread).
     spread: Spread,
+    /// Sets [`further_results`](Self::further_results).
+    further_results: Option<FurtherResults>,
+    /// Sets [`stream_bytes`](Self::stream_bytes).
+    stream_bytes: Option<u64>,
     /// Sets [`trace`](Self::trace).
     trace: bool,
 }
@@ -134,7 +157,7 @@ impl Options {
                 timeout: None,
                 ..*self
             },
-            _ => Self { workers: None, spread: Spread::Auto, ..*self },
+            _ => Self { workers: None, spread: Spread::Auto, further_results: None, stream_bytes: None, ..*self },
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::lower::mode::Protocol;
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;
 pub use executor::Executor;
-pub use processor::{FurtherResults, Processor, cores};
+pub use processor::{Processor, cores};
 pub use ready::Ready;
 use team::Team;
 

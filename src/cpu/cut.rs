@@ -87,7 +87,7 @@ impl Cut {
             channels,
             per: per * (VECTOR_BYTES / payload.element_bytes),
             private,
-            stream: bytes as u64 >= Processor::here().stream_bytes,
+            stream: bytes as u64 >= options.stream_bytes.unwrap_or(Processor::here().stream_bytes),
             inline,
             kept: false,
             lanes,
@@ -144,6 +144,17 @@ mod tests {
     use super::*;
     use crate::collective::Collective;
     use crate::schedule::{Algorithm, SyncStyle, build};
+
+    #[test]
+    fn results_go_past_the_caches_from_the_bytes_that_are_asked_for() {
+        let schedule = build(Collective::AllReduce, Algorithm::Ring, 2, SyncStyle::Neighbor).unwrap();
+        let payload = Payload::new(&schedule, 1000, 4).unwrap();
+        let known = Processor::here().stream_bytes;
+        for (bytes, stream) in [(Some(8000), true), (Some(8001), false), (None, 8000 >= known)] {
+            let cut = Cut::new(2, 2000, &payload, &Options::default().stream_bytes(bytes)).unwrap();
+            assert_eq!(cut.stream, stream, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn every_lane_of_every_channel_has_one_worker() {

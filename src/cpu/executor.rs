@@ -116,7 +116,8 @@ impl<T: Element> Executor<T> {
         let (ranks, slots) = (schedule.ranks as usize, proved.address_map().all(Buffer::Slot).len());
         let pitch = if cut.kept { payload.chunk_elements } else { cut.per };
         let slices = Slices { payload, per: cut.per, pitch, slots, ranks };
-        let how = Reduction::new(op, schedule.ranks);
+        let mut how = Reduction::new(op, schedule.ranks);
+        how.further = options.further_results.unwrap_or(how.further);
         // What is joined to one step has no times for each instruction.
         let plain = options.channels.is_none() && options.fault.is_none() && !options.trace;
         // Nor is there one order of several pieces.

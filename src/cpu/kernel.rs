@@ -3,7 +3,8 @@
 //! Operands may be the very memory of a destination. The loop reads a line of every operand before it writes one, with
 //! no reference to either, so it needs no case for that and vectorises without asking whether pointers coincide.
 
-use super::processor::{FurtherResults, Processor};
+use super::processor::Processor;
+use crate::backend::FurtherResults;
 use crate::collective::Op;
 use crate::element::{Element, scale, with_op};
 

@@ -22,8 +22,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::kernel::{self, Contributions, Reduction, Store};
-use super::processor::FurtherResults;
 use super::program::Operand;
+use crate::backend::FurtherResults;
 use crate::element::Element;
 use crate::payload::Payload;
 use crate::schedule::Buffer;

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use crate::backend::FurtherResults;
+
 /// Results of as many bytes go past any cache, however large: they do not stay there until somebody reads them.
 const MOST_CACHED_BYTES: u64 = 16 << 20;
 
@@ -33,27 +35,15 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(Processor::here().cores)
 }
 
-/// How a sum gets to more than one place, where all places are too much for the first-level cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FurtherResults {
-    /// Copied from the first, block by block. Intel's `rep movsb` overwrites lines without fetching them: on a Xeon that pays
-    /// above the first-level cache, on an EPYC it costs a quarter.
-    Copied,
-    /// Stored together with the first, from registers.
-    Stored,
-}
-
-impl FurtherResults {
-    fn of(vendor: &str) -> Self {
-        match vendor {
-            // Measured on a Xeon with AVX-512.
-            "GenuineIntel" => Self::Copied,
-            // Measured on an EPYC of family 17h: 4 ranks of 1 MiB take 1.25 times as long by copies.
-            "AuthenticAMD" => Self::Stored,
-            // Not measured: what needs no special instruction.
-            _ => Self::Stored,
-        }
+/// What `cargo bench --bench cpu -- choices` said, vendor by vendor.
+fn further_results(vendor: &str) -> FurtherResults {
+    match vendor {
+        // Measured on a Xeon with AVX-512.
+        "GenuineIntel" => FurtherResults::Copied,
+        // Measured on an EPYC of family 17h: 4 ranks of 1 MiB take 1.25 times as long by copies.
+        "AuthenticAMD" => FurtherResults::Stored,
+        // Not measured: what needs no special instruction.
+        _ => FurtherResults::Stored,
     }
 }
 
@@ -67,7 +57,7 @@ impl Processor {
     fn of(vendor: String, cores: usize, cache_bytes: Option<u64>) -> Self {
         // Inputs are as large as results, and hold the cache if these leave it alone.
         let stream_bytes = cache_bytes.map_or(MOST_CACHED_BYTES, |bytes| (bytes / 2).min(MOST_CACHED_BYTES));
-        let further_results = FurtherResults::of(&vendor);
+        let further_results = further_results(&vendor);
         Self { vendor, cores, vectors: vectors(), cache_bytes, further_results, stream_bytes }
     }
 }

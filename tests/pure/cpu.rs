@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wgccl::backend::{Backend, Options, Ready, Shape, Spread};
+use wgccl::backend::{Backend, FurtherResults, Options, Ready, Shape, Spread};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::{Cpu, Executor};
 use wgccl::element::DataType;
@@ -97,6 +97,30 @@ fn every_algorithm_agrees_with_the_golden() {
                         case += 1;
                     }
                 }
+            }
+        }
+    }
+}
+
+/// On the calling thread alone, where most steps are short, and with everything that may be chosen for a processor.
+#[test]
+fn choices_change_no_bit() {
+    use FurtherResults::{Copied, Stored};
+    let counts: &[usize] = if cfg!(miri) { &[37] } else { &[1, 37, 256, 1040, 9001] };
+    for (algorithm, sync) in crate::common::algorithms() {
+        for ranks in [4, 8].into_iter().filter(|&ranks| ranks == 4 || !cfg!(miri)) {
+            let proved = ring(algorithm, ranks, sync, false);
+            for &count in counts {
+                twice(&proved, count, Options::default());
+            }
+        }
+    }
+    for algorithm in [Algorithm::Direct, Algorithm::TwoPhase] {
+        let proved = ring(algorithm, 4, SyncStyle::Neighbor, false);
+        for (further, stream) in [(Stored, u64::MAX), (Copied, u64::MAX), (Stored, 0), (Copied, 0)] {
+            let chosen = Options::default().further_results(further).stream_bytes(stream);
+            for &count in counts {
+                twice(&proved, count, chosen.spread(Spread::Channels));
             }
         }
     }

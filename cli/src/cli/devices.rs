@@ -3,7 +3,8 @@
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
-use wgccl::cpu::{FurtherResults, Processor, cores};
+use wgccl::backend::FurtherResults;
+use wgccl::cpu::{Processor, cores};
 use wgccl::element::DataType;
 use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
