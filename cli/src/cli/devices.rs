@@ -9,6 +9,7 @@ use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
 
 use super::output::{DIM, is_quiet, print, print_json};
+use crate::amount::size_name;
 use crate::device::{CPU, narrowed, threads};
 use crate::error::{Error, exit};
 use crate::text::plain;
@@ -48,14 +49,10 @@ fn chosen(processor: &Processor) -> String {
         FurtherResults::Copied => "sums are copied to further places",
         FurtherResults::Stored => "sums are stored to all places at once",
     };
-    let (vendor, vectors, stream) = (&processor.vendor, processor.vectors, size(processor.stream_bytes));
+    let (vendor, vectors, stream) = (&processor.vendor, processor.vectors, size_name(processor.stream_bytes));
     let last =
-        processor.cache_bytes.map(|bytes| format!(", of which the last has {}", size(bytes))).unwrap_or_default();
+        processor.cache_bytes.map(|bytes| format!(", of which the last has {}", size_name(bytes))).unwrap_or_default();
     format!("{vendor}, vectors {vectors}, {further}, results of {stream} and more go past the caches{last}")
-}
-
-fn size(bytes: u64) -> String {
-    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 #[derive(Serialize)]
