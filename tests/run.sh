@@ -34,13 +34,12 @@ run() {
 took() { printf '%3d min %02d s' $(($1 / 60)) $(($1 % 60)); }
 
 summary() {
-    local status=$?
     say "summary"
     [ ${#ran[@]} = 0 ] || printf '%s\n' "${ran[@]}"
     [ ${#skipped[@]} = 0 ] || { echo "skipped ${#skipped[@]}:" && printf '  %s\n' "${skipped[@]}"; }
     [ -z "$step" ] || echo "failed: $step"
     echo "$(took $SECONDS)  in all"
-    echo "steps: ${#ran[@]} passed, $((status == 0 ? 0 : 1)) failed, ${#skipped[@]} skipped"
+    echo "steps: ${#ran[@]} passed, $([ -z "$step" ] && echo 0 || echo 1) failed, ${#skipped[@]} skipped"
 }
 
 # --- What the tests need ---
