@@ -22,6 +22,7 @@ pub(crate) mod source;
 mod split;
 mod target;
 #[cfg(test)]
+#[cfg(not(any(loom, miri, sanitized)))]
 mod tests;
 #[cfg(any(test, feature = "gpu"))]
 mod timeline;

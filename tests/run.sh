@@ -34,13 +34,12 @@ run() {
 took() { printf '%3d min %02d s' $(($1 / 60)) $(($1 % 60)); }
 
 summary() {
-    local status=$?
     say "summary"
     [ ${#ran[@]} = 0 ] || printf '%s\n' "${ran[@]}"
     [ ${#skipped[@]} = 0 ] || { echo "skipped ${#skipped[@]}:" && printf '  %s\n' "${skipped[@]}"; }
     [ -z "$step" ] || echo "failed: $step"
     echo "$(took $SECONDS)  in all"
-    echo "steps: ${#ran[@]} passed, $((status == 0 ? 0 : 1)) failed, ${#skipped[@]} skipped"
+    echo "steps: ${#ran[@]} passed, $([ -z "$step" ] && echo 0 || echo 1) failed, ${#skipped[@]} skipped"
 }
 
 # --- What the tests need ---
@@ -299,17 +298,17 @@ fmt() {
     cargo fmt --manifest-path python/Cargo.toml --check
 }
 
-# Every feature by itself, none and all. `cargo hack` cannot: in a root with default members it means all of these.
+# All features of the library with all that there is, then every feature by itself, and none. `cargo hack` cannot: in a root with
+# default members it means all of these.
 clippy() {
+    local features feature
+    features=$(sed -n '/^\[features\]/,/^\[/s/^\([a-z][a-z0-9_-]*\) *=.*/\1/p' Cargo.toml | grep -vx default)
     say "lints"
-    cargo clippy --all-targets -- -D warnings
-    local feature
-    for feature in "" $(sed -n '/^\[features\]/,/^\[/s/^\([a-z][a-z0-9_-]*\) *=.*/\1/p' Cargo.toml | grep -vx default); do
+    cargo clippy --all-targets --features "$(printf 'wgccl/%s ' $features)" -- -D warnings
+    for feature in "" $features; do
         say "lints of the library with ${feature:-no feature}"
         cargo clippy -p wgccl --all-targets --no-default-features --features "$feature" -- -D warnings
     done
-    say "lints of the library with all features"
-    cargo clippy -p wgccl --all-targets --all-features -- -D warnings
     say "lints of the Python package"
     CARGO_TARGET_DIR=target/python-build cargo clippy --manifest-path python/Cargo.toml -- -D warnings
     CARGO_TARGET_DIR=target/python-build cargo clippy --manifest-path python/Cargo.toml --no-default-features -- -D warnings
@@ -344,18 +343,22 @@ msrv() {
     cargo "+$version" check --manifest-path python/Cargo.toml --no-default-features
 }
 
+# Whether there is the standard library for this target, if need be after an installation.
+has_target() {
+    rustup target list --installed 2>/dev/null | grep -c "^$1$" >/dev/null || rustup target add "$1" ||
+        { skip "target $1 cannot be had" && return 1; }
+}
+
 # Types only, of what is published and its program: nothing is linked, and dependencies of tests that are C are left out.
+# Two targets at once, because the last crates of one take one core.
 targets() {
-    local target
-    for target in x86_64-pc-windows-gnu aarch64-apple-darwin wasm32-unknown-unknown; do
-        rustup target list --installed 2>/dev/null | grep -c "^$target$" >/dev/null || rustup target add $target ||
-            { skip "target $target cannot be had" && continue; }
-        say "types on $target"
-        case $target in
-        wasm32-*) cargo check -p wgccl --target $target ;;
-        *) cargo check -p wgccl -p wgccl-cli --target $target ;;
-        esac
+    local target program=()
+    for target in x86_64-pc-windows-gnu aarch64-apple-darwin; do
+        ! has_target $target || program+=(--target $target)
     done
+    say "types on other systems"
+    [ ${#program[@]} = 0 ] || cargo check -p wgccl -p wgccl-cli "${program[@]}"
+    ! has_target wasm32-unknown-unknown || cargo check -p wgccl --target wasm32-unknown-unknown
 }
 
 [ $# -gt 0 ] || set -- tests pages python pure mpi loom miri tsan

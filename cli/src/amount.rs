@@ -1,4 +1,4 @@
-//! Amounts as people type them: counts, sizes and other whole numbers.
+//! Amounts as people type them, counts, sizes and other whole numbers, and sizes as people read them.
 //!
 //! One grammar for all of them, of which nccl-tests' is a part: `8`, `1_000`, `1e6`, `64K`, `1.5G`, `64KiB`. K, M and G are
 //! powers of 1024, whatever follows them.
@@ -27,6 +27,11 @@ pub fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
         Err(Wrong::Large) => Err(large()),
         Ok((_, false)) | Err(Wrong::Form) => Err("give a whole number such as 256, 64K or 1M".to_owned()),
     }
+}
+
+/// `bytes` in whole MiB, or below one in whole KiB.
+pub(crate) fn size_name(bytes: u64) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 enum Wrong {
@@ -146,5 +151,11 @@ mod tests {
         for (text, fragment) in [("17179869184G", "memory can have"), ("8X", "'8X' is no size; give a number")] {
             assert!(bytes(text).unwrap_err().contains(fragment), "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_are_named() {
+        let sizes = [0, 1 << 10, (1 << 20) - 1, 1 << 20, 64 << 20, 3 << 30];
+        assert_eq!(sizes.map(size_name), ["0 KiB", "1 KiB", "1023 KiB", "1 MiB", "64 MiB", "3072 MiB"]);
     }
 }

@@ -192,6 +192,7 @@ impl Code for Ll {
 }
 
 #[cfg(test)]
+#[cfg(not(any(loom, miri, sanitized)))]
 mod tests {
     use super::*;
     use crate::collective::Collective;

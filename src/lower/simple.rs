@@ -277,7 +277,9 @@ impl Code for Simple {
     }
 }
 
+// Those runs do without naga, which these tests read shaders by.
 #[cfg(test)]
+#[cfg(not(any(loom, miri, sanitized)))]
 pub(super) mod tests {
     use super::*;
     use crate::lower::source::sources;

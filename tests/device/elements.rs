@@ -276,14 +276,15 @@ fn executor_and_golden_compute_what_plain_arithmetic_does() {
         third.reverse();
         let inputs = [left, right, third];
         for op in operations::<T>() {
+            // The same for every algorithm.
+            let ways: Vec<[T; 3]> =
+                (0..inputs[0].len()).map(|i| three_ways(op, [0, 1, 2].map(|rank| inputs[rank][i]))).collect();
             let defined = |&a: &Algorithm| build(Collective::AllReduce, a, 3, SyncStyle::Neighbor).is_ok();
             let algorithms = Algorithm::of(Collective::AllReduce).into_iter().filter(defined);
             for (algorithm, in_place) in algorithms.flat_map(|a| [(a, false), (a, true)]) {
                 let proved = proved(algorithm, 3, in_place);
                 let outputs = on_cpu(&proved, op, &inputs);
-                for i in 0..inputs[0].len() {
-                    let ways = three_ways(op, [inputs[0][i], inputs[1][i], inputs[2][i]]);
-                    let got = outputs[0][i];
+                for (ways, &got) in ways.iter().zip(&outputs[0]) {
                     let known = ways.iter().any(|way| way.agrees(got));
                     assert!(known, "{} {op} {algorithm}: {got} is none of {}", T::TYPE, ways[0]);
                 }
@@ -300,14 +301,14 @@ fn executor_and_golden_compute_what_plain_arithmetic_does() {
 #[test]
 fn every_type_runs_on_many_ranks() {
     fn check<T: Plain>() {
-        for op in operations::<T>() {
-            for (algorithm, ranks, count) in [(Algorithm::Direct, 9, 1001), (Algorithm::Ring, 8, 70_003)] {
-                for (&fill, in_place) in Fill::ALL.iter().flat_map(|fill| [(fill, false), (fill, true)]) {
-                    let proved = proved(algorithm, ranks, in_place);
-                    let inputs: Vec<Vec<T>> = (0..ranks).map(|rank| generate(fill, 3, rank, ranks, count)).collect();
-                    let outputs = on_cpu(&proved, op, &inputs);
+        for (algorithm, ranks, count) in [(Algorithm::Direct, 9, 1001), (Algorithm::Ring, 8, 70_003)] {
+            let placed = [false, true].map(|in_place| proved(algorithm, ranks, in_place));
+            for &fill in Fill::ALL {
+                let inputs: Vec<Vec<T>> = (0..ranks).map(|rank| generate(fill, 3, rank, ranks, count)).collect();
+                for (op, proved) in operations::<T>().flat_map(|op| placed.each_ref().map(|proved| (op, proved))) {
+                    let outputs = on_cpu(proved, op, &inputs);
                     let payload = Payload::new(proved.schedule(), count, size_of::<T>()).unwrap();
-                    let comparison = golden::compare(&proved, &payload, op, &views(&inputs), &views(&outputs)).unwrap();
+                    let comparison = golden::compare(proved, &payload, op, &views(&inputs), &views(&outputs)).unwrap();
                     let context = format!("{} {op} {algorithm} {fill}: {comparison:?}", T::TYPE);
                     assert!(comparison.wrong == 0 && comparison.bit_identical, "{context}");
                     let exact =

@@ -24,7 +24,8 @@ browser=${WGCCL_CHROMIUM:-$(command -v chromium || command -v chromium-browser |
 pages=../../target/show
 if [ "${1:-}" != --keep ]; then
     if [ -z "${WGCCL:-}" ]; then
-        cargo build --quiet --manifest-path ../../Cargo.toml -p wgccl-cli
+        # The one that tests run. Of another profile or other packages it would be built again, with all dependencies.
+        (cd ../.. && cargo test --quiet --no-run --test cli)
         WGCCL=../../target/debug/wgccl
     fi
     node pages.mjs "$WGCCL" "$pages"

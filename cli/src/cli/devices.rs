@@ -10,6 +10,7 @@ use wgccl::gpu::{Adapter, AdapterInfo, TypeSupport, adapters, types};
 use wgccl::low_level::lower::Arithmetic;
 
 use super::output::{DIM, is_quiet, print, print_json};
+use crate::amount::size_name;
 use crate::device::{CPU, narrowed};
 use crate::error::{Error, exit};
 use crate::text::plain;
@@ -50,16 +51,12 @@ fn chosen(processor: &Processor) -> String {
         FurtherResults::Stored => "sums are stored to all places at once",
     };
     let Processor { vendor, cores, vectors, .. } = processor;
-    let stream = size(processor.stream_bytes);
+    let stream = size_name(processor.stream_bytes);
     let last =
-        processor.cache_bytes.map(|bytes| format!(", of which the last has {}", size(bytes))).unwrap_or_default();
+        processor.cache_bytes.map(|bytes| format!(", of which the last has {}", size_name(bytes))).unwrap_or_default();
     format!(
         "{vendor}, cores {cores}, vectors {vectors}, {further}, results of {stream} and more go past the caches{last}"
     )
-}
-
-fn size(bytes: u64) -> String {
-    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use plotters::coord::Shift;
+use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -111,6 +112,41 @@ fn draw<B: DrawingBackend>(
     area.present()
 }
 
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Axis, Axis>>;
+
+/// An empty chart of exponents: of two along `x`, where that has marks, and of ten along `y`, with lines at the marks.
+fn chart<'a, B: DrawingBackend>(
+    area: &'a DrawingArea<B, Shift>,
+    ranks: usize,
+    below: &str,
+    x: Axis,
+    y: Range<f64>,
+) -> Result<Chart<'a, B>, Failure<B>> {
+    let verticals = x.marks.iter().map(|&mark| [(mark, y.start), (mark, y.end)]);
+    let marks: Vec<f64> = (y.start as i64..=y.end as i64).map(|mark| mark as f64).collect();
+    let horizontals = marks.iter().map(|&mark| [(x.range.start, mark), (x.range.end, mark)]);
+    let lines: Vec<_> = verticals.chain(horizontals).collect();
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .margin_right(30)
+        .x_label_area_size(40)
+        .y_label_area_size(62)
+        .caption(format!("{ranks} ranks: time of a call"), (FONT, 15.0).into_font().color(&INK))
+        .build_cartesian_2d(x, Axis { range: y, marks })?;
+    chart.draw_series(lines.into_iter().map(|line| PathElement::new(line, FAINT.stroke_width(1))))?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_label_formatter(&|x| size(x.exp2().round() as usize))
+        .y_label_formatter(&|y| decade(*y))
+        .x_desc(below)
+        .axis_style(INK.stroke_width(1))
+        .label_style((FONT, 13.0).into_font().color(&INK))
+        .set_all_tick_mark_size(6)
+        .draw()?;
+    Ok(chart)
+}
+
 fn panel<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     record: &Record,
@@ -127,33 +163,7 @@ fn panel<B: DrawingBackend>(
     }
     // Sizes need not be apart by one factor: each is marked where it is.
     let x_marks: Vec<f64> = sizes.iter().map(|&bytes| (bytes as f64).log2()).collect();
-    let y_marks: Vec<f64> = (y.start as i64..=y.end as i64).map(|mark| mark as f64).collect();
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .margin_right(30)
-        .x_label_area_size(40)
-        .y_label_area_size(62)
-        .caption(format!("{ranks} ranks: time of a call"), (FONT, 15.0).into_font().color(&INK))
-        .build_cartesian_2d(
-            Axis { range: x.clone(), marks: x_marks.clone() },
-            Axis { range: y.clone(), marks: y_marks.clone() },
-        )?;
-    for &mark in &x_marks {
-        chart.draw_series([PathElement::new([(mark, y.start), (mark, y.end)], FAINT.stroke_width(1))])?;
-    }
-    for &mark in &y_marks {
-        chart.draw_series([PathElement::new([(x.start, mark), (x.end, mark)], FAINT.stroke_width(1))])?;
-    }
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .x_label_formatter(&|x| size(x.exp2().round() as usize))
-        .y_label_formatter(&|y| decade(*y))
-        .x_desc("a rank's vector")
-        .axis_style(INK.stroke_width(1))
-        .label_style((FONT, 13.0).into_font().color(&INK))
-        .set_all_tick_mark_size(6)
-        .draw()?;
+    let mut chart = chart(area, ranks, "a rank's vector", Axis { range: x, marks: x_marks }, y)?;
     // The subject lies on top.
     let (subjects, others): (Vec<_>, Vec<_>) = styles.iter().partition(|style| style.role == Role::Subject);
     for style in others.into_iter().chain(subjects) {
@@ -185,27 +195,9 @@ fn bars<B: DrawingBackend>(
         .iter()
         .filter_map(|style| Some((style, record.best(style.row, ranks, bytes)?.median)))
         .collect();
-    let marks: Vec<f64> = (y.start as i64..=y.end as i64).map(|mark| mark as f64).collect();
     let width = times.len().max(1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .margin_right(30)
-        .x_label_area_size(40)
-        .y_label_area_size(62)
-        .caption(format!("{ranks} ranks: time of a call"), (FONT, 15.0).into_font().color(&INK))
-        .build_cartesian_2d(Axis { range: 0.0..width, marks: Vec::new() }, Axis { range: y.clone(), marks: marks.clone() })?;
-    for &mark in &marks {
-        chart.draw_series([PathElement::new([(0.0, mark), (width, mark)], FAINT.stroke_width(1))])?;
-    }
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .y_label_formatter(&|y| decade(*y))
-        .x_desc(format!("a rank's vector: {}", size(bytes)))
-        .axis_style(INK.stroke_width(1))
-        .label_style((FONT, 13.0).into_font().color(&INK))
-        .set_all_tick_mark_size(6)
-        .draw()?;
+    let x = Axis { range: 0.0..width, marks: Vec::new() };
+    let mut chart = chart(area, ranks, &format!("a rank's vector: {}", size(bytes)), x, y.clone())?;
     let number = TextStyle::from((FONT, 11.0).into_font()).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
     for (at, (style, time)) in times.iter().enumerate() {
         let (left, top) = (at as f64, time.log10());

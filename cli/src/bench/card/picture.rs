@@ -4,9 +4,9 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::measure::size_name;
 use super::text;
 use super::value::Card;
+use crate::amount::size_name;
 use crate::bench::chart::{COLOURS, Drawing, FAINT, FONT, Failure, INK, QUIET, width_of};
 use crate::bench::plot::three_digits;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::measure::size_name;
 use super::value::{Best, Card, Launch};
+use crate::amount::size_name;
 use crate::bench::plot::three_digits;
 use crate::bench::result::Clock;
 use crate::text::one_line;
@@ -60,9 +60,7 @@ pub(super) fn percent(best: &Best) -> String {
 pub(super) fn roof(card: &Card) -> Option<String> {
     let roof = card.roof.as_ref()?;
     let by = roof.by.map_or_else(String::new, |by| format!(" by {by}"));
-    let of =
-        if roof.bytes >= 1 << 20 { format!("{} MiB", roof.bytes >> 20) } else { format!("{} KiB", roof.bytes >> 10) };
-    Some(format!("{} GB/s, a copy of {of}{by}", three_digits(roof.bandwidth)))
+    Some(format!("{} GB/s, a copy of {}{by}", three_digits(roof.bandwidth), size_name(roof.bytes)))
 }
 
 /// Whether results were right.
