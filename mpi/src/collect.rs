@@ -9,7 +9,7 @@ use wgccl::schedule::Placement;
 
 use crate::agree::agree;
 use crate::backend::MpiBackend;
-use crate::line::{Code, Flight};
+use crate::line::{Code, Envelope, Flight};
 use crate::patience::Patience;
 use crate::world::{COLLECT_TAG, World};
 
@@ -67,9 +67,10 @@ fn collect(
     for rank in moved.collect::<Vec<_>>() {
         let (buffer, peer) = (&mut buffers[rank], if world.me == 0 { of(rank) } else { 0 });
         let bytes = buffer.len();
+        let envelope = Envelope { peer, tag: COLLECT_TAG, bytes, piece };
         let flight = match world.me {
-            0 => world.line.receive(vec![0; bytes], bytes, piece, peer, COLLECT_TAG),
-            _ => world.line.send(buffer.to_vec(), bytes, piece, peer, COLLECT_TAG),
+            0 => world.line.receive(vec![0; bytes], envelope),
+            _ => world.line.send(buffer.to_vec(), envelope),
         };
         let landed = wait(world, flight.map_err(|code| lost(peer, code))?, peer, timeout);
         let landed = landed.map_err(|code| lost(peer, code))?;

@@ -1,7 +1,7 @@
 //! Messages of a launch as MPI messages: receives are posted before they are needed, and buffers are used again.
 //!
-//! A message is a buffer of its own, because its runs lie apart in memory; a receive that is posted early lets MPI put bytes
-//! where they belong instead of in a buffer of its own first.
+//! A message whose runs lie apart in memory is a buffer of its own; others are sent from where they lie. A receive that is posted
+//! early lets MPI put bytes where they belong instead of in a buffer of its own first.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use wgccl::backend::{Message, Transport};
 use wgccl::error::TransportError;
 
-use crate::line::{Code, Flight};
+use crate::line::{Code, Envelope, Flight};
 use crate::patience::Patience;
 use crate::world::{FIRST_DATA_TAG, Failed, World};
 
@@ -104,20 +104,20 @@ impl<'a> Courier<'a> {
     }
 
     fn post(&mut self, message: Message) -> Result<(), TransportError> {
-        let (bytes, piece, line) = (message.bytes, self.traffic.piece, &self.world.line);
+        let (envelope, line) = (self.envelope(message), &self.world.line);
         let lands = self.landing.front().is_some_and(|(landing, _)| *landing == message);
         let flight = match if lands { self.landing.pop_front() } else { None } {
-            Some((_, at)) => {
-                let mut flight = Flight::default();
-                // SAFETY: whoever said so said that nobody else accesses it.
-                let begun = unsafe { line.receive_at(at, bytes, piece, message.peer, self.tag, &mut flight.requests) };
-                begun.map(|()| flight)
-            }
-            None => line.receive(self.traffic.buffer(bytes), bytes, piece, message.peer, self.tag),
+            // SAFETY: whoever said so said that nobody else accesses it.
+            Some((_, at)) => unsafe { line.receive_at(at, envelope) },
+            None => line.receive(self.traffic.buffer(message.bytes), envelope),
         };
         self.posted.push_back((message, flight.map_err(|code| self.lost(message, code))?));
         self.next += 1;
         Ok(())
+    }
+
+    fn envelope(&self, message: Message) -> Envelope {
+        Envelope { peer: message.peer, tag: self.tag, bytes: message.bytes, piece: self.traffic.piece }
     }
 
     /// Takes back the buffers of messages that have left. Not before there are many of them: MPI uses the occasion to look for
@@ -176,8 +176,7 @@ impl Transport for Courier<'_> {
         self.reclaim()?;
         let mut buffer = self.traffic.buffer(message.bytes);
         fill(&mut buffer[..message.bytes]);
-        let (bytes, piece) = (message.bytes, self.traffic.piece);
-        let flight = self.world.line.send(buffer, bytes, piece, message.peer, self.tag);
+        let flight = self.world.line.send(buffer, self.envelope(message));
         self.sent.push((message, flight.map_err(|code| self.lost(message, code))?));
         Ok(())
     }
@@ -185,12 +184,10 @@ impl Transport for Courier<'_> {
     unsafe fn send_from(&mut self, message: Message, from: *const u8) -> Result<(), TransportError> {
         self.post_ahead()?;
         self.reclaim()?;
-        let (bytes, piece, line) = (message.bytes, self.traffic.piece, &self.world.line);
-        let mut flight = Flight::default();
         // SAFETY: handed on: the launch ends when all messages have left, or the memory is leaked.
-        let begun = unsafe { line.send_from(from, bytes, piece, message.peer, self.tag, &mut flight.requests) };
-        self.sent.push((message, flight));
-        begun.map_err(|code| self.lost(message, code))
+        let flight = unsafe { self.world.line.send_from(from, self.envelope(message)) };
+        self.sent.push((message, flight.map_err(|code| self.lost(message, code))?));
+        Ok(())
     }
 
     unsafe fn land(&mut self, message: Message, at: *mut u8) {

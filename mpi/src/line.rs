@@ -112,100 +112,86 @@ impl Line {
         }
     }
 
-    /// Sends the first `bytes` bytes of `buffer`, in messages of at most `piece`.
-    pub(crate) fn send(
-        &self,
-        buffer: Vec<u8>,
-        bytes: usize,
-        piece: usize,
-        peer: u32,
-        tag: c_int,
-    ) -> Result<Flight, Code> {
-        let at = buffer[..bytes].as_ptr();
-        let mut flight = Flight { buffer: Some(buffer), requests: Vec::new() };
+    /// Sends what a buffer begins with.
+    pub(crate) fn send(&self, mut buffer: Vec<u8>, envelope: Envelope) -> Result<Flight, Code> {
+        let at = buffer[..envelope.bytes].as_mut_ptr();
         // SAFETY: the buffer is the flight's, which gives it back when MPI has done with it.
-        unsafe { self.send_from(at, bytes, piece, peer, tag, &mut flight.requests)? };
-        Ok(flight)
+        unsafe { self.begin(Way::Out, at, Some(buffer), envelope) }
     }
 
-    /// Sends the `bytes` bytes at `at`, in messages of at most `piece`.
+    /// Receives what was sent so.
+    pub(crate) fn receive(&self, mut buffer: Vec<u8>, envelope: Envelope) -> Result<Flight, Code> {
+        let at = buffer[..envelope.bytes].as_mut_ptr();
+        // SAFETY: as in `send`.
+        unsafe { self.begin(Way::In, at, Some(buffer), envelope) }
+    }
+
+    /// Sends what lies at `at`.
     ///
     /// # Safety
-    /// `at` is valid for so many bytes, which nobody writes until the requests are complete.
-    pub(crate) unsafe fn send_from(
-        &self,
-        at: *const u8,
-        bytes: usize,
-        piece: usize,
-        peer: u32,
-        tag: c_int,
-        requests: &mut Vec<ffi::MPI_Request>,
-    ) -> Result<(), Code> {
-        in_pieces(bytes, piece, requests, |first, count, request| {
-            let at = at.wrapping_add(first).cast::<c_void>();
-            // SAFETY: `at` is valid for `count` bytes, which nobody writes until the request is complete.
-            unsafe { ffi::MPI_Isend(at, count, ffi::RSMPI_UINT8_T, peer as c_int, tag, self.comm, request) }
-        })
-    }
-
-    /// Receives what was [sent](Self::send) so.
-    pub(crate) fn receive(
-        &self,
-        mut buffer: Vec<u8>,
-        bytes: usize,
-        piece: usize,
-        peer: u32,
-        tag: c_int,
-    ) -> Result<Flight, Code> {
-        let at = buffer[..bytes].as_mut_ptr();
-        let mut flight = Flight { buffer: Some(buffer), requests: Vec::new() };
-        // SAFETY: as in `send`.
-        unsafe { self.receive_at(at, bytes, piece, peer, tag, &mut flight.requests)? };
-        Ok(flight)
+    /// `at` is valid for so many bytes, which nobody writes until the flight is over, and after an error for ever.
+    pub(crate) unsafe fn send_from(&self, at: *const u8, envelope: Envelope) -> Result<Flight, Code> {
+        // SAFETY: handed on; nothing is written there.
+        unsafe { self.begin(Way::Out, at.cast_mut(), None, envelope) }
     }
 
     /// Receives it at `at`.
     ///
     /// # Safety
-    /// `at` is valid for so many bytes, which nobody else touches until the requests are complete.
-    pub(crate) unsafe fn receive_at(
+    /// As of [`send_from`](Self::send_from), and nobody else reads there.
+    pub(crate) unsafe fn receive_at(&self, at: *mut u8, envelope: Envelope) -> Result<Flight, Code> {
+        // SAFETY: handed on.
+        unsafe { self.begin(Way::In, at, None, envelope) }
+    }
+
+    /// Begins a request for each piece of a message that is at `at`, which is in `buffer`, or somebody else's.
+    ///
+    /// # Safety
+    /// `at` is valid for the message's bytes until the flight is over: nobody writes there, nor reads if it comes in.
+    unsafe fn begin(
         &self,
+        way: Way,
         at: *mut u8,
-        bytes: usize,
-        piece: usize,
-        peer: u32,
-        tag: c_int,
-        requests: &mut Vec<ffi::MPI_Request>,
-    ) -> Result<(), Code> {
-        in_pieces(bytes, piece, requests, |first, count, request| {
-            let at = at.wrapping_add(first).cast::<c_void>();
-            // SAFETY: `at` is valid for `count` bytes, which nobody else touches until the request is complete.
-            unsafe { ffi::MPI_Irecv(at, count, ffi::RSMPI_UINT8_T, peer as c_int, tag, self.comm, request) }
-        })
+        buffer: Option<Vec<u8>>,
+        Envelope { peer, tag, bytes, piece }: Envelope,
+    ) -> Result<Flight, Code> {
+        let (peer, piece) = (peer as c_int, piece.clamp(1, MOST_BYTES));
+        let mut flight = Flight { buffer, requests: Vec::new() };
+        let mut first = 0;
+        loop {
+            let count = piece.min(bytes - first);
+            let (at, length) = (at.wrapping_add(first).cast::<c_void>(), count as c_int);
+            // SAFETY: `at` is valid for `count` bytes until the request is complete, which the flight waits for; constants of MPI.
+            unsafe {
+                let (byte, mut request) = (ffi::RSMPI_UINT8_T, ffi::RSMPI_REQUEST_NULL);
+                check(match way {
+                    Way::Out => ffi::MPI_Isend(at, length, byte, peer, tag, self.comm, &mut request),
+                    Way::In => ffi::MPI_Irecv(at, length, byte, peer, tag, self.comm, &mut request),
+                })?;
+                flight.requests.push(request);
+            }
+            first += count;
+            // Also nothing at all is a message.
+            if first == bytes {
+                return Ok(flight);
+            }
+        }
     }
 }
 
-/// Begins a request for each piece of a message.
-fn in_pieces(
-    bytes: usize,
-    piece: usize,
-    requests: &mut Vec<ffi::MPI_Request>,
-    begin: impl Fn(usize, c_int, *mut ffi::MPI_Request) -> c_int,
-) -> Result<(), Code> {
-    let piece = piece.clamp(1, MOST_BYTES);
-    let mut first = 0;
-    loop {
-        let count = piece.min(bytes - first);
-        // SAFETY: a constant of MPI.
-        let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        check(begin(first, count as c_int, &mut request))?;
-        requests.push(request);
-        first += count;
-        // Also nothing at all is a message.
-        if first == bytes {
-            return Ok(());
-        }
-    }
+#[derive(Clone, Copy)]
+enum Way {
+    Out,
+    In,
+}
+
+/// Whom a message is to or from, by which tag, how long it is, and in messages of MPI of at most how many bytes it goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Envelope {
+    pub(crate) peer: u32,
+    pub(crate) tag: c_int,
+    pub(crate) bytes: usize,
+    pub(crate) piece: usize,
 }
 
 /// MPI counts in a C int. Whole mebibytes, so that pieces stay aligned.
@@ -221,10 +207,10 @@ impl Drop for Line {
 }
 
 /// A buffer that MPI sends or fills; none where it does so with memory of somebody else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flight {
     buffer: Option<Vec<u8>>,
-    pub(crate) requests: Vec<ffi::MPI_Request>,
+    requests: Vec<ffi::MPI_Request>,
 }
 
 impl Flight {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wgccl::error::TransportError;
 
-use crate::line::{Code, Flight, Line};
+use crate::line::{Code, Envelope, Flight, Line};
 use crate::patience::{CROWDED, Patience};
 
 /// Tags below this are ours; those of launches follow. Every MPI has tags up to 32767.
@@ -121,12 +121,12 @@ impl World {
     pub(crate) fn post(&self, peer: u32, tag: i32, words: &impl Serialize) -> Result<Flight, Code> {
         let text = serde_json::to_vec(words).map_err(|error| Code(error.to_string()))?;
         let bytes = text.len();
-        self.line.send(text, bytes, usize::MAX, peer, tag)
+        self.line.send(text, Envelope { peer, tag, bytes, piece: usize::MAX })
     }
 
     /// Receives words that are there.
     pub(crate) fn take(&self, peer: u32, bytes: usize, tag: i32, timeout: Duration) -> Result<Option<Vec<u8>>, Code> {
-        let mut flight = self.line.receive(vec![0; bytes], bytes, usize::MAX, peer, tag)?;
+        let mut flight = self.line.receive(vec![0; bytes], Envelope { peer, tag, bytes, piece: usize::MAX })?;
         let mut patience = Patience::new(timeout);
         while !flight.test()? {
             if !patience.turn() {
