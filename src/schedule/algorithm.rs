@@ -45,6 +45,9 @@ pub enum Algorithm {
     /// The same, but every group takes every other's sums and adds all of them: one exchange, of G-1 payloads for each of G
     /// groups.
     HierarchicalOnePhase,
+    /// The same, but in stages: pairs of groups exchange sums, then pairs of pairs, and so on; where G is no power of two, by
+    /// threes, fives and so on, as its prime factors say.
+    HierarchicalDoubling,
     /// The same, but every group adds a G-th of all groups' sums, then takes the rest: two exchanges with all groups at once.
     HierarchicalTwoPhase,
     /// ceil(log2 P) rounds, in which every rank notifies the one 1, 2, 4, ... places on.
@@ -68,6 +71,7 @@ named!(Algorithm, "algorithm", {
     Tree => "tree",
     Hierarchical => "hierarchical",
     HierarchicalOnePhase => "hierarchical-one-phase",
+    HierarchicalDoubling => "hierarchical-doubling",
     HierarchicalTwoPhase => "hierarchical-two-phase",
     Dissemination => "dissemination",
 });
@@ -80,7 +84,8 @@ impl Algorithm {
 
     /// Whether it tells apart ranks of which some are near each other.
     pub fn has_groups(self) -> bool {
-        matches!(self, Self::Hierarchical | Self::HierarchicalOnePhase | Self::HierarchicalTwoPhase)
+        use Algorithm::{Hierarchical, HierarchicalDoubling, HierarchicalOnePhase, HierarchicalTwoPhase};
+        matches!(self, Hierarchical | HierarchicalOnePhase | HierarchicalDoubling | HierarchicalTwoPhase)
     }
 
     /// Whether it has rounds that all ranks go through together, so that ranks can synchronise in several ways.

@@ -139,6 +139,7 @@ fn builder(collective: Collective, algorithm: Algorithm) -> Option<fn(Order) -> 
             |o| hierarchical::build(o.algorithm, o.task.clone(), o.in_groups())
         }
         (C::AllReduce, A::HierarchicalOnePhase) => |o| o.grouped(grouped::Exchange::OnePhase),
+        (C::AllReduce, A::HierarchicalDoubling) => |o| o.grouped(grouped::Exchange::Doubling),
         (C::AllReduce, A::HierarchicalTwoPhase) => |o| o.grouped(grouped::Exchange::TwoPhase),
         (C::Barrier, A::Dissemination) => |o| dissemination::barrier(o.algorithm, o.ranks),
         _ => return None,

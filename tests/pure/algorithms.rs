@@ -128,23 +128,40 @@ fn ranks() -> impl Iterator<Item = u32> {
     (1..=17).chain([24, 32, 33, 64])
 }
 
-/// Columns of which a rank is the holder, at most.
-fn held(groups: &Groups) -> u32 {
-    let sizes: Vec<u32> = (0..groups.count()).map(|group| groups.size(group)).collect();
+fn sizes(groups: &Groups) -> Vec<u32> {
+    (0..groups.count()).map(|group| groups.size(group)).collect()
+}
+
+/// Stages in which so many groups exchange, and whose sums a group reads in all of them: by the prime factors.
+fn stages(mut count: u32) -> (u32, u32) {
+    let (mut stages, mut read) = (0, 0);
+    for factor in 2..=count {
+        while count.is_multiple_of(factor) {
+            (stages, read, count) = (stages + 1, read + factor, count / factor);
+        }
+    }
+    (stages, read)
+}
+
+fn columns(groups: &Groups) -> u32 {
     let gcd = |mut a: u32, mut b: u32| {
         while b > 0 {
             (a, b) = (b, a % b);
         }
         a
     };
-    let columns = sizes.iter().fold(1, |a, &b| a * b / gcd(a, b));
-    sizes.iter().map(|&size| columns.div_ceil(size)).max().unwrap_or(0)
+    sizes(groups).iter().fold(1, |a, &b| a * b / gcd(a, b))
+}
+
+/// Columns of which a rank is the holder, at most.
+fn held(groups: &Groups) -> u32 {
+    sizes(groups).iter().map(|&size| columns(groups).div_ceil(size)).max().unwrap_or(0)
 }
 
 /// Slots that a rank writes at most: in an all-reduce by hierarchical, and in a reduce-scatter.
 fn of_groups(groups: &Groups) -> (u32, u32) {
     let (count, held) = (groups.count(), held(groups));
-    let sizes: Vec<u32> = (0..count).map(|group| groups.size(group)).collect();
+    let sizes = sizes(groups);
     // Of each column: the own group's chunks, and sums of several groups but for the last one, which is output.
     let all_reduce = if count > 1 { held * (2 * count - 2) } else { 0 };
     // Of each other group whose sum is formed here: the places for which the first rank stands.
@@ -266,20 +283,30 @@ fn every_algorithm_has_its_shape() {
                     let (count, slots) = (groups.count(), of_groups(&groups).0);
                     (2 * count, 3 * p + 4 * count - 5, slots, got.signals.min(p - 1), p)
                 }
+                // Slots are those of a group's first rank.
                 (Algorithm::HierarchicalOnePhase, _) => {
                     let groups = Groups::usual(p);
-                    let (count, held) = (groups.count(), held(&groups));
+                    let (count, columns) = (groups.count(), columns(&groups));
                     match count {
                         1 => (1, 2 * p, 0, 0, p),
-                        _ => (2, 2 * p + count + count * count, held, got.signals.min(p - 1), p),
+                        _ => (2, 2 * p + count + count * count, columns, got.signals.min(p - 1), p),
+                    }
+                }
+                (Algorithm::HierarchicalDoubling, _) => {
+                    let groups = Groups::usual(p);
+                    let (count, columns) = (groups.count(), columns(&groups));
+                    let (stages, read) = stages(count);
+                    match count {
+                        1 => (1, 2 * p, 0, 0, p),
+                        _ => (1 + stages, 2 * p + count * (stages + read), columns * stages, got.signals.min(p - 1), p),
                     }
                 }
                 (Algorithm::HierarchicalTwoPhase, _) => {
                     let groups = Groups::usual(p);
-                    let (count, held) = (groups.count(), held(&groups));
+                    let (count, columns) = (groups.count(), columns(&groups));
                     match count {
                         1 => (1, 2 * p, 0, 0, p),
-                        _ => (3, 2 * p + 3 * count - 1, held * count, got.signals.min(p - 1), p),
+                        _ => (3, 2 * p + 3 * count, columns * count, got.signals.min(p - 1), p),
                     }
                 }
                 _ => unreachable!(),
@@ -309,6 +336,7 @@ fn many_ranks_are_proved() {
         (Algorithm::Tree, 1024),
         (Algorithm::Hierarchical, 256),
         (Algorithm::HierarchicalOnePhase, 256),
+        (Algorithm::HierarchicalDoubling, 256),
         (Algorithm::HierarchicalTwoPhase, 256),
     ];
     let others = [

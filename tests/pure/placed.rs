@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wgccl::Communicator;
-use wgccl::backend::{Backend, Member, Options, Ran, Ready, Shape, Spread, Transport};
+use wgccl::backend::{Backend, Member, Message, Options, Ran, Ready, Shape, Spread, Transport, pieces, split};
 use wgccl::collective::{Collective, Op};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
-use wgccl::error::{DeviceError, PrepareError, RunError};
+use wgccl::error::{DeviceError, PrepareError, RunError, TransportError};
 use wgccl::placed::Placed;
 use wgccl::proof::{self, prove};
 use wgccl::schedule::{Algorithm, Placement, Recipe, SyncStyle, build};
@@ -167,8 +167,11 @@ fn communicators_choose_by_devices() {
     // By what moves, and over how many devices.
     for (collective, devices, bytes, name) in [
         (Collective::AllReduce, 2, u64::MAX, "hierarchical-one-phase"),
-        (Collective::AllReduce, 4, 128 << 10, "hierarchical-one-phase"),
-        (Collective::AllReduce, 4, (128 << 10) + 1, "hierarchical-two-phase"),
+        (Collective::AllReduce, 3, 64 << 10, "hierarchical-one-phase"),
+        (Collective::AllReduce, 3, 128 << 10, "hierarchical-two-phase"),
+        (Collective::AllReduce, 4, 256 << 10, "hierarchical-doubling"),
+        (Collective::AllReduce, 4, (256 << 10) + 1, "hierarchical-two-phase"),
+        (Collective::AllReduce, 65, 1 << 10, "hierarchical-doubling"),
         (Collective::AllReduce, 64, 1 << 30, "hierarchical-two-phase"),
         (Collective::AllReduce, 65, 1 << 30, "hierarchical"),
         (Collective::AllGather, 4, 1 << 20, "hierarchical"),
@@ -177,6 +180,76 @@ fn communicators_choose_by_devices() {
         let placed = Placement::even(130, devices).groups();
         let recipe = Recipe::new(collective, 130).placed(placed).part_bytes(bytes);
         assert_eq!(recipe.chosen().name(), name, "{collective} over {devices} devices of {bytes} bytes");
+    }
+}
+
+/// How messages are handed to a transport that moves nothing.
+#[derive(Default)]
+struct Handed {
+    copied: usize,
+    sent_from_memory: usize,
+    landing: usize,
+}
+
+impl Transport for Handed {
+    fn send(&mut self, _: Message, _: &mut dyn FnMut(&mut [u8])) -> Result<(), TransportError> {
+        self.copied += 1;
+        Ok(())
+    }
+
+    unsafe fn send_from(&mut self, _: Message, _: *const u8) -> Result<(), TransportError> {
+        self.sent_from_memory += 1;
+        Ok(())
+    }
+
+    unsafe fn land(&mut self, _: Message, _: *mut u8) {
+        self.landing += 1;
+    }
+
+    fn receive(&mut self, _: Message, _: &mut dyn FnMut(&[u8])) -> Result<(), TransportError> {
+        Ok(())
+    }
+}
+
+/// What groups exchange lies in one stretch of the part's own memory, on both sides; what goes to a user's buffer does not.
+#[test]
+fn groups_exchange_without_copies_into_messages() {
+    for (algorithm, devices, direct) in [
+        (Algorithm::HierarchicalOnePhase, 2, true),
+        (Algorithm::HierarchicalOnePhase, 4, true),
+        (Algorithm::HierarchicalDoubling, 4, true),
+        (Algorithm::HierarchicalDoubling, 6, true),
+        (Algorithm::HierarchicalTwoPhase, 2, true),
+        (Algorithm::HierarchicalTwoPhase, 3, true),
+        (Algorithm::HierarchicalTwoPhase, 4, true),
+        (Algorithm::Hierarchical, 4, false),
+    ] {
+        let placement = Placement::even(12, devices);
+        let recipe = Recipe::new(Collective::AllReduce, 12).algorithm(algorithm).groups(placement.groups());
+        let proved = prove(recipe.build().unwrap(), proof::Options::default()).unwrap();
+        // On one thread without signals, and with.
+        for count in [12 << 10, 12 << 16] {
+            let shape = Shape::new(count, DataType::F32, Op::Sum);
+            let split = split(&proved, &placement, shape).unwrap();
+            let pieced = pieces(&proved, shape, usize::MAX).unwrap();
+            for (device, part) in (0..).zip(split.parts()) {
+                let mut share = Cpu::new().prepare_part(part, shape, pieced, &Options::default()).unwrap();
+                let inputs = vec![vec![0_u8; 4 * count]; 12];
+                let here = |(rank, input)| if placement.device(rank) == device { input } else { &[][..] };
+                let inputs: Vec<&[u8]> = (0..).zip(inputs.iter().map(Vec::as_slice)).map(here).collect();
+                share.load(0, &inputs).unwrap();
+                let mut handed = Handed::default();
+                share.launch(&mut handed).unwrap();
+                let sent = (0..part.boundaries()).map(|boundary| part.sends(boundary).len()).sum::<usize>();
+                let received = (0..part.boundaries()).map(|boundary| part.receives(boundary).len()).sum::<usize>();
+                assert_eq!(handed.copied + handed.sent_from_memory, sent, "{algorithm} on {devices}");
+                assert_eq!(
+                    handed.copied == 0 && handed.landing == received,
+                    direct,
+                    "{algorithm} on {devices}, {count}"
+                );
+            }
+        }
     }
 }
 
