@@ -63,6 +63,19 @@ impl Placed {
     pub fn placement_of(&self, ranks: u32) -> Placement {
         self.placement.clone().unwrap_or_else(|| Placement::even(ranks, self.members.len() as u32))
     }
+
+    /// Those for one of them. CPU executors share the cores: with threads for all of them each, they would wait for each other's.
+    fn options(&self, member: &dyn Member, options: &Options) -> Options {
+        let options = options.of_kind(member.kind());
+        let sharing = self.members.iter().filter(|member| member.kind() == DeviceKind::Cpu).count();
+        match member.kind() {
+            DeviceKind::Cpu if sharing > 1 && options.workers.is_none() => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                options.workers((cores / sharing).max(1))
+            }
+            _ => options,
+        }
+    }
 }
 
 impl Backend for Placed {
@@ -86,11 +99,11 @@ impl Backend for Placed {
         }
         let split = split(proved, &placement, shape)?;
         let members = || self.members.iter().zip(split.parts());
-        let most = members().map(|(member, part)| member.most_vectors(part, shape, &options.of_kind(member.kind())));
+        let most = members().map(|(member, part)| member.most_vectors(part, shape, &self.options(&**member, options)));
         let most = most.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(usize::MAX);
         let pieced = pieces(proved, shape, most)?;
         let shares = members().map(|(member, part)| {
-            let share = member.prepare_part(part, shape, pieced, &options.of_kind(member.kind()))?;
+            let share = member.prepare_part(part, shape, pieced, &self.options(&**member, options))?;
             Ok((member.name(), share))
         });
         let shares = shares.collect::<Result<Vec<_>, PrepareError>>()?;

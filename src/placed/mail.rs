@@ -1,6 +1,12 @@
-//! Messages between the devices of one process: each has a thread, and a message is a buffer that changes hands.
+//! Messages between the devices of one process: each has a thread, and a message is a buffer that changes hands, or the sender's
+//! own memory, from which the receiver takes it.
 //!
 //! Whoever waits is woken when a peer fails, so that nobody waits in vain for what will not come.
+//!
+//! # Why receivers may read there
+//! Whoever sends from own memory says that nobody writes there until the launch has returned ([`Transport::send_from`]), and a launch
+//! returns when the threads of all devices have ended ([`super::launch::all`]). Messages are taken by these threads only, and what
+//! a launch that failed has left is forgotten before the next one.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,10 +30,20 @@ pub(super) struct Mail {
     patience: Duration,
 }
 
+#[derive(Debug)]
+enum Bytes {
+    Own(Vec<u8>),
+    /// The sender's memory.
+    Lent(*const u8),
+}
+
+// SAFETY: bytes that nobody writes while they are read, by the argument above.
+unsafe impl Send for Bytes {}
+
 #[derive(Debug, Default)]
 struct State {
     /// By sender and receiver.
-    on_the_way: FxHashMap<(u32, u32), VecDeque<Vec<u8>>>,
+    on_the_way: FxHashMap<(u32, u32), VecDeque<Bytes>>,
     /// Buffers of messages that were taken, for the next ones: fresh pages cost more than a copy.
     spare: Vec<Vec<u8>>,
     failed: Option<u32>,
@@ -52,7 +68,11 @@ impl Mail {
     pub(super) fn clear(&self) {
         let State { on_the_way, spare, failed } = &mut *self.state();
         *failed = None;
-        on_the_way.values_mut().for_each(|messages| spare.extend(messages.drain(..)));
+        for message in on_the_way.values_mut().flat_map(|messages| messages.drain(..)) {
+            if let Bytes::Own(buffer) = message {
+                spare.push(buffer);
+            }
+        }
     }
 
     /// Tells everybody that `me` will send nothing any more.
@@ -63,6 +83,13 @@ impl Mail {
 
     fn name(&self, device: u32) -> String {
         format!("device {device} ({})", self.names.get(device as usize).map_or("?", String::as_str))
+    }
+}
+
+impl Courier<'_> {
+    fn post(&self, peer: u32, bytes: Bytes) {
+        self.mail.state().on_the_way.entry((self.me, peer)).or_default().push_back(bytes);
+        self.mail.arrived.notify_all();
     }
 }
 
@@ -79,10 +106,12 @@ impl Transport for Courier<'_> {
             buffer.resize(message.bytes, 0);
         }
         fill(&mut buffer[..message.bytes]);
-        let mut state = self.mail.state();
-        state.on_the_way.entry((self.me, message.peer)).or_default().push_back(buffer);
-        drop(state);
-        self.mail.arrived.notify_all();
+        self.post(message.peer, Bytes::Own(buffer));
+        Ok(())
+    }
+
+    unsafe fn send_from(&mut self, message: Message, from: *const u8) -> Result<(), TransportError> {
+        self.post(message.peer, Bytes::Lent(from));
         Ok(())
     }
 
@@ -91,9 +120,9 @@ impl Transport for Courier<'_> {
         // A patience that no clock can count is one for ever.
         let (mail, until) = (self.mail, Instant::now().checked_add(self.mail.patience));
         let mut state = mail.state();
-        let buffer = loop {
-            if let Some(buffer) = state.on_the_way.get_mut(&(peer, self.me)).and_then(VecDeque::pop_front) {
-                break buffer;
+        let message = loop {
+            if let Some(message) = state.on_the_way.get_mut(&(peer, self.me)).and_then(VecDeque::pop_front) {
+                break message;
             }
             let (me, boundaries) = (mail.name(self.me), mail.boundaries);
             if let Some(failed) = state.failed {
@@ -107,8 +136,14 @@ impl Transport for Courier<'_> {
             state = mail.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
-        take(&buffer[..bytes]);
-        mail.state().spare.push(buffer);
+        match message {
+            Bytes::Own(buffer) => {
+                take(&buffer[..bytes]);
+                mail.state().spare.push(buffer);
+            }
+            // SAFETY: valid for the message's bytes and written by nobody, by the argument above.
+            Bytes::Lent(from) => take(unsafe { std::slice::from_raw_parts(from, bytes) }),
+        }
         Ok(())
     }
 }
