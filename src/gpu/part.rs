@@ -94,6 +94,21 @@ impl Place {
     }
 }
 
+/// Those that hold anything, as one where they follow each other: a copy of a megabyte takes hardly longer than that of a kilobyte.
+fn joined(places: impl Iterator<Item = Place>) -> Vec<Place> {
+    let mut joined = Vec::<Place>::new();
+    for place in places.filter(|place| place.bytes > 0) {
+        match joined.last_mut() {
+            // In the message nothing lies between them, so nothing may here.
+            Some(last) if last.padded() == last.bytes as u64 && last.start + last.padded() == place.start => {
+                last.bytes += place.bytes;
+            }
+            _ => joined.push(place),
+        }
+    }
+    joined
+}
+
 /// A piece, and where it is worked on.
 #[derive(Clone, Copy)]
 struct At<'a> {
@@ -122,7 +137,7 @@ impl At<'_> {
     fn submit(self, encoder: wgpu::CommandEncoder, boundary: u32) -> Result<wgpu::SubmissionIndex, DeviceError> {
         let (device, arena) = (&self.of.executor.loaded.device, self.of.executor.banks[self.bank].arena());
         let (mut encoder, mut offset) = (encoder, 0);
-        for place in self.outgoing(boundary).filter(|place| place.bytes > 0) {
+        for place in joined(self.outgoing(boundary)) {
             encoder.copy_buffer_to_buffer(arena, place.start, &self.of.outboxes[self.bank], offset, place.padded());
             offset += place.padded();
         }
@@ -160,7 +175,7 @@ impl At<'_> {
         let (arena, device) = (self.of.executor.banks[self.bank].arena(), &self.of.executor.loaded.device);
         for &to in &*run.to {
             let mut rest = bytes;
-            for place in self.places(to, run.chunks).filter(|place| place.bytes > 0) {
+            for place in joined(self.places(to, run.chunks)) {
                 let (now, later) = rest.split_at(place.bytes);
                 device.scoped(|| {
                     let view = wgpu::BufferSize::new(place.padded())
