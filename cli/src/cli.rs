@@ -123,16 +123,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),
     };
+    #[cfg(feature = "mpi")]
+    let result = crate::device::processes::told_once(result);
     let code = match result {
         Ok(code) => code,
-        // All say the same of what a user typed.
-        #[cfg(feature = "mpi")]
-        Err(error)
-            if matches!(error, Error::Told)
-                || (error.exit_code() == exit::USAGE && !crate::device::processes::is_first()) =>
-        {
-            error.exit_code()
-        }
         Err(error) => {
             // Where nothing can be written to stdout, stderr is left.
             let unprinted = matches!(error, Error::Print(_));

@@ -228,22 +228,24 @@ impl Device {
         timeout: Option<Duration>,
         notes: &mut Vec<String>,
     ) -> Result<Self, Error> {
+        let found = Self::of_process(wanted, notes);
+        Ok(Self::Processes(Box::new(processes::Processes::new(found, timeout)?)))
+    }
+
+    #[cfg(feature = "mpi")]
+    fn of_process(wanted: &str, notes: &mut Vec<String>) -> Result<(Either, Process), Error> {
         let turn = if wanted == AUTO { processes::turn()? } else { None };
         let device = turn.map_or_else(|| Self::find(wanted, notes), |gpu| Ok(Self::Gpu(Box::new(gpu))))?;
-        let described = device.describe();
-        let member = match device {
-            Self::Cpu(cpu) => Either::Cpu(cpu),
-            Self::Gpu(gpu) => Either::Gpu(gpu),
-            _ => {
-                return Err(Error::Usage(
-                    "a process has one device, and --device names several; start a process for each".to_owned(),
-                ));
-            }
-        };
-        let Description { index, name, backend, .. } = described;
+        let Description { index, name, backend, .. } = device.describe();
         // MPI, once it has begun, says what the host is called.
         let this = Process { pid: std::process::id(), host: String::new(), index, name, backend };
-        Ok(Self::Processes(Box::new(processes::Processes::new(member, this, timeout)?)))
+        match device {
+            Self::Cpu(cpu) => Ok((Either::Cpu(cpu), this)),
+            Self::Gpu(gpu) => Ok((Either::Gpu(gpu), this)),
+            _ => Err(Error::Usage(
+                "a process has one device, and --device names several; start a process for each".to_owned(),
+            )),
+        }
     }
 
     /// How `ready`, which it prepared, goes over several.

@@ -7,17 +7,18 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wgccl::backend::{Backend, Options, Shape};
+use wgccl::cpu::Cpu;
 use wgccl::error::{PrepareError, RunError, TransportError};
 use wgccl::gpu::{Gpu, adapters};
 use wgccl::low_level::payload::Payload;
 use wgccl::placed::PATIENCE;
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Placement};
-use wgccl_mpi::{MpiBackend, MpiReady, mpi};
+use wgccl_mpi::{MpiBackend, MpiError, MpiReady, mpi};
 
 use super::description::{Description, MPI, Process};
 use super::several::{Either, Share, Shares};
-use crate::error::Error;
+use crate::error::{Error, exit};
 
 /// By which of these Open MPI, MPICH and PMIx tell a process its number.
 const RANKS: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"];
@@ -49,16 +50,20 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// With `member` as this process's device.
-    pub(super) fn new(member: Either, this: Process, timeout: Option<Duration>) -> Result<Self, Error> {
+    /// With the device that was found for this process. If one has none, all are told.
+    pub(super) fn new(found: Result<(Either, Process), Error>, timeout: Option<Duration>) -> Result<Self, Error> {
+        // Whoever has no device still says so to the others.
+        let (member, this) = match found {
+            Ok((member, this)) => (member, Ok(this)),
+            Err(error) => (Either::Cpu(Cpu::new()), Err(error)),
+        };
         let universe = mpi::initialize().ok_or_else(|| Error::Usage("MPI was initialised twice".to_owned()))?;
         let timeout = timeout.unwrap_or(PATIENCE);
         let backend = MpiBackend::over_within(&universe.world(), member.into(), timeout);
         match backend {
             Ok(backend) => {
                 let mut processes = Self { backend: Some(backend), universe: Some(universe), timeout, all: Vec::new() };
-                let host = mpi::environment::processor_name().unwrap_or_default();
-                processes.all = processes.decide(Process { host, ..this }, |all| all)?;
+                processes.all = processes.introduced(this)?;
                 Ok(processes)
             }
             Err(error) => {
@@ -67,6 +72,20 @@ impl Processes {
                 Err(error.into())
             }
         }
+    }
+
+    /// Every process with its device, or the first error that one has.
+    fn introduced(&self, this: Result<Process, Error>) -> Result<Vec<Process>, Error> {
+        let host = mpi::environment::processor_name().unwrap_or_default();
+        let mine = match &this {
+            Ok(this) => Ok(Process { host, ..this.clone() }),
+            Err(error) => Err((rank().unwrap_or(0), host, error.to_string())),
+        };
+        let judged: Result<_, (usize, String, String)> = self.decide(mine, |all| all.into_iter().collect())?;
+        judged.map_err(|(process, host, reason)| match this {
+            Err(error) if rank() == Some(process) => error,
+            _ => PrepareError::Peer { peer: format!("process {process} on {host}"), reason }.into(),
+        })
     }
 
     /// With ranks so.
@@ -155,16 +174,37 @@ impl Drop for Processes {
     }
 }
 
-/// Whether the first process is silent, so that another has to say so.
-pub(crate) fn is_first_silent(error: &Error) -> bool {
-    let (Error::Run(RunError::Transport(error)) | Error::Prepare(PrepareError::Transport(error))) = error else {
+/// Longest that a process with an error waits for the first one to say it, which may be in the middle of a long computation. `mpirun`
+/// ends all processes as soon as one has ended with an error: so this one may not end sooner, and ends when the first does.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Of several processes only one says what went wrong: the first, unless it is the one that is silent.
+pub(crate) fn told_once(result: Result<u8, Error>) -> Result<u8, Error> {
+    match result {
+        Err(Error::Told) => Ok(exit::OK),
+        Err(error) if !is_first() && !is_first_silent(&error) => {
+            std::thread::sleep(LINGER);
+            Ok(error.exit_code())
+        }
+        result => result,
+    }
+}
+
+/// Whether the first process is silent, or may be, so that another has to say so.
+fn is_first_silent(error: &Error) -> bool {
+    let (Error::Run(RunError::Transport(error))
+    | Error::Prepare(PrepareError::Transport(error))
+    | Error::Mpi(MpiError::Transport(error))) = error
+    else {
         return false;
     };
     match error {
         TransportError::Silent { silent: who, .. }
         | TransportError::Deadline { peer: who, .. }
         | TransportError::Unheard { peer: who, .. }
-        | TransportError::Lost { peer: who, .. } => who == "process 0" || who.starts_with("process 0 "),
+        | TransportError::Lost { peer: who, .. } => {
+            who == "process 0" || who.starts_with("process 0 ") || who == "another process"
+        }
         _ => false,
     }
 }

@@ -2,17 +2,12 @@
 //!
 //! Apart from the table, because nothing of it is made where nothing is said.
 
-use std::time::Duration;
-
 use super::args::BenchArgs;
 use super::request::request;
 use crate::bench::result::{Device, Row};
 use crate::bench::sweep::{Next, Observer, Plan, sweep};
-use crate::device::processes::{is_first_silent, rank};
+use crate::device::processes::rank;
 use crate::error::Error;
-
-/// What the first one needs to say what went wrong, before `mpirun` ends it with this one.
-const LINGER: Duration = Duration::from_secs(2);
 
 struct Unseen;
 
@@ -34,8 +29,7 @@ pub(super) fn take_part(args: &BenchArgs) -> Option<Result<u8, Error>> {
     match check(args) {
         Ok(()) if first => None,
         Ok(()) => Some(measure(args)),
-        Err(error) if first => Some(Err(error)),
-        Err(_) => Some(Err(Error::Told)),
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -52,13 +46,6 @@ fn check(args: &BenchArgs) -> Result<(), Error> {
 }
 
 fn measure(args: &BenchArgs) -> Result<u8, Error> {
-    let Ok(request) = request(args) else { return Err(Error::Told) };
-    match sweep(&request, &mut Unseen) {
-        Err(error) if is_first_silent(&error) => Err(error),
-        Err(Error::Run(_) | Error::Prepare(_) | Error::Bench(_)) => {
-            std::thread::sleep(LINGER);
-            Err(Error::Told)
-        }
-        _ => Err(Error::Told),
-    }
+    sweep(&request(args)?, &mut Unseen)?;
+    Err(Error::Told)
 }
