@@ -118,7 +118,7 @@ const LAWS: [Law; 10] = [
         },
         bytes: "16(1-1/H)",
         epochs: "2 log H",
-        sensible: "thousands of hosts and payloads below a MiB: few epochs, but every rank sends for itself",
+        sensible: "ranks that are in no groups: few epochs, but every rank sends for itself",
     },
     Law {
         algorithm: Algorithm::RecursiveDoubling,
@@ -130,7 +130,7 @@ const LAWS: [Law; 10] = [
         },
         bytes: "8 log H",
         epochs: "1 + log H",
-        sensible: "the smallest payloads on any number of hosts",
+        sensible: "the smallest payloads of ranks that are in no groups",
     },
     Law {
         algorithm: Algorithm::TwoPhase,
