@@ -167,10 +167,13 @@ fn communicators_choose_by_devices() {
     // By what moves, and over how many devices.
     for (collective, devices, bytes, name) in [
         (Collective::AllReduce, 2, u64::MAX, "hierarchical-one-phase"),
-        (Collective::AllReduce, 3, 64 << 10, "hierarchical-one-phase"),
-        (Collective::AllReduce, 3, 128 << 10, "hierarchical-two-phase"),
-        (Collective::AllReduce, 4, 256 << 10, "hierarchical-doubling"),
-        (Collective::AllReduce, 4, (256 << 10) + 1, "hierarchical-two-phase"),
+        (Collective::AllReduce, 3, 48 << 10, "hierarchical-one-phase"),
+        (Collective::AllReduce, 3, 64 << 10, "hierarchical-two-phase"),
+        (Collective::AllReduce, 4, 8 << 10, "hierarchical-one-phase"),
+        (Collective::AllReduce, 4, 16 << 10, "hierarchical-doubling"),
+        (Collective::AllReduce, 4, 128 << 10, "hierarchical-doubling"),
+        (Collective::AllReduce, 4, 256 << 10, "hierarchical-two-phase"),
+        (Collective::AllReduce, 8, 1 << 10, "hierarchical-doubling"),
         (Collective::AllReduce, 65, 1 << 10, "hierarchical-doubling"),
         (Collective::AllReduce, 64, 1 << 30, "hierarchical-two-phase"),
         (Collective::AllReduce, 65, 1 << 30, "hierarchical"),
