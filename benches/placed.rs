@@ -163,7 +163,9 @@ impl Kernels {
     }
 
     fn all(&mut self) {
-        (0..self.pieces).for_each(|_| drop(self.share.launch(&mut Void).unwrap()));
+        for _ in 0..self.pieces {
+            self.share.launch(&mut Void).unwrap();
+        }
     }
 }
 

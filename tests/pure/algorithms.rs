@@ -133,11 +133,11 @@ fn sizes(groups: &Groups) -> Vec<u32> {
 }
 
 /// Stages in which so many groups exchange, and whose sums a group reads in all of them: by the prime factors.
-fn stages(mut count: u32) -> (u32, u32) {
-    let (mut stages, mut read) = (0, 0);
+fn stages(count: u32) -> (u32, u32) {
+    let (mut stages, mut read, mut left) = (0, 0, count);
     for factor in 2..=count {
-        while count.is_multiple_of(factor) {
-            (stages, read, count) = (stages + 1, read + factor, count / factor);
+        while left.is_multiple_of(factor) {
+            (stages, read, left) = (stages + 1, read + factor, left / factor);
         }
     }
     (stages, read)
