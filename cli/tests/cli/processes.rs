@@ -40,7 +40,7 @@ fn bench_is_told_once() {
         (
             4,
             &["bench", "-P", "16", "--device", "cpu", "-b", "1K", "-e", "16K", "-n", "3", "-w", "1"][..],
-            &["16 ranks over 4 processes on 1 host", "of the slowest process", "measuring hierarchical-doubling"][..],
+            &["16 ranks over 4 processes on 1 host", "of the slowest process", "measuring hierarchical-one-phase and hierarchical-doubling"][..],
         ),
         (
             2,
@@ -122,7 +122,7 @@ fn an_error_is_told_once() {
         (3, &["run", "--device", "cpu", "-P", "2"], 2, "names 2 of 3 processes"),
         (3, &["run", "--device", "99"], 2, "99"),
         // On the first, or on another one of which the others hear: it has a report, the first an error that quotes it.
-        (3, &["run", "--device", "cpu", "-P", "6", "--algorithm", "ring", "--drop-notify", "0:1"], 4, "hang"),
+        (3, &["run", "--device", "cpu", "-P", "6", "--algorithm", "ring", "--drop-notify", "0:1"], 4, "did not finish"),
         (3, &["run", "--device", "cpu", "-P", "6", "--algorithm", "ring", "--drop-notify", "2:1"], 2, "process 1"),
         (3, &["run", "--device", "cpu", "-P", "6", "--algorithm", "ring", "--drop-notify", "4:1"], 2, "process 2"),
     ] {
