@@ -27,13 +27,14 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, Options, Shape};
 use crate::communicator::Communicator;
+pub use crate::cores::cores;
 use crate::element::dispatch;
 use crate::error::PrepareError;
 use crate::lower::mode::Protocol;
 use crate::proof::Proved;
 use crate::schedule::DeviceKind;
 pub use executor::Executor;
-pub use processor::{Processor, cores};
+pub use processor::Processor;
 pub use ready::Ready;
 use team::Team;
 

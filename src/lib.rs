@@ -114,6 +114,7 @@ pub mod backend;
 mod buffers;
 pub mod collective;
 mod communicator;
+mod cores;
 pub mod cpu;
 pub mod element;
 pub mod error;

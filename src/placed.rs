@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{Backend, Member, Options, Shape, pieces, split};
+use crate::cores::cores;
 use crate::error::PrepareError;
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Groups, Placement};
@@ -69,10 +70,7 @@ impl Placed {
         let options = options.of_kind(member.kind());
         let sharing = self.members.iter().filter(|member| member.kind() == DeviceKind::Cpu).count();
         match member.kind() {
-            DeviceKind::Cpu if sharing > 1 && options.workers.is_none() => {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                options.workers((cores / sharing).max(1))
-            }
+            DeviceKind::Cpu if sharing > 1 && options.workers.is_none() => options.workers((cores() / sharing).max(1)),
             _ => options,
         }
     }

@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
-use super::processor::{Processor, cores};
+use super::processor::Processor;
 use crate::backend::{Options, Spread};
+use crate::cores::cores;
 use crate::error::PrepareError;
 use crate::payload::{Payload, VECTOR_BYTES};
 

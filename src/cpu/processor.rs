@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use crate::backend::FurtherResults;
+use crate::cores::of_machine;
 
 /// Results of as many bytes go past any cache, however large: they do not stay there until somebody reads them.
 const MOST_CACHED_BYTES: u64 = 16 << 20;
@@ -29,12 +30,6 @@ pub struct Processor {
     pub stream_bytes: u64,
 }
 
-/// Threads of an executor that is not told how many: one for each core that this process may use. Two threads of one core
-/// share its caches and what it gets of the memory, which are what a reduction is limited by.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(Processor::here().cores)
-}
-
 /// What `cargo bench --bench cpu -- choices` said, vendor by vendor.
 fn further_results(vendor: &str) -> FurtherResults {
     match vendor {
@@ -50,7 +45,7 @@ fn further_results(vendor: &str) -> FurtherResults {
 impl Processor {
     /// The one that this runs on. Asked once, which takes tens of microseconds in a virtual machine.
     pub fn here() -> &'static Self {
-        static HERE: LazyLock<Processor> = LazyLock::new(|| Processor::of(vendor(), physical_cores(), cache_bytes()));
+        static HERE: LazyLock<Processor> = LazyLock::new(|| Processor::of(vendor(), of_machine(), cache_bytes()));
         &HERE
     }
 
@@ -60,11 +55,6 @@ impl Processor {
         let further_results = further_results(&vendor);
         Self { vendor, cores, vectors: vectors(), cache_bytes, further_results, stream_bytes }
     }
-}
-
-/// Miri does not let anybody ask.
-fn physical_cores() -> usize {
-    if cfg!(miri) { usize::MAX } else { num_cpus::get_physical() }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 
 use super::contain::contained;
-use super::processor::cores;
 use super::rest::Rest;
+use crate::cores::cores;
 
 /// What every worker does in a launch. A panic on the calling thread unwinds from the launch once all other workers have left; a
 /// panic on another thread ends there, and nobody hears of it but from the work itself.

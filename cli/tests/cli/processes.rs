@@ -40,7 +40,11 @@ fn bench_is_told_once() {
         (
             4,
             &["bench", "-P", "16", "--device", "cpu", "-b", "1K", "-e", "16K", "-n", "3", "-w", "1"][..],
-            &["16 ranks over 4 processes on 1 host", "of the slowest process", "measuring hierarchical-one-phase and hierarchical-doubling"][..],
+            &[
+                "16 ranks over 4 processes on 1 host",
+                "of the slowest process",
+                "measuring hierarchical-one-phase and hierarchical-doubling",
+            ][..],
         ),
         (
             2,
