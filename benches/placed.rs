@@ -191,7 +191,7 @@ fn measure(devices: &[&Device], proved: &Proved, placement: &Placement, bytes: u
     let links = split.links(&payload);
     let placed = Placed::new(devices.iter().map(|device| device.member()).collect()).placement(placement.clone());
     // Two CPU executors share the cores, in a launch as beside it.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = wgccl::cpu::cores();
     let executors = devices.iter().filter(|device| matches!(device, Device::Cpu)).count().max(1);
     let options = Options::default().workers((cores / executors).max(1));
     let mut ready = match placed.prepare(proved, shape, &options) {

@@ -30,7 +30,7 @@ pub struct Processor {
     pub stream_bytes: u64,
 }
 
-/// What `cargo bench --bench cpu -- choices` said, vendor by vendor.
+/// By vendor. `cargo bench --bench cpu -- choices` measures both on the processor that it runs on.
 fn further_results(vendor: &str) -> FurtherResults {
     match vendor {
         // Measured on a Xeon with AVX-512.

@@ -6,7 +6,7 @@
 use super::kernel::{Reduction, Width, cached, run};
 use crate::element::{Element, with_op};
 
-/// Most elements of a short step. Of more the loops of [`kernel`](super::kernel) are better.
+/// Most elements of a short step: finding the loop for more, in [`kernel`](super::kernel), takes little beside running it.
 pub(super) const MOST_ELEMENTS: usize = 256;
 
 /// A step over memory that is named by a base and, from there, an offset in elements.

@@ -17,6 +17,8 @@ mod ring;
 mod tree;
 mod two_phase;
 
+pub(super) use grouped::{stages, whole_is_cheaper};
+
 use super::draft::Missing;
 use super::{Algorithm, Draft, Groups, MAX_RANKS, Schedule, SyncStyle};
 use crate::collective::{Collective, Task, TaskError};

@@ -71,21 +71,6 @@ impl Groups {
         (group, rank - self.first[group as usize])
     }
 
-    /// In which numbers groups exchange with each other, stage by stage, where they do so in stages: the prime factors of how many
-    /// there are.
-    pub(crate) fn stages(&self) -> Vec<u32> {
-        let (mut stages, mut left, mut factor) = (Vec::new(), self.count(), 2);
-        while factor * factor <= left {
-            while left.is_multiple_of(factor) {
-                stages.push(factor);
-                left /= factor;
-            }
-            factor += 1;
-        }
-        stages.extend((left > 1).then_some(left));
-        stages
-    }
-
     /// Who of a group stands for place `index`, which a smaller group does not have.
     pub(crate) fn holder(&self, group: u32, index: u32) -> u32 {
         self.first[group as usize] + index % self.size(group)

@@ -21,6 +21,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::algorithms::{stages, whole_is_cheaper};
 use super::{Algorithm, Groups};
 use crate::collective::{Collective, Task, UnknownName, same_name};
 
@@ -113,9 +114,9 @@ impl Algorithm {
     pub fn choose_placed(collective: Collective, groups: &Groups, part_bytes: u64, device: DeviceKind) -> Self {
         match (collective, groups.count()) {
             (Collective::AllReduce, 2) => Self::HierarchicalOnePhase,
-            (Collective::AllReduce, count) if whole_is_cheaper(groups, count.into(), part_bytes) => {
+            (Collective::AllReduce, count) if whole_is_cheaper(count, part_bytes, OF_A_MESSAGE) => {
                 let at_once = part_bytes <= AT_ONCE.0 && count <= AT_ONCE.1;
-                match groups.stages().len() {
+                match stages(count).len() {
                     2.. if !at_once => Self::HierarchicalDoubling,
                     _ => Self::HierarchicalOnePhase,
                 }
@@ -125,14 +126,6 @@ impl Algorithm {
             _ => Self::choose(collective, groups.ranks(), part_bytes, device),
         }
     }
-}
-
-/// Whether whole sums in a few messages cost less than a G-th of them in many.
-fn whole_is_cheaper(groups: &Groups, count: u64, part_bytes: u64) -> bool {
-    let messages = groups.stages().iter().map(|&among| u64::from(among) - 1).sum::<u64>();
-    let whole = messages.saturating_mul(OF_A_MESSAGE.saturating_add(part_bytes));
-    let in_parts = (2 * (count - 1)).saturating_mul(OF_A_MESSAGE.saturating_add(part_bytes / count));
-    whole <= in_parts
 }
 
 impl Selection {

@@ -38,6 +38,29 @@ pub(super) fn all_reduce(name: Algorithm, groups: Groups, exchange: Exchange) ->
     Draft::new(schedule, move |rank| [grouped.lane(rank)])
 }
 
+/// In which numbers so many groups exchange with each other, stage by stage: the prime factors of how many there are.
+pub(in crate::schedule) fn stages(groups: u32) -> Vec<u32> {
+    let (mut stages, mut left, mut factor) = (Vec::new(), groups, 2);
+    while factor * factor <= left {
+        while left.is_multiple_of(factor) {
+            stages.push(factor);
+            left /= factor;
+        }
+        factor += 1;
+    }
+    stages.extend((left > 1).then_some(left));
+    stages
+}
+
+/// Whether whole sums in stages cost a group less than a G-th of them at a time, where each message costs as much as so many bytes
+/// more.
+pub(in crate::schedule) fn whole_is_cheaper(groups: u32, part_bytes: u64, of_a_message: u64) -> bool {
+    let messages = stages(groups).into_iter().map(|among| u64::from(among) - 1).sum::<u64>();
+    let whole = messages.saturating_mul(of_a_message.saturating_add(part_bytes));
+    let others = u64::from(groups.max(1) - 1);
+    whole <= (2 * others).saturating_mul(of_a_message.saturating_add(part_bytes / u64::from(groups.max(1))))
+}
+
 struct Grouped {
     columns: Columns,
     /// Chunks of a column: where each group adds one of them, one a group.
@@ -51,7 +74,7 @@ impl Grouped {
         let count = groups.count();
         let stages = match exchange {
             _ if count == 1 => Vec::new(),
-            Exchange::Doubling => groups.stages(),
+            Exchange::Doubling => stages(groups.count()),
             _ => vec![count],
         };
         let cuts = if exchange == Exchange::TwoPhase { count } else { 1 };
@@ -178,7 +201,10 @@ mod tests {
             // Chunks that cross into each group, for each chunk of one payload in G.
             for (algorithm, crosses) in [
                 (Algorithm::HierarchicalOnePhase, count * (count - 1)),
-                (Algorithm::HierarchicalDoubling, count * groups.stages().iter().map(|among| among - 1).sum::<u32>()),
+                (
+                    Algorithm::HierarchicalDoubling,
+                    count * stages(groups.count()).iter().map(|among| among - 1).sum::<u32>(),
+                ),
                 (Algorithm::HierarchicalTwoPhase, 2 * (count - 1)),
             ] {
                 let recipe = Recipe::new(Collective::AllReduce, groups.ranks()).algorithm(algorithm);
