@@ -219,6 +219,32 @@ mod tests {
         }
     }
 
+    /// As docs/algorithms.md has it.
+    #[test]
+    fn groups_with_devices_of_their_own_exchange_by_size_and_number() {
+        use Algorithm::{Hierarchical, HierarchicalDoubling, HierarchicalOnePhase, HierarchicalTwoPhase};
+        for (groups, bytes, algorithm) in [
+            (2, KIB, HierarchicalOnePhase),
+            (2, 64 * MIB, HierarchicalOnePhase),
+            (3, 48 * KIB, HierarchicalOnePhase),
+            (3, 49 * KIB, HierarchicalTwoPhase),
+            (4, 8 * KIB, HierarchicalOnePhase),
+            (4, 8 * KIB + 4, HierarchicalDoubling),
+            (4, 128 * KIB, HierarchicalDoubling),
+            (4, 129 * KIB, HierarchicalTwoPhase),
+            (8, KIB, HierarchicalDoubling),
+            (8, 140 * KIB, HierarchicalDoubling),
+            (8, 141 * KIB, HierarchicalTwoPhase),
+            (64, 64 * MIB, HierarchicalTwoPhase),
+            (65, 64 * MIB, Hierarchical),
+            (65, u64::MAX, Hierarchical),
+        ] {
+            let placed = Groups::new(std::iter::repeat_n(2, groups)).unwrap();
+            let chosen = Algorithm::choose_placed(Collective::AllReduce, &placed, bytes, DeviceKind::Cpu);
+            assert_eq!(chosen, algorithm, "{groups} groups, {bytes} bytes");
+        }
+    }
+
     #[test]
     fn whatever_is_chosen_can_be_built() {
         for (&collective, device) in

@@ -55,10 +55,9 @@ pub(in crate::schedule) fn stages(groups: u32) -> Vec<u32> {
 /// Whether whole sums in stages cost a group less than a G-th of them at a time, where each message costs as much as so many bytes
 /// more.
 pub(in crate::schedule) fn whole_is_cheaper(groups: u32, part_bytes: u64, of_a_message: u64) -> bool {
-    let messages = stages(groups).into_iter().map(|among| u64::from(among) - 1).sum::<u64>();
-    let whole = messages.saturating_mul(of_a_message.saturating_add(part_bytes));
-    let others = u64::from(groups.max(1) - 1);
-    whole <= (2 * others).saturating_mul(of_a_message.saturating_add(part_bytes / u64::from(groups.max(1))))
+    let [count, part, message]: [u128; 3] = [groups.max(1).into(), part_bytes.into(), of_a_message.into()];
+    let messages: u128 = stages(groups).into_iter().map(|among| u128::from(among) - 1).sum();
+    messages * (message + part) <= 2 * (count - 1) * (message + part / count)
 }
 
 struct Grouped {
