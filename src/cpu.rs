@@ -7,6 +7,7 @@ mod contain;
 pub(crate) mod copy;
 mod cut;
 mod executor;
+mod hot;
 mod kernel;
 mod memory;
 mod part;

@@ -25,6 +25,8 @@ const PAGE_BYTES: usize = 4 << 10;
 const CHANNELS_TO_ROUND: usize = 8;
 /// Payloads of all ranks up to this are done before another thread has woken up.
 const INLINE_BYTES: usize = 512 << 10;
+/// Of all ranks, for each thread that takes part in such a launch: a thread that is awake hears of it in half a microsecond.
+const AWAKE_BYTES: usize = 64 << 10;
 /// Channels that a worker has begun at once where it may have to wait for others.
 const SHARED_DEPTH: usize = 2;
 /// More threads than any machine has cores.
@@ -42,6 +44,8 @@ pub(super) struct Cut {
     pub(super) stream: bool,
     /// Small enough for the calling thread alone.
     pub(super) inline: bool,
+    /// How many threads it is for, if it is, where they are awake anyway.
+    pub(super) awake: usize,
     /// What is in a channel's slots and signals is kept from one epoch to the next.
     pub(super) kept: bool,
     lanes: usize,
@@ -90,6 +94,7 @@ impl Cut {
             private,
             stream: bytes as u64 >= options.stream_bytes.unwrap_or(Processor::here().stream_bytes),
             inline,
+            awake: options.workers.unwrap_or_else(cores).min(bytes / AWAKE_BYTES).min(vectors),
             kept: false,
             lanes,
         })

@@ -12,6 +12,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::cut::Cut;
+use super::hot::Hot;
 use super::kernel::Reduction;
 use super::memory::{Bases, Slices, Slots};
 use super::program::Program;
@@ -56,6 +57,8 @@ pub struct Executor<T: Element> {
     shared: Arc<Shared<T>>,
     /// Takes the place of all lanes where a launch is small.
     straight: Option<Straight<T>>,
+    /// And that, where its caller makes many in a row.
+    hot: Option<Hot<T>>,
     team: Arc<Team>,
     /// Launches are traced, and the last one succeeded.
     traced: Option<bool>,
@@ -124,6 +127,8 @@ impl<T: Element> Executor<T> {
         let plain = plain && vectors.is_none_or(|vectors| vectors >= payload.chunk_vectors());
         let small = cut.inline && plain;
         let straight = small.then(|| Straight::new(proved, &program, slices, how)).flatten();
+        let hot = straight.as_ref().filter(|_| !cut.kept);
+        let hot = hot.and_then(|straight| Hot::new(straight, proved, &program, slices, how, cut.awake));
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         if options.trace {
             record(&shared, cut.channels)?;
@@ -131,7 +136,7 @@ impl<T: Element> Executor<T> {
         team.grow(cut.workers).map_err(PrepareError::Threads)?;
         let channels = if straight.is_some() { 1 } else { cut.channels as u32 };
         let traced = options.trace.then_some(false);
-        Ok(Self { proved: proved.clone(), lengths, channels, shared, straight, team, traced })
+        Ok(Self { proved: proved.clone(), lengths, channels, shared, straight, hot, team, traced })
     }
 
     /// What was executed is this schedule.
@@ -264,8 +269,19 @@ impl<T: Element> Executor<T> {
         outputs: impl ExactSizeIterator<Item = *mut T>,
     ) -> Result<(), RunError> {
         if let Some(straight) = &mut self.straight {
+            let Some(hot) = &mut self.hot else {
+                // SAFETY: handed on.
+                return unsafe { straight.launch(self.shared.how, inputs, outputs) };
+            };
+            if let Some(turn) = hot.turn(&self.team) {
+                // SAFETY: handed on.
+                return unsafe { hot.launch(turn, inputs, outputs) };
+            }
+            let began = Instant::now();
             // SAFETY: handed on.
-            return unsafe { straight.launch(self.shared.how, inputs, outputs) };
+            let launched = unsafe { straight.launch(self.shared.how, inputs, outputs) };
+            hot.launched_alone(began, &self.team);
+            return launched;
         }
         self.shared.reset(0, 0..self.channels as usize);
         self.bases().set(inputs, outputs);

@@ -147,6 +147,12 @@ impl Slices {
         self.slots.checked_mul(self.pitch)?.checked_next_multiple_of(line)
     }
 
+    /// Elements of a channel's slice of a chunk, where all of them are there.
+    pub(super) fn len(&self, channel: usize) -> usize {
+        // Where counts are divisible, a chunk ends before its padding does, and another begins there.
+        self.per.min(self.payload.step.saturating_sub(channel * self.per))
+    }
+
     /// First element, in a part of the users' buffers, of the channel's slice of the part's chunk `chunk`.
     fn start(&self, channel: usize, chunk: usize) -> usize {
         (chunk * self.payload.step + channel * self.per).min(self.payload.count)
@@ -202,17 +208,15 @@ impl<T: Element> Channel<'_, T> {
             return;
         }
         for k in 0..chunks {
-            let len = from.iter().chain(to).fold(self.slice_len(), |len, &operand| len.min(self.exists(operand, k)));
+            let len = from
+                .iter()
+                .chain(to)
+                .fold(self.slices.len(self.index), |len, &operand| len.min(self.exists(operand, k)));
             let place = |operand: &Operand| self.place(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.
             unsafe { reduce(how, (from, to), place, |operand| operand.is_contribution(), len, store) };
         }
-    }
-
-    fn slice_len(&self) -> usize {
-        // Where counts are divisible, a chunk ends before its padding does, and another begins there.
-        self.slices.per.min(self.slices.payload.step.saturating_sub(self.index * self.slices.per))
     }
 
     fn exists(&self, operand: Operand, k: u32) -> usize {

@@ -60,6 +60,11 @@ impl Rest {
         }
     }
 
+    /// Whether no thread sleeps here now.
+    pub(super) fn is_awake(&self) -> bool {
+        self.sleepers.load(Ordering::Relaxed) == 0
+    }
+
     /// On its core, until `ready` or out of patience.
     fn stay(&self, ready: impl Fn() -> bool) -> bool {
         for _ in 0..TURNS {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::contain::contained;
 use super::kernel::{MOST_OPERANDS as OPERANDS, Reduction, Store, fold};
-use super::memory::{AT_ONCE_BYTES, Slices, Slots, reduce};
+use super::memory::{AT_ONCE_BYTES, LINE, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use super::short::{self, Short};
 use crate::element::Element;
@@ -85,14 +85,24 @@ impl Place {
 }
 
 impl<T: Element> Straight<T> {
-    /// None where the schedule is so large that this would gain nothing, or there is no memory for it.
+    /// Of whole chunks. None where the schedule is so large that this would gain nothing, or there is no memory for it.
     pub(super) fn new(proved: &Proved, program: &Program, slices: Slices, how: Reduction<T>) -> Option<Self> {
+        let (per, pitch) = (slices.payload.chunk_elements, slices.payload.chunk_elements);
+        Self::of_channel(0, proved, program, Slices { per, pitch, ..slices }, how)
+    }
+
+    /// Of a channel's slice of each chunk.
+    pub(super) fn of_channel(
+        channel: usize,
+        proved: &Proved,
+        program: &Program,
+        slices: Slices,
+        how: Reduction<T>,
+    ) -> Option<Self> {
         if program.operands.len() > MOST_OPERANDS {
             return None;
         }
-        let (per, pitch) = (slices.payload.chunk_elements, slices.payload.chunk_elements);
-        let slices = Slices { per, pitch, ..slices };
-        let whole = slices.payload.step;
+        let whole = slices.len(channel);
         let slots = Slots::new(slices.slot_elements()?)?;
         let mut bases = vec![std::ptr::null_mut(); 2 * slices.ranks];
         bases.push(slots.as_ptr());
@@ -109,7 +119,7 @@ impl<T: Element> Straight<T> {
                 continue;
             }
             for k in 0..step.chunks {
-                let exists = |operand: &Operand| slices.exists(0, *operand, k);
+                let exists = |operand: &Operand| slices.exists(channel, *operand, k);
                 let len = from.iter().chain(to).map(exists).fold(whole, usize::min);
                 let first = straight.places.len();
                 straight.places.extend(from.iter().chain(to).map(|&operand| Place {
@@ -119,7 +129,7 @@ impl<T: Element> Straight<T> {
                         Buffer::Slot => 2 * slices.ranks,
                     } as u32,
                     contribution: operand.is_contribution(),
-                    offset: slices.offset(0, operand, k),
+                    offset: slices.offset(channel, operand, k),
                 }));
                 straight.push(Step { first, from: from.len(), to: to.len(), len });
             }
@@ -128,6 +138,33 @@ impl<T: Element> Straight<T> {
         straight.whole = !proved.is_part() && straight.is_whole();
         straight.find_runs(how.scales());
         Some(straight)
+    }
+
+    /// Its elements in so many parts, if it is one step over users' buffers: what that makes of an element needs no other.
+    pub(super) fn split(&self, parts: usize, how: Reduction<T>) -> Option<Vec<Self>> {
+        let [step] = self.steps[..] else { return None };
+        if self.places.iter().any(|place| place.base as usize == 2 * self.ranks) {
+            return None;
+        }
+        let per = step.len.div_ceil(parts).next_multiple_of(LINE / size_of::<T>());
+        let part = |part: usize| {
+            let (start, end) = ((part * per).min(step.len), ((part + 1) * per).min(step.len));
+            let places = self.places.iter().map(|place| Place { offset: place.offset + start, ..*place }).collect();
+            let mut straight = Self {
+                steps: vec![Step { len: end - start, ..step }],
+                shorts: Vec::new(),
+                runs: Vec::new(),
+                ends: vec![1],
+                places,
+                slots: Slots::new(0)?,
+                ranks: self.ranks,
+                whole: false,
+                bases: self.bases.clone(),
+            };
+            straight.find_runs(how.scales());
+            Some(straight)
+        };
+        (0..parts).map(part).collect()
     }
 
     /// Finds the runs of every epoch, once all steps are there.
@@ -200,10 +237,30 @@ impl<T: Element> Straight<T> {
             // SAFETY: handed on; a whole sum is of whole buffers.
             return unsafe { sum_whole(how, self.steps[0].len, &from[..ranks], &to[..ranks]) };
         }
+        self.give(inputs, outputs);
+        // SAFETY: the bases are those of this launch.
+        unsafe { self.launch_given(how) }
+    }
+
+    /// Over which buffers [`launch_given`](Self::launch_given) goes.
+    pub(super) fn give(&mut self, inputs: impl Iterator<Item = *const T>, outputs: impl Iterator<Item = *mut T>) {
         let (of_inputs, of_outputs) = self.bases.split_at_mut(self.ranks);
         of_inputs.iter_mut().zip(inputs).for_each(|(base, input)| *base = input.cast_mut());
         of_outputs.iter_mut().zip(outputs).for_each(|(base, output)| *base = output);
-        // SAFETY: the bases are those of this launch.
+    }
+
+    /// The same as to another of the same schedule.
+    pub(super) fn give_as(&mut self, other: &Self) {
+        let users = 2 * self.ranks;
+        self.bases[..users].copy_from_slice(&other.bases[..users]);
+    }
+
+    /// One launch over the buffers that were given last.
+    ///
+    /// # Safety
+    /// That of [`launch`](Self::launch) of these.
+    pub(super) unsafe fn launch_given(&self, how: Reduction<T>) -> Result<(), RunError> {
+        // SAFETY: handed on.
         unsafe { self.execute(how, &self.runs, &self.bases) }
     }
 

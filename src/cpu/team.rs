@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::{Builder, JoinHandle};
 
 use super::contain::contained;
@@ -74,14 +74,57 @@ impl Team {
         Ok(())
     }
 
-    /// One launch of at most as many workers as the team has grown to: returns once every one of them is done.
+    /// One launch, when nobody else has the turn; see [`Turn::run`].
     pub(super) fn run<W: Work>(&self, work: &Arc<W>, workers: usize) {
         if workers <= 1 {
             return work.work(0);
         }
-        let _turn = self.gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.turn().run(work, workers);
+    }
+
+    /// The turn to launch, when nobody else has it.
+    pub(super) fn turn(&self) -> Turn<'_> {
+        Turn { gate: &self.gate, _held: self.gate.turn.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// The turn to launch, if nobody else has it and no worker sleeps.
+    pub(super) fn awake(&self) -> Option<Turn<'_>> {
+        if !self.gate.patient() || !self.gate.start.is_awake() {
+            return None;
+        }
+        Some(Turn { gate: &self.gate, _held: free(&self.gate.turn)? })
+    }
+
+    /// Wakes all workers, of which there are so many then, for a launch that comes soon. Nothing happens where they cannot be had.
+    pub(super) fn rouse(&self, workers: usize) {
+        if self.grow(workers).is_err() || !self.gate.patient() {
+            return;
+        }
+        if let Some(_turn) = free(&self.gate.turn) {
+            self.gate.number(0);
+        }
+    }
+}
+
+fn free<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(held) => Some(held),
+        Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// Nobody else launches meanwhile.
+pub(super) struct Turn<'a> {
+    gate: &'a Gate,
+    _held: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// One launch of at most as many workers as the team has grown to: returns once every one of them is done.
+    pub(super) fn run<W: Work>(self, work: &Arc<W>, workers: usize) {
         self.gate.open(work.clone(), workers);
-        let _joined = Joined(&self.gate);
+        let _joined = Joined(self.gate);
         work.work(0);
     }
 }
@@ -110,6 +153,11 @@ impl Gate {
     fn open(&self, work: Arc<dyn Work>, workers: usize) {
         self.hold(Some(work));
         self.running.0.store(workers - 1, Ordering::Relaxed);
+        self.number(workers);
+    }
+
+    /// Begins the next launch.
+    fn number(&self, workers: usize) {
         let number = self.launch.load(Ordering::Relaxed) / NUMBER + 1;
         self.launch.store(number * NUMBER + workers as u64, Ordering::Release);
         self.start.wake();

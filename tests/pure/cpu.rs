@@ -9,7 +9,7 @@ use wgccl::cpu::{Cpu, Executor};
 use wgccl::element::DataType;
 use wgccl::error::{BufferError, PrepareError, RunError, UserBuffer};
 use wgccl::fault::Fault;
-use wgccl::golden::Goldens;
+use wgccl::golden::{Golden, Goldens};
 use wgccl::hang::{Hang, Silence};
 use wgccl::low_level::inputs::{Fill, generate};
 use wgccl::low_level::payload::Payload;
@@ -154,6 +154,48 @@ fn choices_change_no_bit() {
             twice(&proved, &given(4, count), ways);
         }
     }
+}
+
+/// Workers join in after the first few, if they are free: of two threads that launch by the same team, one goes alone. Inputs
+/// change from launch to launch, so that nothing stale passes.
+#[test]
+#[cfg_attr(miri, ignore = "a minute; what workers access is in a test of cpu::hot")]
+fn launches_in_a_row_are_as_any_other() {
+    let (ranks, count, rows) = (4, 8197, if cfg!(sanitized) { 10 } else { 50 });
+    let cpu = Cpu::new();
+    let launch = |algorithm| {
+        let proved = ring(algorithm, ranks, SyncStyle::Neighbor, false);
+        let mut executor = Executor::<f32>::new(&proved, count, Op::Sum, &Options::default()).unwrap();
+        let shape = Shape::new(count, DataType::F32, Op::Sum);
+        let mut ready = cpu.prepare(&proved, shape, &Options::default()).unwrap();
+        let inputs = given(ranks, count);
+        let inputs = inputs.each_ref().map(|inputs| views(inputs));
+        let golden = |inputs| Golden::new(&proved, &payload(&proved, count), Op::Sum, inputs).unwrap();
+        let goldens = inputs.each_ref().map(|inputs| golden(inputs));
+        let bytes = inputs.each_ref().map(|inputs| inputs.iter().map(|x| bytemuck::cast_slice(x)).collect::<Vec<_>>());
+        let mut outputs = vec![vec![f32::poison(); count]; ranks as usize];
+        for row in 0..rows {
+            for launch in 0..9 {
+                let which = (row + launch) % 2;
+                let outputs = outputs.iter_mut().map(|output| &mut output[..]);
+                if row % 4 == 3 {
+                    executor.run(&inputs[which], &mut outputs.collect::<Vec<_>>()).unwrap();
+                } else {
+                    let mut outputs: Vec<&mut [u8]> = outputs.map(bytemuck::cast_slice_mut).collect();
+                    ready.run(&bytes[which], &mut outputs).unwrap();
+                }
+            }
+            for (rank, output) in (0..).zip(&outputs) {
+                let bits = |elements: &[f32]| elements.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                let right = bits(output) == bits(goldens[row % 2].expected(rank));
+                assert!(right, "{algorithm}: row {row}, rank {rank}");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| launch(Algorithm::Direct));
+        scope.spawn(|| launch(Algorithm::Ring));
+    });
 }
 
 /// Few elements and a step a time: as many switches between threads as there can be.
