@@ -11,6 +11,10 @@ override DESTINATIONS: u32 = 0u;
 override COPIES: bool = true;
 override REDUCTIONS: bool = true;
 override OTHERS: bool = true;
+// Whether in all instructions of that shape operands and destinations are evenly apart, by one distance.
+override EVEN: bool = false;
+// Whether any instruction moves more than a chunk: a loop of one turn is a loop to cores.
+override RUNS: bool = true;
 
 // How an instruction moves data: not at all, one operand to one destination, two to one, OPERANDS to DESTINATIONS,
 // any number to any number.
@@ -29,17 +33,25 @@ fn move_chunks(instruction: Instruction, channel: u32, invocation: u32) {
     let start = slice_start + (invocation / GROUP) * part;
     let end = min(start + part, slice_end);
     let first = start + invocation % GROUP;
-    for (var chunk = 0u; chunk < instruction.chunks; chunk++) {
-        let offset = chunk * params.chunk_stride;
-        if (COPIES && instruction.kind == COPY) {
-            copy(instruction, offset + first, offset + end);
-        } else if (REDUCTIONS && instruction.kind == REDUCE) {
-            reduce(instruction, offset + first, offset + end);
-        } else if (OPERANDS > 0u && instruction.kind == UNROLLED) {
-            unrolled(instruction, offset + first, offset + end);
-        } else if (OTHERS && instruction.kind == OTHER) {
-            other(instruction, offset + first, offset + end);
+    if (RUNS) {
+        for (var chunk = 0u; chunk < instruction.chunks; chunk++) {
+            let offset = chunk * params.chunk_stride;
+            move_chunk(instruction, offset + first, offset + end);
         }
+    } else {
+        move_chunk(instruction, first, end);
+    }
+}
+
+fn move_chunk(instruction: Instruction, first: u32, end: u32) {
+    if (COPIES && instruction.kind == COPY) {
+        copy(instruction, first, end);
+    } else if (REDUCTIONS && instruction.kind == REDUCE) {
+        reduce(instruction, first, end);
+    } else if (OPERANDS > 0u && instruction.kind == UNROLLED) {
+        unrolled(instruction, first, end);
+    } else if (OTHERS && instruction.kind == OTHER) {
+        other(instruction, first, end);
     }
 }
 
@@ -74,40 +86,49 @@ fn other(instruction: Instruction, first: u32, end: u32) {
     }
 }
 
-// Links are padded, so that all of these can be read whatever the shape.
+// First vector of operand or destination `number`, of which the first is at `first`: others are evenly apart, or stand in the links
+// from `at` on. Links are padded, so that all of these can be read whatever the shape.
+fn place_in(first: u32, distance: u32, at: u32, number: u32) -> u32 {
+    if (EVEN) {
+        return first + number * distance;
+    }
+    return links[at + number - 1u].index;
+}
+
 fn unrolled(instruction: Instruction, first: u32, end: u32) {
+    let distance = instruction.second - instruction.operand;
     let operands = instruction.end_notify;
     let destinations = instruction.end_operand;
-    let operand_1 = links[operands + 0u].index;
-    let operand_2 = links[operands + 1u].index;
-    let operand_3 = links[operands + 2u].index;
-    let operand_4 = links[operands + 3u].index;
-    let operand_5 = links[operands + 4u].index;
-    let operand_6 = links[operands + 5u].index;
-    let operand_7 = links[operands + 6u].index;
-    let operand_8 = links[operands + 7u].index;
-    let operand_9 = links[operands + 8u].index;
-    let operand_10 = links[operands + 9u].index;
-    let operand_11 = links[operands + 10u].index;
-    let operand_12 = links[operands + 11u].index;
-    let operand_13 = links[operands + 12u].index;
-    let operand_14 = links[operands + 13u].index;
-    let operand_15 = links[operands + 14u].index;
-    let destination_1 = links[destinations + 0u].index;
-    let destination_2 = links[destinations + 1u].index;
-    let destination_3 = links[destinations + 2u].index;
-    let destination_4 = links[destinations + 3u].index;
-    let destination_5 = links[destinations + 4u].index;
-    let destination_6 = links[destinations + 5u].index;
-    let destination_7 = links[destinations + 6u].index;
-    let destination_8 = links[destinations + 7u].index;
-    let destination_9 = links[destinations + 8u].index;
-    let destination_10 = links[destinations + 9u].index;
-    let destination_11 = links[destinations + 10u].index;
-    let destination_12 = links[destinations + 11u].index;
-    let destination_13 = links[destinations + 12u].index;
-    let destination_14 = links[destinations + 13u].index;
-    let destination_15 = links[destinations + 14u].index;
+    let operand_1 = place_in(instruction.operand, distance, operands, 1u);
+    let operand_2 = place_in(instruction.operand, distance, operands, 2u);
+    let operand_3 = place_in(instruction.operand, distance, operands, 3u);
+    let operand_4 = place_in(instruction.operand, distance, operands, 4u);
+    let operand_5 = place_in(instruction.operand, distance, operands, 5u);
+    let operand_6 = place_in(instruction.operand, distance, operands, 6u);
+    let operand_7 = place_in(instruction.operand, distance, operands, 7u);
+    let operand_8 = place_in(instruction.operand, distance, operands, 8u);
+    let operand_9 = place_in(instruction.operand, distance, operands, 9u);
+    let operand_10 = place_in(instruction.operand, distance, operands, 10u);
+    let operand_11 = place_in(instruction.operand, distance, operands, 11u);
+    let operand_12 = place_in(instruction.operand, distance, operands, 12u);
+    let operand_13 = place_in(instruction.operand, distance, operands, 13u);
+    let operand_14 = place_in(instruction.operand, distance, operands, 14u);
+    let operand_15 = place_in(instruction.operand, distance, operands, 15u);
+    let destination_1 = place_in(instruction.destination, distance, destinations, 1u);
+    let destination_2 = place_in(instruction.destination, distance, destinations, 2u);
+    let destination_3 = place_in(instruction.destination, distance, destinations, 3u);
+    let destination_4 = place_in(instruction.destination, distance, destinations, 4u);
+    let destination_5 = place_in(instruction.destination, distance, destinations, 5u);
+    let destination_6 = place_in(instruction.destination, distance, destinations, 6u);
+    let destination_7 = place_in(instruction.destination, distance, destinations, 7u);
+    let destination_8 = place_in(instruction.destination, distance, destinations, 8u);
+    let destination_9 = place_in(instruction.destination, distance, destinations, 9u);
+    let destination_10 = place_in(instruction.destination, distance, destinations, 10u);
+    let destination_11 = place_in(instruction.destination, distance, destinations, 11u);
+    let destination_12 = place_in(instruction.destination, distance, destinations, 12u);
+    let destination_13 = place_in(instruction.destination, distance, destinations, 13u);
+    let destination_14 = place_in(instruction.destination, distance, destinations, 14u);
+    let destination_15 = place_in(instruction.destination, distance, destinations, 15u);
     for (var i = first; i < end; i += GROUP) {
         var value = load(instruction.operand + i, instruction.inputs & 1u);
         if (OPERANDS > 1u) { value = combine(value, load(operand_1 + i, instruction.inputs & 2u)); }

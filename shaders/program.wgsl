@@ -20,7 +20,8 @@ struct Instruction {
     // Bit i: operand i is an input. Of operands beyond the bits their links say it.
     inputs: u32,
     // Most instructions have one of each, at most, and need not look them up in the links, where they stand too: the first
-    // wait, the first signal to notify, the first vector of the second operand.
+    // wait, the first signal to notify, the first vector of the second operand. Of one operand to several destinations, that is as
+    // far from the operand as the second destination is from the first.
     awaited: Wait,
     notified: u32,
     second: u32,

@@ -4,6 +4,9 @@
 //
 // Joined with payload/plain.wgsl, place.wgsl, program.wgsl, signal.wgsl, element/, op/, contribution/ and move.wgsl.
 
+// Whether anything waits or notifies.
+override SIGNALS: bool = true;
+
 @compute @workgroup_size(WORKGROUP)
 fn execute(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     // A loop of one turn is a loop to SwiftShader, and costs a small launch a fifth of its time.
@@ -33,13 +36,15 @@ fn run(place: Place, invocation: u32) {
     var arrived = leads && lane.next == start;
     for (var i = start; i < end; i++) {
         let instruction = program[i];
-        if (arrived) {
+        if (SIGNALS && arrived) {
             arrived = all_arrived(instruction, place.first_signal, lane.launches);
         }
         move_chunks(instruction, place.channel, invocation);
         if (arrived) {
-            for (var j = instruction.end_wait; j < instruction.end_notify; j++) {
-                notify(place.first_signal + links[j].index);
+            if (SIGNALS) {
+                for (var j = instruction.end_wait; j < instruction.end_notify; j++) {
+                    notify(place.first_signal + links[j].index);
+                }
             }
             lane.next = i + 1u;
         }

@@ -78,8 +78,14 @@ pub struct Moves {
     pub reductions: bool,
     /// Operands and destinations that are written out, where the schedule has any such instruction.
     pub unrolled: (u32, u32),
+    /// Whether addresses of these are evenly apart, by one distance in an instruction, so that none is looked up.
+    pub even: bool,
     /// Any other.
     pub others: bool,
+    /// More than one chunk at a time.
+    pub runs: bool,
+    /// Whether anything waits or notifies.
+    pub signals: bool,
 }
 
 /// How the bits of an element type are compared; the numbers of `shaders/verify.wgsl`.
@@ -223,10 +229,14 @@ impl Kernel {
                         ("DESTINATIONS", moves.unrolled.1),
                         ("COPIES", moves.copies.into()),
                         ("REDUCTIONS", moves.reductions.into()),
+                        ("EVEN", moves.even.into()),
                         ("OTHERS", moves.others.into()),
+                        ("RUNS", moves.runs.into()),
                     ]);
                 }
-                if interpreter != Interpreter::Stepped {
+                if interpreter == Interpreter::Stepped {
+                    all.push(("SIGNALS", moves.signals.into()));
+                } else {
                     all.extend([
                         ("PASSES", numbers.passes),
                         ("IDLE", numbers.idle),

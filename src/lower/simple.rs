@@ -19,7 +19,7 @@ use super::tuning::Tuning;
 use crate::fault::Fault;
 use crate::hang::{Evidence, Hang, StuckChannel};
 use crate::proof::Proved;
-use crate::schedule::{self, Address, Buffer, Schedule, Signal};
+use crate::schedule::{self, Address, AddressMap, Buffer, Signal};
 
 /// `Instruction.kind` in the shader.
 const NOTHING: u32 = 0;
@@ -82,9 +82,21 @@ impl Link {
     }
 }
 
+/// By how many chunks' memory the operands of an instruction, and its destinations, are apart, if that is one distance.
+fn distance(map: &AddressMap, instruction: &schedule::Instruction) -> Option<usize> {
+    let apart = |addresses: &[Address]| {
+        let apart = addresses.windows(2).map(|two| map.index(two[1]).wrapping_sub(map.index(two[0])));
+        apart.collect::<Vec<_>>()
+    };
+    let mut all = [apart(&instruction.from), apart(&instruction.to)].concat();
+    all.dedup();
+    if let [distance] = all[..] { Some(distance) } else { None }
+}
+
 /// Writes out the shape that moves most chunks.
-fn moves_of(schedule: &Schedule) -> Moves {
-    let mut moves = Moves::default();
+fn moves_of(proved: &Proved) -> Moves {
+    let schedule = proved.schedule();
+    let mut moves = Moves { signals: proved.graph().cells() > 0, ..Moves::default() };
     let mut wide = FxHashMap::<(u32, u32), u64>::default();
     for instruction in schedule.lanes.iter().flat_map(|lane| &lane.instructions) {
         match (instruction.from.len() as u32, instruction.to.len() as u32) {
@@ -98,6 +110,12 @@ fn moves_of(schedule: &Schedule) -> Moves {
     let most = wide.iter().filter(|(shape, _)| fits(shape)).max_by_key(|&(shape, chunks)| (chunks, shape));
     moves.unrolled = most.map_or((0, 0), |(&shape, _)| shape);
     moves.others = wide.keys().any(|&shape| shape != moves.unrolled);
+    let mut instructions = schedule.lanes.iter().flat_map(|lane| &lane.instructions);
+    moves.runs = instructions.clone().any(|instruction| instruction.chunks > 1);
+    moves.even = most.is_some()
+        && instructions.all(|instruction| {
+            kind(&moves, instruction) != UNROLLED || distance(proved.address_map(), instruction).is_some()
+        });
     moves
 }
 
@@ -120,7 +138,7 @@ pub(super) struct Simple {
 
 impl Simple {
     pub(super) fn new(proved: &Proved) -> Self {
-        Self { proved: proved.clone(), moves: moves_of(proved.schedule()) }
+        Self { proved: proved.clone(), moves: moves_of(proved) }
     }
 
     fn program(
@@ -159,6 +177,11 @@ impl Simple {
                 links.extend(instruction.to.iter().skip(1).map(|to| Link::to(MEMORY, vector(to))));
                 let first_of = |range: Range<u32>| links[range.start as usize..range.end as usize].first();
                 let index_of = |range| first_of(range).map_or(0, |link| link.index);
+                let second = match (&*instruction.from, &*instruction.to) {
+                    // Read for its distance alone.
+                    ([from], [first, next, ..]) => vector(from).wrapping_add(vector(next).wrapping_sub(vector(first))),
+                    _ => index_of(end_notify..end_operand),
+                };
                 let wait = |link: &Link| Wait { signal: link.index, at_least: link.at_least, each: link.each };
                 instructions.push(Instruction {
                     kind: kind(&self.moves, instruction),
@@ -174,7 +197,7 @@ impl Simple {
                     inputs: (0..).zip(instruction.from.iter().take(MOST_UNROLLED as usize)).fold(0, with_input),
                     awaited: first_of(first_wait..end_wait).map(wait).unwrap_or_default(),
                     notified: index_of(end_wait..end_notify),
-                    second: index_of(end_notify..end_operand),
+                    second,
                 });
             }
             lanes.push(first..instructions.len() as u32);
@@ -399,7 +422,50 @@ pub(super) mod tests {
                 assert!(kinds(word.end_notify, word.end_operand, &[MEMORY, INPUT]), "{case}");
                 assert!(kinds(word.end_operand, word.end_destination, &[MEMORY]), "{case}");
                 assert_eq!(word.notified, first(word.end_wait, word.end_notify).index, "{case}");
-                assert_eq!(word.second, first(word.end_notify, word.end_operand).index, "{case}");
+                let several = word.end_notify == word.end_operand && word.end_operand < word.end_destination;
+                let second = if several {
+                    let apart = first(word.end_operand, word.end_destination).index.wrapping_sub(word.destination);
+                    word.operand.wrapping_add(apart)
+                } else {
+                    first(word.end_notify, word.end_operand).index
+                };
+                assert_eq!(word.second, second, "{case}");
+            }
+        }
+    }
+
+    /// What the shader computes in place of links is what stands there.
+    #[test]
+    fn what_is_evenly_apart_is_not_looked_up() {
+        use crate::collective::Collective;
+        use crate::proof::{Options, prove};
+        use crate::schedule::{Algorithm, SyncStyle, build};
+        for (algorithm, in_place, even, runs, signals) in [
+            (Algorithm::Direct, false, true, false, false),
+            (Algorithm::Direct, true, true, false, false),
+            (Algorithm::TwoPhase, false, true, false, true),
+            (Algorithm::OnePhaseOwnFirst, false, false, false, true),
+            (Algorithm::HalvingDoubling, false, false, true, true),
+            (Algorithm::Ring, false, false, false, true),
+        ] {
+            let case = format!("{algorithm} {in_place}");
+            let schedule = build(Collective::AllReduce, algorithm, 8, SyncStyle::Neighbor).unwrap();
+            let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
+            let simple = Simple::new(&proved);
+            let Moves { even: is, runs: are, signals: has, .. } = simple.moves;
+            assert_eq!((is, are, has), (even, runs, signals), "{case}");
+            let plan = Plan::new(&proved, Mode::PerStep, |_| 1, u64::MAX).unwrap();
+            let Program { instructions, links, .. } = simple.program(&plan, &simple.arena(3, 1), |_| 1, None);
+            for word in instructions.iter().filter(|word| even && word.kind == UNROLLED) {
+                let distance = word.second.wrapping_sub(word.operand);
+                let at = |first: u32, end: u32| links[first as usize..end as usize].iter().map(|link| link.index);
+                for (first, mut further) in [
+                    (word.operand, at(word.end_notify, word.end_operand)),
+                    (word.destination, at(word.end_operand, word.end_destination)),
+                ] {
+                    let computed = |number: u32| first.wrapping_add(number.wrapping_mul(distance));
+                    assert!((1..).map(computed).zip(further.by_ref()).all(|(a, b)| a == b), "{case}: {word:?}");
+                }
             }
         }
     }
