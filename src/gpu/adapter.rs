@@ -167,6 +167,9 @@ pub(super) fn describe(
         ),
         unordered(info.backend, features),
     );
+    // Where the two differ, nothing is said.
+    let subgroup = (info.subgroup_min_size == info.subgroup_max_size).then_some(info.subgroup_min_size);
+    let target = target.subgroup(subgroup);
     let (mut dispatch_modes, mut refused_modes) = (Vec::new(), Vec::new());
     for &mode in Mode::ALL {
         match target.support(mode, Protocol::default()) {

@@ -74,12 +74,20 @@ pub struct Target {
     pub limits: Limits,
     /// Why a notify may overtake the data that it announces to another workgroup of the same dispatch, if it may.
     pub unordered: Option<&'static str>,
+    /// Invocations of a subgroup, where they are of one size: those that run as one.
+    pub subgroup: Option<u32>,
 }
 
 impl Target {
     /// A device on which notifies of one dispatch and the data that they announce are ordered, or not for that reason.
     pub fn new(class: DeviceClass, limits: Limits, unordered: Option<&'static str>) -> Self {
-        Self { class, limits, unordered }
+        Self { class, limits, unordered, subgroup: None }
+    }
+
+    /// Sets [`subgroup`](Self::subgroup).
+    #[must_use]
+    pub fn subgroup(self, subgroup: impl Into<Option<u32>>) -> Self {
+        Self { subgroup: subgroup.into(), ..self }
     }
 
     /// The soundness table; `shaders/README.md` argues for every line of it.
