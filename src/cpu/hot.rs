@@ -77,7 +77,7 @@ impl<T: Element> Hot<T> {
 
     /// The turn to launch on all workers, if they are awake.
     pub(super) fn turn<'a>(&self, team: &'a Team) -> Option<Turn<'a>> {
-        self.haste.roused.and_then(|_| team.awake())
+        team.awake(self.work.slices.len())
     }
 
     /// One launch, as [`Straight::launch`] makes it.
@@ -186,12 +186,13 @@ mod tests {
     fn nobody_is_asked_who_sleeps() {
         let team = Team::default();
         team.rouse(crate::cores::cores() + 1);
-        assert!(team.awake().is_none(), "each would take another's core");
+        assert!(team.awake(2).is_none(), "each would take another's core");
         let team = Team::default();
+        assert!(team.awake(2).is_none(), "there is nobody");
         let turn = team.turn();
-        assert!(team.awake().is_none(), "another thread launches");
+        assert!(team.awake(1).is_none(), "another thread launches");
         drop(turn);
-        assert!(team.awake().is_some(), "there is nobody who could sleep");
+        assert!(team.awake(1).is_some(), "there is nobody who could sleep");
     }
 
     #[test]

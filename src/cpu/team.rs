@@ -37,6 +37,8 @@ struct Gate {
     /// Workers until the next launch, and the caller until all have finished.
     start: Rest,
     done: Rest,
+    /// Threads that were started, all that a launch may count on.
+    threads: AtomicUsize,
     /// Workers would take each other's cores if they did not sleep at once.
     crowded: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl Team {
             })?;
             threads.push(thread);
         }
+        self.gate.threads.store(threads.len(), Ordering::Relaxed);
         self.gate.crowded.store(threads.len() >= cores(), Ordering::Relaxed);
         Ok(())
     }
@@ -87,15 +90,16 @@ impl Team {
         Turn { gate: &self.gate, _held: self.gate.turn.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// The turn to launch, if nobody else has it and no worker sleeps.
-    pub(super) fn awake(&self) -> Option<Turn<'_>> {
-        if !self.gate.patient() || !self.gate.start.is_awake() {
+    /// The turn to launch on so many workers, if there are so many, none sleeps, and nobody else has it.
+    pub(super) fn awake(&self, workers: usize) -> Option<Turn<'_>> {
+        let there = self.gate.threads.load(Ordering::Relaxed) + 1 >= workers;
+        if !there || !self.gate.patient() || !self.gate.start.is_awake() {
             return None;
         }
         Some(Turn { gate: &self.gate, _held: free(&self.gate.turn)? })
     }
 
-    /// Wakes all workers, of which there are so many then, for a launch that comes soon. Nothing happens where they cannot be had.
+    /// Wakes all workers, of which there are so many then, for a launch that comes soon; or none, where these cannot be had.
     pub(super) fn rouse(&self, workers: usize) {
         if self.grow(workers).is_err() || !self.gate.patient() {
             return;
