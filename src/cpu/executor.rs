@@ -12,7 +12,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::cut::Cut;
-use super::hot::Hot;
+use super::hot::{Hot, SliceByWorker};
 use super::kernel::Reduction;
 use super::memory::{Bases, Slices, Slots};
 use super::program::Program;
@@ -33,6 +33,13 @@ use crate::payload::{Payload, VECTOR_BYTES};
 use crate::proof::Proved;
 use crate::schedule::{Buffer, Signal};
 use crate::trace::{Clock, MOST_SPANS, Trace};
+
+/// A launch that the calling thread can make by itself.
+enum Small<T: Element> {
+    Alone(Straight<T>),
+    /// So large that others help, if they are awake.
+    Hot(Box<Hot<T>>),
+}
 
 /// A proved schedule made ready for one payload: prepared once, launched many times without proof or allocation.
 ///
@@ -56,9 +63,7 @@ pub struct Executor<T: Element> {
     channels: u32,
     shared: Arc<Shared<T>>,
     /// Takes the place of all lanes where a launch is small.
-    straight: Option<Straight<T>>,
-    /// And that, where its caller makes many in a row.
-    hot: Option<Hot<T>>,
+    small: Option<Small<T>>,
     team: Arc<Team>,
     /// Launches are traced, and the last one succeeded.
     traced: Option<bool>,
@@ -127,16 +132,22 @@ impl<T: Element> Executor<T> {
         let plain = plain && vectors.is_none_or(|vectors| vectors >= payload.chunk_vectors());
         let small = cut.inline && plain;
         let straight = small.then(|| Straight::new(proved, &program, slices, how)).flatten();
-        let hot = straight.as_ref().filter(|_| !cut.kept);
-        let hot = hot.and_then(|straight| Hot::new(straight, proved, &program, slices, how, cut.awake));
+        let small = straight.map(|straight| {
+            // An epoch of a part is no launch.
+            let awake = if cut.kept { 1 } else { cut.awake };
+            match SliceByWorker::new(&straight, proved, &program, slices, how, awake) {
+                Some(slices) => Small::Hot(Box::new(Hot::new(straight, slices))),
+                None => Small::Alone(straight),
+            }
+        });
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         if options.trace {
             record(&shared, cut.channels)?;
         }
         team.grow(cut.workers).map_err(PrepareError::Threads)?;
-        let channels = if straight.is_some() { 1 } else { cut.channels as u32 };
+        let channels = if small.is_some() { 1 } else { cut.channels as u32 };
         let traced = options.trace.then_some(false);
-        Ok(Self { proved: proved.clone(), lengths, channels, shared, straight, hot, team, traced })
+        Ok(Self { proved: proved.clone(), lengths, channels, shared, small, team, traced })
     }
 
     /// What was executed is this schedule.
@@ -156,7 +167,7 @@ impl<T: Element> Executor<T> {
 
     /// Whether launches are so small that they take less time than a look at the clock.
     pub(super) fn is_small(&self) -> bool {
-        self.straight.is_some()
+        self.small.is_some()
     }
 
     /// Slices that every chunk is cut into.
@@ -268,20 +279,13 @@ impl<T: Element> Executor<T> {
         inputs: impl ExactSizeIterator<Item = *const T>,
         outputs: impl ExactSizeIterator<Item = *mut T>,
     ) -> Result<(), RunError> {
-        if let Some(straight) = &mut self.straight {
-            let Some(hot) = &mut self.hot else {
-                // SAFETY: handed on.
-                return unsafe { straight.launch(self.shared.how, inputs, outputs) };
-            };
-            if let Some(turn) = hot.turn(&self.team) {
-                // SAFETY: handed on.
-                return unsafe { hot.launch(turn, inputs, outputs) };
+        // SAFETY: handed on, by both.
+        unsafe {
+            match &mut self.small {
+                Some(Small::Alone(straight)) => return straight.launch(self.shared.how, inputs, outputs),
+                Some(Small::Hot(hot)) => return hot.launch(&self.team, inputs, outputs),
+                None => {}
             }
-            let began = Instant::now();
-            // SAFETY: handed on.
-            let launched = unsafe { straight.launch(self.shared.how, inputs, outputs) };
-            hot.launched_alone(began, &self.team);
-            return launched;
         }
         self.shared.reset(0, 0..self.channels as usize);
         self.bases().set(inputs, outputs);
@@ -309,7 +313,7 @@ impl<T: Element> Executor<T> {
         channels: std::ops::Range<usize>,
         bases: &[*mut T],
     ) -> Result<(), RunError> {
-        if let Some(straight) = &self.straight {
+        if let Some(Small::Alone(straight)) = &self.small {
             // SAFETY: handed on.
             return unsafe { straight.launch_epoch(self.shared.how, epoch, bases) };
         }
@@ -322,7 +326,10 @@ impl<T: Element> Executor<T> {
 
     /// Of a part: where its slots lie one after the other, a whole chunk each.
     pub(super) fn slots(&self) -> *mut T {
-        self.straight.as_ref().map_or(self.shared.slots.as_ptr(), Straight::slots)
+        match &self.small {
+            Some(Small::Alone(straight)) => straight.slots(),
+            _ => self.shared.slots.as_ptr(),
+        }
     }
 
     /// Vectors of a channel's slice of a chunk.

@@ -21,36 +21,22 @@ const SOON: Duration = Duration::from_micros(40);
 /// Workers who are woken in vain, because others need their cores, are left alone for so long.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// A proved schedule over one payload, for each worker a slice of every chunk.
+/// A proved schedule over one payload, by the calling thread or by all workers.
 pub(super) struct Hot<T: Element> {
-    work: Arc<Slicewise<T>>,
+    alone: Straight<T>,
+    together: Arc<SliceByWorker<T>>,
     haste: Haste,
 }
 
-struct Slicewise<T: Element> {
+/// The same for each worker over a slice of every chunk, or, where it is a single sum, over a part of its elements.
+pub(super) struct SliceByWorker<T: Element> {
     how: Reduction<T>,
-    /// By worker. Locked by who launches, then by that worker.
+    /// Locked by who launches, then by that worker.
     slices: Vec<Mutex<Straight<T>>>,
     panicked: AtomicBool,
 }
 
-impl<T: Element> Slicewise<T> {
-    fn slice(&self, worker: usize) -> MutexGuard<'_, Straight<T>> {
-        self.slices[worker].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T: Element> Work for Slicewise<T> {
-    fn work(&self, worker: usize) {
-        // SAFETY: only `Hot::launch` has a team do this work, whose contract is that of its buffers: it has given them to every
-        // slice, and returns when all workers have left. Slices of different workers share no element, as channels do not.
-        if unsafe { self.slice(worker).launch_given(self.how) }.is_err() {
-            self.panicked.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-impl<T: Element> Hot<T> {
+impl<T: Element> SliceByWorker<T> {
     /// The same as `straight` for so many workers; none where that gains nothing, or there is no memory for it.
     pub(super) fn new(
         straight: &Straight<T>,
@@ -68,29 +54,65 @@ impl<T: Element> Hot<T> {
         let slices = Slices { per, pitch: per, ..slices };
         let of_worker = |worker| Straight::of_channel(worker, proved, program, slices, how);
         let slices = straight.split(workers, how).or_else(|| (0..workers).map(of_worker).collect())?;
-        let slices = slices.into_iter().map(Mutex::new).collect();
-        Some(Self {
-            work: Arc::new(Slicewise { how, slices, panicked: AtomicBool::new(false) }),
-            haste: Haste::default(),
-        })
+        Some(Self { how, slices: slices.into_iter().map(Mutex::new).collect(), panicked: AtomicBool::new(false) })
     }
 
-    /// The turn to launch on all workers, if they are awake.
-    pub(super) fn turn<'a>(&self, team: &'a Team) -> Option<Turn<'a>> {
-        team.awake(self.work.slices.len())
+    fn slice(&self, worker: usize) -> MutexGuard<'_, Straight<T>> {
+        self.slices[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Element> Work for SliceByWorker<T> {
+    fn work(&self, worker: usize) {
+        // SAFETY: only `Hot::together` has a team do this work, whose contract is that of its buffers: it has given them to every
+        // slice, and returns when all workers have left. Slices of different workers share no element, as channels do not.
+        if unsafe { self.slice(worker).launch_given(self.how) }.is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<T: Element> Hot<T> {
+    pub(super) fn new(alone: Straight<T>, together: SliceByWorker<T>) -> Self {
+        Self { alone, together: Arc::new(together), haste: Haste::default() }
     }
 
-    /// One launch, as [`Straight::launch`] makes it.
+    /// One launch, as [`Straight::launch`] makes it: by `team`, if its threads are awake and free. Apart, because the smallest
+    /// launches would feel it.
     ///
     /// # Safety
     /// That of [`Straight::launch`].
+    #[inline(never)]
     pub(super) unsafe fn launch(
+        &mut self,
+        team: &Team,
+        inputs: impl Iterator<Item = *const T>,
+        outputs: impl Iterator<Item = *mut T>,
+    ) -> Result<(), RunError> {
+        let workers = self.together.slices.len();
+        if let Some(turn) = team.awake(workers) {
+            // SAFETY: handed on.
+            return unsafe { self.together(turn, inputs, outputs) };
+        }
+        let began = Instant::now();
+        self.alone.give(inputs, outputs);
+        // SAFETY: handed on.
+        let launched = unsafe { self.alone.launch_given(self.together.how) };
+        if self.haste.alone(began, Instant::now()) {
+            team.rouse(workers);
+        }
+        launched
+    }
+
+    /// # Safety
+    /// That of [`launch`](Self::launch).
+    unsafe fn together(
         &self,
         turn: Turn<'_>,
         inputs: impl Iterator<Item = *const T>,
         outputs: impl Iterator<Item = *mut T>,
     ) -> Result<(), RunError> {
-        let work = &self.work;
+        let work = &self.together;
         {
             let mut first = work.slice(0);
             first.give(inputs, outputs);
@@ -99,13 +121,6 @@ impl<T: Element> Hot<T> {
         work.panicked.store(false, Ordering::Relaxed);
         turn.run(work, work.slices.len());
         if work.panicked.load(Ordering::Relaxed) { Err(RunError::Panicked) } else { Ok(()) }
-    }
-
-    /// After a launch without the workers: wakes them if it seems that another one comes soon.
-    pub(super) fn launched_alone(&mut self, began: Instant, team: &Team) {
-        if self.haste.alone(began, Instant::now()) {
-            team.rouse(self.work.slices.len());
-        }
     }
 }
 
@@ -162,8 +177,9 @@ mod tests {
             let (per, pitch) = (payload.chunk_elements, payload.chunk_elements);
             let slices = Slices { payload, per, pitch, slots, ranks: ranks as usize };
             let (program, how) = (Program::new(&proved, None), Reduction::new(Op::Sum, ranks));
-            let mut straight = Straight::<f32>::new(&proved, &program, slices, how).unwrap();
-            let hot = Hot::<f32>::new(&straight, &proved, &program, slices, how, workers).unwrap();
+            let straight = || Straight::<f32>::new(&proved, &program, slices, how).unwrap();
+            let together = SliceByWorker::new(&straight(), &proved, &program, slices, how, workers).unwrap();
+            let (mut straight, hot) = (straight(), Hot::new(straight(), together));
             let inputs: Vec<Vec<f32>> =
                 (0..ranks).map(|rank| (0..count).map(|i| (i as u32 * 7 + rank * 1000) as f32).collect()).collect();
             let start = |_| if in_place { inputs.clone() } else { vec![vec![-1.0; count]; ranks as usize] };
@@ -174,7 +190,7 @@ mod tests {
                 // SAFETY: borrows that outlive the calls, of as many elements as the schedule has.
                 unsafe {
                     straight.launch(how, from(), alone.iter_mut().map(|x| x.as_mut_ptr())).unwrap();
-                    hot.launch(team.turn(), from(), together.iter_mut().map(|x| x.as_mut_ptr())).unwrap();
+                    hot.together(team.turn(), from(), together.iter_mut().map(|x| x.as_mut_ptr())).unwrap();
                 }
                 assert_eq!(outputs[0], outputs[1], "{case}, launch {launch}");
             }
