@@ -521,6 +521,27 @@ fn a_panic_in_one_worker_ends_the_launch_and_no_more() {
     }
 }
 
+/// Of many in a row, where the last elements are another thread's.
+#[test]
+#[cfg_attr(miri, ignore = "a minute")]
+fn a_panic_among_launches_in_a_row_ends_one_of_them() {
+    let proved = ring(Algorithm::Direct, 4, SyncStyle::Neighbor, false);
+    let count = 9000;
+    let mut executor = Executor::new(&proved, count, Op::Sum, &Options::default()).unwrap();
+    let good = vec![vec![Fragile(1.0); count]; 4];
+    let mut bad = good.clone();
+    bad[2][count - 1] = Fragile(1e7);
+    let mut outputs = vec![vec![Fragile::poison(); count]; 4];
+    for launch in 0..60 {
+        let inputs = if launch % 20 == 19 { &bad } else { &good };
+        let inputs: Vec<&[Fragile]> = inputs.iter().map(|input| &input[..]).collect();
+        let mut outputs: Vec<&mut [Fragile]> = outputs.iter_mut().map(|output| &mut output[..]).collect();
+        let outcome = executor.run(&inputs, &mut outputs);
+        assert_eq!(matches!(outcome, Err(RunError::Panicked)), launch % 20 == 19, "{launch}: {outcome:?}");
+    }
+    assert!(outputs.iter().all(|output| output[..count - 1].iter().all(|&x| x == Fragile(4.0))));
+}
+
 /// What is loaded stays for any number of launches, and is fetched when it is wanted.
 #[test]
 fn resident_buffers_are_launched_over() {
