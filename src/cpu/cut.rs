@@ -25,7 +25,8 @@ const PAGE_BYTES: usize = 4 << 10;
 const CHANNELS_TO_ROUND: usize = 8;
 /// Payloads of all ranks up to this are done before another thread has woken up.
 const INLINE_BYTES: usize = 512 << 10;
-/// Of all ranks, for each thread that takes part in such a launch: a thread that is awake hears of it in half a microsecond.
+/// Of all ranks, for each thread that takes part in one of many such launches in a row: it is awake, and hears of it in half a
+/// microsecond.
 const AWAKE_BYTES: usize = 64 << 10;
 /// Channels that a worker has begun at once where it may have to wait for others.
 const SHARED_DEPTH: usize = 2;

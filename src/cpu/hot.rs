@@ -149,10 +149,9 @@ impl Haste {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::collective::{Collective, Op};
-    use crate::element::DataType;
-    use crate::proof::{Options, prove};
-    use crate::schedule::{Algorithm, Buffer, SyncStyle, build};
+    use crate::collective::Op;
+    use crate::cpu::straight::tests::uncut;
+    use crate::schedule::Algorithm;
 
     /// Whoever is woken has the results of a launch without: elements that no worker has are missed, those that two have are
     /// added twice in place.
@@ -170,13 +169,8 @@ mod tests {
             (Algorithm::HalvingDoubling, 4, 64, 3, true),
         ] {
             let case = format!("{algorithm} {ranks} {count} {workers} {in_place}");
-            let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
-            let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
-            let payload = proved.payload(count, DataType::F32).unwrap();
-            let slots = proved.address_map().all(Buffer::Slot).len();
-            let (per, pitch) = (payload.chunk_elements, payload.chunk_elements);
-            let slices = Slices { payload, per, pitch, slots, ranks: ranks as usize };
-            let (program, how) = (Program::new(&proved, None), Reduction::new(Op::Sum, ranks));
+            let (proved, program, slices) = uncut(algorithm, ranks, count, in_place);
+            let how = Reduction::new(Op::Sum, ranks);
             let straight = || Straight::<f32>::new(&proved, &program, slices, how).unwrap();
             let together = SliceByWorker::new(&straight(), &proved, &program, slices, how, workers).unwrap();
             let (mut straight, hot) = (straight(), Hot::new(straight(), together));

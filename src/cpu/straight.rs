@@ -348,21 +348,33 @@ unsafe fn sum_whole<T: Element>(
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::collective::{Collective, Op};
     use crate::element::DataType;
     use crate::proof::{Options, prove};
     use crate::schedule::{Algorithm, SyncStyle, build};
 
-    fn straight(algorithm: Algorithm, ranks: u32, count: usize, in_place: bool) -> Straight<f32> {
+    /// An all-reduce of f32, and how its chunks are cut where they are not.
+    pub(in crate::cpu) fn uncut(
+        algorithm: Algorithm,
+        ranks: u32,
+        count: usize,
+        in_place: bool,
+    ) -> (Proved, Program, Slices) {
         let schedule = build(Collective::AllReduce, algorithm, ranks, SyncStyle::Neighbor).unwrap();
         let proved = prove(schedule, Options::default().in_place(in_place)).unwrap();
         let payload = proved.payload(count, DataType::F32).unwrap();
         let slots = proved.address_map().all(Buffer::Slot).len();
         let (per, pitch) = (payload.chunk_elements, payload.chunk_elements);
         let slices = Slices { payload, per, pitch, slots, ranks: ranks as usize };
-        Straight::new(&proved, &Program::new(&proved, None), slices, Reduction::new(Op::Sum, ranks)).unwrap()
+        let program = Program::new(&proved, None);
+        (proved, program, slices)
+    }
+
+    fn straight(algorithm: Algorithm, ranks: u32, count: usize, in_place: bool) -> Straight<f32> {
+        let (proved, program, slices) = uncut(algorithm, ranks, count, in_place);
+        Straight::new(&proved, &program, slices, Reduction::new(Op::Sum, ranks)).unwrap()
     }
 
     /// `direct` is a sum of all inputs, whatever the number of chunks; a ring's rounds stay apart.
