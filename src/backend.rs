@@ -70,7 +70,8 @@ pub struct Options {
     /// [processor](crate::cpu::Processor).
     pub further_results: Option<FurtherResults>,
     /// On the CPU: bytes of the results of all ranks from which on they are written past the caches, in the place of
-    /// [what is known of this processor](crate::cpu::Processor::stream_bytes).
+    /// [what is known of this processor](crate::cpu::Processor::stream_bytes). Payloads that the calling thread reduces by itself
+    /// never are.
     pub stream_bytes: Option<u64>,
     /// Whether launches note when each instruction ran, for [`Ready::trace`]. They are slower then; if not, nothing is paid.
     pub trace: bool,
@@ -80,7 +81,8 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Spread {
-    /// Small payloads on the calling thread alone, large ones as [`Spread::Channels`].
+    /// Small payloads on the calling thread, which others may help where launches follow each other closely; large ones as
+    /// [`Spread::Channels`].
     #[default]
     Auto,
     /// The lanes of every channel over all workers: every notify may come from another thread. Shows the protocol at
@@ -247,13 +249,14 @@ pub trait Ready {
     fn run_in_place(&mut self, buffers: &mut [&mut [u8]]) -> Result<Ran, RunError>;
 
     /// Puts piece `piece` of inputs, or in place of buffers, where the executor works, for any number of
-    /// [`launch`](Self::launch)es. Of [`Prepared::pieces`], one is there at a time.
+    /// [`launch`](Self::launch)es. Of [`Prepared::pieces`], one is there at a time; after an error none is.
     ///
     /// # Errors
     /// [`RunError`].
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError>;
 
-    /// One launch over what is loaded. In place, the outputs of a launch are the inputs of the next.
+    /// One launch over what is loaded. In place, the outputs of a launch are the inputs of the next. After one that failed there is
+    /// nothing to [`fetch`](Self::fetch), and in place nothing is loaded any more: buffers may hold parts of sums.
     ///
     /// # Errors
     /// [`RunError`].

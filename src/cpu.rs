@@ -7,6 +7,8 @@ mod contain;
 pub(crate) mod copy;
 mod cut;
 mod executor;
+mod gate;
+mod haste;
 mod hot;
 mod kernel;
 mod memory;
@@ -45,7 +47,8 @@ pub const MAX_RANKS: u32 = 1024;
 /// The name of this executor in errors.
 const NAME: &str = "the CPU executor";
 
-/// The processor's cores as a backend. Clones share worker threads, which start when a launch first needs them.
+/// The processor's cores as a backend. Clones share worker threads, which start when a launch is
+/// prepared that needs them or, for small ones, when several follow each other closely. They run where the thread that starts them may.
 #[derive(Clone, Default)]
 pub struct Cpu {
     team: Arc<Team>,

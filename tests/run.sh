@@ -244,7 +244,7 @@ mpi-long() {
 loom() {
     say "notify and wait of the CPU executor under loom"
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_TEST_DEBUG=0 \
-        cargo test -p wgccl --no-default-features --lib -- cpu::signal cpu::rest
+        cargo test -p wgccl --no-default-features --lib -- cpu::signal cpu::rest cpu::gate
 }
 
 # Two processes, because one uses one core.

@@ -24,16 +24,16 @@ pub struct MpiReady {
     launches: u64,
     /// No launch runs, and none has failed.
     whole: bool,
-    /// What is received, in order: in a launch over everything, and in one over the loaded piece.
+    /// What is received, in order: in a launch over everything, and in one over the loaded piece, if one is.
     of_all: Rc<[Message]>,
-    of_loaded: Rc<[Message]>,
+    of_loaded: Option<Rc<[Message]>>,
 }
 
 impl MpiReady {
     pub(crate) fn new(world: Rc<World>, split: Split, pieced: Pieced, share: Box<dyn Share>, traffic: Traffic) -> Self {
         let of_all = Message::received(&split.parts()[world.me as usize], &pieced, None).into();
-        let (share, of_loaded) = (ManuallyDrop::new(share), Rc::new([]));
-        Self { world, split, pieced, share, traffic, launches: 0, whole: true, of_all, of_loaded }
+        let share = ManuallyDrop::new(share);
+        Self { world, split, pieced, share, traffic, launches: 0, whole: true, of_all, of_loaded: None }
     }
 
     /// What each process carries out, and what moves between them.
@@ -125,6 +125,7 @@ impl backend::Ready for MpiReady {
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.of_loaded = None;
         let pieces = self.pieced.count();
         if piece >= pieces {
             return Err(RunError::NoSuchPiece { piece, pieces });
@@ -132,13 +133,18 @@ impl backend::Ready for MpiReady {
         let what = if self.split.whole().in_place() { UserBuffer::InPlace } else { UserBuffer::Input };
         self.check(what, inputs.len())?;
         self.share.load(piece, inputs)?;
-        self.of_loaded =
-            Message::received(&self.split.parts()[self.world.me as usize], &self.pieced, Some(piece)).into();
+        let received = Message::received(&self.split.parts()[self.world.me as usize], &self.pieced, Some(piece));
+        self.of_loaded = Some(received.into());
         Ok(())
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {
-        self.launched(self.of_loaded.clone(), |share, courier| share.launch(courier))
+        // The others, which may have loaded theirs, are told.
+        let plan = self.of_loaded.clone();
+        self.launched(plan.clone().unwrap_or_default(), |share, courier| {
+            plan.ok_or(RunError::NotLoaded)?;
+            share.launch(courier)
+        })
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {

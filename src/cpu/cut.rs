@@ -13,7 +13,7 @@ use crate::payload::{Payload, VECTOR_BYTES};
 /// What all lanes of a channel touch between two accesses to the same data, at best.
 const CHANNEL_BYTES: usize = 512 << 10;
 /// A step moves a slice of its operands and its destination.
-const OPERANDS: usize = 3;
+const RUNS: usize = 3;
 /// Smaller slices cost more in steps than they gain.
 const LEAST_SLICE_BYTES: usize = 16 << 10;
 /// But so small they may be if that gives every worker a channel.
@@ -53,12 +53,13 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// `elements` are those of all ranks' inputs or outputs, whichever are more.
+    /// `elements` are those of all ranks' inputs or outputs, whichever are more; `kept` is what becomes of slots and signals.
     pub(super) fn new(
         lanes: usize,
         elements: usize,
         payload: &Payload,
         options: &Options,
+        kept: bool,
     ) -> Result<Self, PrepareError> {
         if options.workers == Some(0) {
             return Err(PrepareError::Nothing("workers"));
@@ -75,7 +76,7 @@ impl Cut {
         let wanted = match options.channels {
             Some(channels) => channels as usize,
             None if private => {
-                let slice = (CHANNEL_BYTES / OPERANDS / lanes.max(1)).max(LEAST_SLICE_BYTES);
+                let slice = (CHANNEL_BYTES / RUNS / lanes.max(1)).max(LEAST_SLICE_BYTES);
                 let channels = payload.chunk_bytes().div_ceil(slice);
                 let most_channels = payload.chunk_bytes().div_ceil(SMALLEST_SLICE_BYTES);
                 channels.next_multiple_of(most).min(most_channels.max(channels))
@@ -95,8 +96,13 @@ impl Cut {
             private,
             stream: bytes as u64 >= options.stream_bytes.unwrap_or(Processor::here().stream_bytes),
             inline,
-            awake: options.workers.unwrap_or_else(cores).min(bytes / AWAKE_BYTES).min(vectors),
-            kept: false,
+            // An epoch of a part is no launch.
+            awake: if kept {
+                1
+            } else {
+                options.workers.unwrap_or(MAX_WORKERS).min(cores()).min(bytes / AWAKE_BYTES).min(vectors)
+            },
+            kept,
             lanes,
         })
     }
@@ -158,7 +164,7 @@ mod tests {
         let payload = Payload::new(&schedule, 1000, 4).unwrap();
         let known = Processor::here().stream_bytes;
         for (bytes, stream) in [(Some(8000), true), (Some(8001), false), (None, 8000 >= known)] {
-            let cut = Cut::new(2, 2000, &payload, &Options::default().stream_bytes(bytes)).unwrap();
+            let cut = Cut::new(2, 2000, &payload, &Options::default().stream_bytes(bytes), false).unwrap();
             assert_eq!(cut.stream, stream, "{bytes:?}");
         }
     }
@@ -173,7 +179,7 @@ mod tests {
                 for spread in [Spread::Auto, Spread::Lanes, Spread::Channels] {
                     for (workers, channels) in [(1, None), (5, None), (2, Some(3)), (7, Some(1_000_000))] {
                         let options = Options::default().workers(workers).spread(spread).channels(channels);
-                        let cut = Cut::new(ranks as usize, ranks as usize * count, &payload, &options).unwrap();
+                        let cut = Cut::new(ranks as usize, ranks as usize * count, &payload, &options, false).unwrap();
                         let mut owners = vec![0; cut.channels * ranks as usize];
                         for worker in 0..cut.workers {
                             let (lanes, step) = cut.lanes_of(worker);

@@ -116,8 +116,7 @@ impl<T: Element> Executor<T> {
         let elements = extents.total(UserBuffer::Input).max(extents.total(UserBuffer::Output));
         let lengths = |what| (0..schedule.ranks).map(|rank| extents.len(what, rank)).collect();
         let lengths = (lengths(UserBuffer::Input), lengths(extents.results()));
-        let mut cut = Cut::new(program.lanes(), elements, &payload, options)?;
-        cut.kept = proved.is_part();
+        let mut cut = Cut::new(program.lanes(), elements, &payload, options, proved.is_part())?;
         if let Some(vectors) = vectors {
             cut = cut.in_pieces(&payload, vectors);
         }
@@ -132,14 +131,11 @@ impl<T: Element> Executor<T> {
         let plain = plain && vectors.is_none_or(|vectors| vectors >= payload.chunk_vectors());
         let small = cut.inline && plain;
         let straight = small.then(|| Straight::new(proved, &program, slices, how)).flatten();
-        let small = straight.map(|straight| {
-            // An epoch of a part is no launch.
-            let awake = if cut.kept { 1 } else { cut.awake };
-            match SliceByWorker::new(&straight, proved, &program, slices, how, awake) {
+        let small =
+            straight.map(|straight| match SliceByWorker::new(&straight, proved, &program, slices, how, cut.awake) {
                 Some(slices) => Small::Hot(Box::new(Hot::new(straight, slices))),
                 None => Small::Alone(straight),
-            }
-        });
+            });
         let shared = Arc::new(share(program, how, slices, &cut, in_place)?);
         if options.trace {
             record(&shared, cut.channels)?;
@@ -167,15 +163,15 @@ impl<T: Element> Executor<T> {
 
     /// Whether launches are so small that they take less time than a look at the clock.
     pub(super) fn is_small(&self) -> bool {
-        self.small.is_some()
+        matches!(self.small, Some(Small::Alone(_)))
     }
 
-    /// Slices that every chunk is cut into.
+    /// Slices that every chunk is cut into. Where other threads help with a small launch, each has a slice of its own.
     pub fn channels(&self) -> u32 {
         self.channels
     }
 
-    /// Threads that take part, the calling one included.
+    /// Threads that take part in every launch, the calling one included. With small ones in a row others may help.
     pub fn workers(&self) -> usize {
         self.shared.workers.len()
     }
@@ -432,7 +428,7 @@ fn record<T>(shared: &Shared<T>, channels: usize) -> Result<(), PrepareError> {
     (0..shared.workers.len()).try_for_each(|index| shared.worker(index).record(&shared.program).ok_or_else(memory))
 }
 
-/// All that launches need; the only allocations of an executor's life.
+/// All that launches of lanes need.
 fn share<T: Element>(
     program: Program,
     how: Reduction<T>,

@@ -1,31 +1,26 @@
-//! Small launches of a caller who makes many in a row: on all threads, if these are awake.
+//! Small launches of a caller who makes many in a row: on several threads, if these are awake.
 //!
 //! Waking a thread takes longer than such a launch, but whoever took part in the last one stays on its core for a while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::gate::{Turn, Work};
 use super::kernel::Reduction;
 use super::memory::Slices;
 use super::program::Program;
 use super::straight::Straight;
-use super::team::{Team, Turn, Work};
+use super::team::Team;
 use crate::element::Element;
 use crate::error::RunError;
 use crate::payload::VECTOR_BYTES;
 use crate::proof::Proved;
 
-/// A launch that begins so soon after another ended is followed by more: less than a worker stays on its core.
-const SOON: Duration = Duration::from_micros(40);
-/// Workers who are woken in vain, because others need their cores, are left alone for so long.
-const AGAIN: Duration = Duration::from_millis(1);
-
-/// A proved schedule over one payload, by the calling thread or by all workers.
+/// A proved schedule over one payload, by the calling thread or by several workers.
 pub(super) struct Hot<T: Element> {
     alone: Straight<T>,
     together: Arc<SliceByWorker<T>>,
-    haste: Haste,
 }
 
 /// The same for each worker over a slice of every chunk, or, where it is a single sum, over a part of its elements.
@@ -74,7 +69,7 @@ impl<T: Element> Work for SliceByWorker<T> {
 
 impl<T: Element> Hot<T> {
     pub(super) fn new(alone: Straight<T>, together: SliceByWorker<T>) -> Self {
-        Self { alone, together: Arc::new(together), haste: Haste::default() }
+        Self { alone, together: Arc::new(together) }
     }
 
     /// One launch, as [`Straight::launch`] makes it: by `team`, if its threads are awake and free. Apart, because the smallest
@@ -98,9 +93,7 @@ impl<T: Element> Hot<T> {
         self.alone.give(inputs, outputs);
         // SAFETY: handed on.
         let launched = unsafe { self.alone.launch_given(self.together.how) };
-        if self.haste.alone(began, Instant::now()) {
-            team.rouse(workers);
-        }
+        team.launched_alone(began, Instant::now(), workers);
         launched
     }
 
@@ -121,27 +114,6 @@ impl<T: Element> Hot<T> {
         work.panicked.store(false, Ordering::Relaxed);
         turn.run(work, work.slices.len());
         if work.panicked.load(Ordering::Relaxed) { Err(RunError::Panicked) } else { Ok(()) }
-    }
-}
-
-/// How fast launches follow each other.
-#[derive(Default)]
-struct Haste {
-    /// When the last one without workers ended.
-    ended: Option<Instant>,
-    roused: Option<Instant>,
-}
-
-impl Haste {
-    /// After a launch without workers: whether to wake them for the next.
-    fn alone(&mut self, began: Instant, ended: Instant) -> bool {
-        let within = |time: Option<Instant>, limit| time.is_some_and(|time| began.duration_since(time) < limit);
-        let wanted = within(self.ended, SOON) && !within(self.roused, AGAIN);
-        self.ended = Some(ended);
-        if wanted {
-            self.roused = Some(ended);
-        }
-        wanted
     }
 }
 
@@ -188,41 +160,6 @@ mod tests {
                 }
                 assert_eq!(outputs[0], outputs[1], "{case}, launch {launch}");
             }
-        }
-    }
-
-    /// They stay on their cores for a while after they were woken, and nobody is woken where threads outnumber cores.
-    #[test]
-    fn nobody_is_asked_who_sleeps() {
-        let team = Team::default();
-        team.rouse(crate::cores::cores() + 1);
-        assert!(team.awake(2).is_none(), "each would take another's core");
-        let team = Team::default();
-        assert!(team.awake(2).is_none(), "there is nobody");
-        let turn = team.turn();
-        assert!(team.awake(1).is_none(), "another thread launches");
-        drop(turn);
-        assert!(team.awake(1).is_some(), "there is nobody who could sleep");
-    }
-
-    #[test]
-    fn workers_are_woken_for_launches_in_a_row_and_not_all_the_time() {
-        let start = Instant::now();
-        let mut haste = Haste::default();
-        let at = |micros| start + Duration::from_micros(micros);
-        for (began, ended, woken) in [
-            (0, 10, false),
-            (100, 190, false),
-            // However long it takes itself.
-            (200, 500, true),
-            (510, 520, false),
-            (1400, 1499, false),
-            // Long enough after the last time, but not in a row.
-            (1600, 1610, false),
-            (1649, 1700, true),
-            (1701, 1702, false),
-        ] {
-            assert_eq!(haste.alone(at(began), at(ended)), woken, "{began}");
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::backend::FurtherResults;
 use crate::collective::Op;
 use crate::element::{Element, scale, with_op};
 
-/// Most operands of one pass; and of one that writes past the caches, which is better at reading many streams than at
-/// reading some twice.
+/// Most operands of one pass; and of one over what the first-level cache holds, or which writes past the caches and so is better at
+/// reading many streams than at reading some twice.
 pub(super) const OPERANDS: usize = 4;
 pub(super) const MOST_OPERANDS: usize = 8;
 /// Elements that are read before any is written: many, so that a load seldom meets a store to the same place in another
@@ -90,7 +90,7 @@ pub(super) type Contributions = u8;
 /// All of `to` become the operands combined from left to right; one is copied.
 ///
 /// # Safety
-/// There are 1 to [`Store::operands`] operands. All pointers are valid for `len` elements; each of `to` is either the same
+/// There are 1 to [`MOST_OPERANDS`] operands. All pointers are valid for `len` elements; each of `to` is either the same
 /// as or disjoint from each operand, and disjoint from the others. Until the call returns, or for [`Store::Past`] until
 /// [`stream_end`], nobody else accesses `to` or writes an operand. For [`Store::Past`] `to` are [`alike`].
 #[inline(always)]

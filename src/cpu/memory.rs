@@ -1,8 +1,8 @@
 //! The memory that lanes share, as raw pointers, and the one argument why they may access it.
 //!
 //! # Why this is sound
-//! Lanes run on several threads, and an instruction may name any rank's memory. Every access is made by
-//! [`Channel::execute`], which stands in these facts:
+//! Lanes run on several threads, and an instruction may name any rank's memory. Accesses are made by [`Channel::execute`], or by
+//! [`Straight`](super::straight) where one thread has all lanes of a slice, and stand in these facts:
 //! * *In bounds.* The proof of structure puts every address into its buffer: slots are allocated whole, and in user memory
 //!   every part is clipped to `payload.count` elements; each launch checks that the slices that it is given have as many
 //!   parts as the proof says.
@@ -10,7 +10,7 @@
 //!   notify -> wait edges. A lane is one task of one worker, and [`Signal`](super::signal::Signal) makes each such edge
 //!   a happens-before edge. Channels touch disjoint slices of every chunk, and a set of slots that serves several
 //!   channels belongs to one worker, which runs them one after the other. So while an instruction executes nobody else
-//!   accesses what it writes or writes what it reads, and references to these may be formed.
+//!   accesses what it writes or writes what it reads.
 //! * *Alive.* User slices are borrowed by the launch, which ends, by return or panic, only after every worker has left.
 //! * *Writable.* The proof of structure lets nobody write an input, unless it is in place also output; in place all user
 //!   memory, and else every output, comes from `&mut` slices.
@@ -212,6 +212,10 @@ impl<T: Element> Channel<'_, T> {
                 .iter()
                 .chain(to)
                 .fold(self.slices.len(self.index), |len, &operand| len.min(self.exists(operand, k)));
+            // Buffers without elements may begin where none can be.
+            if len == 0 {
+                continue;
+            }
             let place = |operand: &Operand| self.place(*operand, k);
             // SAFETY: the pointers are valid for `len` elements, the shortest run of them; the rest of the contract is
             // the module's argument.

@@ -60,7 +60,9 @@ struct Placed<T: Element> {
     /// What moves at each boundary, where the payload is in one piece; of many it is found out when its turn comes.
     laid: Vec<Boundary>,
     /// All pieces, and which of them launches are over.
-    resident: Option<(Resident<T>, usize)>,
+    resident: Option<Resident<T>>,
+    /// Of which piece.
+    loaded_piece: usize,
 }
 
 /// What is kept of buffers of ranks on other devices, one after the other.
@@ -129,7 +131,8 @@ impl<T: Element> Placed<T> {
     fn new(executor: Executor<T>, part: Part, pieced: Pieced) -> Result<Self, PrepareError> {
         let ghosts = Ghosts::new(&executor, &part)?;
         let order = pieced.order(part.boundaries());
-        let mut placed = Self { executor, part, pieced, ghosts, order, laid: Vec::new(), resident: None };
+        let mut placed =
+            Self { executor, part, pieced, ghosts, order, laid: Vec::new(), resident: None, loaded_piece: 0 };
         if pieced.count() == 1 {
             let writes = placed.writes();
             let boundaries = 0..placed.part.boundaries();
@@ -369,27 +372,26 @@ impl<T: Element> Share for Placed<T> {
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
-        let mut resident = self.resident.take().map(|(resident, _)| resident);
+        let mut resident = self.resident.take();
         let loaded = Resident::load(&mut resident, &self.executor, |len| self.of_piece(piece, len), inputs);
-        self.resident = resident.map(|resident| (resident, piece));
+        (self.resident, self.loaded_piece) = (resident, piece);
         loaded
     }
 
     fn launch(&mut self, transport: &mut dyn Transport) -> Result<Ran, RunError> {
         // Out of `self`, which the launch borrows.
-        let Some((mut resident, piece)) = self.resident.take() else { return Err(RunError::NotLoaded) };
-        let (inputs, outputs) = resident.launching();
-        // SAFETY: they live until it returns, and were made as long as the schedule has them.
-        let ran = unsafe { self.launch_over(inputs, outputs, Some(piece), transport) };
-        if ran.is_err() {
-            resident.failed();
-        }
-        self.resident = Some((resident, piece));
+        let (mut resident, piece) = (self.resident.take(), self.loaded_piece);
+        let ran = Resident::launch(&mut resident, |inputs, outputs| {
+            let (inputs, outputs) = (inputs.iter().map(Vec::as_ptr), outputs.iter_mut().map(Vec::as_mut_ptr));
+            // SAFETY: they live until it returns, and were made as long as the schedule has them.
+            unsafe { self.launch_over(inputs, outputs, Some(piece), transport) }
+        });
+        self.resident = resident;
         ran
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        let Some((resident, piece)) = &self.resident else { return Err(RunError::NotLaunched) };
-        Resident::fetch(Some(resident), &self.executor, |len| self.of_piece(*piece, len), outputs)
+        let of_piece = |len| self.of_piece(self.loaded_piece, len);
+        Resident::fetch(self.resident.as_ref(), &self.executor, of_piece, outputs)
     }
 }

@@ -109,16 +109,19 @@ impl<T: Element> backend::Ready for Typed<T> {
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
         if piece > 0 {
+            self.resident = None;
             return Err(RunError::NoSuchPiece { piece, pieces: 1 });
         }
         Resident::load(&mut self.resident, &self.executor, all, inputs)
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {
-        let Some(resident) = &mut self.resident else { return Err(RunError::NotLoaded) };
-        let (inputs, outputs) = resident.launching();
-        // SAFETY: they are borrowed until it returns, and were made as long as the schedule has them.
-        timed(|| unsafe { self.executor.launch(inputs, outputs) })
+        Resident::launch(&mut self.resident, |inputs, outputs| {
+            // SAFETY: they are borrowed until it returns, and were made as long as the schedule has them.
+            timed(|| unsafe {
+                self.executor.launch(inputs.iter().map(Vec::as_ptr), outputs.iter_mut().map(Vec::as_mut_ptr))
+            })
+        })
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
@@ -142,42 +145,41 @@ impl<T: Element> Resident<T> {
         Ok(Self { inputs, outputs, launched: false })
     }
 
-    /// Copies `what` there is of the caller's inputs, or in place buffers, into what is there, or is made.
+    /// Copies `what` there is of the caller's inputs, or in place buffers, into what is there, or is made. After an error nothing is.
     pub(super) fn load(
         resident: &mut Option<Self>,
         executor: &Executor<T>,
         what: impl Fn(usize) -> Vec<Range<usize>>,
         inputs: &[&[u8]],
     ) -> Result<(), RunError> {
-        let given = given(executor);
+        let (given, before) = (given(executor), resident.take());
         executor.check_bytes(given, inputs.iter().map(|x| (x.as_ptr(), x.len())))?;
-        let resident = match resident {
-            Some(resident) => resident,
-            none => none.insert(Self::new(executor, given)?),
-        };
-        let targets = if given == UserBuffer::Input { &mut resident.inputs } else { &mut resident.outputs };
+        let mut loaded = before.map_or_else(|| Self::new(executor, given), Ok)?;
+        let targets = if given == UserBuffer::Input { &mut loaded.inputs } else { &mut loaded.outputs };
         for (target, input) in targets.iter_mut().zip(inputs) {
             for elements in what(target.len()) {
                 let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
                 bytemuck::cast_slice_mut::<T, u8>(&mut target[elements]).copy_from_slice(&input[bytes]);
             }
         }
-        resident.launched = false;
+        loaded.launched = false;
+        *resident = Some(loaded);
         Ok(())
     }
 
-    /// What a launch that now begins works in.
-    #[allow(clippy::type_complexity, reason = "two iterators of pointers")]
-    pub(super) fn launching(
-        &mut self,
-    ) -> (impl ExactSizeIterator<Item = *const T>, impl ExactSizeIterator<Item = *mut T>) {
-        self.launched = true;
-        (self.inputs.iter().map(Vec::as_ptr), self.outputs.iter_mut().map(Vec::as_mut_ptr))
-    }
-
-    /// The launch did not succeed: there are no results.
-    pub(super) fn failed(&mut self) {
-        self.launched = false;
+    /// One launch, over inputs, which are none in place, and outputs. What one that does not succeed has left is no result, and in
+    /// place no input for another.
+    pub(super) fn launch<R>(
+        resident: &mut Option<Self>,
+        launch: impl FnOnce(&[Vec<T>], &mut [Vec<T>]) -> Result<R, RunError>,
+    ) -> Result<R, RunError> {
+        let Some(mut taken) = resident.take() else { return Err(RunError::NotLoaded) };
+        let launched = launch(&taken.inputs, &mut taken.outputs);
+        taken.launched = launched.is_ok();
+        if launched.is_ok() || !taken.inputs.is_empty() {
+            *resident = Some(taken);
+        }
+        launched
     }
 
     /// Copies `what` there is of results to the caller's outputs, or in place buffers.

@@ -51,12 +51,14 @@ impl Rest {
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// After a store that made somebody `ready`.
-    pub(super) fn wake(&self) {
+    /// After a store that made somebody `ready` at each of them.
+    pub(super) fn wake_all<'a>(rests: impl IntoIterator<Item = &'a Self>) {
         fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.bell.notify_all();
+        for rest in rests {
+            if rest.sleepers.load(Ordering::Relaxed) > 0 {
+                let _held = rest.lock.lock().unwrap_or_else(PoisonError::into_inner);
+                rest.bell.notify_all();
+            }
         }
     }
 
@@ -113,7 +115,7 @@ mod loom_tests {
                 })
                 .collect();
             shared.1.store(1, Ordering::Release);
-            shared.0.wake();
+            Rest::wake_all([&shared.0]);
             sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
         });
     }

@@ -1,7 +1,7 @@
 //! Short steps in a row: sums of two operands and copies of one, of few elements, each into one place.
 //!
 //! Small launches of a ring or a tree consist of them. To find out what each is, where it is and which loop is for it would take
-//! several times as long as the loop, so all that is known beforehand is in one cache line, and the rest is asked once.
+//! several times as long as the loop, so all that is known beforehand is in one place, and the rest is asked once.
 
 use super::kernel::{Reduction, Width, cached, run};
 use crate::element::{Element, with_op};
@@ -89,7 +89,7 @@ enum Line {
     One,
 }
 
-/// Where lines begin, and how long each is, as [`kernel`](super::kernel) has them.
+/// Where lines begin, and how long each is.
 #[inline(always)]
 fn lines(len: usize, line: impl Fn(usize, Line)) {
     let mut done = 0;

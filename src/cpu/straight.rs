@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::contain::contained;
-use super::kernel::{MOST_OPERANDS as OPERANDS, Reduction, Store, fold};
+use super::kernel::{MOST_OPERANDS, Reduction, Store, fold};
 use super::memory::{AT_ONCE_BYTES, LINE, Slices, Slots, reduce};
 use super::program::{Operand, Program};
 use super::short::{self, Short};
@@ -17,7 +17,7 @@ use crate::proof::Proved;
 use crate::schedule::Buffer;
 
 /// Operands of a schedule above which its signals cost little beside its data.
-const MOST_OPERANDS: usize = 1 << 16;
+const MOST_TO_STRAIGHTEN: usize = 1 << 16;
 /// Pairs of operands and destinations up to which steps are tried for continuing each other.
 const MOST_PAIRS: usize = 1 << 15;
 
@@ -39,9 +39,10 @@ pub(super) struct Straight<T: Element> {
     bases: Vec<*mut T>,
 }
 
-// SAFETY: the pointers are there only while `launch` runs, which borrows all of it.
+// SAFETY: the pointers are dereferenced only by functions whose callers answer for what they point to; of others' buffers they are
+// without meaning after a launch.
 unsafe impl<T: Element> Send for Straight<T> {}
-// SAFETY: nothing is done with a shared reference.
+// SAFETY: as above; and who calls these functions answers for nobody else's doing so at that time.
 unsafe impl<T: Element> Sync for Straight<T> {}
 
 #[derive(Clone, Copy)]
@@ -99,7 +100,7 @@ impl<T: Element> Straight<T> {
         slices: Slices,
         how: Reduction<T>,
     ) -> Option<Self> {
-        if program.operands.len() > MOST_OPERANDS {
+        if program.operands.len() > MOST_TO_STRAIGHTEN {
             return None;
         }
         let whole = slices.len(channel);
@@ -231,7 +232,7 @@ impl<T: Element> Straight<T> {
     ) -> Result<(), RunError> {
         let ranks = inputs.len();
         if self.whole && is_few(how, self.steps[0].len, ranks, outputs.len()) {
-            let (mut from, mut to) = ([std::ptr::null(); OPERANDS], [std::ptr::null_mut(); OPERANDS]);
+            let (mut from, mut to) = ([std::ptr::null(); MOST_OPERANDS], [std::ptr::null_mut(); MOST_OPERANDS]);
             from.iter_mut().zip(inputs).for_each(|(from, input)| *from = input);
             to.iter_mut().zip(outputs).for_each(|(to, output)| *to = output);
             // SAFETY: handed on; a whole sum is of whole buffers.
@@ -323,14 +324,15 @@ fn panicked() -> Result<(), RunError> {
 
 /// Whether these are a few small vectors: reading any list would take a noticeable part of their launch.
 fn is_few<T: Element>(how: Reduction<T>, len: usize, inputs: usize, outputs: usize) -> bool {
-    let few = inputs <= OPERANDS && inputs == outputs;
+    let few = inputs <= MOST_OPERANDS && inputs == outputs;
     few && !how.scales() && 2 * inputs * len * size_of::<T>() <= AT_ONCE_BYTES
 }
 
 /// What `direct` does to them.
 ///
 /// # Safety
-/// That of [`Straight::launch`]; all buffers have `len` elements, and there are as many outputs as inputs, up to [`OPERANDS`].
+/// That of [`Straight::launch`]; all buffers have `len` elements, and there are as many outputs as inputs, up to
+/// [`MOST_OPERANDS`].
 unsafe fn sum_whole<T: Element>(
     how: Reduction<T>,
     len: usize,

@@ -4,65 +4,34 @@
 //! Starting threads for each launch would cost more than a launch of a megabyte takes. The caller is worker 0.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use super::contain::contained;
+use super::gate::{Gate, Turn, Work};
+use super::haste::Haste;
 use super::rest::Rest;
 use crate::cores::cores;
-
-/// What every worker does in a launch. A panic on the calling thread unwinds from the launch once all other workers have left; a
-/// panic on another thread ends there, and nobody hears of it but from the work itself.
-pub(super) trait Work: Send + Sync + 'static {
-    fn work(&self, worker: usize);
-}
 
 #[derive(Default)]
 pub(super) struct Team {
     gate: Arc<Gate>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    haste: Mutex<Haste>,
 }
-
-/// Lock-free where nobody sleeps: a launch of 100 KiB takes less time than to get a lock for which two cores compete.
-#[derive(Default)]
-struct Gate {
-    /// Held while a launch runs.
-    turn: Mutex<()>,
-    running: Running,
-    /// Number of the launch and, below [`NUMBER`], how many workers take part in it; or [`CLOSED`].
-    launch: AtomicU64,
-    /// Of the launch; written before it begins, read by those who take part in it.
-    work: RwLock<Option<Arc<dyn Work>>>,
-    /// Workers until the next launch, and the caller until all have finished.
-    start: Rest,
-    done: Rest,
-    /// Threads that were started, all that a launch may count on.
-    threads: AtomicUsize,
-    /// Workers would take each other's cores if they did not sleep at once.
-    crowded: AtomicBool,
-}
-
-/// Who takes part and has not finished, the caller aside. In cache lines of its own: whoever leaves would take away the line from
-/// those who already watch for the next launch.
-#[derive(Default)]
-#[repr(align(128))]
-struct Running(AtomicUsize);
-
-/// More than a team has workers.
-const NUMBER: u64 = 1 << 16;
-/// No launch's: the team is dissolved.
-const CLOSED: u64 = u64::MAX;
 
 impl Team {
-    /// Starts threads until there are `workers`, the caller included.
+    /// Starts threads until there are `workers`, the caller included. They run where the calling thread may.
     pub(super) fn grow(&self, workers: usize) -> io::Result<()> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gate.set_cores(cores());
         for worker in threads.len() + 1..workers {
-            let gate = self.gate.clone();
+            let (gate, start) = (self.gate.clone(), Arc::<Rest>::default());
+            let waits = start.clone();
             let thread = Builder::new().name(format!("wgccl-cpu-{worker}")).spawn(move || {
                 let mut seen = 0;
-                while let Some(work) = gate.next(&mut seen, worker) {
+                while let Some(work) = gate.next(&waits, &mut seen, worker) {
                     // Whoever panics must leave as well, or the caller would wait for ever.
                     let _ = contained(|| work.work(worker));
                     // The launch is over for those who wait only when nothing of it is held any more.
@@ -71,9 +40,8 @@ impl Team {
                 }
             })?;
             threads.push(thread);
+            self.gate.add(start);
         }
-        self.gate.threads.store(threads.len(), Ordering::Relaxed);
-        self.gate.crowded.store(threads.len() >= cores(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -87,58 +55,32 @@ impl Team {
 
     /// The turn to launch, when nobody else has it.
     pub(super) fn turn(&self) -> Turn<'_> {
-        Turn { gate: &self.gate, _held: self.gate.turn.lock().unwrap_or_else(PoisonError::into_inner) }
+        self.gate.turn()
     }
 
     /// The turn to launch on so many workers, if there are so many, none sleeps, and nobody else has it.
     pub(super) fn awake(&self, workers: usize) -> Option<Turn<'_>> {
-        let there = self.gate.threads.load(Ordering::Relaxed) + 1 >= workers;
-        if !there || !self.gate.patient() || !self.gate.start.is_awake() {
-            return None;
-        }
-        Some(Turn { gate: &self.gate, _held: free(&self.gate.turn)? })
+        if self.gate.is_awake(workers) { self.gate.free() } else { None }
     }
 
-    /// Wakes all workers, of which there are so many then, for a launch that comes soon; or none, where these cannot be had.
-    pub(super) fn rouse(&self, workers: usize) {
-        if self.grow(workers).is_err() || !self.gate.patient() {
+    /// After a launch of the calling thread alone, which so many workers would have helped with: they are woken where another is to
+    /// be expected soon, unless they cannot be had.
+    pub(super) fn launched_alone(&self, began: Instant, ended: Instant, workers: usize) {
+        // Two threads that launch at once need no help.
+        if self.haste.try_lock().is_ok_and(|mut haste| haste.alone(began, ended)) {
+            self.rouse(workers);
+        }
+    }
+
+    fn rouse(&self, workers: usize) {
+        // Where it may run is asked of the system only if threads are missing: that takes as long as a launch.
+        let missing = self.gate.workers() < workers;
+        if missing && (workers > cores() || self.grow(workers).is_err()) || !self.gate.is_roomy(workers) {
             return;
         }
-        if let Some(_turn) = free(&self.gate.turn) {
-            self.gate.number(0);
+        if let Some(turn) = self.gate.free() {
+            turn.rouse(workers);
         }
-    }
-}
-
-fn free<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(held) => Some(held),
-        Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Nobody else launches meanwhile.
-pub(super) struct Turn<'a> {
-    gate: &'a Gate,
-    _held: MutexGuard<'a, ()>,
-}
-
-impl Turn<'_> {
-    /// One launch of at most as many workers as the team has grown to: returns once every one of them is done.
-    pub(super) fn run<W: Work>(self, work: &Arc<W>, workers: usize) {
-        self.gate.open(work.clone(), workers);
-        let _joined = Joined(self.gate);
-        work.work(0);
-    }
-}
-
-/// Waits for all workers when it is dropped, so that the caller's buffers outlive them also where it unwinds.
-struct Joined<'a>(&'a Gate);
-
-impl Drop for Joined<'_> {
-    fn drop(&mut self) {
-        self.0.join();
     }
 }
 
@@ -152,64 +94,11 @@ impl Drop for Team {
     }
 }
 
-impl Gate {
-    /// Nobody takes part in an earlier launch any more, so nobody reads what is written here.
-    fn open(&self, work: Arc<dyn Work>, workers: usize) {
-        self.hold(Some(work));
-        self.running.0.store(workers - 1, Ordering::Relaxed);
-        self.number(workers);
-    }
-
-    /// Begins the next launch.
-    fn number(&self, workers: usize) {
-        let number = self.launch.load(Ordering::Relaxed) / NUMBER + 1;
-        self.launch.store(number * NUMBER + workers as u64, Ordering::Release);
-        self.start.wake();
-    }
-
-    fn close(&self) {
-        self.launch.store(CLOSED, Ordering::Release);
-        self.start.wake();
-    }
-
-    /// Waits for a launch that was not `seen` and that `worker` takes part in; none when the team is dissolved.
-    fn next(&self, seen: &mut u64, worker: usize) -> Option<Arc<dyn Work>> {
-        loop {
-            self.start.until(self.patient(), || self.launch.load(Ordering::Acquire) != *seen);
-            // Whoever takes part in a launch sees it, because there is no other before they have left.
-            *seen = self.launch.load(Ordering::Acquire);
-            if *seen == CLOSED {
-                return None;
-            }
-            if (worker as u64) < *seen % NUMBER {
-                return self.work.read().unwrap_or_else(PoisonError::into_inner).clone();
-            }
-        }
-    }
-
-    fn leave(&self) {
-        if self.running.0.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.done.wake();
-        }
-    }
-
-    fn join(&self) {
-        self.done.until(self.patient(), || self.running.0.load(Ordering::Acquire) == 0);
-        self.hold(None);
-    }
-
-    fn hold(&self, work: Option<Arc<dyn Work>>) {
-        *self.work.write().unwrap_or_else(PoisonError::into_inner) = work;
-    }
-
-    fn patient(&self) -> bool {
-        !self.crowded.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     struct Count(Vec<AtomicUsize>);
@@ -266,5 +155,20 @@ mod tests {
             team.run(&count, 3);
             assert!(count.0.iter().all(|count| count.load(Ordering::Relaxed) == 1), "worker {at}");
         }
+    }
+
+    /// They stay on their cores for a while after they were woken, and nobody is woken where threads outnumber cores.
+    #[test]
+    fn nobody_is_asked_who_sleeps() {
+        let team = Team::default();
+        assert!(team.awake(2).is_none(), "there is nobody");
+        team.rouse(cores() + 1);
+        assert_eq!(team.gate.workers(), 1, "each would take another's core");
+        team.grow(cores() + 1).unwrap();
+        assert!(team.awake(cores() + 1).is_none(), "each would take another's core");
+        let turn = team.turn();
+        assert!(team.awake(1).is_none(), "another thread launches");
+        drop(turn);
+        assert!(team.awake(1).is_some(), "there is nobody who could sleep");
     }
 }

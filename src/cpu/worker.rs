@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use super::contain::contained;
 use super::cut::portion;
+use super::gate::Work;
 use super::kernel::{Reduction, Store};
 use super::memory::{Bases, Channel, LINE, Slices, Slots};
 use super::program::Program;
 use super::recorder::{Recorder, Watch};
 use super::signal::Signal;
 use super::stall::{Idle, Stall};
-use super::team::Work;
 use crate::element::Element;
 
 /// Everything that the workers of an executor share.

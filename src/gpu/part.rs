@@ -348,9 +348,11 @@ impl Share for Placed {
         let Some((piece, launched)) = &mut self.loaded else { return Err(RunError::NotLoaded) };
         *launched = false;
         let piece = *piece;
-        let ran = self.settled(self.launch_over(Some(piece), None, transport))?;
-        self.loaded = Some((piece, true));
-        Ok(ran)
+        let launched = self.settled(self.launch_over(Some(piece), None, transport));
+        // What a launch that did not succeed has left of in-place buffers is no input for another.
+        let kept = launched.is_ok() || !self.executor.package().proved().in_place();
+        self.loaded = kept.then_some((piece, launched.is_ok()));
+        launched
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {

@@ -41,6 +41,7 @@ impl Ready for Executor {
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.piece = None;
         self.check(self.sources(), inputs.iter().map(|input| input.len()))?;
         let pieces = self.pieces();
         if piece >= pieces {
@@ -57,6 +58,43 @@ impl Ready for Executor {
 
     /// Outputs are not poisoned before.
     fn launch(&mut self) -> Result<Ran, RunError> {
+        let launched = self.launch_resident();
+        self.kept(launched)
+    }
+
+    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
+        self.check(self.results(), outputs.iter().map(|output| output.len()))?;
+        let (bank, piece) = self.loaded_piece().map_err(|_| RunError::NotLaunched)?;
+        if bank.last.get().is_none() {
+            return Err(RunError::NotLaunched);
+        }
+        let unfinished = match bank.download(piece, &mut Host::Apart { inputs: &[], outputs })? {
+            None => return Ok(()),
+            Some(now) => timing::stopped(bank, now)?,
+        };
+        self.kept(Err(unfinished))
+    }
+
+    fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
+        let timed = timing::time(self, launches);
+        self.kept(timed)
+    }
+
+    fn trace(&mut self) -> Option<Trace> {
+        self.tracing.as_mut()?.last.take()
+    }
+}
+
+impl Executor {
+    /// What a launch that did not succeed has left of in-place buffers is no input for another.
+    fn kept<R>(&mut self, launched: Result<R, RunError>) -> Result<R, RunError> {
+        if launched.is_err() && self.package().proved().in_place() {
+            self.piece = None;
+        }
+        launched
+    }
+
+    fn launch_resident(&mut self) -> Result<Ran, RunError> {
         self.forget();
         let (bank, piece) = self.loaded_piece()?;
         let device = &self.loaded.device;
@@ -75,25 +113,5 @@ impl Ready for Executor {
         self.look_at(0, at, start.elapsed())?;
         self.note(piece..piece + 1)?;
         Ok(ran)
-    }
-
-    fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
-        self.check(self.results(), outputs.iter().map(|output| output.len()))?;
-        let (bank, piece) = self.loaded_piece().map_err(|_| RunError::NotLaunched)?;
-        if bank.last.get().is_none() {
-            return Err(RunError::NotLaunched);
-        }
-        match bank.download(piece, &mut Host::Apart { inputs: &[], outputs })? {
-            None => Ok(()),
-            Some(now) => Err(timing::stopped(bank, now)?),
-        }
-    }
-
-    fn time(&mut self, launches: usize) -> Result<Vec<Ran>, RunError> {
-        timing::time(self, launches)
-    }
-
-    fn trace(&mut self) -> Option<Trace> {
-        self.tracing.as_mut()?.last.take()
     }
 }

@@ -19,13 +19,15 @@ pub struct Ready {
     shares: Vec<Box<dyn Share>>,
     names: Vec<String>,
     mail: Mail,
+    /// All devices have the same piece loaded, and whether a launch over it succeeded on all.
+    loaded: Option<bool>,
 }
 
 impl Ready {
     pub(super) fn new(split: Split, pieced: Pieced, shares: Vec<(String, Box<dyn Share>)>, patience: Duration) -> Self {
         let (names, shares): (Vec<String>, Vec<_>) = shares.into_iter().unzip();
         let mail = Mail::new(names.clone(), split.epochs() + 1, patience);
-        Self { split, pieced, shares, names, mail }
+        Self { split, pieced, shares, names, mail, loaded: None }
     }
 
     /// What each device carries out, and what moves between them.
@@ -94,24 +96,35 @@ impl backend::Ready for Ready {
     }
 
     fn load(&mut self, piece: usize, inputs: &[&[u8]]) -> Result<(), RunError> {
+        self.loaded = None;
         let pieces = self.pieced.count();
         if piece >= pieces {
             return Err(RunError::NoSuchPiece { piece, pieces });
         }
         self.check(self.sources(), inputs.len())?;
         let given = inputs_of(self.split.placement(), inputs);
-        self.shares.iter_mut().zip(given).try_for_each(|(share, inputs)| share.load(piece, &inputs))
+        self.shares.iter_mut().zip(given).try_for_each(|(share, inputs)| share.load(piece, &inputs))?;
+        self.loaded = Some(false);
+        Ok(())
     }
 
     fn launch(&mut self) -> Result<Ran, RunError> {
-        self.timed(|ready| {
+        self.loaded.take().ok_or(RunError::NotLoaded)?;
+        let launched = self.timed(|ready| {
             let given = vec![(); ready.shares.len()];
             all(&mut ready.shares, given, &ready.mail, |share, (), transport| share.launch(transport))
-        })
+        });
+        // In place there may be results on some devices, and inputs on others.
+        let kept = launched.is_ok() || !self.split.whole().in_place();
+        self.loaded = kept.then_some(launched.is_ok());
+        launched
     }
 
     fn fetch(&mut self, outputs: &mut [&mut [u8]]) -> Result<(), RunError> {
         self.check(self.split.whole().extents(0).results(), outputs.len())?;
+        if self.loaded != Some(true) {
+            return Err(RunError::NotLaunched);
+        }
         let given = outputs_of(self.split.placement(), outputs);
         self.shares.iter_mut().zip(given).try_for_each(|(share, mut outputs)| share.fetch(&mut outputs))
     }

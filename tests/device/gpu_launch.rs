@@ -439,6 +439,9 @@ fn resident_launches_come_after_inputs_and_before_outputs() {
         assert_eq!(results, vec![vec![3.0; 8]; 2], "{}", device.name);
         let beyond = executor.executor.load(1, &[&[], &[]]);
         assert!(matches!(beyond, Err(RunError::Buffers(_) | RunError::NoSuchPiece { piece: 1, pieces: 1 })));
+        // After inputs that were refused, none are there.
+        assert!(matches!(executor.executor.launch(), Err(RunError::NotLoaded)), "{}", device.name);
+        assert!(matches!(executor.fetch(&mut outputs), Err(RunError::NotLaunched)), "{}", device.name);
     }
 }
 

@@ -572,6 +572,52 @@ fn resident_buffers_are_launched_over() {
     }
 }
 
+/// Of a launch that failed, and of inputs that were refused, nothing is left to be fetched or launched over by mistake.
+#[test]
+fn nothing_is_loaded_after_an_error() {
+    let (shape, fault) = (Shape::new(3, DataType::F32, Op::Sum), Fault::DropNotify { rank: 0, row: 1 });
+    for in_place in [false, true] {
+        let proved = ring(Algorithm::Ring, 2, SyncStyle::Neighbor, in_place);
+        let buffer: &[u8] = bytemuck::cast_slice(&[1.0_f32; 3]);
+        let fetch = |ready: &mut <Cpu as Backend>::Ready| {
+            let mut outputs = [[0_u8; 12]; 2];
+            let fetched = ready.fetch(&mut outputs.each_mut().map(|output| &mut output[..]));
+            assert!(matches!(fetched, Err(RunError::NotLaunched)), "{in_place}: {fetched:?}");
+        };
+        let mut ready = Cpu::new().prepare(&proved, shape, &Options::default().fault(fault)).unwrap();
+        ready.load(0, &[buffer; 2]).unwrap();
+        let launched = ready.launch();
+        assert!(matches!(launched, Err(RunError::Hang(_))), "{in_place}: {launched:?}");
+        fetch(&mut ready);
+        // In place they hold half of a sum.
+        match ready.launch() {
+            Err(RunError::NotLoaded) => assert!(in_place),
+            again => assert!(!in_place && matches!(again, Err(RunError::Hang(_))), "{again:?}"),
+        }
+        for wrong in [&[buffer; 1][..], &[buffer, &buffer[..8]]] {
+            let mut ready = Cpu::new().prepare(&proved, shape, &Options::default()).unwrap();
+            ready.load(0, &[buffer; 2]).unwrap();
+            ready.launch().unwrap();
+            assert!(ready.load(0, wrong).is_err());
+            fetch(&mut ready);
+            assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
+        }
+    }
+}
+
+/// Buffers without elements may begin anywhere.
+#[test]
+fn nothing_is_done_where_there_is_nothing() {
+    let proved = ring(Algorithm::Ring, 2, SyncStyle::Neighbor, false);
+    let bytes = [0_u8; 8];
+    let odd = (0..8).find(|&at| !bytes[at..].as_ptr().cast::<f32>().is_aligned()).unwrap();
+    for options in [Options::default(), options(Spread::Channels, 2, None), options(Spread::Auto, 1, Some(2))] {
+        let mut ready = Cpu::new().prepare(&proved, Shape::new(0, DataType::F32, Op::Sum), &options).unwrap();
+        let (input, mut outputs) = (&bytes[odd..odd], [[0_u8; 8]; 2]);
+        ready.run(&[input; 2], &mut outputs.each_mut().map(|output| &mut output[odd..odd])).unwrap();
+    }
+}
+
 #[test]
 fn options_of_other_executors_are_refused() {
     let proved = ring(Algorithm::Ring, 2, SyncStyle::Neighbor, false);

@@ -142,6 +142,14 @@ fn payloads_in_pieces() {
     let mut outputs = vec![vec![0_u8; 256]; 4];
     let mut views: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
+    // Where one device refuses what another has taken, none launches over a mixture.
+    for wrong in [&[input, input, input, &input[..4]][..], &[input, &input[..4], input, input], &[input; 3]] {
+        ready.load(0, &[input; 4]).unwrap();
+        ready.launch().unwrap();
+        assert!(ready.load(1, wrong).is_err());
+        assert!(matches!(ready.fetch(&mut views), Err(RunError::NotLaunched)));
+        assert!(matches!(ready.launch(), Err(RunError::NotLoaded)));
+    }
 }
 
 /// By a communicator: in groups by itself, an algorithm that is named as named.
