@@ -21,7 +21,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// What a number looks like, or that this one is too large.
 pub fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    let large = || "that is too large: no memory holds so many".to_owned();
+    let large = || format!("that is too large; give at most {}", u64::MAX >> (64 - 8 * size_of::<T>().min(8)));
     match read(text) {
         Ok((number, true)) => T::try_from(number).map_err(|_| large()),
         Err(Wrong::Large) => Err(large()),

@@ -19,6 +19,8 @@ mod placed;
 mod run;
 mod show;
 mod source;
+#[cfg(not(feature = "mpi"))]
+mod unjoined;
 mod values;
 mod verify;
 
@@ -110,6 +112,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return refuse(with_tip(error), json),
     };
     output::be_quiet(cli.shown.quiet);
+    #[cfg(not(feature = "mpi"))]
+    unjoined::note(|name| std::env::var(name).ok()).iter().for_each(|note| output::note_aside(note));
     let result = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -151,10 +151,11 @@ impl Loaded {
 /// [`FileError`].
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, FileError> {
     let (path, bytes) = bytes(path)?;
-    let start = bytes.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_start().first();
-    let mut loaded = match start {
+    // Some editors begin files with it.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_start();
+    let mut loaded = match text.first() {
         Some(b'<') => of_msccl(path, &bytes, options)?,
-        Some(b'{') => of_document(path, &bytes, options)?,
+        Some(b'{') => of_document(path, text, options)?,
         _ => return Err(FileError::Format { path }),
     };
     if options.force_size {

@@ -19,7 +19,7 @@ use wgccl::golden::{Comparison, compare};
 use wgccl::low_level::payload::Payload;
 use wgccl::lower::{Mode, Protocol};
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{Origin, SyncStyle};
+use wgccl::schedule::{Origin, Schedule, SyncStyle};
 
 use crate::bench::size::Parts;
 use crate::device::{CPU, Description, Device, Shares};
@@ -155,6 +155,11 @@ pub enum Stage {
 /// Is told what a run is at.
 pub type Watch = Arc<dyn Fn(Stage) + Send + Sync>;
 
+/// What notifies are looked for in.
+fn of_ranks(schedule: &Schedule) -> String {
+    format!("{} of {} ranks", schedule.origin, schedule.ranks)
+}
+
 /// Runs `request` on `device`, and tells `watch` how far it is.
 ///
 /// # Errors
@@ -192,7 +197,7 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
         _ => error.into(),
     })?;
     if let Some(fault) = request.fault {
-        check_fault(fault, &schedule)?;
+        check_fault(fault, &of_ranks(&schedule), [&schedule].into_iter())?;
     }
     watch(Stage::Inputs);
     let inputs = match loaded {
@@ -226,6 +231,10 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let said = request.plan.file().and_then(|file| file.said_of_size(size));
     let notes = note.into_iter().chain(said).collect();
     let mut ready = device.prepare(&proved, shape, &options(dispatch))?;
+    if let (Some(fault), Some(split)) = (request.fault, ready.split()) {
+        let what = format!("{} within one device, and between devices messages go", of_ranks(proved.schedule()));
+        check_fault(fault, &what, split.parts().iter().map(|part| part.proved().schedule()))?;
+    }
     let prepared = ready.prepared();
     let pieces = prepared.pieces;
     watch(Stage::Launch { done: 0, pieces, part_bytes });

@@ -37,13 +37,24 @@ pub(crate) fn create_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     file.persist_noclobber(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// Writes a file in place of what is there.
+/// Writes a file in place of what is there, with the permissions of that. Where a link leads the file is replaced, and not the
+/// link; what is no file, such as a pipe, is written to.
 ///
 /// # Errors
-/// What was there is there still.
+/// A file that was there is there still.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let there = match fs::metadata(path) {
+        Ok(there) if there.is_file() => Some(there.permissions()),
+        // Nothing is left half-written that a signal should wait for, and a pipe may wait for its reader.
+        Ok(_) => return File::options().write(true).open(path)?.write_all(bytes),
+        Err(_) => None,
+    };
     let held = hold();
+    let path = if there.is_some() { &path.canonicalize()? } else { path };
     let file = written(path, |out| out.write_all(bytes), &held)?;
+    if let Some(permissions) = there {
+        file.as_file().set_permissions(permissions)?;
+    }
     file.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -119,7 +130,8 @@ fn written(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     held: &Held,
 ) -> io::Result<NamedTempFile> {
-    let file = hidden(&prefix(path), 0o666).tempfile_in(parent(path))?;
+    let parent = parent(path);
+    let file = hidden(&prefix(path), 0o666).tempfile_in(parent).map_err(|error| unnamed(error, parent))?;
     let mut out = BufWriter::with_capacity(BLOCK, Filling { file: file.as_file(), held });
     write(&mut out)?;
     out.flush()?;
@@ -127,6 +139,14 @@ fn written(
     file.as_file().sync_all()?;
     held.go_on()?;
     Ok(file)
+}
+
+/// The error without the hidden name, which nobody knows.
+fn unnamed(error: io::Error, parent: &Path) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("there is no directory {}", parent.display())),
+        kind => kind.into(),
+    }
 }
 
 /// A file that is being filled, until a signal comes.
@@ -181,6 +201,17 @@ mod tests {
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
             fs::write(dir.path().join("b"), b"").unwrap();
             assert_eq!(mode(&path), mode(&dir.path().join("b")));
+            // What is there keeps what it is.
+            let (link, secret) = (dir.path().join("link"), fs::Permissions::from_mode(0o600));
+            fs::set_permissions(&path, secret).unwrap();
+            std::os::unix::fs::symlink("a", &link).unwrap();
+            replace(&link, b"by a link").unwrap();
+            assert!(link.is_symlink());
+            assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path) & 0o777), (&b"by a link"[..], 0o600));
+            let null = Path::new("/dev/null");
+            replace(null, b"anything").unwrap();
+            assert!(!null.is_file());
+            assert!(replace(dir.path(), b"").is_err());
         }
     }
 

@@ -37,7 +37,7 @@ struct Document {
 
 /// Of every rank as many, or of each rank.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "slots are a number, or a list with a number for each rank")]
 enum Slots {
     Each(u32),
     OfRanks(Vec<u32>),
@@ -231,6 +231,15 @@ impl<'de> Deserialize<'de> for Schedule {
         if document.format != FORMAT {
             let text = format!("the format is '{}', and this version reads '{FORMAT}'", document.format);
             return Err(D::Error::custom(text));
+        }
+        let Document { collective, root, sources, .. } = &document;
+        if *root != 0 && !collective.has_root() {
+            return Err(D::Error::custom(format!("{collective} has no root; leave \"root\" out")));
+        }
+        if !sources.is_empty() && *collective != Collective::SendRecv {
+            return Err(D::Error::custom(format!(
+                "{collective} has no sources, only send-recv has; leave \"sources\" out"
+            )));
         }
         Ok(document.into())
     }

@@ -580,8 +580,8 @@ fn nothing_is_loaded_after_an_error() {
         let proved = ring(Algorithm::Ring, 2, SyncStyle::Neighbor, in_place);
         let buffer: &[u8] = bytemuck::cast_slice(&[1.0_f32; 3]);
         let fetch = |ready: &mut <Cpu as Backend>::Ready| {
-            let mut outputs = [[0_u8; 12]; 2];
-            let fetched = ready.fetch(&mut outputs.each_mut().map(|output| &mut output[..]));
+            let mut outputs = [[0.0_f32; 3]; 2];
+            let fetched = ready.fetch(&mut outputs.each_mut().map(|output| bytemuck::cast_slice_mut(output)));
             assert!(matches!(fetched, Err(RunError::NotLaunched)), "{in_place}: {fetched:?}");
         };
         let mut ready = Cpu::new().prepare(&proved, shape, &Options::default().fault(fault)).unwrap();

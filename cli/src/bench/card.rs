@@ -49,7 +49,7 @@ impl Format {
 /// Refuses a name that no card could be written to, and one that exists.
 ///
 /// # Errors
-/// [`BenchError::Target`] and [`BenchError::File`].
+/// [`BenchError::Target`] and [`BenchError::Write`].
 pub fn check_new(path: &Path) -> Result<(), BenchError> {
     Format::of(path)?;
     whole::check(path).map_err(|error| BenchError::unwritten(path, error))

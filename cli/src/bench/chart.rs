@@ -96,7 +96,7 @@ pub trait Drawing {
 /// Refuses a name that no picture could be written to, and one that exists.
 ///
 /// # Errors
-/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
+/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::Write`].
 pub fn check_new(path: &Path) -> Result<(), BenchError> {
     Format::of(path)?;
     whole::check(path).map_err(|error| BenchError::unwritten(path, error))
@@ -114,7 +114,7 @@ pub fn to_new_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Res
 /// Draws to `path`, in place of what is there.
 ///
 /// # Errors
-/// [`BenchError::Plot`] and [`BenchError::File`].
+/// [`BenchError::Plot`] and [`BenchError::Write`].
 pub fn to_file(path: &Path, size: (u32, u32), drawing: &impl Drawing) -> Result<(), BenchError> {
     whole::replace(path, &drawn(path, size, drawing)?).map_err(|error| BenchError::unwritten(path, error))
 }

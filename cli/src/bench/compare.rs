@@ -79,7 +79,7 @@ impl Comparison {
 /// Compares what is at `a` and `b`.
 ///
 /// # Errors
-/// [`BenchError::File`], [`BenchError::Record`] and [`BenchError::Unrelated`].
+/// [`BenchError::Read`], [`BenchError::Record`] and [`BenchError::Unrelated`].
 pub fn compare(a: &Path, b: &Path) -> Result<Comparison, BenchError> {
     let mut comparison = report(Source::read(a)?, Source::read(b)?)?;
     let files = [("A", a), ("B", b)].map(|(name, path)| {

@@ -34,7 +34,7 @@ const MOST_PAIRS: usize = 4;
 /// Draws `records` together to `path`, which must not exist.
 ///
 /// # Errors
-/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
+/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::Write`].
 pub fn draw(path: &Path, records: &[Shown]) -> Result<(), BenchError> {
     let picture = Picture::of(records);
     check(path, picture.lines.panels.len(), picture.lines.labels.len())?;

@@ -121,7 +121,7 @@ impl Record {
     /// Writes `contents` to `path`, or, where it exists, the first free of `path.0`, `path.1`, ...
     ///
     /// # Errors
-    /// [`BenchError::Target`] where `path` is no file, and [`BenchError::File`].
+    /// [`BenchError::Target`] where `path` is no file, and [`BenchError::Write`].
     pub fn create(path: &Path, contents: &Contents<'_>) -> Result<Self, BenchError> {
         if path.as_os_str() == "-" || path.metadata().is_ok_and(|found| !found.is_file()) {
             let why = "a record goes to a file of its own; give -J a new name, or take --json for standard output";
@@ -158,7 +158,7 @@ impl Record {
     /// was written.
     ///
     /// # Errors
-    /// [`BenchError::File`].
+    /// [`BenchError::Write`].
     pub fn update(&mut self, contents: &Contents<'_>) -> Result<bool, BenchError> {
         match self.written {
             Some((at, took)) if at.elapsed() < 10 * took => Ok(false),
@@ -169,7 +169,7 @@ impl Record {
     /// Writes `contents` in place of what was there: CSV where the name that was asked for ends in `.csv`, else JSON.
     ///
     /// # Errors
-    /// [`BenchError::File`].
+    /// [`BenchError::Write`].
     pub fn write(&mut self, contents: &Contents<'_>) -> Result<(), BenchError> {
         let start = Instant::now();
         let text = self.text(contents)?;
@@ -186,7 +186,7 @@ impl Record {
     }
 
     fn failed(&self, error: io::Error) -> BenchError {
-        BenchError::File { path: self.path.clone(), error }
+        BenchError::Write { path: self.path.clone(), error }
     }
 }
 
@@ -346,7 +346,7 @@ mod tests {
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         let missing = dir.path().join("none").join("a.json");
-        assert!(matches!(Record::create(&missing, &contents), Err(BenchError::File { .. })));
+        assert!(matches!(Record::create(&missing, &contents), Err(BenchError::Write { .. })));
         for path in [Path::new("-"), dir.path()] {
             assert!(matches!(Record::create(path, &contents), Err(BenchError::Target { .. })), "{}", path.display());
         }

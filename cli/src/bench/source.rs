@@ -57,7 +57,7 @@ impl Source {
     /// Reads what is at `path`.
     ///
     /// # Errors
-    /// [`BenchError::File`] and [`BenchError::Record`].
+    /// [`BenchError::Read`] and [`BenchError::Record`].
     pub(super) fn read(path: &Path) -> Result<Self, BenchError> {
         Self::parse(&text(path)?).map_err(|why| BenchError::Record { path: path.to_owned(), why })
     }

@@ -58,7 +58,7 @@ fn groups(text: &str) -> Result<Grouping, String> {
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct SourcesArgs {
     /// Of send-recv: the rank from which each receives, as 2,0,1 [default: the one before it]
-    #[arg(long, value_name = "RANK,..", value_delimiter = ',')]
+    #[arg(long, value_name = "RANK,..", value_delimiter = ',', value_parser = whole::<u32>)]
     pub(super) sources: Vec<u32>,
 }
 
@@ -196,6 +196,18 @@ pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     Error::Usage(format!("cannot write {}: {why}", path.display()))
 }
 
+/// Refuses two files of one name: one would be lost.
+pub(super) fn check_apart(files: &[(&str, Option<&Path>)]) -> Result<(), Error> {
+    let absolute = |&(flag, path): &(_, Option<&Path>)| Some((flag, std::path::absolute(path?).ok()?));
+    let named: Vec<(&str, PathBuf)> = files.iter().filter_map(absolute).collect();
+    for (i, (flag, path)) in named.iter().enumerate() {
+        if let Some((first, _)) = named[..i].iter().find(|(_, other)| other == path) {
+            return Err(Error::Usage(format!("{first} and {flag} name one file; give each its own")));
+        }
+    }
+    Ok(())
+}
+
 /// Whether a trace can be written to `path`, asked before anything runs.
 pub(super) fn check_trace(path: &Path) -> Result<(), Error> {
     if path.as_os_str() == STDIN {
@@ -217,17 +229,21 @@ pub(super) enum Subject {
 }
 
 pub(super) fn subjects() -> Names<Subject> {
-    Names::new(Collective::ALL.iter().map(|collective| collective.name()), subject)
+    Names::new(Collective::ALL.iter().map(|collective| collective.name()), |text| subject(text, &[]))
 }
 
-/// What is no name and looks like a path, or is one, is a file.
-pub(super) fn subject(text: &str) -> Result<Subject, String> {
+/// What is no name and looks like a path, or is one, is a file. `more` words are taken in the same place.
+pub(super) fn subject(text: &str, more: &[&str]) -> Result<Subject, String> {
     let path = Path::new(text);
     let is_path = text == STDIN || path.extension().is_some() || path.components().count() > 1 || path.exists();
-    names::parse(text).map(Subject::Collective).or_else(|error| match is_path {
-        true => Ok(Subject::File(path.to_owned())),
-        false => Err(format!("{error}; or give a file with a schedule")),
-    })
+    match text.parse::<Collective>() {
+        Ok(collective) => Ok(Subject::Collective(collective)),
+        Err(_) if is_path => Ok(Subject::File(path.to_owned())),
+        Err(error) => match text.parse::<Algorithm>() {
+            Ok(algorithm) => Err(format!("{algorithm} is an algorithm; give it by --algorithm {algorithm}")),
+            Err(_) => Err(format!("{}; or give a file with a schedule", names::explain(&error, more))),
+        },
+    }
 }
 
 /// How a schedule file is read.
@@ -282,6 +298,8 @@ impl Subject {
                 if args.root.is_some() && !task.collective.has_root() {
                     return Err(Error::Usage(format!("{} has no root; leave --root out", task.collective)));
                 }
+                let forced = [(force_size && !loaded.forced, "--force-size")];
+                refuse_flags("this schedule is for any count already", &forced)?;
                 Ok(Plan::File(Arc::new(loaded)))
             }
         }

@@ -11,7 +11,7 @@ mod request;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use super::args::check_trace;
+use super::args::{check_apart, check_trace};
 use super::output::{print, print_error};
 use crate::bench::plot::{self, Shown};
 use crate::bench::record::{self, Recorded};
@@ -78,6 +78,8 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         return Ok(exit::OK);
     }
     let (request, least) = (request(args)?, least_bandwidth()?);
+    let files = [("-J", &args.record), ("--plot", &args.plot), ("--trace", &args.trace)];
+    check_apart(&files.map(|(flag, path)| (flag, path.as_deref())))?;
     if let Some(path) = &args.plot {
         check_new(path)?;
     }

@@ -11,7 +11,7 @@ use wgccl::collective::Collective;
 use wgccl::proof::{self, Checked, Outcome, Proof, Report, Verdict};
 use wgccl::schedule::{Draft, Origin, Schedule, SyncStyle};
 
-use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
+use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, refuse_flags, subjects};
 use super::output::{BAD, DIM, GOOD, Ticking, details, how, named, of_notes, plural, print, print_json};
 use super::picture::{PictureArgs, picture};
 use super::placed::Placed;
@@ -113,10 +113,15 @@ struct OfMsccl<'a> {
 
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     if args.broken.as_deref() == Some("help") {
+        refuse_flags("the ways to break a schedule are text", &[(args.json, "--json")])?;
         print(&broken::help())?;
         return Ok(exit::OK);
     }
-    args.picture.check_stdout(true)?;
+    args.picture.check_targets(Some("the report"))?;
+    if !args.picture.is_given() {
+        let only = [(args.picture.is_cut(), "--only")];
+        refuse_flags("only a picture leaves ranks out, and none is drawn", &only)?;
+    }
     let plan = args.what.plan(&args.schedule, &args.file)?;
     let collective = plan.collective();
     let in_place = args.in_place || plan.file().is_some_and(|loaded| loaded.in_place);
@@ -125,7 +130,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Error> {
     if !plan.is_auto() && args.launch.place.is_none() {
         let LaunchArgs { count, data_type, .. } = &args.launch;
         let flags = [(count.is_some(), "--count"), (data_type.is_some(), "--type")];
-        super::args::refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
+        refuse_flags("a proof holds for every payload, and only --algorithm auto looks at it", &flags)?;
     }
     let ranks = super::args::ranks_of(&plan, args.ranks, RANKS)?;
     let spinner = Ticking::spinner("proving");

@@ -12,11 +12,12 @@ use wgccl::proof::{self, prove};
 use wgccl::schedule::DeviceKind;
 
 use super::args::{FileArgs, ScheduleArgs, cannot_write, default_count, ranks_of};
-use super::output::print;
+use super::output::{note_aside, print};
 use super::source::{Source, sources};
 use super::values::{Names, one_of};
 use crate::amount::whole;
 use crate::error::{Error, exit};
+use crate::memory::check_count;
 use crate::names;
 use crate::whole as files;
 
@@ -86,23 +87,26 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Error> {
     }
     let algo = match plan.file().and_then(|loaded| loaded.msccl.as_ref()) {
         Some(of) => of.algo.clone().proto(args.proto.unwrap_or(of.algo.proto)),
-        None => {
-            Algo::of(&proved, args.proto.unwrap_or(Proto::Simple)).map_err(|error| Error::Usage(error.to_string()))?
-        }
+        None => Algo::of(&proved, args.proto.unwrap_or(Proto::Simple)).map_err(|error| {
+            let by_way = if args.to == Format::Msccl { "" } else { "traces are made of the steps of MSCCL XML: " };
+            Error::Usage(format!("{by_way}{error}"))
+        })?,
     };
     let count = args.count.unwrap_or_else(|| default_count(&plan));
     let element_bytes = args.data_type.unwrap_or(DataType::F32).bytes();
+    check_count(plan.collective(), count)?;
     let payload = Payload::new(proved.schedule(), count, element_bytes)?;
     let chunk_bytes = payload.chunk_bytes() as u64;
     match args.to {
-        Format::Msccl | Format::Wgccl => put(args, algo.to_string().trim_end()),
-        Format::Goal => put(args, goal(&algo, GoalOptions::new(chunk_bytes)).trim_end()),
-        Format::Chakra => {
-            let Some(prefix) = &args.output else {
-                return Err(Error::Usage("chakra is a file for each rank; give --output PREFIX".to_owned()));
-            };
-            traces(prefix, &chakra(&algo, ChakraOptions::new(chunk_bytes)))
+        Format::Msccl | Format::Wgccl => {
+            let root = proved.schedule().task.root;
+            if plan.collective().has_root() && root > 0 {
+                note_aside(&format!("MSCCL XML does not say who the root is: read this with --root {root}"));
+            }
+            put(args, algo.to_string().trim_end())
         }
+        Format::Goal => put(args, goal(&algo, GoalOptions::new(chunk_bytes)).trim_end()),
+        Format::Chakra => traces(prefix(args)?, &chakra(&algo, ChakraOptions::new(chunk_bytes))),
     }
 }
 
@@ -114,10 +118,27 @@ fn check_flags(args: &ConvertArgs) -> Result<(), Error> {
         let flags = [(args.count.is_some(), "--count"), (args.data_type.is_some(), "--type")];
         super::args::refuse_flags("this format has chunks and no bytes", &flags)?;
     }
-    if let Some(path) = args.output.as_ref().filter(|_| args.to != Format::Chakra) {
-        files::check(path).map_err(|error| cannot_write(path, &error))?;
+    match &args.output {
+        _ if args.to == Format::Chakra => prefix(args).map(drop),
+        Some(path) => files::check(path).map_err(|error| cannot_write(path, &error)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What the names of files begin with.
+fn prefix(args: &ConvertArgs) -> Result<&Path, Error> {
+    let Some(prefix) = args.output.as_deref() else {
+        return Err(Error::Usage("chakra is a file for each rank; give --output PREFIX".to_owned()));
+    };
+    let ends = |text: &str| prefix.as_os_str().as_encoded_bytes().ends_with(text.as_bytes());
+    match prefix.file_name() {
+        Some(_) if !ends("/") && !ends("/.") && !prefix.is_dir() => Ok(prefix),
+        _ => Err(Error::Usage(format!(
+            "--output is what the names of files begin with, and {} is a directory; add to it, as in {}",
+            prefix.display(),
+            prefix.join("ring").display()
+        ))),
+    }
 }
 
 fn put(args: &ConvertArgs, text: &str) -> Result<u8, Error> {

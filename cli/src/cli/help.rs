@@ -141,6 +141,11 @@ pub(super) fn dress(program: Command) -> Command {
     let program = both_spellings(under_headings(program)).max_term_width(WIDTH);
     program.mut_subcommands(|command| {
         let command = both_spellings(under_headings(command)).args_override_self(true).max_term_width(WIDTH);
+        // A number below 0 is no flag: its option says what it takes.
+        let command = command.mut_args(|arg| match arg.is_positional() || !arg.get_action().takes_values() {
+            true => arg,
+            false => arg.allow_negative_numbers(true),
+        });
         let Some((_, examples)) = EXAMPLES.iter().find(|(name, _)| *name == command.get_name()) else { return command };
         let before = command.get_after_long_help().map_or_else(String::new, |text| format!("{text}\n\n"));
         command.after_long_help(format!("{before}Examples:\n{examples}"))

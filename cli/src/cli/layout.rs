@@ -9,7 +9,8 @@ use wgccl::element::DataType;
 use wgccl::error::PayloadError;
 use wgccl::low_level::payload::Payload;
 use wgccl::low_level::window::{Region, Stride, Window, WindowError};
-use wgccl::schedule::{Algorithm, Origin};
+use wgccl::proof::{self, Proof};
+use wgccl::schedule::{Algorithm, Origin, Schedule};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, subjects};
 use super::output::{DIM, Ticking, plural, print, print_json};
@@ -23,6 +24,8 @@ use crate::plan::Plan;
 
 /// Where nobody says how many.
 const RANKS: u32 = 4;
+/// Slots and rows of signals that are listed: more than any algorithm of 4096 ranks has.
+const MOST_REGIONS: u32 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct LayoutArgs {
@@ -94,9 +97,18 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     }
     let spinner = Ticking::spinner("building the schedule");
     let schedule = args.launch.draft(&plan, ranks)?.build()?;
+    let in_place = plan.file().is_some_and(|loaded| loaded.in_place);
+    if plan.file().is_some() {
+        check_structure(&schedule, in_place)?;
+    }
     let payload = Payload::new(&schedule, count, data_type.bytes())?;
     let window = Window::new(&schedule, payload, args.stride)?;
-    let in_place = plan.file().is_some_and(|loaded| loaded.in_place);
+    if window.slots.saturating_add(window.signal_rows) > MOST_REGIONS {
+        return Err(Error::Usage(format!(
+            "{} slots and {} rows of signals are more than the {MOST_REGIONS} that are listed; does the file mean so many?",
+            window.slots, window.signal_rows
+        )));
+    }
     let placed = Placed::of(&args.launch, &plan, &schedule, in_place)?;
     drop(spinner);
     let savings = window.savings();
@@ -131,6 +143,15 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
         print(&table(&json))?
     }
     Ok(exit::OK)
+}
+
+/// Only of a schedule with addresses in range there is anything to lay out.
+fn check_structure(schedule: &Schedule, in_place: bool) -> Result<(), Error> {
+    let report = proof::check(schedule, proof::Options::default().in_place(in_place));
+    match report.holds(Proof::Structure) {
+        true => Ok(()),
+        false => Err(Error::Usage(format!("there is no window to lay out:\n{}", report.failures()))),
+    }
 }
 
 /// A window is as large as that of the rank that needs most, whoever that is.

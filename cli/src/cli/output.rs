@@ -64,6 +64,13 @@ pub(super) fn of_notes(notes: &[String]) -> String {
     notes.iter().filter(|_| !is_quiet()).map(|note| named("note", &plain(note))).collect()
 }
 
+/// A note beside a result that is alone on stdout. Who closes stderr wants to know nothing.
+pub(super) fn note_aside(note: &str) {
+    if !is_quiet() {
+        let _ = writeln!(anstream::stderr(), "note: {}", plain(note));
+    }
+}
+
 /// A line of a name and what it names.
 pub(super) fn named(name: &str, value: &str) -> String {
     format!("{DIM}{name:<9}{DIM:#} {value}\n")

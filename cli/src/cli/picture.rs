@@ -13,7 +13,7 @@ use wgccl::proof::{self, prove};
 use wgccl::schedule::{MAX_RANKS, Schedule};
 use wgccl::show::{Drawing, Picture, html, svg};
 
-use super::args::LaunchArgs;
+use super::args::{LaunchArgs, check_apart};
 use super::output::print;
 use crate::amount::whole;
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub(super) struct PictureArgs {
     only: Option<Ranks>,
     /// Write the space-time diagram: a row a rank, a column a level, an arrow a message
     ///
-    /// It is for light pages and dark ones. What is there is written over; - is standard output.
+    /// It is for light pages and dark ones. What is there is written over; - is standard output, of `wgccl show`.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Let the levels of --svg appear one after the other
@@ -37,7 +37,8 @@ pub(super) struct PictureArgs {
     animate: bool,
     /// Write one HTML file that plays it: topology, grid and memory, step by step
     ///
-    /// Everything is in that file, and it asks for nothing from any network. What is there is written over; - is standard output.
+    /// Everything is in that file, and it asks for nothing from any network. What is there is written over; - is standard output,
+    /// of `wgccl show`.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -50,12 +51,10 @@ fn ranks(text: &str) -> Result<Ranks, String> {
     let mut ranks = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let [first, last] = [first, last].map(|text| whole::<u32>(text.trim()));
-        let (first, last) = (first?, last?);
-        if first > last || last - first >= MAX_RANKS {
-            return Err(format!("'{part}' is no range of ranks; write 0,5-7"));
+        match [first, last].map(|text| whole::<u32>(text.trim())) {
+            [Ok(first), Ok(last)] if first <= last && last - first < MAX_RANKS => ranks.extend(first..=last),
+            _ => return Err(format!("'{part}' is no rank, and no range of ranks; write 0,5-7")),
         }
-        ranks.extend(first..=last);
     }
     Ok(Ranks(ranks))
 }
@@ -70,18 +69,24 @@ impl PictureArgs {
         }
     }
 
+    /// Whether only some ranks are to be drawn.
+    pub(super) fn is_cut(&self) -> bool {
+        self.only.is_some()
+    }
+
     /// Whether there is a file to write.
     pub(super) fn is_given(&self) -> bool {
         self.svg.is_some() || self.html.is_some()
     }
 
-    /// Refuses a second thing for standard output beside what is there anyway.
-    pub(super) fn check_stdout(&self, taken: bool) -> Result<(), Error> {
-        let files = [&self.svg, &self.html].into_iter().flatten().filter(|path| *path == Path::new(STDIN)).count();
-        match files + usize::from(taken) {
-            0 | 1 => Ok(()),
-            _ => Err(Error::Usage("standard output takes one thing; give the others files".to_owned())),
+    /// Refuses what would be written over by another, also where standard output has `what` already.
+    pub(super) fn check_targets(&self, what: Option<&str>) -> Result<(), Error> {
+        let pictures = [("--svg", self.svg.as_deref()), ("--html", self.html.as_deref())];
+        let to_stdout = pictures.iter().find(|(_, path)| *path == Some(Path::new(STDIN)));
+        if let (Some(what), Some((flag, _))) = (what, to_stdout) {
+            return Err(Error::Usage(format!("standard output has {what}; give {flag} the name of a file")));
         }
+        check_apart(&pictures)
     }
 
     /// Writes the files that were asked for.

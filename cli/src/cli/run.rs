@@ -5,15 +5,18 @@ mod args;
 mod one;
 mod text;
 
+use super::args::check_apart;
 use crate::error::Error;
 use crate::tensor::{self, Outputs};
 pub(super) use args::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG, RunArgs};
 use args::{check_flags, files, request};
+pub(super) use one::INTERRUPTED;
 use one::one;
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     let plan = args.what.plan(&args.schedule, &args.file)?;
     check_flags(args, plan.collective())?;
+    check_apart(&[("--output", args.output.as_deref()), ("--trace", args.trace.as_deref())])?;
     if let Some(dir) = &args.output {
         tensor::check_target(dir, &args.input)?;
     }

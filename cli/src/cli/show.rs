@@ -53,7 +53,7 @@ struct Json<'a> {
 }
 
 pub(super) fn show(args: &ShowArgs) -> Result<u8, Error> {
-    args.picture.check_stdout(args.json)?;
+    args.picture.check_targets(args.json.then_some("the object of --json"))?;
     let plan = args.what.plan(&args.schedule, &args.file)?;
     let collective = plan.collective();
     let in_place = args.in_place || plan.file().is_some_and(|loaded| loaded.in_place);

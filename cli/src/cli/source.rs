@@ -25,7 +25,10 @@ pub(super) fn sources() -> Names<Source> {
         // Names of collectives are not names of algorithms.
         match Algorithm::from_str(text) {
             Ok(algorithm) => Ok(Source::Algorithm(algorithm)),
-            Err(_) => subject(text).map(Source::Other),
+            Err(_) => {
+                let algorithms: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+                subject(text, &algorithms).map(Source::Other)
+            }
         }
     })
 }

@@ -8,6 +8,7 @@ use wgccl::element::Element;
 use wgccl::error::RunError;
 use wgccl::golden::Goldens;
 use wgccl::gpu;
+use wgccl::lower::Split;
 use wgccl::placed;
 use wgccl::schedule::Buffer;
 use wgccl::trace::Trace;
@@ -32,6 +33,16 @@ impl Loaded {
     pub fn on_piece(&mut self, watch: impl FnMut(usize) + Send + 'static) {
         if let Self::Gpu(executor) = self {
             executor.on_piece(watch);
+        }
+    }
+
+    /// How it is split, on several devices.
+    pub(crate) fn split(&self) -> Option<&Split> {
+        match self {
+            Self::Several(ready) => Some(ready.split()),
+            #[cfg(feature = "mpi")]
+            Self::Processes(ready) => Some(ready.split()),
+            _ => None,
         }
     }
 

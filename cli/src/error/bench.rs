@@ -28,9 +28,12 @@ pub enum BenchError {
     /// Slower than `WGCCL_MIN_BW` allows.
     #[error("average bus bandwidth {average:.4} GB/s is below 0.9 x WGCCL_MIN_BW ({least} GB/s)")]
     Slow { average: f64, least: f64 },
-    /// A file that cannot be read or written.
-    #[error("{}: {error}", .path.display())]
-    File { path: PathBuf, error: io::Error },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error}; check the path and its permissions", .path.display())]
+    Read { path: PathBuf, error: io::Error },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {error}; name a file that can be written", .path.display())]
+    Write { path: PathBuf, error: io::Error },
     /// A name that nothing can be written to, or must not be.
     #[error("{}: {why}", .path.display())]
     Target { path: PathBuf, why: &'static str },
@@ -56,7 +59,7 @@ impl BenchError {
             io::ErrorKind::AlreadyExists => {
                 Self::Target { path, why: "it exists, and nothing is overwritten; name another file" }
             }
-            _ => Self::File { path, error },
+            _ => Self::Write { path, error },
         }
     }
 }

@@ -9,11 +9,15 @@ use wgccl::schedule::Schedule;
 
 use crate::error::Error;
 
-/// Refuses a fault without effect, and names those that have one.
-pub(super) fn check_fault(fault: Fault, schedule: &Schedule) -> Result<(), Error> {
+/// Refuses a fault without effect on a schedule, or on the parts of one, and names those that have one in `what`.
+pub(super) fn check_fault<'a>(
+    fault: Fault,
+    what: &str,
+    parts: impl Iterator<Item = &'a Schedule>,
+) -> Result<(), Error> {
     const SHOWN: usize = 12;
     let Fault::DropNotify { rank, row } = fault else { return Ok(()) };
-    let notifies = schedule.lanes.iter().flat_map(|lane| {
+    let notifies = parts.flat_map(|part| &part.lanes).flat_map(|lane| {
         let notifies = lane.instructions.iter().flat_map(|instruction| &instruction.notifies);
         notifies.map(|notify| (lane.rank, notify.row))
     });
@@ -21,7 +25,6 @@ pub(super) fn check_fault(fault: Fault, schedule: &Schedule) -> Result<(), Error
     if all.contains(&(rank, row)) {
         return Ok(());
     }
-    let what = format!("{} of {} ranks", schedule.origin, schedule.ranks);
     if all.is_empty() {
         return Err(Error::Usage(format!("nobody notifies in {what}; leave --drop-notify out")));
     }

@@ -44,8 +44,12 @@ pub(super) fn place(dir: &Path, inputs: &[PathBuf]) -> Result<PathBuf, TensorErr
             check_replaceable(dir, &place, &above)?;
             (place, above)
         }
-        false => (dir.to_owned(), nearest.to_owned()),
+        // Without a `.` at its end, which nothing can be renamed to.
+        false => (dir.components().collect(), nearest.to_owned()),
     };
+    if place.file_name().is_none() {
+        return refused(dir, "it ends with no name; name a new directory".to_owned());
+    }
     whole::probe(&above.join(place.file_name().unwrap_or_default())).or_else(|error| {
         refused(
             dir,

@@ -428,6 +428,17 @@ fn what_does_not_go_with_a_file_is_refused() {
     let custom = dir.path().join("custom.xml");
     fs::write(&custom, fs::read_to_string(file).unwrap().replace("\"allreduce\"", "\"custom\"")).unwrap();
     let custom = custom.to_str().unwrap();
+    let document = fs::read_to_string(own).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(document.contains(from), "{from} in {document}");
+        let path = dir.path().join(format!("{}.json", to.replace(|c: char| !c.is_alphanumeric(), "")));
+        fs::write(&path, document.replace(from, to)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // As some editors write it.
+    let marked = dir.path().join("marked.json");
+    fs::write(&marked, format!("\u{feff}{document}")).unwrap();
+    ok(&["check", marked.to_str().unwrap()]);
     for (args, part) in [
         (&["check", file, "--algorithm", "ring"][..], "leave --algorithm out"),
         (&["check", file, "--sync", "barrier"], "leave --sync out"),
@@ -436,6 +447,19 @@ fn what_does_not_go_with_a_file_is_refused() {
         (&["check", own, "--fifo-slots", "3"], "leave --fifo-slots out"),
         (&["check", file, "--copies"], "has no <copy>; leave --copies out"),
         (&["check", own, "--copies"], "leave --copies out"),
+        (&["check", own, "--force-size"], "for any count already; leave --force-size out"),
+        (
+            &["layout", &changed("\"signal_rows\": 6", "\"signal_rows\": 4294967295")],
+            "more than the 1048576 that are listed",
+        ),
+        (&["layout", &changed("\"slots\": 4", "\"slots\": 4294967295")], "there is no window to lay out"),
+        (&["layout", &changed("\"ranks\": 4", "\"ranks\": 0")], "0 ranks: a schedule has 1 to 4096 ranks"),
+        (
+            &["check", &changed("\"ranks\": 4", "\"root\": 1, \"ranks\": 4")],
+            "all-reduce has no root; leave \"root\" out",
+        ),
+        (&["check", &changed("\"ranks\": 4", "\"sources\": [1], \"ranks\": 4")], "leave \"sources\" out"),
+        (&["check", &changed("\"slots\": 4", "\"slots\": -1")], "slots are a number, or a list"),
         (&["check", "all-reduce", "--copies"], "these options are of schedule files"),
         (&["check", "all-reduce", "--fifo-slots", "3"], "these options are of schedule files"),
         (&["check", custom], "name the collective that it is: --collective all-reduce"),
@@ -458,6 +482,16 @@ fn what_does_not_go_with_a_file_is_refused() {
         assert!(said(&output).contains(part), "{args:?}: {}", said(&output));
     }
     ok(&["check", custom, "--collective", "all-reduce"]);
+    // Files have no root, which whoever reads them must name.
+    let reduce = dir.path().join("reduce.xml");
+    let reduce = reduce.to_str().unwrap();
+    let output = wgccl(&["convert", "reduce", "--root", "3", "--to", "msccl", "--output", reduce]);
+    assert!(
+        output.status.success() && said(&output).contains("note: MSCCL XML does not say who the root is"),
+        "{}",
+        said(&output)
+    );
+    assert!(ok(&["check", reduce, "--root", "3"]).contains("root 3"));
 }
 
 /// Two ranks that both send before they receive: with room for one message neither gets through.

@@ -43,7 +43,11 @@ fn what_is_refused() {
     for (args, why) in [
         (&["show", "--only", "4"][..], "--only names rank 4"),
         (&["show", "--only", "3-1"], "no range of ranks"),
-        (&["show", "--svg", "-", "--json"], "standard output takes one thing"),
+        (&["show", "--svg", "-", "--json"], "standard output has the object of --json; give --svg"),
+        (&["check", "--html", "-"], "standard output has the report; give --html"),
+        (&["show", "--svg", "never.svg", "--html", "./never.svg"], "--svg and --html name one file"),
+        (&["check", "--only", "0"], "none is drawn; leave --only out"),
+        (&["show", "--only", "a"], "'a' is no rank"),
         (&["show", "--animate"], "--svg"),
         (&["show", "--groups", "5"], "give at most 4"),
         (&["show", "--groups", "3,3"], "give sizes whose sum is 4"),

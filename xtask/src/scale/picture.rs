@@ -93,7 +93,7 @@ const LEGEND_COLUMNS: usize = 2;
 /// Draws `panels` to `path`, two beside each other, overwriting it.
 ///
 /// # Errors
-/// [`BenchError::Plot`] and [`BenchError::File`].
+/// [`BenchError::Plot`] and [`BenchError::Write`].
 pub(super) fn draw(path: &Path, title: &str, panels: &[Panel]) -> Result<(), BenchError> {
     let rows = panels.len().div_ceil(COLUMNS as usize) as u32;
     let picture = Picture { title, panels, rows };

@@ -19,7 +19,7 @@ const MARKS: [f64; 21] = [
 /// Draws `comparison` to `path`, which must not exist.
 ///
 /// # Errors
-/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::File`].
+/// [`BenchError::Plot`], [`BenchError::Target`] and [`BenchError::Write`].
 pub fn draw(path: &Path, comparison: &Comparison) -> Result<(), BenchError> {
     let picture = Picture::of(comparison);
     check(path, picture.panels.len(), 0)?;

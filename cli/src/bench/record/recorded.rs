@@ -49,7 +49,7 @@ impl Recorded {
     /// Reads the JSON at `path`.
     ///
     /// # Errors
-    /// [`BenchError::File`] and [`BenchError::Record`].
+    /// [`BenchError::Read`] and [`BenchError::Record`].
     pub fn read(path: &Path) -> Result<Self, BenchError> {
         Self::parse(&text(path)?).map_err(|why| BenchError::Record { path: path.to_owned(), why })
     }
@@ -99,9 +99,9 @@ const MOST_BYTES: u64 = 64 << 20;
 /// The text at `path`, unless it is longer than any record.
 ///
 /// # Errors
-/// [`BenchError::File`] and [`BenchError::Record`].
+/// [`BenchError::Read`] and [`BenchError::Record`].
 pub(in crate::bench) fn text(path: &Path) -> Result<String, BenchError> {
-    let failed = |error| BenchError::File { path: path.to_owned(), error };
+    let failed = |error| BenchError::Read { path: path.to_owned(), error };
     let mut text = String::new();
     let file = File::open(path).map_err(failed)?;
     match file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(failed)? as u64 > MOST_BYTES {

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::args::BenchArgs;
 use super::printer::shown;
 use crate::bench::card::{self, Card, LeftOut, measure};
-use crate::cli::output::{Ticking, is_quiet, print, print_error, print_json};
+use crate::cli::output::{Ticking, note_aside, print, print_error, print_json};
+use crate::cli::run::INTERRUPTED;
 use crate::device::Device;
 use crate::error::{BenchError, Error, exit};
-use crate::signals::abandon;
-use crate::text::plain;
+use crate::signals::{abandon, say};
 
 /// What a card takes at most where nobody says otherwise.
 const MOST: Duration = Duration::from_secs(55);
@@ -34,7 +34,9 @@ pub(super) fn card(args: &BenchArgs, file: Option<&Path>) -> Result<u8, Error> {
         [one] if one != crate::cli::values::ALL => one.clone(),
         _ => return Err(Error::Usage("a card is of one device; name it with --device".to_owned())),
     };
+    let saying = say(|| INTERRUPTED.to_owned());
     let card = measured(wanted, args.timeout.unwrap_or(MOST))?;
+    drop(saying);
     if let Some(path) = file {
         card::write(path, &card)?;
     }
@@ -74,8 +76,7 @@ fn measured(wanted: String, most: Duration) -> Result<Card, Error> {
     let mut last = None;
     loop {
         match said.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Said::Note(note)) if is_quiet() => drop(note),
-            Ok(Said::Note(note)) => ticking.bar().suspend(|| eprintln!("note: {}", plain(&note))),
+            Ok(Said::Note(note)) => ticking.bar().suspend(|| note_aside(&note)),
             Ok(Said::Card(card, next)) => {
                 ticking.bar().set_message(next.clone());
                 last = Some((card, next));

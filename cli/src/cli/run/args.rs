@@ -13,7 +13,7 @@ use wgccl::schedule::Placement;
 
 use crate::amount::whole;
 use crate::cli::args::{FileArgs, ScheduleArgs, Subject, default_count, ranks_of, subjects};
-use crate::cli::output::is_quiet;
+use crate::cli::output::note_aside;
 use crate::cli::values::ALL;
 use crate::cli::values::{dispatch as dispatch_mode, one_of, together};
 use crate::device::{AUTO, Device};
@@ -146,6 +146,18 @@ pub(super) fn files(args: &RunArgs) -> Result<Option<Files>, Error> {
     if args.input.is_empty() {
         return Ok(None);
     }
+    if let Some((_, name)) = (1..).zip(&args.tensor).find(|(n, name)| args.tensor[*n..].contains(name)) {
+        return Err(Error::Usage(format!("--tensor names {} twice; name each tensor once", plain(name))));
+    }
+    // --input takes all that follows it.
+    let swallowed =
+        |path: &&PathBuf| path.to_str().is_some_and(|name| name.parse::<Collective>().is_ok()) && !path.exists();
+    if let Some(name) = args.input.iter().find(swallowed) {
+        let name = name.display();
+        return Err(Error::Usage(format!(
+            "--input has taken {name} for a file; put it first: wgccl run {name} --input ..."
+        )));
+    }
     let files = Files::open(&args.input, &args.tensor)?.taken_as(args.data_type);
     Ok(Some(if args.ranks == Some(1) { files.as_one_rank() } else { files }))
 }
@@ -191,8 +203,8 @@ pub(super) fn of_file(args: &RunArgs, plan: &Plan) -> Vec<String> {
 
 /// The error as it is. What is to be said of a file that was refused is said here, as there will be no table to say it in.
 pub(super) fn of_refused(args: &RunArgs, plan: &Plan, error: Error) -> Error {
-    if matches!(error, Error::Refused(_)) && !is_quiet() {
-        of_file(args, plan).iter().for_each(|note| eprintln!("note: {}", plain(note)));
+    if matches!(error, Error::Refused(_)) {
+        of_file(args, plan).iter().for_each(|note| note_aside(note));
     }
     error
 }

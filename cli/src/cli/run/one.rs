@@ -121,7 +121,7 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
 }
 
 /// What a signal says.
-pub(super) const INTERRUPTED: &str = "interrupted before there was a result: nothing is kept";
+pub(in crate::cli) const INTERRUPTED: &str = "interrupted before there was a result: nothing is kept";
 
 pub(super) fn written(dir: &Path) -> String {
     format!("\n{DIM}written{DIM:#}   {}", plain(&dir.display().to_string()))
