@@ -15,8 +15,9 @@ use std::sync::{
 };
 
 use std::sync::{Arc, PoisonError, TryLockError};
+use std::time::Duration;
 
-use super::rest::Rest;
+use super::rest::{PATIENCE, Rest};
 
 /// What every worker does in a launch. A panic on the calling thread unwinds from the launch once all other workers have left; a
 /// panic on another thread ends there, and nobody hears of it but from the work itself.
@@ -39,6 +40,8 @@ pub(super) struct Gate {
     done: Rest,
     /// Cores beside the caller's.
     spare: AtomicUsize,
+    /// For how many microseconds those who are roused stay.
+    stay: AtomicU64,
 }
 
 /// Who takes part and has not finished, the caller aside. In cache lines of its own: whoever leaves would take away the line from
@@ -102,6 +105,12 @@ impl Gate {
         !cfg!(loom) && workers <= self.spare.load(Ordering::Relaxed) + 1
     }
 
+    /// How long whoever was called last stays on its core.
+    fn patience(&self, call: u64) -> Option<Duration> {
+        let roused = if call & ROUSED == 0 { 0 } else { self.stay.load(Ordering::Relaxed) };
+        self.is_roomy(called(call)).then(|| PATIENCE.max(Duration::from_micros(roused)))
+    }
+
     /// Calls the first of the workers. Whoever holds the turn does.
     fn call(&self, workers: usize, roused: u64) {
         let number = self.call.load(Ordering::Relaxed) / NUMBER + 1;
@@ -119,7 +128,7 @@ impl Gate {
     /// Waits at its `start` for a launch that was not `seen` and to which `worker` is called; none when the team is dissolved.
     pub(super) fn next(&self, start: &Rest, seen: &mut u64, worker: usize) -> Option<Arc<dyn Work>> {
         loop {
-            start.until(self.is_roomy(called(*seen)), || {
+            start.until(self.patience(*seen), || {
                 let call = self.call.load(Ordering::Acquire);
                 call == CLOSED || call != *seen && worker < called(call)
             });
@@ -163,8 +172,9 @@ impl Turn<'_> {
         work.work(0);
     }
 
-    /// Has the first of the workers wait on their cores for a launch that comes soon.
-    pub(super) fn rouse(self, workers: usize) {
+    /// Has the first of the workers wait on their cores for a launch that comes within `stay`.
+    pub(super) fn rouse(self, workers: usize, stay: Duration) {
+        self.gate.stay.store(stay.as_micros() as u64, Ordering::Relaxed);
         self.gate.call(workers, ROUSED);
     }
 }
@@ -178,7 +188,7 @@ struct Joined<'a> {
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
         let Self { gate, workers } = self;
-        gate.done.until(gate.is_roomy(*workers), || gate.running.0.load(Ordering::Acquire) == 0);
+        gate.done.until(gate.patience(*workers as u64), || gate.running.0.load(Ordering::Acquire) == 0);
         gate.hold(None);
     }
 }
@@ -229,7 +239,7 @@ mod tests {
         let mut times = vec![0; others + 1];
         for &workers in calls {
             if workers == 0 {
-                gate.turn().rouse(others + 1);
+                gate.turn().rouse(others + 1, PATIENCE);
                 continue;
             }
             gate.turn().run(&count, workers);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_micros(40);
 /// Workers who are woken in vain, because others need their cores, are left alone for so long.
 const AGAIN: Duration = Duration::from_millis(1);
+/// Longer than that nobody is kept from other work.
+const STAY: Duration = Duration::from_micros(500);
 
 /// How fast launches follow each other.
 #[derive(Default)]
@@ -18,15 +20,16 @@ pub(super) struct Haste {
 }
 
 impl Haste {
-    /// After a launch without workers: whether to wake them for the next.
-    pub(super) fn alone(&mut self, began: Instant, ended: Instant) -> bool {
+    /// After a launch without workers: whether to wake them for another, and how long that may be in coming.
+    pub(super) fn alone(&mut self, began: Instant, ended: Instant) -> Option<Duration> {
         let within = |time: Option<Instant>, limit| time.is_some_and(|time| began.duration_since(time) < limit);
         let wanted = within(self.ended, SOON) && !within(self.roused, AGAIN);
         self.ended = Some(ended);
         if wanted {
             self.roused = Some(ended);
         }
-        wanted
+        // The next one begins before they are there, and may be longer than they would stay.
+        wanted.then(|| STAY.min(2 * (ended - began) + SOON))
     }
 }
 
@@ -39,19 +42,19 @@ mod tests {
         let start = Instant::now();
         let mut haste = Haste::default();
         let at = |micros| start + Duration::from_micros(micros);
-        for (began, ended, woken) in [
-            (0, 10, false),
-            (100, 190, false),
+        for (began, ended, stay) in [
+            (0, 10, None),
+            (100, 190, None),
             // However long it takes itself.
-            (200, 500, true),
-            (510, 520, false),
-            (1400, 1499, false),
+            (200, 500, Some(500)),
+            (510, 520, None),
+            (1400, 1499, None),
             // Long enough after the last time, but not in a row.
-            (1600, 1610, false),
-            (1649, 1700, true),
-            (1701, 1702, false),
+            (1600, 1610, None),
+            (1649, 1700, Some(142)),
+            (1701, 1702, None),
         ] {
-            assert_eq!(haste.alone(at(began), at(ended)), woken, "{began}");
+            assert_eq!(haste.alone(at(began), at(ended)), stay.map(Duration::from_micros), "{began}");
         }
     }
 }

@@ -17,8 +17,8 @@ use std::sync::{
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// How long a thread stays on its core: about what waking it takes in a virtual machine.
-const PATIENCE: Duration = Duration::from_micros(50);
+/// How long a thread stays on its core where nothing else is known: about what waking it takes in a virtual machine.
+pub(super) const PATIENCE: Duration = Duration::from_micros(50);
 /// Turns until it yields between two: the thread that it waits for may have been put on the same core.
 const TURNS: u32 = 200;
 /// Giving way takes longer only if somebody else ran.
@@ -35,9 +35,9 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Returns once `ready`, of which every load acquires; if not `patient`, sleeps at once until then.
-    pub(super) fn until(&self, patient: bool, ready: impl Fn() -> bool) {
-        if patient && self.stay(&ready) {
+    /// Returns once `ready`, of which every load acquires; sleeps until then when its `patience` is over, or at once without one.
+    pub(super) fn until(&self, patience: Option<Duration>, ready: impl Fn() -> bool) {
+        if patience.is_some_and(|patience| self.stay(patience, &ready)) {
             return;
         }
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +68,7 @@ impl Rest {
     }
 
     /// On its core, until `ready` or out of patience.
-    fn stay(&self, ready: impl Fn() -> bool) -> bool {
+    fn stay(&self, patience: Duration, ready: impl Fn() -> bool) -> bool {
         for _ in 0..TURNS {
             if ready() {
                 return true;
@@ -79,7 +79,7 @@ impl Rest {
             return false;
         }
         let (start, mut before) = (Instant::now(), Instant::now());
-        while before - start < PATIENCE {
+        while before - start < patience {
             std::thread::yield_now();
             let now = Instant::now();
             if now - before > IDLE_YIELD {
@@ -111,7 +111,7 @@ mod loom_tests {
             let sleepers: Vec<_> = (0..2)
                 .map(|_| {
                     let shared = shared.clone();
-                    thread::spawn(move || shared.0.until(false, || shared.1.load(Ordering::Acquire) == 1))
+                    thread::spawn(move || shared.0.until(None, || shared.1.load(Ordering::Acquire) == 1))
                 })
                 .collect();
             shared.1.store(1, Ordering::Release);

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::contain::contained;
 use super::gate::{Gate, Turn, Work};
@@ -67,19 +67,19 @@ impl Team {
     /// be expected soon, unless they cannot be had.
     pub(super) fn launched_alone(&self, began: Instant, ended: Instant, workers: usize) {
         // Two threads that launch at once need no help.
-        if self.haste.try_lock().is_ok_and(|mut haste| haste.alone(began, ended)) {
-            self.rouse(workers);
+        if let Some(stay) = self.haste.try_lock().ok().and_then(|mut haste| haste.alone(began, ended)) {
+            self.rouse(workers, stay);
         }
     }
 
-    fn rouse(&self, workers: usize) {
+    fn rouse(&self, workers: usize, stay: Duration) {
         // Where it may run is asked of the system only if threads are missing: that takes as long as a launch.
         let missing = self.gate.workers() < workers;
         if missing && (workers > cores() || self.grow(workers).is_err()) || !self.gate.is_roomy(workers) {
             return;
         }
         if let Some(turn) = self.gate.free() {
-            turn.rouse(workers);
+            turn.rouse(workers, stay);
         }
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     fn nobody_is_asked_who_sleeps() {
         let team = Team::default();
         assert!(team.awake(2).is_none(), "there is nobody");
-        team.rouse(cores() + 1);
+        team.rouse(cores() + 1, Duration::ZERO);
         assert_eq!(team.gate.workers(), 1, "each would take another's core");
         team.grow(cores() + 1).unwrap();
         assert!(team.awake(cores() + 1).is_none(), "each would take another's core");
