@@ -20,6 +20,9 @@ use crate::trace::Trace;
 pub(crate) use share::Moment;
 pub use share::{Member, Message, Share, Transport, pieces, split};
 
+/// What errors call a launch on several devices.
+pub(crate) const SEVERAL: &str = "a launch on several devices";
+
 /// What a launch is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

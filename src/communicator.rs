@@ -82,20 +82,26 @@ impl<B: Backend> Communicator<B> {
     #[must_use]
     pub fn algorithm(mut self, algorithm: impl Into<Selection>) -> Self {
         self.algorithm = algorithm.into();
-        self
+        self.forgetting()
     }
 
     /// Who waits for whom, in algorithms that have several ways.
     #[must_use]
     pub fn sync(mut self, sync: SyncStyle) -> Self {
         self.sync = sync;
-        self
+        self.forgetting()
     }
 
     /// How launches of all calls are prepared.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
+        self.forgetting()
+    }
+
+    /// Without what was prepared otherwise.
+    fn forgetting(self) -> Self {
+        locked(&self.known).clear();
         self
     }
 

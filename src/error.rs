@@ -163,6 +163,9 @@ pub enum RunError {
     /// The arithmetic of the element type panicked. Outputs are unspecified; the next launch starts afresh.
     #[error("the element type's arithmetic panicked on a worker thread")]
     Panicked,
+    /// The thread of one of several devices could not be started.
+    #[error("cannot start a thread for each device; use fewer devices, or allow more threads")]
+    Threads(#[source] io::Error),
     /// Another device was not heard of, or failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -205,6 +208,9 @@ pub enum TransportError {
     /// The peer, or the way to it, is gone.
     #[error("{me} lost {peer} at boundary {boundary} of {boundaries}: {reason}")]
     Lost { me: String, peer: String, boundary: u32, boundaries: u32, reason: String },
+    /// The same outside a launch.
+    #[error("{me} lost {peer}: {reason}")]
+    Gone { me: String, peer: String, reason: String },
 }
 
 /// Why a collective was not carried out: it could not be prepared, or did not succeed.

@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, Member, Options, Shape, pieces, split};
+use crate::backend::{Backend, Member, Options, SEVERAL, Shape, pieces, split};
 use crate::cores::cores;
 use crate::error::PrepareError;
 use crate::proof::Proved;
@@ -89,12 +89,19 @@ impl Backend for Placed {
         Some(self.placement_of(ranks)).filter(|placement| placement.ranks() == ranks)?.groups()
     }
 
-    fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {
-        let placement = self.placement_of(proved.schedule().ranks);
-        if placement.devices() as usize > self.members.len() {
-            let (placement, devices) = (placement.devices(), self.members.len());
-            return Err(PrepareError::Devices { placement, devices });
+    fn admit(&self, ranks: u32, options: &Options) -> Result<(), PrepareError> {
+        if options.trace {
+            return Err(PrepareError::NoSuchOption { executor: SEVERAL, option: "trace" });
         }
+        match (self.placement_of(ranks).devices(), self.members.len()) {
+            (placement, devices) if placement as usize > devices => Err(PrepareError::Devices { placement, devices }),
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<Ready, PrepareError> {
+        self.admit(proved.schedule().ranks, options)?;
+        let placement = self.placement_of(proved.schedule().ranks);
         let split = split(proved, &placement, shape)?;
         let members = || self.members.iter().zip(split.parts());
         let most = members().map(|(member, part)| member.most_vectors(part, shape, &self.options(&**member, options)));

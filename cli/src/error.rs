@@ -143,6 +143,8 @@ impl Error {
             #[cfg(feature = "mpi")]
             Self::Told => exit::OK,
             #[cfg(feature = "mpi")]
+            Self::Mpi(wgccl_mpi::MpiError::Transport(late!())) => exit::HANG,
+            #[cfg(feature = "mpi")]
             Self::Mpi(_) => exit::DEVICE,
             Self::File(_) => exit::USAGE,
             Self::Select(_) | Self::Narrowed { .. } => exit::DEVICE,

@@ -50,7 +50,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(_) => None,
     };
     let held = hold();
-    let path = if there.is_some() { &path.canonicalize()? } else { path };
+    let path = &match fs::read_link(path) {
+        Ok(_) if there.is_some() => path.canonicalize()?,
+        // It leads to nothing yet.
+        Ok(to) => parent(path).join(to),
+        Err(_) => path.to_owned(),
+    };
     let file = written(path, |out| out.write_all(bytes), &held)?;
     if let Some(permissions) = there {
         file.as_file().set_permissions(permissions)?;
@@ -208,6 +213,9 @@ mod tests {
             replace(&link, b"by a link").unwrap();
             assert!(link.is_symlink());
             assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path) & 0o777), (&b"by a link"[..], 0o600));
+            std::os::unix::fs::symlink("new", dir.path().join("dangling")).unwrap();
+            replace(&dir.path().join("dangling"), b"new").unwrap();
+            assert_eq!(fs::read(dir.path().join("new")).unwrap(), b"new");
             let null = Path::new("/dev/null");
             replace(null, b"anything").unwrap();
             assert!(!null.is_file());

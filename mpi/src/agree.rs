@@ -2,7 +2,7 @@
 //!
 //! Two messages for a process, by which it is known who did not come; MPI's own gathering calls cannot say that, nor end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,10 @@ where
             Err(error) => Err(lost(world, 0, Code(error.to_string()))),
         };
     }
-    let mut all = vec![Some(mine)];
+    // One time for all: whoever told early waits no longer for an answer.
+    let (start, mut all) = (Instant::now(), vec![Some(mine)]);
     for peer in 1..world.all {
-        match hear(world, peer, timeout, timeout) {
+        match hear(world, peer, timeout.saturating_sub(start.elapsed()), timeout) {
             Ok(told) => all.push(serde_json::from_slice(&told).ok()),
             Err(error) => {
                 // They wait for an answer; what becomes of it is not waited for.
@@ -109,5 +110,5 @@ fn unheard(world: &World, peer: u32, timeout: Duration) -> TransportError {
 }
 
 fn lost(world: &World, peer: u32, Code(reason): Code) -> TransportError {
-    TransportError::Lost { me: world.my_name(), peer: world.name(peer), boundary: 0, boundaries: 0, reason }
+    TransportError::Gone { me: world.my_name(), peer: world.name(peer), reason }
 }

@@ -60,7 +60,7 @@ fn collect(
 ) -> Result<(), TransportError> {
     let lost = |peer, Code(reason)| {
         let (me, peer) = (world.my_name(), world.name(peer));
-        TransportError::Lost { me, peer, boundary: 0, boundaries: 0, reason }
+        TransportError::Gone { me, peer, reason }
     };
     let of = |rank: usize| placement.device(rank as u32);
     let moved = (0..buffers.len()).filter(|&rank| if world.me == 0 { of(rank) != 0 } else { of(rank) == world.me });

@@ -1,4 +1,4 @@
-//! The nine collectives with a payload, each as the call that a user makes.
+//! The collectives, each as the call that a user makes.
 
 use super::Communicator;
 use crate::backend::{Backend, Ran};
@@ -86,6 +86,16 @@ impl<B: Backend> Communicator<B> {
         sources: &[u32],
     ) -> Result<Ran, Error> {
         self.run(Task::send_recv(sources.to_vec()), inputs, outputs, Op::Sum)
+    }
+
+    /// Returns once every rank has come to it. Nothing is moved.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn barrier(&self) -> Result<Ran, Error> {
+        let ranks = self.ranks as usize;
+        let mut outputs: Vec<&mut [u8]> = (0..ranks).map(|_| Default::default()).collect();
+        self.run(Collective::Barrier, &vec![&[][..]; ranks], &mut outputs, Op::Sum)
     }
 
     /// The root's buffer, and an empty one for everybody else.

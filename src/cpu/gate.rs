@@ -282,7 +282,7 @@ mod tests {
         let gate = Arc::new(Gate::default());
         let (count, starts, threads) = team(&gate, 2);
         gate.set_cores(3);
-        let long = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let long = std::time::Instant::now() + Duration::from_secs(60);
         while starts[1].is_awake() {
             gate.turn().run(&count, 2);
             assert!(std::time::Instant::now() < long, "the third is kept awake");

@@ -9,7 +9,7 @@ use super::executor::Executor;
 use super::memory::Slots;
 use super::ready::Resident;
 use super::{Cpu, NAME};
-use crate::backend::{Backend, Member, Message, Moment, Options, Prepared, Ran, Shape, Share, Transport};
+use crate::backend::{Backend, Member, Message, Moment, Options, Prepared, Ran, SEVERAL, Shape, Share, Transport};
 use crate::buffers::UserBuffer;
 use crate::element::{Element, dispatch};
 use crate::error::{PrepareError, RunError};
@@ -37,20 +37,20 @@ impl Member for Cpu {
         options: &Options,
     ) -> Result<Box<dyn Share>, PrepareError> {
         if options.trace {
-            return Err(PrepareError::NoSuchOption { executor: "a launch on several devices", option: "trace" });
+            return Err(PrepareError::NoSuchOption { executor: SEVERAL, option: "trace" });
         }
         let Shape { count, data_type, op } = shape;
         let (team, proved) = (self.team.clone(), part.proved());
         dispatch!(data_type, T => {
             let vectors = Some(pieced.pieces.piece_vectors);
             let executor = Executor::<T>::in_pieces(team, proved, count, op, vectors, options)?;
-            Ok(Box::new(Placed::new(executor, part.clone(), pieced)?))
+            Ok(Box::new(CpuShare::new(executor, part.clone(), pieced)?))
         })
     }
 }
 
 /// A part made ready for one type.
-struct Placed<T: Element> {
+struct CpuShare<T: Element> {
     executor: Executor<T>,
     part: Part,
     pieced: Pieced,
@@ -127,18 +127,18 @@ impl<T: Element> Ghosts<T> {
     }
 }
 
-impl<T: Element> Placed<T> {
+impl<T: Element> CpuShare<T> {
     fn new(executor: Executor<T>, part: Part, pieced: Pieced) -> Result<Self, PrepareError> {
         let ghosts = Ghosts::new(&executor, &part)?;
         let order = pieced.order(part.boundaries());
-        let mut placed =
+        let mut share =
             Self { executor, part, pieced, ghosts, order, laid: Vec::new(), resident: None, loaded_piece: 0 };
         if pieced.count() == 1 {
-            let writes = placed.writes();
-            let boundaries = 0..placed.part.boundaries();
-            placed.laid = boundaries.map(|boundary| placed.lay(0, boundary, Some(&writes))).collect();
+            let writes = share.writes();
+            let boundaries = 0..share.part.boundaries();
+            share.laid = boundaries.map(|boundary| share.lay(0, boundary, Some(&writes))).collect();
         }
-        Ok(placed)
+        Ok(share)
     }
 
     /// How often a launch writes each place, by an instruction or with what arrives.
@@ -340,7 +340,7 @@ impl Boundary {
     }
 }
 
-impl<T: Element> Share for Placed<T> {
+impl<T: Element> Share for CpuShare<T> {
     fn prepared(&self) -> Prepared {
         Prepared { dispatch: None, channels: self.executor.channels(), pieces: self.pieced.count(), device_bytes: None }
     }

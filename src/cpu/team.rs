@@ -137,7 +137,7 @@ mod tests {
                 std::panic::panic_any("this panic is part of the test");
             }
             // The caller has unwound by then, if it does not wait.
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             self.ended.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -17,7 +17,7 @@ pub const FORMAT: &str = "wgccl-schedule/1";
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    format: String,
+    format: Format,
     name: String,
     collective: Collective,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -33,6 +33,24 @@ struct Document {
     #[serde(default, skip_serializing_if = "is_default")]
     signal_rows: u32,
     lanes: Vec<DocumentLane>,
+}
+
+/// [`FORMAT`]: read first, because documents of another version have other members.
+struct Format;
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        FORMAT.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            FORMAT => Ok(Self),
+            other => Err(D::Error::custom(format!("the format is '{other}', and this version reads '{FORMAT}'"))),
+        }
+    }
 }
 
 /// Of every rank as many, or of each rank.
@@ -120,7 +138,7 @@ impl From<&Schedule> for Document {
     fn from(schedule: &Schedule) -> Self {
         let Schedule { origin, task, ranks, chunks, granularity, slots, signal_rows, lanes } = schedule;
         Self {
-            format: FORMAT.to_owned(),
+            format: Format,
             name: origin.name().to_owned(),
             collective: task.collective,
             root: task.root,
@@ -228,10 +246,6 @@ impl Serialize for Schedule {
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Document::deserialize(deserializer)?;
-        if document.format != FORMAT {
-            let text = format!("the format is '{}', and this version reads '{FORMAT}'", document.format);
-            return Err(D::Error::custom(text));
-        }
         let Document { collective, root, sources, .. } = &document;
         if *root != 0 && !collective.has_root() {
             return Err(D::Error::custom(format!("{collective} has no root; leave \"root\" out")));
@@ -288,16 +302,24 @@ mod tests {
             ("/format", "wgccl-schedule/9".into(), "this version reads 'wgccl-schedule/1'"),
             ("/collective", "all-reduced".into(), "does not exist here"),
             ("/ranks", (-1).into(), "expected u32"),
-            ("/slots", "many".into(), "Slots"),
+            ("/slots", "many".into(), "slots are a number, or a list"),
+            ("/root", 1.into(), "all-reduce has no root"),
+            ("/sources", vec![1].into(), "all-reduce has no sources"),
             (&format!("{instruction}/from/0"), "rank 0 input".into(), "'rank 0 input' is no address"),
             (&format!("{instruction}/from/0"), "rank 0 exit[1]".into(), "is no address"),
             (&format!("{instruction}/label"), 7.into(), "expected a string"),
         ] {
             let mut document = good.clone();
-            *document.pointer_mut(at).unwrap() = value;
+            match at.strip_prefix('/').filter(|member| ["root", "sources"].contains(member)) {
+                Some(member) => document[member] = value,
+                None => *document.pointer_mut(at).unwrap() = value,
+            }
             let error = serde_json::from_value::<Schedule>(document).unwrap_err().to_string();
             assert!(error.contains(text), "{at}: {error}");
         }
+        let later = r#"{ "format": "wgccl-schedule/2", "in_place": true }"#;
+        let error = serde_json::from_str::<Schedule>(later).unwrap_err().to_string();
+        assert!(error.contains("the format is 'wgccl-schedule/2'"), "{error}");
         let mut document = good;
         document["lane"] = 1.into();
         let error = serde_json::from_value::<Schedule>(document).unwrap_err().to_string();

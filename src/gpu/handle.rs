@@ -227,7 +227,12 @@ impl Backend for Gpu {
             let (most, instead) = (MAX_RANKS, "the CPU executor");
             return Err(PrepareError::Ranks { ranks, most, executor: EXECUTOR, instead });
         }
-        let foreign = [("workers", options.workers.is_some()), ("spread", options.spread != Spread::Auto)];
+        let foreign = [
+            ("workers", options.workers.is_some()),
+            ("spread", options.spread != Spread::Auto),
+            ("further_results", options.further_results.is_some()),
+            ("stream_bytes", options.stream_bytes.is_some()),
+        ];
         match foreign.into_iter().find(|&(_, given)| given) {
             Some((option, _)) => Err(PrepareError::NoSuchOption { executor: EXECUTOR, option }),
             None => Ok(()),

@@ -8,7 +8,7 @@ use super::executor::{Executor, look};
 use super::handle::Gpu;
 use super::host::Host;
 use super::ledger::Numbered;
-use crate::backend::{Backend, Member, Moment, Options, Prepared, Ran, Ready, Shape, Share, Transport};
+use crate::backend::{Backend, Member, Moment, Options, Prepared, Ran, Ready, SEVERAL, Shape, Share, Transport};
 use crate::buffers::UserBuffer;
 use crate::error::{DeviceError, PrepareError, RunError, TransportError};
 use crate::lower::{LowerError, Mode, Part, Pieced, Run, Unsound};
@@ -36,7 +36,7 @@ impl Member for Gpu {
         options: &Options,
     ) -> Result<Box<dyn Share>, PrepareError> {
         if options.trace {
-            return Err(PrepareError::NoSuchOption { executor: "a launch on several devices", option: "trace" });
+            return Err(PrepareError::NoSuchOption { executor: SEVERAL, option: "trace" });
         }
         let vectors = pieced.pieces.piece_vectors;
         let package = self.lower_in_pieces(part.proved(), shape, Some(vectors), &self.stepped(options)?)?;
@@ -50,7 +50,7 @@ impl Member for Gpu {
         if executor.banks.len() < executor.pieces().min(2) {
             return Err(DeviceError::Memory { device: self.info().title() }.into());
         }
-        Ok(Box::new(Placed::new(executor, part.clone(), pieced)?))
+        Ok(Box::new(GpuShare::new(executor, part.clone(), pieced)?))
     }
 }
 
@@ -70,7 +70,7 @@ impl Gpu {
 }
 
 /// A part made ready.
-struct Placed {
+struct GpuShare {
     executor: Executor,
     part: Part,
     pieced: Pieced,
@@ -112,7 +112,7 @@ fn joined(places: impl Iterator<Item = Place>) -> Vec<Place> {
 /// A piece, and where it is worked on.
 #[derive(Clone, Copy)]
 struct At<'a> {
-    of: &'a Placed,
+    of: &'a GpuShare,
     piece: usize,
     bank: usize,
 }
@@ -191,15 +191,15 @@ impl At<'_> {
     }
 }
 
-impl Placed {
+impl GpuShare {
     fn new(executor: Executor, part: Part, pieced: Pieced) -> Result<Self, DeviceError> {
-        let mut placed = Self { executor, part, pieced, outboxes: Vec::new(), loaded: None };
-        let whole = At { of: &placed, piece: 0, bank: 0 };
+        let mut share = Self { executor, part, pieced, outboxes: Vec::new(), loaded: None };
+        let whole = At { of: &share, piece: 0, bank: 0 };
         let of_boundary = |boundary| whole.outgoing(boundary).map(Place::padded).sum();
-        let most: u64 = (0..placed.part.boundaries()).map(of_boundary).max().unwrap_or(0);
-        let outbox = |_: &_| placed.executor.loaded.device.readback("outbox", most);
-        placed.outboxes = placed.executor.banks.iter().map(outbox).collect::<Result<_, _>>()?;
-        Ok(placed)
+        let most: u64 = (0..share.part.boundaries()).map(of_boundary).max().unwrap_or(0);
+        let outbox = |_: &_| share.executor.loaded.device.readback("outbox", most);
+        share.outboxes = share.executor.banks.iter().map(outbox).collect::<Result<_, _>>()?;
+        Ok(share)
     }
 
     /// Comes to all boundaries of these pieces. With `host` it puts inputs in and takes outputs; without, a piece is there and
@@ -310,7 +310,7 @@ impl Moment<'_> {
     }
 }
 
-impl Share for Placed {
+impl Share for GpuShare {
     fn prepared(&self) -> Prepared {
         self.executor.prepared()
     }

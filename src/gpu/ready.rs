@@ -13,7 +13,7 @@ use crate::trace::Trace;
 
 impl Ready for Executor {
     fn prepared(&self) -> Prepared {
-        let (package, arenas) = (self.package(), if self.pieces() > 1 { 2 } else { 1 });
+        let (package, arenas) = (self.package(), self.banks.len().max(1) as u64);
         Prepared {
             dispatch: Some((package.mode(), package.protocol)),
             channels: package.arena.channels,

@@ -3,6 +3,7 @@
 //! Buffers of all ranks come in one list and are handed to the devices that have those ranks.
 
 use std::panic::resume_unwind;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use super::mail::{Courier, Mail};
 use crate::backend::{Ran, Share, Transport};
@@ -27,11 +28,16 @@ pub(super) fn all<A: Send>(
     let mut numbered = (0..).zip(shares).zip(given).map(|((me, share), given)| (me, share, given));
     let Some(first) = numbered.next() else { return Ok(Ran::default()) };
     let results: Vec<Result<Ran, RunError>> = std::thread::scope(|scope| {
-        let others = numbered.map(|(me, share, given)| scope.spawn(move || one(me, share, given)));
-        let others: Vec<_> = others.collect();
+        let start = |(me, share, given)| {
+            let started = Builder::new().spawn_scoped(scope, move || one(me, share, given));
+            // The others would wait for it.
+            started.inspect_err(|_| mail.fail(me))
+        };
+        let others: Vec<_> = numbered.map(start).collect();
         let (me, share, given) = first;
         let first = one(me, share, given);
-        let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let joined = others.into_iter().map(|other| other.map_err(RunError::Threads).and_then(join));
         [first].into_iter().chain(joined).collect()
     });
     verdict(results)

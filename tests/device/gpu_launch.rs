@@ -403,6 +403,8 @@ fn options_that_can_do_nothing_are_refused() {
         assert!(matches!(error, PrepareError::Nothing("workgroups")), "{error}");
         let error = refused(Options::default().workers(2));
         assert!(matches!(error, PrepareError::NoSuchOption { option: "workers", .. }), "{error}");
+        let error = refused(Options::default().stream_bytes(1 << 20));
+        assert!(matches!(error, PrepareError::NoSuchOption { option: "stream_bytes", .. }), "{error}");
     }
 }
 
@@ -436,7 +438,7 @@ fn resident_launches_come_after_inputs_and_before_outputs() {
         let ran = executor.executor.time(3).unwrap();
         assert!(ran.len() == 3 && ran.iter().all(|ran| ran.time.is_some() && ran.dispatches > 0));
         executor.fetch(&mut outputs).unwrap();
-        assert_eq!(results, vec![vec![3.0; 8]; 2], "{}", device.name);
+        assert_eq!(outputs, [[3.0; 8]; 2], "{}", device.name);
         let beyond = executor.executor.load(1, &[&[], &[]]);
         assert!(matches!(beyond, Err(RunError::Buffers(_) | RunError::NoSuchPiece { piece: 1, pieces: 1 })));
         // After inputs that were refused, none are there.

@@ -6,7 +6,8 @@ use wgccl::collective::{Collective, Op, Task};
 use wgccl::cpu::Cpu;
 use wgccl::element::DataType;
 use wgccl::error::{BufferError, Error, PrepareError, RunError};
-use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule};
+use wgccl::fault::Fault;
+use wgccl::schedule::{Address, Algorithm, Instruction, Lane, Schedule, SyncStyle};
 
 use crate::common::{Variant, other_variants, variants};
 
@@ -43,6 +44,7 @@ fn call(
             let sources: Vec<u32> = (0..ranks).map(|rank| (rank + ranks - 1) % ranks).collect();
             comm.send_recv(inputs, outputs, &sources)
         }
+        Collective::Barrier => comm.barrier(),
         other => comm.run(other, inputs, outputs, Op::Sum),
     }
 }
@@ -104,6 +106,23 @@ fn types_do_not_get_in_each_others_way() {
     comm.release();
     comm.all_reduce(&[&[200, 1], &[100, 2]], &mut [&mut a, &mut b], Op::Min).unwrap();
     assert_eq!((a, b), ([100, 1], [100, 1]));
+}
+
+/// What was prepared before is not what is meant then.
+#[test]
+fn what_is_set_holds_for_shapes_that_were_called_before() {
+    let comm = Communicator::cpu(2).algorithm(Algorithm::Ring);
+    let call = |comm: &Communicator<Cpu>| {
+        let (mut a, mut b) = ([0_u8; 2], [0_u8; 2]);
+        comm.all_reduce(&[&[1, 2], &[3, 4]], &mut [&mut a, &mut b], Op::Sum)
+    };
+    call(&comm).unwrap();
+    let comm = comm.options(Options::default().fault(Fault::DropNotify { rank: 0, row: 1 }));
+    assert!(call(&comm).unwrap_err().hang().is_some());
+    // Which has no notify to lose.
+    let comm = comm.algorithm(Algorithm::Direct);
+    call(&comm).unwrap();
+    assert!(matches!(call(&comm.sync(SyncStyle::Barrier)), Err(Error::Prepare(PrepareError::Build(_)))));
 }
 
 #[test]

@@ -92,10 +92,12 @@ impl ScheduleArgs {
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
+    // Three decades; what is added to a clock must stay one.
+    const MOST: f64 = 1e9;
+    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0 && seconds <= MOST);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "give a number of seconds above 0".to_owned())
+        .ok_or_else(|| "give a number of seconds above 0, and up to 1e9".to_owned())
 }
 
 /// Elements of a part where nobody said how many.

@@ -82,6 +82,9 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Error> {
     let in_place = plan.file().is_some_and(|loaded| loaded.in_place);
     let proved = prove(schedule, proof::Options::default().in_place(in_place))?;
     if args.to == Format::Wgccl {
+        if in_place {
+            note_aside("a document does not say that it is for calls in place: give --in-place with it");
+        }
         let text = serde_json::to_string_pretty(proved.schedule()).map_err(std::io::Error::from)?;
         return put(args, &text);
     }

@@ -19,6 +19,9 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 
+/// What a signal says.
+pub(super) const INTERRUPTED: &str = "interrupted before there was a result: nothing is kept";
+
 /// `--quiet`: of the process, as colours are.
 static QUIET: AtomicBool = AtomicBool::new(false);
 

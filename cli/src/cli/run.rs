@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::tensor::{self, Outputs};
 pub(super) use args::{DISPATCH, DISPATCH_LONG, PROTOCOL, PROTOCOL_LONG, RunArgs};
 use args::{check_flags, files, request};
-pub(super) use one::INTERRUPTED;
 use one::one;
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {

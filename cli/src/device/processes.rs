@@ -202,7 +202,8 @@ fn is_first_silent(error: &Error) -> bool {
         TransportError::Silent { silent: who, .. }
         | TransportError::Deadline { peer: who, .. }
         | TransportError::Unheard { peer: who, .. }
-        | TransportError::Lost { peer: who, .. } => {
+        | TransportError::Lost { peer: who, .. }
+        | TransportError::Gone { peer: who, .. } => {
             who == "process 0" || who.starts_with("process 0 ") || who == "another process"
         }
         _ => false,

@@ -592,9 +592,6 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --output no/such/..", 6, &["it ends with no name"]),
         case("run --input all-reduce", 6, &["--input has taken all-reduce for a file; put it first"]),
         case("run --input x.npy --tensor a b a", 6, &["--tensor names a twice"]),
-        case("convert ring --to chakra --output .", 6, &["is a directory; add to it, as in ./ring"]),
-        case("convert ring --to chakra --output no/such/", 6, &["is a directory"]),
-        case("convert ring --to goal --count 0", 6, &["0 elements"]),
         case("run all-to-none", 6, &["'all-to-none'", "all-reduce", "all-to-all"]),
         case("run barrier --algorithm ring", 6, &["no barrier by ring", "choose one of: mesh, dissemination"]),
         case("run broadcast --algorithm ring --sync barrier", 6, &["broadcast by ring", "leave --sync out"]),
@@ -619,6 +616,7 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --dispatch fused-ll --protocol simple", 6, &["fused-ll is fused by protocol ll"]),
         case("run --device cpu --channels 0", 6, &["0"]),
         case("run --device cpu --timeout 5", 6, &["CPU executor has no timeout", "leave it out"]),
+        case("bench -T 1e19", 6, &["seconds above 0, and up to 1e9"]),
         case("run --timeout 0", 6, &["--timeout", "seconds above 0"]),
         case("run --device cpu --drop-notify 9:0", 6, &["rank 9", "row 0", "RANK:ROW 0:1 0:2 "]),
         case(

@@ -7,10 +7,12 @@ use wgccl::element::Element;
 use wgccl::low_level::{Typed, typed};
 
 use super::args::{RunArgs, check_op, found, of_file, of_refused, of_tensors, request};
-use super::one::{INTERRUPTED, written};
+use super::one::written;
 use super::text::{device, time};
 use crate::cli::each::{Each, NAME, Row};
-use crate::cli::output::{BAD, DIM, GOOD, Ticking, named, of_notes, plural, print, print_error, print_json};
+use crate::cli::output::{
+    BAD, DIM, GOOD, INTERRUPTED, Ticking, named, of_notes, plural, print, print_error, print_json,
+};
 use crate::device::Device;
 use crate::error::{Error, exit};
 use crate::plan::Plan;

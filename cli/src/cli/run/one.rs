@@ -14,7 +14,7 @@ use wgccl::schedule::{Algorithm, DeviceKind, SyncStyle};
 use super::args::{RunArgs, check_op, found, of_file, of_refused, of_tensors};
 use super::text::table;
 use crate::cli::args::cannot_write;
-use crate::cli::output::{DIM, Ticking, print, print_json};
+use crate::cli::output::{DIM, INTERRUPTED, Ticking, print, print_json};
 use crate::device::Device;
 use crate::error::{Error, exit};
 use crate::run::{Outcome, Request, Source, Stage, Watch, run as execute};
@@ -119,9 +119,6 @@ fn run_one<T: Element>(of: One<'_>) -> Result<u8, Error> {
     }
     Ok(error.map_or(exit::OK, |error| error.exit_code()))
 }
-
-/// What a signal says.
-pub(in crate::cli) const INTERRUPTED: &str = "interrupted before there was a result: nothing is kept";
 
 pub(super) fn written(dir: &Path) -> String {
     format!("\n{DIM}written{DIM:#}   {}", plain(&dir.display().to_string()))
