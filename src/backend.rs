@@ -20,6 +20,9 @@ use crate::trace::Trace;
 pub(crate) use share::Moment;
 pub use share::{Member, Message, Share, Transport, pieces, split};
 
+/// How long the host waits for a submission, and a device for a message of another, if nobody says how long.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What errors call a launch on several devices.
 pub(crate) const SEVERAL: &str = "a launch on several devices";
 
@@ -62,7 +65,7 @@ pub struct Options {
     /// time.
     pub workgroups: Option<u32>,
     /// On a GPU: how long the host waits for a submission before it gives up; on several devices, how long one waits for a
-    /// message of another. 60 s if not given.
+    /// message of another; [`DEFAULT_TIMEOUT`] if not given.
     pub timeout: Option<Duration>,
     /// On the CPU: threads, the calling one included; one for each [core](crate::cpu::cores) if not given, and never more
     /// than there is work for.

@@ -24,17 +24,13 @@ mod ready;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::backend::{Backend, Member, Options, SEVERAL, Shape, pieces, split};
+use crate::backend::{Backend, DEFAULT_TIMEOUT, Member, Options, SEVERAL, Shape, pieces, split};
 use crate::cores::cores;
 use crate::error::PrepareError;
 use crate::proof::Proved;
 use crate::schedule::{DeviceKind, Groups, Placement};
 pub use ready::Ready;
-
-/// How long a device waits for a message of another if nobody says how long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Several devices. Ranks are spread over them in blocks, unless a placement says otherwise.
 pub struct Placed {
@@ -112,7 +108,7 @@ impl Backend for Placed {
             Ok((member.name(), share))
         });
         let shares = shares.collect::<Result<Vec<_>, PrepareError>>()?;
-        Ok(Ready::new(split, pieced, shares, options.timeout.unwrap_or(PATIENCE)))
+        Ok(Ready::new(split, pieced, shares, options.timeout.unwrap_or(DEFAULT_TIMEOUT)))
     }
 }
 

@@ -10,10 +10,9 @@ use mpi::ffi;
 use mpi::raw::AsRaw;
 use mpi::topology::Communicator;
 use serde::{Deserialize, Serialize};
-use wgccl::backend::{Backend, Member, Options, Shape, pieces, split};
+use wgccl::backend::{Backend, DEFAULT_TIMEOUT, Member, Options, Shape, pieces, split};
 use wgccl::error::{PrepareError, TransportError};
 use wgccl::lower::Split;
-use wgccl::placed::PATIENCE;
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Groups, Placement};
 
@@ -89,7 +88,7 @@ impl MpiBackend {
         comm: &(impl Communicator + AsRaw<Raw = ffi::MPI_Comm>),
         member: Arc<dyn Member>,
     ) -> Result<Self, MpiError> {
-        Self::over_within(comm, member, PATIENCE)
+        Self::over_within(comm, member, DEFAULT_TIMEOUT)
     }
 
     /// As [`over`](Self::over), waiting for so long.
@@ -321,7 +320,7 @@ impl Backend for MpiBackend {
 
     fn prepare(&self, proved: &Proved, shape: Shape, options: &Options) -> Result<MpiReady, PrepareError> {
         self.world.usable()?;
-        let timeout = options.timeout.unwrap_or(PATIENCE);
+        let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
         self.world.prepared.set(self.world.prepared.get() + 1);
         let number = self.world.prepared.get();
         let split = self.split(proved, shape, options);

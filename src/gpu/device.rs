@@ -10,12 +10,10 @@ use std::time::Duration;
 use super::adapter::{Adapter, AdapterInfo, describe};
 use super::blocking::{Instant, MAY_WAIT, block_on};
 use super::turn::Turns;
+use crate::backend::DEFAULT_TIMEOUT;
 use crate::error::DeviceError;
 use crate::payload::VECTOR_BYTES;
 
-/// How long one submission may take, if nobody says otherwise. Nothing in the kernel waits without a bound, so only a broken
-/// driver needs it.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// OpenGL clamps a single wait to about two seconds, and lets no other thread in meanwhile.
 const GL_SLICE: Duration = Duration::from_millis(500);
 /// What wgpu-core's `Device::maintain` panics with where a wait has ended early and then another thread was faster to poll.
@@ -103,12 +101,12 @@ impl Device {
     fn of(info: AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let turns = Arc::new(Turns::new(device.adapter_info().backend == wgpu::Backend::Gl));
-        Self { info, device, queue, limits, faults, turns, patience: PATIENCE }
+        Self { info, device, queue, limits, faults, turns, patience: DEFAULT_TIMEOUT }
     }
 
     /// A handle whose waits end after `patience`, if that is given.
     pub(super) fn patient(&self, patience: Option<Duration>) -> Self {
-        Self { patience: patience.unwrap_or(PATIENCE), ..self.clone() }
+        Self { patience: patience.unwrap_or(DEFAULT_TIMEOUT), ..self.clone() }
     }
 
     /// Calls `f`, and returns what wgpu finds wrong meanwhile.
@@ -316,7 +314,7 @@ impl Device {
         // thread maps it, wgpu takes it for one that is not mapped: it is with the callback.
         match self.scoped(|| buffer.unmap()) {
             Err(DeviceError::Refused { .. }) if result.is_err() => {
-                let _ = arrived.recv_timeout(PATIENCE);
+                let _ = arrived.recv_timeout(DEFAULT_TIMEOUT);
                 self.scoped(|| buffer.unmap())?;
             }
             unmapped => unmapped?,

@@ -19,6 +19,7 @@ use crate::amount::whole;
 use crate::error::{Error, exit};
 use crate::memory::check_count;
 use crate::names;
+use crate::signals::hold;
 use crate::whole as files;
 
 /// Where nobody says how many.
@@ -164,6 +165,8 @@ fn traces(prefix: &Path, ranks: &[Vec<u8>]) -> Result<u8, Error> {
     for rank in 0..ranks.len() {
         files::check(&path(rank)).map_err(|error| cannot_write(&path(rank), &error))?;
     }
+    // A signal ends it between two files, and not without removing the first ones.
+    let _held = hold();
     for (rank, bytes) in ranks.iter().enumerate() {
         if let Err(error) = files::create(&path(rank), bytes) {
             (0..rank).for_each(|rank| drop(std::fs::remove_file(path(rank))));

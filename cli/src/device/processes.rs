@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wgccl::backend::{Backend, Options, Shape};
+use wgccl::backend::{Backend, DEFAULT_TIMEOUT, Options, Shape};
 use wgccl::cpu::Cpu;
 use wgccl::error::{PrepareError, RunError, TransportError};
 use wgccl::gpu::{Gpu, adapters};
 use wgccl::low_level::payload::Payload;
-use wgccl::placed::PATIENCE;
 use wgccl::proof::Proved;
 use wgccl::schedule::{DeviceKind, Placement};
 use wgccl_mpi::{MpiBackend, MpiError, MpiReady, mpi};
@@ -58,7 +57,7 @@ impl Processes {
             Err(error) => (Either::Cpu(Cpu::new()), Err(error)),
         };
         let universe = mpi::initialize().ok_or_else(|| Error::Usage("MPI was initialised twice".to_owned()))?;
-        let timeout = timeout.unwrap_or(PATIENCE);
+        let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
         let backend = MpiBackend::over_within(&universe.world(), member.into(), timeout);
         match backend {
             Ok(backend) => {
