@@ -6,6 +6,7 @@
 
 mod copies;
 mod file;
+mod flags;
 mod lint;
 mod lower;
 mod problems;
@@ -15,9 +16,9 @@ mod replay;
 mod write;
 
 pub use file::{Algo, Block, Copied, Gpu, Kind, Memory, Place, Proto, Step};
+pub(super) use flags::Flags;
 pub use lint::{Cost, Lint, Runtime};
 pub use lower::{Imported, LowerError, LowerOptions};
-pub(super) use problems::published;
 pub use problems::{Problem, Where};
 pub use raise::RaiseError;
 pub use read::{ReadError, read};

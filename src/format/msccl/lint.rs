@@ -3,7 +3,8 @@
 //! Sources: microsoft/msccl `src/graph/topo.cc`, ROCm/rccl `src/misc/msccl/msccl_parser.cc`, Azure/msccl-executor-nccl, of the same name.
 
 use super::file::{Algo, Gpu, Kind};
-use super::problems::{Problem, Where, published};
+use super::flags::published;
+use super::problems::{Problem, Where};
 use crate::collective::Collective;
 
 /// Who executes files.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file::{Algo, Block, Gpu, Kind, Memory, Place, Step};
-use super::problems::{Connection, Problem, Problems, Where, chunks, parts, published};
+use super::flags::Flags;
+use super::problems::{Connection, Problem, Problems, Where, chunks, parts};
 use super::replay::Replay;
 use crate::collective::{Collective, Task};
 use crate::schedule::{Address, Buffer, Granularity, Instruction, Label, Lane, Origin, Schedule};
@@ -164,6 +165,8 @@ struct Lowering<'a> {
     /// Where each gpu keeps what it writes over its input, if it does.
     shadows: Vec<Option<u32>>,
     slots: Vec<u32>,
+    /// By gpu.
+    flags: Vec<Flags<'a>>,
     /// Steps of each block that others wait for, by gpu and block, and the signal row of the block.
     awaited: FxHashMap<(u32, u32), (u32, Vec<u32>)>,
     rows: u32,
@@ -187,6 +190,7 @@ impl<'a> Lowering<'a> {
             fifos: FxHashMap::default(),
             shadows: Vec::new(),
             slots: Vec::new(),
+            flags: algo.gpus.iter().map(Flags::of).collect(),
             awaited: FxHashMap::default(),
             rows: 0,
             lanes: Vec::new(),
@@ -253,17 +257,17 @@ impl<'a> Lowering<'a> {
     /// Which steps are waited for, and a signal row for each block that has some.
     fn dependences(&mut self) {
         let mut most = 0;
-        for gpu in &self.algo.gpus {
+        for (gpu, flags) in self.algo.gpus.iter().zip(&self.flags) {
             let mut rows = 0;
             for step in gpu.blocks.iter().flat_map(|block| &block.steps) {
                 let Some((other, after)) = step.after else { continue };
-                let Some(step) = publisher(gpu, other, after) else { continue };
+                let Some(step) = flags.ends(other, after) else { continue };
                 let row = self.rows + rows;
                 let (_, steps) = self.awaited.entry((gpu.id, other)).or_insert_with(|| {
                     rows += 1;
                     (row, Vec::new())
                 });
-                steps.push(step);
+                steps.push(step.number);
             }
             most = most.max(rows);
         }
@@ -278,10 +282,10 @@ impl<'a> Lowering<'a> {
     fn step(&mut self, gpu: &Gpu, block: &Block, step: &Step) {
         let mut waits = Vec::new();
         if let Some((other, after)) = step.after
-            && let Some(step) = publisher(gpu, other, after)
+            && let Some(awaited) = self.flags.get(gpu.id as usize).and_then(|flags| flags.ends(other, after))
             && let Some((row, steps)) = self.awaited.get(&(gpu.id, other))
         {
-            let at_least = steps.partition_point(|&s| s < step) as u32 + 1;
+            let at_least = steps.partition_point(|&s| s < awaited.number) as u32 + 1;
             waits.push((*row, gpu.id, at_least));
         }
         let Some(label) = self.labels.get(&(gpu.id, block.id)).cloned() else { return };
@@ -466,10 +470,4 @@ type Piece = (Vec<Address>, Vec<Address>, u32);
 fn follows(first: &[Address], next: &[Address], length: u32) -> bool {
     let behind = |(a, b): (&Address, &Address)| Address { chunk: a.chunk + length, ..*a } == *b;
     first.len() == next.len() && first.iter().zip(next).all(behind)
-}
-
-/// The number of the step whose flag ends a wait for step `after` of block `other`.
-fn publisher(gpu: &Gpu, other: u32, after: u32) -> Option<u32> {
-    let steps = &gpu.blocks.get(other as usize)?.steps;
-    steps.iter().find(|step| step.number >= after && published(step)).map(|step| step.number)
 }
