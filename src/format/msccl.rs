@@ -13,7 +13,9 @@ mod problems;
 mod raise;
 mod read;
 mod replay;
+mod size;
 mod write;
+mod written;
 
 pub use file::{Algo, Block, Copied, Gpu, Kind, Memory, Place, Proto, Step};
 pub(super) use flags::Flags;
@@ -22,3 +24,4 @@ pub use lower::{Imported, LowerError, LowerOptions};
 pub use problems::{Problem, Where};
 pub use raise::RaiseError;
 pub use read::{ReadError, read};
+pub use size::{Amount, Excess};
