@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::msccl::{Algo, Gpu, Kind, published};
+use super::msccl::{Algo, Flags, Gpu, Kind};
 
 /// How a schedule is written down.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,8 @@ fn of_rank(algo: &Algo, gpu: &Gpu, options: ChakraOptions) -> Vec<u8> {
         attr: vec![text("schema", SCHEMA), text("input_file", &algo.name), text("collective", &algo.coll)],
     };
     let mut bytes = metadata.encode_length_delimited_to_vec();
-    let mut trace = Trace { algo, gpu, options, nodes: Vec::new(), last: BTreeMap::new(), waiting: Vec::new() };
+    let flags = Flags::of(gpu);
+    let mut trace = Trace { algo, gpu, flags, options, nodes: Vec::new(), last: BTreeMap::new(), waiting: Vec::new() };
     // A node's dependences must have been written before it, so blocks take turns, as they would when they run.
     let mut next = vec![0; gpu.blocks.len()];
     while let Some(block) = trace.ready(&next) {
@@ -117,6 +118,7 @@ fn of_rank(algo: &Algo, gpu: &Gpu, options: ChakraOptions) -> Vec<u8> {
 struct Trace<'a> {
     algo: &'a Algo,
     gpu: &'a Gpu,
+    flags: Flags<'a>,
     options: ChakraOptions,
     nodes: Vec<Node>,
     /// The last node of each step that has been written, by block and step.
@@ -134,7 +136,7 @@ impl Trace<'_> {
             let after = steps(block).get(next[block]).and_then(|step| step.after);
             after.is_none_or(|(other, after)| {
                 let done = next.get(other as usize).copied().unwrap_or(0);
-                steps(other as usize).iter().take(done).any(|step| step.number >= after && published(step))
+                self.flags.ends(other, after).is_some_and(|awaited| (awaited.number as usize) < done)
             })
         };
         let all = || 0..next.len();
@@ -146,8 +148,7 @@ impl Trace<'_> {
         let Some(step) = block.steps.get(index) else { return };
         let mut deps: Vec<u64> = Vec::new();
         if let Some((other, after)) = step.after {
-            let mut steps = self.gpu.blocks.get(other as usize).into_iter().flat_map(|block| &block.steps);
-            let awaited = steps.find(|step| step.number >= after && published(step));
+            let awaited = self.flags.ends(other, after);
             deps.extend(awaited.and_then(|step| self.last.get(&(other, step.number))));
         }
         if step.kind == Kind::Nop {

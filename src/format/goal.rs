@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use super::msccl::{Algo, Block, Gpu, Kind, published};
+use super::msccl::{Algo, Block, Flags, Kind};
 
 /// What it costs to write down a schedule as GOAL.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,8 @@ pub fn goal(algo: &Algo, options: GoalOptions) -> String {
         // Behind all operations: `txt2bin` refuses a label whose operation it has not read.
         let mut dependences = String::new();
         // Into a text nothing fails.
-        let _ = gpu.blocks.iter().try_for_each(|of| block(&mut text, &mut dependences, gpu, of, options));
+        let flags = Flags::of(gpu);
+        let _ = gpu.blocks.iter().try_for_each(|of| block(&mut text, &mut dependences, &flags, of, options));
         text.push_str(&dependences);
         text.push_str("}\n");
     }
@@ -78,12 +79,18 @@ impl fmt::Display for Operation {
     }
 }
 
-fn block(text: &mut String, dependences: &mut String, gpu: &Gpu, block: &Block, options: GoalOptions) -> fmt::Result {
+fn block(
+    text: &mut String,
+    dependences: &mut String,
+    flags: &Flags<'_>,
+    block: &Block,
+    options: GoalOptions,
+) -> fmt::Result {
     let mut before: Vec<Operation> = Vec::new();
     for step in &block.steps {
         let bytes = u64::from(step.count).saturating_mul(options.chunk_bytes);
         if let Some((other, after)) = step.after {
-            before.extend(awaited(gpu, other, after));
+            before.extend(awaited(flags, other, after));
         }
         for &part in parts(step.kind) {
             let operation = Operation { block: block.id, step: step.number, part };
@@ -106,8 +113,7 @@ fn block(text: &mut String, dependences: &mut String, gpu: &Gpu, block: &Block, 
 }
 
 /// The last operation of the step that ends a wait for step `after` of block `other`.
-fn awaited(gpu: &Gpu, other: u32, after: u32) -> Option<Operation> {
-    let steps = &gpu.blocks.get(other as usize)?.steps;
-    let step = steps.iter().find(|step| step.number >= after && published(step))?;
+fn awaited(flags: &Flags<'_>, other: u32, after: u32) -> Option<Operation> {
+    let step = flags.ends(other, after)?;
     parts(step.kind).last().map(|&part| Operation { block: other, step: step.number, part })
 }

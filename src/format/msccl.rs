@@ -6,18 +6,22 @@
 
 mod copies;
 mod file;
+mod flags;
 mod lint;
 mod lower;
 mod problems;
 mod raise;
 mod read;
 mod replay;
+mod size;
 mod write;
+mod written;
 
 pub use file::{Algo, Block, Copied, Gpu, Kind, Memory, Place, Proto, Step};
+pub(super) use flags::Flags;
 pub use lint::{Cost, Lint, Runtime};
 pub use lower::{Imported, LowerError, LowerOptions};
-pub(super) use problems::published;
 pub use problems::{Problem, Where};
 pub use raise::RaiseError;
 pub use read::{ReadError, read};
+pub use size::{Amount, Excess};

@@ -79,14 +79,18 @@ impl Effect {
         let failed = |proof| report.outcome(proof).filter(|outcome| outcome.count > 0);
         if let Some(outcome) = failed(Proof::RaceFree) {
             let (findings, count) = (outcome.findings.clone(), outcome.count);
-            let mut told: Vec<Interleaving> = findings.iter().filter_map(|finding| run.interleaving(finding)).collect();
+            // One of each pair of instructions, and made one by one: each takes several runs.
+            let one = |a: &Finding, b: &Finding| (&a.site, &a.with, a.signal) == (&b.site, &b.with, b.signal);
+            let mut told = findings.chunk_by(one).filter_map(|alike| run.interleaving(alike.first()?));
+            if findings.iter().any(|finding| finding.signal.is_some()) {
+                let run = told.find(|told| matches!(told.over, Over::Signal { .. }));
+                return Self::MayHang { run, findings, count };
+            }
             // Whatever leaves something wrong in the end shows most.
-            told.sort_by_key(|told| told.wrong.is_empty());
-            let erases = |told: &Interleaving| matches!(told.over, Over::Signal { .. });
-            return match findings.iter().any(|finding| finding.signal.is_some()) {
-                true => Self::MayHang { run: told.into_iter().find(erases), findings, count },
-                false => Self::MayBeWrong { run: told.into_iter().next(), findings, count },
-            };
+            let first = told.next();
+            let shows = |told: &Interleaving| !told.wrong.is_empty();
+            let run = if first.as_ref().is_some_and(shows) { first } else { told.find(shows).or(first) };
+            return Self::MayBeWrong { run, findings, count };
         }
         if let Some(outcome) = failed(Proof::Result) {
             let ends = outcome.findings.iter().filter(|finding| finding.site.is_none());

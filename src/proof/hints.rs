@@ -13,7 +13,7 @@ use crate::schedule::{CellWait, Graph, Schedule, Signal, Site, Sources};
 
 /// Words of clocks that are kept at a time: 32 MiB.
 const MOST_WORDS: usize = 1 << 23;
-/// Words that are compared at most: some tenths of a second.
+/// Words that are compared at most: some tenths of a second. How many there would be is known before anything is made for it.
 const MOST_WORK: usize = 1 << 28;
 /// Waits that are named.
 const SHOWN: usize = 4;
@@ -175,6 +175,10 @@ impl Greatest {
 fn redundant(proved: &Proved, counts: impl Fn(Signal) -> bool) -> Option<Redundant> {
     let (schedule, graph) = (proved.schedule(), proved.graph());
     let lanes = graph.lanes() as usize;
+    let work = (graph.waits() as usize + graph.instructions() as usize).checked_mul(lanes);
+    if work.is_none_or(|words| words > MOST_WORK) {
+        return None;
+    }
     let mut awaited = vec![false; graph.instructions() as usize];
     let mut first_wait = Vec::with_capacity(awaited.len());
     let (mut again, mut seen) = (Vec::with_capacity(graph.waits() as usize), FxHashMap::default());
@@ -184,10 +188,6 @@ fn redundant(proved: &Proved, counts: impl Fn(Signal) -> bool) -> Option<Redunda
             sources(graph, wait).for_each(|source| awaited[source as usize] = true);
             again.push(seen.insert(identity(graph, wait), id) == Some(id));
         }
-    }
-    let work = (again.len() + awaited.len()).checked_mul(lanes);
-    if work.is_none_or(|words| words > MOST_WORK) {
-        return None;
     }
     let kept = awaited.iter().filter(|&&awaited| awaited).count();
     let width = (MOST_WORDS / (kept + lanes).max(1)).clamp(1, lanes.max(1));

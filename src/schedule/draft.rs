@@ -49,6 +49,22 @@ impl Draft {
         }
     }
 
+    /// Number of instructions of all ranks, or none if they are more than `most`. One rank's lanes are there at a time, and no more
+    /// are made than must be counted.
+    pub fn instructions(&self, most: usize) -> Option<usize> {
+        let Lanes::Made(lanes) = &self.lanes else { return Some(self.head.instructions()).filter(|&all| all <= most) };
+        let (mut all, mut of_rank) = (0, Vec::new());
+        for rank in 0..self.head.ranks {
+            of_rank.clear();
+            lanes(rank, &mut of_rank);
+            all += of_rank.iter().map(|lane| lane.instructions.len()).sum::<usize>();
+            if all > most {
+                return None;
+            }
+        }
+        Some(all)
+    }
+
     /// The schedule, if it is written out.
     pub(crate) fn written(&self) -> Option<&Schedule> {
         matches!(self.lanes, Lanes::Written).then_some(&self.head)
@@ -109,5 +125,21 @@ mod tests {
         let lane = ((size_of::<Instruction>() << 20) + size_of::<Lane>()) as u64;
         assert_eq!(made.write_out(), Err(Missing(lane * u64::from(u32::MAX))));
         assert_eq!(Draft::new(of(5), |rank| [Lane::new(rank)]).write_out().unwrap().lanes.len(), 5);
+    }
+
+    #[test]
+    fn instructions_are_counted_as_far_as_anybody_asks() {
+        let of = |ranks| Schedule::new("", Collective::AllReduce, ranks, 1);
+        let lane = |rank| Lane::new(rank).with(Instruction::new("a")).with(Instruction::new("b"));
+        let made = Draft::new(of(u32::MAX), move |rank| {
+            assert!(rank < 3, "two ranks have three instructions already");
+            [lane(rank)]
+        });
+        assert_eq!(made.instructions(3), None);
+        for draft in
+            [Draft::new(of(5), move |rank| [lane(rank)]), Draft::from((0..5).map(lane).fold(of(5), Schedule::lane))]
+        {
+            assert_eq!([9, 10].map(|most| draft.instructions(most)), [None, Some(10)]);
+        }
     }
 }

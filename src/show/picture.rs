@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::collective::Holds;
 use crate::proof::{Finding, Options, Replay, Report, Run, Verdict};
-use crate::schedule::{Address, Buffer, Graph, Schedule, Site, Sources};
+use crate::schedule::{Address, Buffer, Draft, Graph, Schedule, Site, Sources};
 
 /// Most instructions that a picture is made of: a page of more could not be looked at.
 pub const MAX_STEPS: usize = 1 << 20;
@@ -207,8 +207,8 @@ pub enum NoPicture {
     #[error("the schedule cannot be drawn:\n{}", .0.failures())]
     Structure(Box<Report>),
     /// It is too large.
-    #[error("the schedule has {0} instructions, and {MAX_STEPS} is the most that is drawn; use fewer ranks")]
-    TooLarge(usize),
+    #[error("the schedule has more than {MAX_STEPS} instructions, which is the most that is drawn; use fewer ranks")]
+    TooLarge,
 }
 
 impl Picture {
@@ -218,10 +218,18 @@ impl Picture {
     /// [`NoPicture`] where it cannot be followed, or there is too much of it.
     pub fn new(schedule: &Schedule, options: Options) -> Result<Self, NoPicture> {
         if schedule.instructions() > MAX_STEPS {
-            return Err(NoPicture::TooLarge(schedule.instructions()));
+            return Err(NoPicture::TooLarge);
         }
         let replay = Replay::new(schedule, options).map_err(|report| NoPicture::Structure(Box::new(report)))?;
         Ok(Self::of(&replay, options.in_place))
+    }
+
+    /// Whether `draft` is small enough for a picture, asked before it is written out.
+    ///
+    /// # Errors
+    /// [`NoPicture::TooLarge`].
+    pub fn check_size(draft: &Draft) -> Result<(), NoPicture> {
+        draft.instructions(MAX_STEPS).map(drop).ok_or(NoPicture::TooLarge)
     }
 
     fn of(replay: &Replay<'_>, in_place: bool) -> Self {
@@ -444,7 +452,7 @@ fn step_of(graph: &Graph, site: &Site) -> u32 {
 mod tests {
     use super::*;
     use crate::collective::Collective;
-    use crate::schedule::{Algorithm, SyncStyle, build};
+    use crate::schedule::{Algorithm, SyncStyle, build, draft};
 
     fn ring(ranks: u32) -> Schedule {
         build(Collective::AllReduce, Algorithm::Ring, ranks, SyncStyle::Neighbor).unwrap()
@@ -505,6 +513,16 @@ mod tests {
         schedule.lanes[0].instructions[0].to[0].chunk = 99;
         let error = Picture::new(&schedule, Options::default()).unwrap_err().to_string();
         assert!(error.contains("99"), "{error}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_there() {
+        for (ranks, fits) in [(724, true), (725, false), (4096, false)] {
+            let draft = draft(Collective::AllReduce, Algorithm::Ring, ranks, SyncStyle::Neighbor).unwrap();
+            let said = Picture::check_size(&draft).map_err(|error| error.to_string());
+            assert_eq!(said.is_ok(), fits, "{ranks}: {said:?}");
+            assert!(said.is_ok() || said == Err(NoPicture::TooLarge.to_string()));
+        }
     }
 
     #[test]

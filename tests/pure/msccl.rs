@@ -263,6 +263,20 @@ fn what_is_wrong_with_a_file_is_said_in_its_terms() {
         (none, r#"depid="4" deps="1" hasdep="0"/>"#, Invalid, "depid=\"4\" is no thread block of this gpu"),
         (r#"type="rrcs" srcbuf="i" srcoff="0""#, r#"type="rrcs" srcbuf="i" srcoff="1""#, Wrong, "result does not hold"),
         (r#"proto="LL""#, r#"proto="Simple""#, Verdict::Right { identical: true, fewest: Some(2) }, ""),
+        (
+            r#"nchunksperloop="2""#,
+            r#"nchunksperloop="4294967295""#,
+            Invalid,
+            "its inputs and outputs are 17179869180 chunks, and a file of so few steps may have 524288: lower nchunksperloop",
+        ),
+        (
+            r#"s_chunks="1""#,
+            r#"s_chunks="4294967295""#,
+            Invalid,
+            "its scratch buffers and connections hold 4294967300 chunks, and a file of so few steps may have 524288: lower s_chunks or cnt",
+        ),
+        (r#"s_chunks="1""#, r#"s_chunks="524283""#, Verdict::Right { identical: true, fewest: Some(2) }, ""),
+        (r#"s_chunks="1""#, r#"s_chunks="524284""#, Invalid, "hold 524289 chunks"),
     ] {
         let text = PAIR.replacen(from, to, 1);
         assert!(from.is_empty() || text != PAIR, "{from}");
@@ -292,6 +306,36 @@ fn what_is_wrong_with_a_file_is_said_in_its_terms() {
         assert!(error.contains(why), "{error}");
     }
     assert!(msccl::read(b"<algo \xff").unwrap_err().to_string().contains("UTF-8"));
+}
+
+/// A few digits more ask for gigabytes: that is counted in 64 bits before anything is made.
+#[test]
+fn numbers_that_are_too_large_are_told_with_their_attribute() {
+    let text = |collective, algorithm| {
+        let schedule = build(collective, algorithm, 4, SyncStyle::Neighbor).unwrap();
+        Algo::of(&prove(schedule, proof::Options::default()).unwrap(), Proto::Simple).unwrap().to_string()
+    };
+    let ring = text(Collective::AllReduce, Algorithm::Ring).replace("inplace=\"0\"", "inplace=\"1\"");
+    let gather = text(Collective::AllGather, Algorithm::Ring);
+    let wide = &ring
+        .replace("nchunksperloop=\"4\"", "nchunksperloop=\"32768\"")
+        .replace("s_chunks=\"4\"", "s_chunks=\"32768\"");
+    for (text, from, to, said) in [
+        (&ring, "nchunksperloop=\"4\"", "nchunksperloop=\"2147483648\"", "outputs are 17179869184 chunks"),
+        (&gather, "nchunksperloop=\"4\"", "nchunksperloop=\"4294967292\"", "outputs are 21474836460 chunks"),
+        (&ring, "s_chunks=\"4\"", "s_chunks=\"4294967295\"", "lower s_chunks or cnt"),
+        (&ring, "cnt=\"1\"", "cnt=\"4294967295\"", "4294967295 chunks long, of 4 of srcbuf"),
+        (wide, "cnt=\"1\"", "cnt=\"30000\"", "chunks, and a file of so few steps may have 524288: lower cnt"),
+    ] {
+        let changed = text.replace(from, to);
+        assert_ne!(&changed, text, "{from}\n{text}");
+        let (found, why) = verdict(changed.as_bytes());
+        assert!(found == Verdict::Invalid && why.contains(said), "{to}: {why}");
+    }
+    let channels = ring.replace("chan=\"0\"", "chan=\"4294967295\"");
+    let notes: Vec<String> =
+        msccl::read(channels.as_bytes()).unwrap().lint().iter().map(|lint| lint.problem.to_string()).collect();
+    assert!(notes.iter().any(|note| note.contains("name 4294967296 channels")), "{notes:?}");
 }
 
 /// What runtimes pass over is passed over, and told.
@@ -385,6 +429,7 @@ impl Random {
 #[test]
 fn no_mutant_panics_or_takes_long() {
     let mutants = if cfg!(miri) { 20 } else { 4000 };
+    const NUMBERS: [&str; 5] = ["4294967295", "2147483648", "1073741824", "1048576", "65536"];
     const PIECES: [&str; 12] = [
         "4294967295",
         "0",
@@ -405,20 +450,26 @@ fn no_mutant_panics_or_takes_long() {
         let mut bytes = [PAIR, COPIED][mutant % 2].as_bytes().to_vec();
         for _ in 0..=random.below(3) {
             let at = random.below(bytes.len());
-            match random.below(5) {
+            match random.below(6) {
                 0 => bytes[at] ^= 1 << random.below(8),
                 // A digit for a digit: most of these are files still.
                 1 | 2 => {
                     let digits: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i].is_ascii_digit()).collect();
                     bytes[digits[random.below(digits.len())]] = b'0' + random.below(10) as u8;
                 }
-                3 => drop(bytes.drain(at..(at + 1 + random.below(40)).min(bytes.len()))),
+                3 => {
+                    let digits: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i].is_ascii_digit()).collect();
+                    let at = digits[random.below(digits.len())];
+                    drop(bytes.splice(at..=at, NUMBERS[random.below(NUMBERS.len())].bytes()));
+                }
+                4 => drop(bytes.drain(at..(at + 1 + random.below(40)).min(bytes.len()))),
                 _ => drop(bytes.splice(at..at, PIECES[random.below(PIECES.len())].bytes())),
             }
         }
         read += usize::from(!matches!(verdict(&bytes).0, Verdict::Unreadable));
         if let Ok(algo) = msccl::read(&bytes) {
             algo.copies_are_in_place(Collective::AllGather);
+            algo.lint();
             verdict(algo.copies_first().to_string().as_bytes());
         }
     }

@@ -13,7 +13,7 @@ use wgccl::schedule::{Draft, Origin, Schedule, SyncStyle};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, Subject, refuse_flags, subjects};
 use super::output::{BAD, DIM, GOOD, Ticking, details, how, named, of_notes, plural, print, print_json};
-use super::picture::{PictureArgs, picture};
+use super::picture::{PictureArgs, check_size, picture};
 use super::placed::Placed;
 use crate::amount::whole;
 use crate::error::{Error, exit, of_report};
@@ -224,8 +224,11 @@ fn look(args: &CheckArgs, draft: Draft, options: proof::Options, questions: &Que
     if args.broken.is_none() && !all {
         return Ok(Looked { checked: proof::check_draft(draft, options)?, broken: None, schedule: None });
     }
+    args.picture.only(draft.head().ranks)?;
+    if args.picture.is_given() {
+        check_size(&draft)?;
+    }
     let mut schedule = draft.build()?;
-    args.picture.only(schedule.ranks)?;
     let broken = args.broken.as_ref().map(|edit| Broken::new(edit, &mut schedule)).transpose()?;
     let checked = proof::check_draft(Draft::from(schedule.clone()), options)?;
     Ok(Looked { checked, broken, schedule: Some(schedule) })

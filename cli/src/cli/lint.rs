@@ -9,7 +9,7 @@ use wgccl::proof::{self, Barriers, Hints, Redundant, prove};
 use wgccl::schedule::{DeviceKind, Schedule};
 
 use super::args::{FileArgs, ScheduleArgs, default_count, ranks_of};
-use super::output::{BAD, GOOD, how, named, plural, print, print_json};
+use super::output::{BAD, GOOD, Ticking, how, named, plural, print, print_json};
 use super::source::{Source, sources};
 use crate::amount::whole;
 use crate::error::{Error, exit};
@@ -18,6 +18,9 @@ use crate::plan::Plan;
 
 /// What waits are called where they stand for nothing else.
 const WAIT: &str = "wait";
+
+/// What the spinner says.
+const LOOKING: &str = "looking for what could go";
 
 /// Where nobody says how many.
 const RANKS: u32 = 4;
@@ -81,10 +84,12 @@ pub(super) fn lint(args: &LintArgs) -> Result<u8, Error> {
 /// A schedule of ours: what it waits for, which is all that there is to say of one that is right.
 fn of_own(args: &LintArgs, plan: &Plan, ranks: u32) -> Result<u8, Error> {
     let bytes = default_count(plan) as u64 * 4;
+    let spinner = Ticking::spinner(LOOKING);
     let schedule = plan.draft(ranks, bytes, DeviceKind::Cpu)?.build()?;
     let (origin, instructions) = (schedule.origin.clone(), schedule.instructions());
     let proved = prove(schedule, proof::Options::default())?;
     let hints = Hints::of(&proved, |_| true);
+    drop(spinner);
     if args.json {
         print_json(&Own { ok: true, name: origin.to_string(), ranks, instructions, hints: &hints })?;
         return Ok(exit::OK);
@@ -149,7 +154,9 @@ fn hinted(hints: &Hints, (wait, with): (&str, &str)) -> String {
 }
 
 fn of_msccl(args: &LintArgs, plan: &Plan, of: &Msccl, in_place: bool) -> Result<u8, Error> {
+    let spinner = Ticking::spinner(LOOKING);
     let hints = hints_of(&of.unbounded, in_place);
+    drop(spinner);
     let cost = of.algo.cost(plan.collective());
     let mut by_runtime: BTreeMap<Runtime, Vec<String>> = BTreeMap::new();
     let mut notes: Vec<String> = of.warnings.clone();

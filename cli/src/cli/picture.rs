@@ -10,8 +10,8 @@ use wgccl::low_level::lower::Plan as Dispatches;
 use wgccl::low_level::payload::Payload;
 use wgccl::lower::Mode;
 use wgccl::proof::{self, prove};
-use wgccl::schedule::{MAX_RANKS, Schedule};
-use wgccl::show::{Drawing, Picture, html, svg};
+use wgccl::schedule::{Draft, MAX_RANKS, Schedule};
+use wgccl::show::{Drawing, NoPicture, Picture, html, svg};
 
 use super::args::{LaunchArgs, check_apart};
 use super::output::print;
@@ -113,7 +113,7 @@ pub(super) fn picture(
     schedule: &Schedule,
     options: proof::Options,
 ) -> Result<Picture, Error> {
-    let mut picture = Picture::new(schedule, options).map_err(|error| Error::Usage(error.to_string()))?;
+    let mut picture = Picture::new(schedule, options).map_err(no_picture)?;
     let data_type = launch.data_type.unwrap_or(DataType::F32);
     if let Ok(payload) = Payload::new(schedule, launch.count(plan), data_type.bytes()) {
         picture = picture.chunk_bytes(payload.chunk_bytes() as u64);
@@ -126,6 +126,15 @@ pub(super) fn picture(
         }
     }
     Ok(picture)
+}
+
+/// Refuses what is too large to be drawn, before it is written out.
+pub(super) fn check_size(draft: &Draft) -> Result<(), Error> {
+    Picture::check_size(draft).map_err(no_picture)
+}
+
+fn no_picture(error: NoPicture) -> Error {
+    Error::Usage(error.to_string())
 }
 
 /// To a file, in place of what is there, or to standard output.

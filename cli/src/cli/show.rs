@@ -10,7 +10,7 @@ use wgccl::show::{Line, Picture, Tone, text};
 
 use super::args::{FileArgs, LaunchArgs, ScheduleArgs, ranks_of};
 use super::output::{BAD, DIM, GOOD, Ticking, print, print_json};
-use super::picture::{PictureArgs, picture};
+use super::picture::{PictureArgs, check_size, picture};
 use super::placed::Placed;
 use super::source::{Source, sources};
 use crate::amount::whole;
@@ -62,7 +62,9 @@ pub(super) fn show(args: &ShowArgs) -> Result<u8, Error> {
     let ranks = ranks_of(&plan, args.ranks, RANKS)?;
     let only = args.picture.only(ranks)?;
     let spinner = Ticking::spinner("drawing");
-    let schedule = args.launch.draft(&plan, ranks)?.build()?;
+    let draft = args.launch.draft(&plan, ranks)?;
+    check_size(&draft)?;
+    let schedule = draft.build()?;
     let picture = picture(&plan, &args.launch, &schedule, proof::Options::default().in_place(in_place))?;
     let placed = Placed::of(&args.launch, &plan, &schedule, in_place)?;
     drop(spinner);

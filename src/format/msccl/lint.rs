@@ -3,7 +3,8 @@
 //! Sources: microsoft/msccl `src/graph/topo.cc`, ROCm/rccl `src/misc/msccl/msccl_parser.cc`, Azure/msccl-executor-nccl, of the same name.
 
 use super::file::{Algo, Gpu, Kind};
-use super::problems::{Problem, Where, published};
+use super::flags::published;
+use super::problems::{Problem, Where};
 use crate::collective::Collective;
 
 /// Who executes files.
@@ -105,11 +106,12 @@ impl Lints {
         if matches!(algo.coll.as_str(), "reducescatter" | "gather" | "scatter") {
             self.say(Runtime::Msccl, whole, format!("coll=\"{}\" is not known there; reduce_scatter is", algo.coll));
         }
-        let used = algo.gpus.iter().flat_map(|gpu| &gpu.blocks).map(|block| block.channel + 1).max().unwrap_or(0);
-        if algo.channels != used {
+        let used =
+            algo.gpus.iter().flat_map(|gpu| &gpu.blocks).map(|block| u64::from(block.channel) + 1).max().unwrap_or(0);
+        if u64::from(algo.channels) != used {
             self.say(None, whole, format!("nchannels is {}, and thread blocks name {used} channels", algo.channels));
         }
-        if used > CHANNELS {
+        if used > CHANNELS.into() {
             self.say(None, whole, format!("{used} channels are more than the {CHANNELS} that there are"));
         }
     }

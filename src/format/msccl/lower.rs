@@ -7,16 +7,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::file::{Algo, Block, Gpu, Kind, Memory, Place, Step};
-use super::problems::{Connection, Problem, Problems, Where, chunks, parts, published};
+use super::flags::Flags;
+use super::problems::{Connection, Problem, Problems, Where, chunks, parts};
 use super::replay::Replay;
+use super::size::{Amount, Excess, Limit};
+use super::written::{At, Written};
 use crate::collective::{Collective, Task};
 use crate::schedule::{Address, Buffer, Granularity, Instruction, Label, Lane, Origin, Schedule};
-
-/// Most chunks that all steps together move, and most slots.
-const MOST_CHUNKS: u64 = 1 << 26;
 
 /// How a file becomes a schedule.
 #[derive(Debug, Clone, Default)]
@@ -57,14 +58,9 @@ pub enum LowerError {
     /// It contradicts itself.
     #[error("{}", listed(.0))]
     Problems(Vec<Problem>),
-    /// Its numbers are out of all proportion.
-    #[error("its steps move {chunks} chunks and its FIFOs take {slots} slots; up to {MOST_CHUNKS} of each are read")]
-    TooLarge {
-        /// Chunks that all steps move.
-        chunks: u64,
-        /// Slots of all connections and scratch buffers.
-        slots: u64,
-    },
+    /// Its numbers are out of all proportion to its length.
+    #[error(transparent)]
+    TooLarge(#[from] Excess),
 }
 
 fn listed(problems: &[Problem]) -> String {
@@ -87,8 +83,10 @@ impl Algo {
         if !problems.is_empty() {
             return Err(LowerError::Problems(problems));
         }
+        // Whatever is counted in what follows is below the limit.
+        let limit = Limit::of(self, collective)?;
         let fifo_slots = options.fifo_slots.unwrap_or(self.proto.fifo_slots()).max(1);
-        let mut lowering = Lowering::new(self, collective, fifo_slots, options.elide)?;
+        let mut lowering = Lowering::new(self, collective, fifo_slots, options.elide, &limit)?;
         // Which memory a step means does not depend on the slots.
         let mut replay = Replay::new(self, u32::MAX);
         replay.run(|gpu, block, step| lowering.step(gpu, block, step));
@@ -164,21 +162,26 @@ struct Lowering<'a> {
     /// Where each gpu keeps what it writes over its input, if it does.
     shadows: Vec<Option<u32>>,
     slots: Vec<u32>,
+    /// By gpu.
+    flags: Vec<Flags<'a>>,
     /// Steps of each block that others wait for, by gpu and block, and the signal row of the block.
     awaited: FxHashMap<(u32, u32), (u32, Vec<u32>)>,
     rows: u32,
     /// Lanes by gpu and block.
     lanes: Vec<Vec<Lane>>,
     labels: FxHashMap<(u32, u32), Arc<str>>,
-    /// Chunks that have been written, so far.
-    written: FxHashSet<(u32, Buffer, u32)>,
+    written: Written,
 }
 
 impl<'a> Lowering<'a> {
-    fn new(algo: &'a Algo, collective: Collective, fifo_slots: u32, elide: bool) -> Result<Self, LowerError> {
+    fn new(
+        algo: &'a Algo,
+        collective: Collective,
+        fifo_slots: u32,
+        elide: bool,
+        limit: &Limit,
+    ) -> Result<Self, LowerError> {
         let part = algo.chunks_per_loop / parts(collective, algo.ranks);
-        let steps = || algo.gpus.iter().flat_map(|gpu| &gpu.blocks).flat_map(|block| &block.steps);
-        let moved: u64 = steps().map(|step| u64::from(step.count)).sum();
         let mut lowering = Self {
             algo,
             elide,
@@ -187,11 +190,12 @@ impl<'a> Lowering<'a> {
             fifos: FxHashMap::default(),
             shadows: Vec::new(),
             slots: Vec::new(),
+            flags: algo.gpus.iter().map(Flags::of).collect(),
             awaited: FxHashMap::default(),
             rows: 0,
             lanes: Vec::new(),
             labels: FxHashMap::default(),
-            written: FxHashSet::default(),
+            written: Written::default(),
         };
         let mut slots: Vec<u64> = algo.gpus.iter().map(|gpu| u64::from(gpu.scratch_chunks)).collect();
         for (gpu, slots) in algo.gpus.iter().zip(&mut slots) {
@@ -233,10 +237,8 @@ impl<'a> Lowering<'a> {
                 lowering.fifos.insert((gpu.id, receiver, block.channel), fifo);
             }
         }
-        let all: u64 = slots.iter().sum();
-        if moved > MOST_CHUNKS || all > MOST_CHUNKS {
-            return Err(LowerError::TooLarge { chunks: moved, slots: all });
-        }
+        limit.keep(Amount::Slots, slots.iter().copied())?;
+        lowering.written = Written::new(algo, collective);
         lowering.slots = slots.into_iter().map(|slots| slots as u32).collect();
         lowering.rows = 2 * channels.len() as u32;
         lowering.dependences();
@@ -253,17 +255,17 @@ impl<'a> Lowering<'a> {
     /// Which steps are waited for, and a signal row for each block that has some.
     fn dependences(&mut self) {
         let mut most = 0;
-        for gpu in &self.algo.gpus {
+        for (gpu, flags) in self.algo.gpus.iter().zip(&self.flags) {
             let mut rows = 0;
             for step in gpu.blocks.iter().flat_map(|block| &block.steps) {
                 let Some((other, after)) = step.after else { continue };
-                let Some(step) = publisher(gpu, other, after) else { continue };
+                let Some(step) = flags.ends(other, after) else { continue };
                 let row = self.rows + rows;
                 let (_, steps) = self.awaited.entry((gpu.id, other)).or_insert_with(|| {
                     rows += 1;
                     (row, Vec::new())
                 });
-                steps.push(step);
+                steps.push(step.number);
             }
             most = most.max(rows);
         }
@@ -278,10 +280,10 @@ impl<'a> Lowering<'a> {
     fn step(&mut self, gpu: &Gpu, block: &Block, step: &Step) {
         let mut waits = Vec::new();
         if let Some((other, after)) = step.after
-            && let Some(step) = publisher(gpu, other, after)
+            && let Some(awaited) = self.flags.get(gpu.id as usize).and_then(|flags| flags.ends(other, after))
             && let Some((row, steps)) = self.awaited.get(&(gpu.id, other))
         {
-            let at_least = steps.partition_point(|&s| s < step) as u32 + 1;
+            let at_least = steps.partition_point(|&s| s < awaited.number) as u32 + 1;
             waits.push((*row, gpu.id, at_least));
         }
         let Some(label) = self.labels.get(&(gpu.id, block.id)).cloned() else { return };
@@ -335,7 +337,7 @@ impl<'a> Lowering<'a> {
         }
         let pieces = match step.kind == Kind::Send && next.is_none() {
             // Nothing is moved, and that it may be read is told all the same.
-            true => vec![(Vec::new(), Vec::new(), 1)],
+            true => vec![(SmallVec::new(), SmallVec::new(), 1)],
             false => self.pieces(gpu, step, message.as_ref(), next),
         };
         let last = pieces.len().saturating_sub(1);
@@ -353,7 +355,7 @@ impl<'a> Lowering<'a> {
         if step.kind.writes() {
             for i in 0..step.count {
                 if let Some(at) = self.place(gpu, step.destination, i) {
-                    self.written.insert(at);
+                    self.written.note(at);
                 }
             }
         }
@@ -380,14 +382,14 @@ impl<'a> Lowering<'a> {
         let on = |at: Address, i: u32| Address { chunk: at.chunk + i, ..at };
         let mut pieces: Vec<Piece> = Vec::new();
         for i in 0..step.count {
-            let mut from: Vec<Address> = message.and_then(|message| message.chunk(i)).into_iter().collect();
+            let mut from: SmallVec<[Address; 3]> = message.and_then(|message| message.chunk(i)).into_iter().collect();
             if step.kind == Kind::Reduce {
                 from.extend(self.read(gpu, step.destination, i));
             }
             if step.kind.reads_source() {
                 from.extend(self.read(gpu, step.source, i));
             }
-            let mut to: Vec<Address> = Vec::new();
+            let mut to: SmallVec<[Address; 2]> = SmallVec::new();
             if step.kind.writes() {
                 to.extend(self.write(gpu, step.destination, i));
             }
@@ -403,7 +405,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Which memory a chunk is, whatever the file calls it.
-    fn place(&self, gpu: &Gpu, place: Place, i: u32) -> Option<(u32, Buffer, u32)> {
+    fn place(&self, gpu: &Gpu, place: Place, i: u32) -> Option<At> {
         let chunk = place.chunk? + i;
         let own = gpu.id * self.part;
         let output = match (place.memory, self.algo.in_place, self.collective) {
@@ -433,7 +435,7 @@ impl<'a> Lowering<'a> {
 
     fn read(&self, gpu: &Gpu, place: Place, i: u32) -> Option<Address> {
         let at @ (rank, buffer, chunk) = self.place(gpu, place, i)?;
-        if self.written.contains(&at) {
+        if self.written.has(at) {
             return self.write(gpu, place, i);
         }
         let own = gpu.id * self.part;
@@ -460,16 +462,10 @@ impl<'a> Lowering<'a> {
 }
 
 /// Operands, destinations, and the chunks of each.
-type Piece = (Vec<Address>, Vec<Address>, u32);
+type Piece = (SmallVec<[Address; 3]>, SmallVec<[Address; 2]>, u32);
 
 /// Whether each of `next` is `length` chunks behind each of `first`.
 fn follows(first: &[Address], next: &[Address], length: u32) -> bool {
     let behind = |(a, b): (&Address, &Address)| Address { chunk: a.chunk + length, ..*a } == *b;
     first.len() == next.len() && first.iter().zip(next).all(behind)
-}
-
-/// The number of the step whose flag ends a wait for step `after` of block `other`.
-fn publisher(gpu: &Gpu, other: u32, after: u32) -> Option<u32> {
-    let steps = &gpu.blocks.get(other as usize)?.steps;
-    steps.iter().find(|step| step.number >= after && published(step)).map(|step| step.number)
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 
 use super::file::{Algo, Block, Gpu, Kind, Memory, Place, Step};
+use super::flags::Flags;
 use crate::collective::Collective;
 
 /// Problems that are told; the first ones explain the others.
@@ -128,6 +129,7 @@ impl Problems {
     }
 
     fn gpu(&mut self, algo: &Algo, gpu: &Gpu, collective: Collective) {
+        let flags = Flags::of(gpu);
         for block in &gpu.blocks {
             for (peer, what) in [(block.send, "send"), (block.recv, "recv")] {
                 match peer {
@@ -149,6 +151,7 @@ impl Problems {
                     });
                 }
                 self.step(algo, gpu, block, step, at, collective);
+                self.dependence(gpu, &flags, block, step, at);
                 if dependences && step.kind != Kind::Nop && step.after.is_none() {
                     self.say(at, || "follows a nop and has no dependence of its own, which runtimes refuse".to_owned());
                 }
@@ -191,18 +194,18 @@ impl Problems {
                 Some(_) => {}
             }
         }
-        if let Some((other, after)) = step.after {
-            let target = gpu.blocks.get(other as usize);
-            match target {
-                None => self.say(at, || format!("depid=\"{other}\" is no thread block of this gpu")),
-                Some(_) if other == block.id => self.say(at, || format!("depid=\"{other}\" is its own thread block")),
-                Some(target) if !target.steps.iter().any(|step| step.number >= after && published(step)) => {
-                    self.say(at, || {
-                        format!("waits for tb {other} step {after}, and no step from there on has hasdep=\"1\": it would wait for ever")
-                    });
-                }
-                Some(_) => {}
-            }
+    }
+
+    fn dependence(&mut self, gpu: &Gpu, flags: &Flags<'_>, block: &Block, step: &Step, at: Where) {
+        let Some((other, after)) = step.after else { return };
+        if other as usize >= gpu.blocks.len() {
+            self.say(at, || format!("depid=\"{other}\" is no thread block of this gpu"));
+        } else if other == block.id {
+            self.say(at, || format!("depid=\"{other}\" is its own thread block"));
+        } else if flags.ends(other, after).is_none() {
+            self.say(at, || {
+                format!("waits for tb {other} step {after}, and no step from there on has hasdep=\"1\": it would wait for ever")
+            });
         }
     }
 
@@ -254,11 +257,6 @@ pub(super) fn ends(gpu: &Gpu, block: &Block) -> Vec<(usize, Connection, Vec<u32>
     let receives = block.recv.map(|from| (1, (from, gpu.id, block.channel), messages(Kind::receives)));
     // One that is named and never used is no end of it.
     sends.into_iter().chain(receives).filter(|(.., messages)| !messages.is_empty()).collect()
-}
-
-/// Runtimes lose the flag of a nop.
-pub(in crate::format) fn published(step: &Step) -> bool {
-    step.published && step.kind != Kind::Nop
 }
 
 /// Parts that the chunks of a loop are of.

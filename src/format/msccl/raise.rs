@@ -61,8 +61,8 @@ struct Raising<'a> {
     gpus: Vec<Gpu>,
     roles: FxHashMap<(u32, Role), u32>,
     touched: FxHashMap<Address, Touched>,
-    /// Numbers of spare places behind a rank's slots.
-    spares: FxHashMap<(u32, Role), u32>,
+    /// Numbers of spare places behind a rank's slots, by rank.
+    spares: Vec<FxHashMap<Role, u32>>,
     /// Chunks of the longest instruction, and of a spare place.
     widest: u32,
     /// The steps that others depend on.
@@ -178,7 +178,7 @@ impl<'a> Raising<'a> {
             gpus: (0..schedule.ranks).map(gpu).collect(),
             roles: FxHashMap::default(),
             touched: FxHashMap::default(),
-            spares: FxHashMap::default(),
+            spares: vec![FxHashMap::default(); schedule.ranks as usize],
             widest,
             awaited: Vec::new(),
         }
@@ -256,8 +256,9 @@ impl<'a> Raising<'a> {
 
     /// Scratch that the schedule does not know, of its own for each thread block.
     fn spare(&mut self, Acting { rank, role, .. }: Acting) -> Address {
-        let next = self.spares.keys().filter(|(of, _)| *of == rank).count() as u32;
-        let number = *self.spares.entry((rank, role)).or_insert(next);
+        let spares = &mut self.spares[rank as usize];
+        let next = spares.len() as u32;
+        let number = *spares.entry(role).or_insert(next);
         Address::slot(rank, self.schedule.slots_of(rank) + number * self.widest)
     }
 
@@ -343,11 +344,10 @@ impl<'a> Raising<'a> {
         for &(gpu, block, step) in &self.awaited {
             self.gpus[gpu as usize].blocks[block as usize].steps[step as usize].published = true;
         }
-        for gpu in &mut self.gpus {
+        for (gpu, spares) in self.gpus.iter_mut().zip(&self.spares) {
             gpu.input_chunks = self.schedule.buffer_chunks(Buffer::Input, gpu.id);
             gpu.output_chunks = self.schedule.buffer_chunks(Buffer::Output, gpu.id);
-            let spares = self.spares.keys().filter(|(of, _)| *of == gpu.id).count() as u32;
-            gpu.scratch_chunks = self.schedule.slots_of(gpu.id) + spares * self.widest;
+            gpu.scratch_chunks = self.schedule.slots_of(gpu.id) + spares.len() as u32 * self.widest;
         }
         self.gpus
     }

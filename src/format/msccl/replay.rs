@@ -5,11 +5,14 @@
 use rustc_hash::FxHashMap;
 
 use super::file::{Algo, Block, Gpu, Step};
-use super::problems::{Connection, published};
+use super::flags::Flags;
+use super::problems::Connection;
 
 /// The state of a run.
 pub(super) struct Replay<'a> {
     algo: &'a Algo,
+    /// By gpu.
+    flags: Vec<Flags<'a>>,
     /// Messages that a connection holds.
     fifo_slots: u32,
     /// Steps that each block has done, by gpu and block.
@@ -21,7 +24,8 @@ pub(super) struct Replay<'a> {
 impl<'a> Replay<'a> {
     pub(super) fn new(algo: &'a Algo, fifo_slots: u32) -> Self {
         let done = algo.gpus.iter().map(|gpu| vec![0; gpu.blocks.len()]).collect();
-        Self { algo, fifo_slots, done, messages: FxHashMap::default() }
+        let flags = algo.gpus.iter().map(Flags::of).collect();
+        Self { algo, flags, fifo_slots, done, messages: FxHashMap::default() }
     }
 
     /// Runs as far as it goes, shows `each` the steps in the order in which they are done, and says whether all were.
@@ -63,8 +67,8 @@ impl<'a> Replay<'a> {
     fn ready(&mut self, gpu: &Gpu, block: &Block, step: &Step) -> bool {
         if let Some((other, after)) = step.after {
             let done = self.done.get(gpu.id as usize).and_then(|done| done.get(other as usize)).copied().unwrap_or(0);
-            let steps = gpu.blocks.get(other as usize).map_or(&[][..], |block| &block.steps);
-            if !steps.iter().take(done).any(|step| step.number >= after && published(step)) {
+            let awaited = self.flags.get(gpu.id as usize).and_then(|flags| flags.ends(other, after));
+            if awaited.is_none_or(|awaited| awaited.number as usize >= done) {
                 return false;
             }
         }
