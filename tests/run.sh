@@ -122,7 +122,21 @@ toolchain() {
 tests() {
     say "all tests"
     devices
-    cargo test
+    cargo test --no-run
+    local log main failed=0 others=()
+    for main in tests/*/main.rs cli/tests/*/main.rs; do
+        [ "$main" = tests/device/main.rs ] || others+=(--test "$(basename "$(dirname "$main")")")
+    done
+    # Beside the others: one test at a time has the devices, and leaves a core idle.
+    log=$(mktemp)
+    cargo test --test device >"$log" 2>&1 &
+    local pid=$!
+    cargo test --lib --bins --examples "${others[@]}" || failed=$?
+    cargo test --doc || failed=$?
+    wait $pid || failed=$?
+    cat "$log"
+    rm "$log"
+    [ $failed = 0 ]
     # Which devices they ran on. Of the same packages, or their dependencies would be built with other features.
     local line
     while read -r line; do

@@ -92,12 +92,13 @@ impl ScheduleArgs {
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    // Three decades; what is added to a clock must stay one.
-    const MOST: f64 = 1e9;
-    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0 && seconds <= MOST);
+    // As long as anybody waits; a clock must be able to show when that is over.
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86400);
+    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "give a number of seconds above 0, and up to 1e9".to_owned())
+        .map(|seconds| seconds.min(CENTURY))
+        .ok_or_else(|| "give a number of seconds above 0".to_owned())
 }
 
 /// Elements of a part where nobody said how many.

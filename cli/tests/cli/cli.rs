@@ -619,7 +619,6 @@ fn mistakes(files: &Files) -> Vec<Case> {
         case("run --dispatch fused-ll --protocol simple", 6, &["fused-ll is fused by protocol ll"]),
         case("run --device cpu --channels 0", 6, &["0"]),
         case("run --device cpu --timeout 5", 6, &["CPU executor has no timeout", "leave it out"]),
-        case("bench -T 1e19", 6, &["seconds above 0, and up to 1e9"]),
         case("run --timeout 0", 6, &["--timeout", "seconds above 0"]),
         case("run --device cpu --drop-notify 9:0", 6, &["rank 9", "row 0", "RANK:ROW 0:1 0:2 "]),
         case(

@@ -2,6 +2,7 @@
 //!
 //! Only a run can tell: output that was pasted goes stale in silence.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -31,6 +32,23 @@ fn shown(page: &str) -> Vec<Shown> {
     }
     found.retain(|shown| !shown.command.starts_with("bench"));
     found
+}
+
+/// Command lines of the program in the shell blocks of a page, up to what a shell does with them.
+fn command_lines(page: &str) -> Vec<Vec<String>> {
+    let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().replace("\\\n", " "));
+    let words = |line: &str| -> Vec<String> {
+        let shell = |word: &&str| ["|", ">", "&&", ";", "#"].contains(word);
+        line.split_whitespace()
+            .take_while(|word| !shell(word))
+            .map(|word| word.trim_matches(['"', '\'']).to_owned())
+            .collect()
+    };
+    let lines = blocks.flat_map(|block| block.lines().map(words).collect::<Vec<_>>());
+    // What stands in braces is for the reader to put in.
+    let command =
+        |words: &Vec<String>| words.first().is_some_and(|word| word == "wgccl") && !words.concat().contains('{');
+    lines.filter(command).collect()
 }
 
 /// Words of a command line, with patterns put in as a shell does.
@@ -103,6 +121,22 @@ fn what_pages_show_is_what_is_printed() {
         }
     }
     assert!(commands >= 5, "the pages show {commands} commands");
+}
+
+/// What is only run by hand, a benchmark say, is at least a command line.
+#[test]
+fn commands_of_pages_are_taken() {
+    let pages = ["README.md", "BENCHMARKS.md", "CONTRIBUTING.md", "benches/README.md", "benches/results/README.md"];
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let mut commands = 0;
+    for page in pages.iter().map(|page| root().join(page)).chain(docs) {
+        for words in command_lines(&fs::read_to_string(&page).unwrap()) {
+            assert!(wgccl_cli::cli::accepts(words.iter().map(OsString::from)), "{}: {words:?}", page.display());
+            commands += 1;
+        }
+    }
+    assert!(commands >= 10, "the pages have {commands} commands");
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn what_is_said() {
         (&["run", "--device", "cpu+cpu", "--in-place", "--count", "1"], &["bit-exact"]),
         // More seconds than a clock can count.
         (&["run", "--device", "cpu+cpu", "--timeout", "1e19"], &["bit-exact"]),
+        (&["bench", "--device", "cpu", "-e", "1K", "-n", "1", "-T", "1e19"], &["# Avg bus bandwidth"]),
         (
             &["layout", "-P", "8", "--place", "0-3:0,4-7:1"],
             &["0-3:0,4-7:1 on 2 devices, 5 epochs; of 256 f32 moves", "1 -> 0: 1792 bytes in 5 messages"],
