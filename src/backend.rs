@@ -75,9 +75,9 @@ pub struct Options {
     /// On the CPU: how a sum gets to more than one place, in the place of what is known to be best of this
     /// [processor](crate::cpu::Processor).
     pub further_results: Option<FurtherResults>,
-    /// On the CPU: bytes of the results of all ranks from which on they are written past the caches, in the place of
-    /// [what is known of this processor](crate::cpu::Processor::stream_bytes). Payloads that the calling thread reduces by itself
-    /// never are.
+    /// On the CPU: from how many bytes on results are written past the caches, in the place of
+    /// [what is known of this processor](crate::cpu::Processor::stream_bytes). Bytes are those of all ranks' inputs or of all ranks'
+    /// outputs, whichever are more. Payloads that the calling thread reduces by itself never are.
     pub stream_bytes: Option<u64>,
     /// Whether launches note when each instruction ran, for [`Ready::trace`]. They are slower then; if not, nothing is paid.
     pub trace: bool,

@@ -28,8 +28,8 @@ use views::{bytes_of, bytes_of_mut};
 /// Buffers are one slice for every rank, in rank order, with NCCL's lengths, which decide the count. Where the count is 0
 /// there is nothing to do, and nothing is done.
 ///
-/// A communicator can be shared among threads: calls of unlike shapes run side by side as far as the backend lets them,
-/// calls of one shape one after the other.
+/// A communicator can be shared among threads. Calls with different shapes may run concurrently, as far as the backend lets them;
+/// calls with the same shape are serialised.
 ///
 /// ```
 /// use wgccl::Communicator;
@@ -110,7 +110,7 @@ impl<B: Backend> Communicator<B> {
         self.ranks
     }
 
-    /// What executes.
+    /// The backend that runs the calls.
     pub fn backend(&self) -> &B {
         &self.backend
     }

@@ -1,4 +1,4 @@
-//! GPU collectives as data: all-reduce and its kin over P ranks that share one device.
+//! GPU collectives as data: all-reduce and its kin over P ranks, which can all share one device.
 //!
 //! A *schedule* is a value that says what every rank does, step by step. It is proved before it runs: it cannot hang, it cannot race,
 //! and its result is right. Then an executor runs it, as WGSL kernels through wgpu or on worker threads of the CPU. Both agree with a

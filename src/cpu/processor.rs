@@ -26,7 +26,8 @@ pub struct Processor {
     pub cache_bytes: Option<u64>,
     /// How the second and further results of a sum are made.
     pub further_results: FurtherResults,
-    /// Results of all ranks from this many bytes on are written past the caches: with the inputs they do not stay there.
+    /// From this many bytes on, of all ranks' inputs or of all ranks' outputs, whichever are more, results are written past the
+    /// caches: with the inputs they do not stay there.
     pub stream_bytes: u64,
 }
 

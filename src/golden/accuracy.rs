@@ -36,7 +36,7 @@ pub struct Accuracy {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Worst {
-    /// How large.
+    /// The error, relative to the magnitudes of what was summed, as [`Accuracy::backward`] says: 0 where it is exact.
     pub error: f64,
     /// A rank that holds it.
     pub rank: u32,
@@ -48,14 +48,14 @@ pub struct Worst {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Tolerance {
-    /// Of the expected value.
+    /// Relative tolerance: a part of the magnitude of the expected value, 0 or more.
     pub rtol: f64,
-    /// Whatever that is.
+    /// Absolute tolerance, whatever the expected value: in the unit of the elements, 0 or more.
     pub atol: f64,
 }
 
 impl Tolerance {
-    /// These.
+    /// A tolerance of `atol + rtol * |expected|`.
     pub fn new(rtol: f64, atol: f64) -> Self {
         Self { rtol, atol }
     }

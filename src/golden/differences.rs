@@ -32,9 +32,9 @@ pub struct Differences {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OfRank {
-    /// Which.
+    /// The rank, from 0.
     pub rank: u32,
-    /// How many elements.
+    /// Elements that differ on this rank, at least 1.
     pub differing: u64,
 }
 

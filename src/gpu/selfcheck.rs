@@ -36,9 +36,9 @@ pub enum SelfCheckError {
     /// Bits that are not the golden's.
     #[error("{wrong} of {elements} elements were wrong")]
     Wrong {
-        /// How many.
+        /// Elements that were wrong.
         wrong: u64,
-        /// Of how many.
+        /// Elements that were compared.
         elements: u64,
     },
     /// A launch that did not succeed.

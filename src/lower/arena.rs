@@ -32,7 +32,7 @@ impl Pieces {
         (most > 0).then(|| Self { chunk_vectors, piece_vectors: chunk_vectors.div_ceil(count) })
     }
 
-    /// How many.
+    /// Number of pieces, at least 1.
     pub fn count(&self) -> usize {
         self.chunk_vectors.div_ceil(self.piece_vectors)
     }

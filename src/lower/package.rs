@@ -105,7 +105,7 @@ pub enum Contents {
 pub struct Step {
     /// Offsets of the rows, in the order of their bindings.
     pub rows: [u32; 2],
-    /// How many.
+    /// Number of workgroups.
     pub workgroups: u32,
 }
 

@@ -72,7 +72,7 @@ pub struct Run {
     pub at: Address,
     /// Where the receiver puts it: mostly the same place, and several where the same value goes to many ranks of a device.
     pub to: Few<Address, 1>,
-    /// How many.
+    /// Number of chunks.
     pub chunks: u32,
 }
 

@@ -56,7 +56,7 @@ pub enum Order {
     },
     /// One of them never runs, or neither does, so that nothing can be said.
     NeverRun {
-        /// Which.
+        /// The instructions that never run: one or both.
         sites: Vec<Site>,
     },
 }
@@ -120,13 +120,13 @@ pub enum BetweenError {
     /// An instruction of another schedule.
     #[error("the schedule has no lane {}, instruction {}", .0.lane, .0.instruction)]
     Absent(
-        /// It.
+        /// The instruction that was asked for.
         Site,
     ),
     /// Twice the same instruction.
     #[error("{0} is one instruction: name two")]
     Same(
-        /// It.
+        /// The instruction that was named twice.
         Site,
     ),
 }

@@ -24,12 +24,12 @@ pub enum Effect {
     /// It ends right, and is refused all the same: a notify is left over that nobody waits for, or something is read that nobody
     /// wrote and that reaches no output.
     RightButRefused {
-        /// What.
+        /// Why it is refused.
         findings: Vec<Finding>,
     },
     /// It cannot be launched: something that it names does not exist.
     Impossible {
-        /// What.
+        /// What it names that does not exist.
         findings: Vec<Finding>,
     },
     /// It hangs, whatever the timing.
@@ -61,7 +61,7 @@ pub enum Effect {
         chunks: Vec<Address>,
         /// How so, of each of them; in a barrier, who can leave early.
         findings: Vec<Finding>,
-        /// How many there are.
+        /// Number of findings, those beyond the first eight included.
         count: usize,
     },
 }

@@ -44,7 +44,7 @@ pub struct Interleaving {
 pub enum Over {
     /// A chunk, as the finding calls it.
     Chunk {
-        /// Which.
+        /// The chunk.
         place: Address,
         /// What the first does with it.
         first: AccessKind,
@@ -53,7 +53,7 @@ pub enum Over {
     },
     /// A signal that one notifies and the other erases.
     Signal {
-        /// Which.
+        /// The signal.
         signal: Signal,
     },
 }

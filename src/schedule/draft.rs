@@ -70,11 +70,11 @@ impl Draft {
         matches!(self.lanes, Lanes::Written).then_some(&self.head)
     }
 
-    /// The schedule with the lanes of every rank, as far as the machine has memory for them: a number of ranks is four
-    /// characters of input, and what they ask for must not end the process.
+    /// Builds the lanes of all ranks. Estimates their total memory from the first ranks, and fails with [`Missing`] instead of
+    /// aborting if the machine does not have it.
     ///
-    /// Ranks of a collective do much the same, so those that are there tell what the others will take: it is asked for at
-    /// once, and given back before they are made.
+    /// The estimate is repeated whenever the number of built ranks is a power of two: the rest of the estimate is requested at once,
+    /// and given back before it is used.
     pub(super) fn write_out(self) -> Result<Schedule, Missing> {
         let Self { head: mut schedule, lanes } = self;
         let Lanes::Made(lanes) = lanes else { return Ok(schedule) };

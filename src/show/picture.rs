@@ -59,7 +59,7 @@ pub struct Picture {
 /// An instruction stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LaneOf {
-    /// Whose.
+    /// The rank that the lane belongs to.
     pub rank: u32,
     /// Its first step.
     pub first: u32,
@@ -112,7 +112,7 @@ pub struct StepWait {
 /// A notify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct StepNotify {
-    /// Whose signal.
+    /// The rank whose signal it is.
     pub peer: u32,
     /// Row of it.
     pub row: u32,
@@ -121,9 +121,9 @@ pub struct StepNotify {
 /// A buffer of a rank. In place, input and output share places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BufferOf {
-    /// Whose.
+    /// The rank that the buffer belongs to.
     pub rank: u32,
-    /// Which.
+    /// Input, output or slots.
     #[serde(serialize_with = "by_name")]
     pub buffer: Buffer,
     /// Its first place.

@@ -33,7 +33,7 @@ pub struct CriticalPath {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Link {
-    /// Which.
+    /// The instruction.
     #[serde(flatten)]
     pub site: Site,
     /// Its channel, where channels are told apart.

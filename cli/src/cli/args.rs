@@ -28,8 +28,8 @@ const COUNT: usize = 256;
 pub(super) struct ScheduleArgs {
     /// Algorithm, or auto [default: ring for an all-reduce, else mesh]
     ///
-    /// Auto takes the one that measured fastest for this collective, size, number of ranks and device. An algorithm that the
-    /// collective does not have is refused, with a list of those that it has [default: ring for an all-reduce, else mesh].
+    /// Auto takes the one that measured fastest for an all-reduce of this size, number of ranks and device, else mesh. An algorithm
+    /// that the collective does not have is refused, with a list of those that it has [default: ring for an all-reduce, else mesh].
     #[arg(long, alias = "algo", value_name = "NAME", value_parser = selection())]
     pub(super) algorithm: Option<Selection>,
     /// Who waits for whom between rounds [default: neighbor]

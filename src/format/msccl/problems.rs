@@ -31,9 +31,9 @@ pub struct Where {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// Where.
+    /// Where in the file.
     pub at: Where,
-    /// What.
+    /// What is wrong there.
     pub what: String,
 }
 

@@ -90,7 +90,7 @@ pub(crate) struct RunArgs {
     /// Independent slices of every chunk, the unit of parallelism [default: by size and device]
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) channels: Option<u32>,
-    /// Seconds to wait for a submission on a GPU (exit code 4) [default: 60]
+    /// Seconds to wait for a submission on a GPU, another device or process (exit code 4) [default: 60]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = crate::cli::args::seconds)]
     pub(super) timeout: Option<Duration>,
     /// Lose the notifies that a rank sends on a signal row, to see the report
