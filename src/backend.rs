@@ -243,7 +243,8 @@ pub trait Ready {
     /// One launch from inputs to outputs, of a schedule that was proved out of place.
     ///
     /// # Errors
-    /// [`RunError`]; outputs then hold nothing of use, and the next launch is not affected.
+    /// [`RunError`]; outputs then hold nothing of use. The next launch is not affected, except over several processes: a failure of one ends
+    /// the launches of all.
     fn run(&mut self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Ran, RunError>;
 
     /// One launch in which every rank's buffer is its input and becomes its output, of a schedule that was proved in
