@@ -428,6 +428,10 @@ fn what_does_not_go_with_a_file_is_refused() {
     let custom = dir.path().join("custom.xml");
     fs::write(&custom, fs::read_to_string(file).unwrap().replace("\"allreduce\"", "\"custom\"")).unwrap();
     let custom = custom.to_str().unwrap();
+    let large = dir.path().join("large.xml");
+    let chunks = |number: &str| format!("nchunksperloop=\"{number}\"");
+    fs::write(&large, fs::read_to_string(file).unwrap().replace(&chunks("4"), &chunks("2147483648"))).unwrap();
+    let large = large.to_str().unwrap();
     let document = fs::read_to_string(own).unwrap();
     let changed = |from: &str, to: &str| {
         assert!(document.contains(from), "{from} in {document}");
@@ -462,6 +466,7 @@ fn what_does_not_go_with_a_file_is_refused() {
         (&["check", &changed("\"slots\": 4", "\"slots\": -1")], "slots are a number, or a list"),
         (&["check", "all-reduce", "--copies"], "these options are of schedule files"),
         (&["check", "all-reduce", "--fifo-slots", "3"], "these options are of schedule files"),
+        (&["check", large], "so few steps may have 524288: lower nchunksperloop"),
         (&["check", custom], "name the collective that it is: --collective all-reduce"),
         (
             &["run", file, "--count", "7"],
