@@ -232,7 +232,10 @@ pub fn run<T: Element>(request: &Request, device: &Device, watch: &Watch) -> Res
     let notes = note.into_iter().chain(said).collect();
     let mut ready = device.prepare(&proved, shape, &options(dispatch))?;
     if let (Some(fault), Some(split)) = (request.fault, ready.split()) {
-        let what = format!("{} within one device, and between devices messages go", of_ranks(proved.schedule()));
+        let what = format!(
+            "{} within one device (between devices, messages take the place of notifies)",
+            of_ranks(proved.schedule())
+        );
         check_fault(fault, &what, split.parts().iter().map(|part| part.proved().schedule()))?;
     }
     let prepared = ready.prepared();

@@ -105,7 +105,7 @@ pub(super) fn layout(args: &LayoutArgs) -> Result<u8, Error> {
     let window = Window::new(&schedule, payload, args.stride)?;
     if window.slots.saturating_add(window.signal_rows) > MOST_REGIONS {
         return Err(Error::Usage(format!(
-            "{} slots and {} rows of signals are more than the {MOST_REGIONS} that are listed; does the file mean so many?",
+            "{} slots and {} rows of signals are more than the {MOST_REGIONS} that are listed; lower them in the file",
             window.slots, window.signal_rows
         )));
     }

@@ -71,7 +71,7 @@ fn what_is_refused() {
         // Between devices that notify is a message, which would not be lost.
         (
             &["run", "--device", "cpu+cpu", "--drop-notify", "1:2"],
-            "in ring of 4 ranks within one device, and between devices messages go; choose one of RANK:ROW 0:2 2:2",
+            "in ring of 4 ranks within one device (between devices, messages take the place of notifies); choose one of RANK:ROW 0:2 2:2",
         ),
         (&["layout", "-P", "8", "--place", "0-3:0"], "--place is of 4 ranks, and there are 8"),
         (&["check", "--place", "1-3:0"], "rank 0 is on no device"),

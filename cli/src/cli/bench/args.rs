@@ -158,8 +158,8 @@ pub(crate) struct BenchArgs {
 
 /// Flags of nccl-tests that have no meaning here, and what to do instead.
 pub(super) const INAPPLICABLE: [(char, &str, &str); 13] = [
-    ('t', "nthreads", "ranks are no threads; give their number with -P"),
-    ('g', "ngpus", "ranks are no GPUs; give their number with -P, and devices with --device"),
+    ('t', "nthreads", "a rank takes no thread of its own; give their number with -P"),
+    ('g', "ngpus", "a rank takes no GPU of its own; give their number with -P, and devices with --device"),
     ('p', "parallel_init", "nothing is initialised per thread; leave it out"),
     ('z', "blocking", "every launch is waited for; leave it out"),
     ('y', "stream_null", "wgpu has no streams; leave it out"),
